@@ -1,0 +1,56 @@
+"""One discriminator for all submodules, conditioned on k by projection (Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637).
+
+It judges clean-image estimates, not noisy states: their noise is a known function of x_T and only gives cheap cues.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorSpec:
+    """The shape of the projection discriminator.
+
+    Attributes:
+        width: channels at the finest level; doubled once on the way down.
+        patch: side of the pixel block that becomes one position; must divide height and width.
+    """
+
+    width: int = 32
+    patch: int = 2
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.patch < 1:
+            raise ValueError(
+                f"DiscriminatorSpec.width and patch must be positive, got {self.width} and {self.patch}; use 32 and 2"
+            )
+
+
+class ProjectionDiscriminator(nn.Module):
+    """`D(x, k) = psi(phi(x)) + <embedding_k, phi(x)>` (Eq. 3), without normalisation, as gradient penalties want it."""
+
+    def __init__(self, spec: DiscriminatorSpec, channels: int, submodules: int) -> None:
+        super().__init__()
+        width = spec.width
+        self.patch = spec.patch
+        self.body = nn.Sequential(
+            nn.Conv2d(channels * spec.patch**2, width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+        )
+        self.psi = nn.Linear(2 * width, 1)
+        self.embedding = nn.Embedding(submodules, 2 * width)
+        nn.init.zeros_(self.embedding.weight)
+
+    def forward(self, images: Tensor, submodule: Tensor) -> Tensor:
+        """Logits `[B]` of clean estimates `[B, C, H, W]` of the submodules `[B]` (int64, 0 to K - 1)."""
+        patches = nn.functional.pixel_unshuffle(images, self.patch)
+        found = self.body(patches.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+        return self.psi(found).squeeze(1) + (self.embedding(submodule) * found).sum(1)  # type: ignore[no-any-return]

@@ -1,0 +1,174 @@
+"""What a sampler costs: parameters, multiply-adds per image, latency. Student and teacher in one run, on one device."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from advkd.evaluation.trajectories import clean_timesteps
+from advkd.students import LayerwiseStudent
+from advkd.teachers import SolverSpec, Teacher
+
+BATCHES = (1, 64)
+MIN_REPEATS = 3
+MAX_REPEATS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One sampler's cost.
+
+    Attributes:
+        passes: network passes per image.
+        params: number of parameters; None for a teacher without a network.
+        macs: multiply-adds per image, all passes together; None for a teacher without a network.
+        latency_ms: median milliseconds to sample a batch, by batch size.
+        repeats: measurements behind each median, by batch size.
+    """
+
+    passes: int
+    params: int | None
+    macs: int | None
+    latency_ms: dict[int, float]
+    repeats: dict[int, int]
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput at the largest batch."""
+        batch = max(self.latency_ms)
+        return 1000.0 * batch / self.latency_ms[batch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostReport:
+    """Student and teacher side by side, and on what they were timed."""
+
+    student: Cost
+    teacher: Cost
+    device: str
+    threads: int
+
+
+def measure_cost(
+    student: LayerwiseStudent,
+    teacher: Teacher,
+    *,
+    teacher_steps: int = 50,
+    device: str = "cpu",
+    threads: int = 1,
+    seconds: float = 2.0,
+) -> CostReport:
+    """Both samplers' cost.
+
+    Args:
+        student: one pass per image; moved to `device`.
+        teacher: on its own device.
+        teacher_steps: the teacher's DDIM steps.
+        device: where the student runs.
+        threads: of torch, for both.
+        seconds: measuring time per sampler and batch size, after at least 3 repeats.
+    """
+    student = student.to(device)
+    solver = SolverSpec(kind="ddim", steps=teacher_steps)
+
+    def sample_teacher(noise: Tensor) -> None:
+        for _ in teacher.states(noise, solver, clean_timesteps(teacher)):
+            pass
+
+    def warm_teacher(noise: Tensor) -> None:
+        for _ in teacher.states(noise, SolverSpec(kind="ddim", steps=1), clean_timesteps(teacher)):
+            pass
+
+    network: nn.Module | None = getattr(teacher, "network", None)
+    with torch.no_grad(), _threads(threads):
+        student_latency = _latencies(student, student, teacher.sample_shape, device, seconds)
+        teacher_latency = _latencies(sample_teacher, warm_teacher, teacher.sample_shape, device, seconds)
+        noise = torch.zeros(1, *teacher.sample_shape, device=device)
+        student_macs = _macs(lambda: student(noise))
+        teacher_macs = None
+        if network is not None:
+            time_zero = torch.zeros(1, dtype=torch.long, device=device)
+            teacher_macs = teacher_steps * _macs(lambda: network(noise, time_zero))
+    return CostReport(
+        student=Cost(
+            passes=1,
+            params=_parameters(student),
+            macs=student_macs,
+            latency_ms={batch: found[0] for batch, found in student_latency.items()},
+            repeats={batch: found[1] for batch, found in student_latency.items()},
+        ),
+        teacher=Cost(
+            passes=teacher_steps,
+            params=None if network is None else _parameters(network),
+            macs=teacher_macs,
+            latency_ms={batch: found[0] for batch, found in teacher_latency.items()},
+            repeats={batch: found[1] for batch, found in teacher_latency.items()},
+        ),
+        device=device_name(device),
+        threads=threads,
+    )
+
+
+def device_name(device: str) -> str:
+    """The processor's own name, for people."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _macs(run: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return int(counter.get_total_flops()) // 2
+
+
+def _latencies(
+    run: Callable[[Tensor], object],
+    warm_up: Callable[[Tensor], object],
+    shape: tuple[int, int, int],
+    device: str,
+    seconds: float,
+) -> dict[int, tuple[float, int]]:
+    found = {}
+    for batch in BATCHES:
+        noise = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+        for _ in range(2):
+            warm_up(noise)
+        times: list[float] = []
+        while len(times) < MIN_REPEATS or (sum(times) < seconds and len(times) < MAX_REPEATS):
+            _synchronize(device)
+            began = time.perf_counter()
+            run(noise)
+            _synchronize(device)
+            times.append(time.perf_counter() - began)
+        found[batch] = (1000.0 * statistics.median(times), len(times))
+    return found
+
+
+def _synchronize(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

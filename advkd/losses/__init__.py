@@ -1,0 +1,7 @@
+"""Losses: free functions, no I/O."""
+
+from advkd.losses.adversarial import ADVERSARIAL, AdversarialLoss
+from advkd.losses.distillation import pseudo_huber
+from advkd.losses.penalties import gradient_penalty
+
+__all__ = ["ADVERSARIAL", "AdversarialLoss", "gradient_penalty", "pseudo_huber"]

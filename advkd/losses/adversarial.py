@@ -1,0 +1,58 @@
+"""Adversarial losses: free functions on the discriminator's logits `[B]`, each returning a scalar.
+
+`discriminator_loss(real, fake)` and `generator_loss(real, fake)` of one kind stand together in `ADVERSARIAL`.
+Sources: relativistic pairing (Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, as in R3GAN, Huang et al.
+2024, https://arxiv.org/abs/2501.05441), non-saturating (Goodfellow et al. 2014), hinge (Lim & Ye 2017).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+
+def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """`E softplus(D(fake) - D(real))`, each fake paired with the teacher's state of the same noise."""
+    # R3GAN Eq. 2 with f(t) = -log(1 + exp(-t))
+    return softplus(fake - real).mean()
+
+
+def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """The same with the roles exchanged."""
+    return softplus(real - fake).mean()
+
+
+def non_saturating_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """`E softplus(-D(real)) + E softplus(D(fake))`."""
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def non_saturating_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """`E softplus(-D(fake))`."""
+    return softplus(-fake).mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """`E max(0, 1 - D(real)) + E max(0, 1 + D(fake))`."""
+    return relu(1 - real).mean() + relu(1 + fake).mean()
+
+
+def hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """`-E D(fake)`."""
+    return -fake.mean()
+
+
+@dataclass(frozen=True)
+class AdversarialLoss:
+    """The two sides of one adversarial game."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor, Tensor], Tensor]
+
+
+ADVERSARIAL: dict[str, AdversarialLoss] = {
+    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator),
+    "non-saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
+    "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
+}

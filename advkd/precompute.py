@@ -1,0 +1,204 @@
+"""From a teacher to a sealed store: which trajectories, which shards, one shard, all of them.
+
+The unit of work is a shard: `compute_shard` is what a Prefect task, a Ray worker or a loop calls. Whether something is
+already done is decided by the store alone.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from advkd.schedule import check_captures, solver_grid, spread_captures
+from advkd.teachers import SolverSpec, Teacher, load_teacher
+from storage import (
+    CommitRecord,
+    Manifest,
+    NonFiniteError,
+    TrajectorySpec,
+    default_shard_samples,
+    digest,
+    missing_shards,
+    open_writer,
+    seal,
+    store_uri,
+)
+from storage.seeding import check_seed, initial_noise, solver_seeds
+
+DEFAULT_BLOCK = 128
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecomputeSpec:
+    """Which trajectories to cache, and where.
+
+    Attributes:
+        teacher: embedded name, diffusers folder or hub id.
+        store: root URI of the stores, a local path or `s3://bucket/prefix`.
+        samples: trajectories; asking for more later extends the same store.
+        solver: the teacher's solver and its number of steps.
+        captures: K, the states kept besides the noise, evenly spread over the steps, the clean one included.
+        timesteps: the captured timesteps themselves, from noise to clean, instead of `captures`.
+        seed: base seed of the noises, in [0, 2**63).
+        format: "zarr" or "webdataset".
+        dtype: "float16" or "float32".
+        shard_samples: samples per shard, a multiple of `block_samples`; None: about 64 MiB.
+        block_samples: samples per batch of the teacher and per chunk of the store.
+        device: torch device of the teacher, "cpu" or "cuda".
+    """
+
+    teacher: str = "digits"
+    store: str = "runs/stores"
+    samples: int = 8192
+    solver: SolverSpec = field(default_factory=SolverSpec)
+    captures: int = 4
+    timesteps: tuple[int, ...] | None = None
+    seed: int = 0
+    format: str = "zarr"
+    dtype: str = "float16"
+    shard_samples: int | None = None
+    block_samples: int = DEFAULT_BLOCK
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        for name in ("samples", "captures", "block_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"PrecomputeSpec.{name} must be positive, got {getattr(self, name)}; use at least 1")
+        if self.shard_samples is not None and (self.shard_samples < 1 or self.shard_samples % self.block_samples):
+            raise ValueError(
+                f"PrecomputeSpec.shard_samples must be a positive multiple of block_samples ({self.block_samples}), "
+                f"got {self.shard_samples}; choose another shard size"
+            )
+
+
+@dataclass(frozen=True)
+class StoreResult:
+    """What precompute leaves behind: where the store is and how much of it had to be computed."""
+
+    uri: str
+    digest: str
+    num_samples: int
+    shards: int
+    computed: int
+    seconds: float
+
+
+@lru_cache(maxsize=2)
+def cached_teacher(source: str, device: str) -> Teacher:
+    """The teacher, loaded once per process: the shards of one store share it."""
+    return load_teacher(source, device)
+
+
+def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
+    """The identity of the store that `spec` asks for.
+
+    Raises:
+        ValueError: timesteps that the solver does not pass through, or an impossible shard size.
+    """
+    grid = solver_grid(teacher.schedule.train_timesteps, spec.solver.steps)
+    if spec.timesteps is None:
+        timesteps = spread_captures(grid, spec.captures)
+    else:
+        timesteps = check_captures(grid, spec.timesteps)
+    default = default_shard_samples(teacher.sample_shape, len(timesteps), spec.dtype)
+    whole_blocks = max(1, default // spec.block_samples) * spec.block_samples
+    return TrajectorySpec(
+        teacher=teacher.name,
+        fingerprint=teacher.fingerprint,
+        sampler=spec.solver.kind,
+        deterministic=spec.solver.deterministic,
+        sampler_config=teacher.solver_config(spec.solver),
+        solver_steps=spec.solver.steps,
+        timesteps=timesteps,
+        signal=tuple(teacher.schedule.signal(t) for t in timesteps),
+        sigma=tuple(teacher.schedule.sigma(t) for t in timesteps),
+        sample_shape=teacher.sample_shape,
+        base_seed=spec.seed,
+        dtype=spec.dtype,
+        layout=spec.format,
+        shard_samples=spec.shard_samples or whole_blocks,
+        block_samples=spec.block_samples,
+    )
+
+
+def plan(spec: PrecomputeSpec) -> tuple[TrajectorySpec, list[int]]:
+    """The store's identity and the numbers of the shards that are still missing from it."""
+    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
+    return identity, missing_shards(spec.store, identity, spec.samples)
+
+
+def compute_shard(spec: PrecomputeSpec, index: int, progress: Progress | None = None) -> CommitRecord:
+    """Computes, writes and commits shard `index`; `progress(samples done, samples of the shard)` after every block.
+
+    Every block has `block_samples` samples, so the arithmetic of a sample never depends on how many were asked for.
+
+    Raises:
+        NonFiniteError: the teacher's output has NaN or infinity; nothing is committed.
+        StoreError: the store cannot be written.
+    """
+    teacher = cached_teacher(spec.teacher, spec.device)
+    identity = trajectory_spec(spec, teacher)
+    start, began = index * identity.shard_samples, time.monotonic()
+    shape = (identity.shard_samples, *identity.sample_shape)
+    states = {t: np.empty(shape, dtype=identity.dtype) for t in identity.timesteps}
+    for offset in range(0, identity.shard_samples, identity.block_samples):
+        first = start + offset
+        _fill_block(teacher, spec, identity, states, first, offset)
+        if progress is not None:
+            progress(offset + identity.block_samples, identity.shard_samples)
+    writer = open_writer(spec.store, identity)
+    return writer.write_shard(index, states, elapsed_seconds=time.monotonic() - began)
+
+
+def seal_store(spec: PrecomputeSpec) -> Manifest:
+    """Writes the manifest, last; refused while shards are missing."""
+    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
+    return seal(spec.store, identity, spec.samples)
+
+
+def precompute(spec: PrecomputeSpec, progress: Progress | None = None) -> StoreResult:
+    """All of it in this process, one shard after the other: what is already there is not computed again.
+
+    `progress(samples done, samples to compute)` counts the missing shards only.
+    """
+    began = time.monotonic()
+    identity, missing = plan(spec)
+    total = len(missing) * identity.shard_samples
+    for position, index in enumerate(missing):
+        before = position * identity.shard_samples
+        compute_shard(spec, index, progress and (lambda done, _, before=before: progress(before + done, total)))
+    manifest = seal_store(spec)
+    return StoreResult(
+        uri=store_uri(spec.store, identity),
+        digest=digest(identity),
+        num_samples=manifest.num_samples,
+        shards=len(manifest.shards),
+        computed=len(missing),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _fill_block(
+    teacher: Teacher,
+    spec: PrecomputeSpec,
+    identity: TrajectorySpec,
+    states: dict[int, "np.ndarray[tuple[int, ...], np.dtype[np.floating]]"],
+    first: int,
+    offset: int,
+) -> None:
+    last = first + identity.block_samples
+    noise = torch.from_numpy(initial_noise(identity.base_seed, first, last, identity.sample_shape))
+    seeds = None if spec.solver.deterministic else solver_seeds(identity.base_seed, first, last)
+    yielded = teacher.states(noise, spec.solver, identity.timesteps, seeds)
+    for timestep, state in zip(identity.timesteps, yielded, strict=True):
+        if not bool(torch.isfinite(state).all()):
+            raise NonFiniteError(
+                f"a teacher's states must be finite, got NaN or infinity from {teacher.name!r} at timestep {timestep} "
+                f"in samples {first} to {last - 1}; check the teacher's weights, or its scheduler's settings"
+            )
+        states[timestep][offset : offset + identity.block_samples] = state.cpu().numpy()

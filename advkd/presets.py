@@ -1,0 +1,46 @@
+"""One table of recipes: what the flows and the command line run when nothing else is said.
+
+Expected figures stand beside each entry; `docs/` says how they were measured.
+"""
+
+from dataclasses import dataclass, field
+
+from advkd.precompute import PrecomputeSpec
+from advkd.students import StudentSpec
+from advkd.teachers import SolverSpec
+from advkd.training.spec import TrainSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What to cache, how to train and how many samples to evaluate with."""
+
+    precompute: PrecomputeSpec = field(default_factory=PrecomputeSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+    evaluation_samples: int = 2048
+
+
+PRESETS: dict[str, Preset] = {
+    # The demo: two CPU cores, at most 2 minutes of precompute and 2.5 of training.
+    "quick": Preset(
+        precompute=PrecomputeSpec(samples=4096, solver=SolverSpec(steps=20), captures=4, shard_samples=256),
+        train=TrainSpec(student=StudentSpec(width=48, blocks=2), samples=100_000),
+    ),
+    # Half an hour of training on two CPU cores.
+    "full": Preset(
+        precompute=PrecomputeSpec(samples=32768, solver=SolverSpec(steps=50), captures=5, shard_samples=1024),
+        train=TrainSpec(student=StudentSpec(width=48, blocks=2), samples=1_500_000, checkpoint_every=50_000),
+        evaluation_samples=5120,
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"a preset must be one of {sorted(PRESETS)}, got {name!r}; choose one of them")
+    return PRESETS[name]

@@ -1,0 +1,90 @@
+"""Trained students from their folders, checked: the right class, a whole config, weights that fit it exactly."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from advkd.students.layerwise import LayerwiseStudent
+
+CONFIG = "config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+class StudentError(ValueError):
+    """A folder that holds no usable student: the message says what is wrong with it and what to do."""
+
+
+@dataclass(frozen=True)
+class StudentFiles:
+    """The two files of a student."""
+
+    config: Path
+    weights: Path
+
+
+def student_files(folder: str | Path) -> StudentFiles:
+    """Where a student's files are: in the folder itself, or in `student/` below it (a run, a registered version).
+
+    Raises:
+        StudentError: in neither place.
+    """
+    for place in (Path(folder), Path(folder) / "student"):
+        if (place / CONFIG).is_file() and (place / WEIGHTS).is_file():
+            return StudentFiles(place / CONFIG, place / WEIGHTS)
+    raise StudentError(
+        f"a student is a folder with {CONFIG} and {WEIGHTS}, or one with such a student/ in it, got neither in "
+        f"{folder}; train one with `advkd train`, or wait for its training to finish"
+    )
+
+
+def load_student(folder: str | Path) -> LayerwiseStudent:
+    """The student of a folder, in evaluation mode and without gradients, on the CPU.
+
+    Raises:
+        StudentError: no student there, one of another class, or one whose weights do not fit its config.
+    """
+    files = student_files(folder)
+    config = _read_config(files.config)
+    student = _build(config, files.config)
+    try:
+        student.load_state_dict(load_file(files.weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise StudentError(
+            f"a student's weights must fit its config, got others in {files.weights} ({_first_line(error)}); "
+            "export the student again"
+        ) from error
+    return student.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudentError(f"{path} must hold JSON, got something else; export the student again") from error
+    found = config.get("_class_name") if isinstance(config, dict) else None
+    if found != LayerwiseStudent.__name__:
+        raise StudentError(
+            f"a student must be a {LayerwiseStudent.__name__}, got {found!r} in {path}; give the folder that "
+            "`advkd train` wrote"
+        )
+    return dict(config)
+
+
+def _build(config: dict[str, Any], path: Path) -> LayerwiseStudent:
+    arguments = {name: value for name, value in config.items() if not name.startswith("_")}
+    try:
+        return LayerwiseStudent(**arguments)
+    except (TypeError, ValueError) as error:
+        raise StudentError(
+            f"a student's config must describe a {LayerwiseStudent.__name__}, got another one in {path} "
+            f"({_first_line(error)}); it was written by another version, or edited"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) or type(error).__name__

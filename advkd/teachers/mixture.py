@@ -1,0 +1,127 @@
+"""The closed-form teacher: a Gaussian mixture, whose posterior mean `E[x_0 | x_t]` is exact.
+
+It is the oracle of the tests (a one-component mixture even has a closed-form flow map) and a fast teacher for
+experiments. The arithmetic is float64 inside.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from advkd.schedule import NoiseSchedule, linear_schedule
+from advkd.teachers.base import SolverSpec
+from advkd.teachers.solver import build_scheduler, scheduler_facts, solve
+
+_SCHEDULER_CONFIG: dict[str, object] = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "linear",
+    "prediction_type": "sample",
+    "clip_sample": False,
+}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """`x_0 = offset + basis z`, `z ~ sum_j weights_j N(means_j, covariances_j)`; float64.
+
+    Shapes: weights `[J]`, means `[J, d]`, covariances `[J, d, d]`, basis `[D, d]` with orthonormal columns,
+    offset `[D]`, where D = C H W.
+    """
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+    basis: Tensor
+    offset: Tensor
+
+    def __post_init__(self) -> None:
+        components, dims = self.means.shape
+        if self.covariances.shape != (components, dims, dims) or self.basis.shape != (len(self.offset), dims):
+            raise ValueError(
+                f"a mixture's parts must agree in shape, got means {tuple(self.means.shape)}, covariances "
+                f"{tuple(self.covariances.shape)}, basis {tuple(self.basis.shape)}, offset {tuple(self.offset.shape)}"
+            )
+
+    def digest(self) -> str:
+        """sha256 over the parameters rounded to float32, so that the last bits of a fit do not matter."""
+        sha = hashlib.sha256()
+        for part in (self.weights, self.means, self.covariances, self.basis, self.offset):
+            sha.update(np.ascontiguousarray(part.numpy().astype("<f4")).tobytes())
+        return sha.hexdigest()
+
+
+class MixtureTeacher:
+    """A `Teacher` whose clean estimate is the exact posterior mean of a Gaussian mixture."""
+
+    def __init__(self, mixture: Mixture, sample_shape: tuple[int, int, int], name: str = "mixture") -> None:
+        self.name = name
+        self.mixture = mixture
+        self.sample_shape = sample_shape
+        self.schedule: NoiseSchedule = linear_schedule()
+        facts = json.dumps([_SCHEDULER_CONFIG, list(sample_shape), mixture.digest()], sort_keys=True)
+        self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()
+        variances, self._axes = torch.linalg.eigh(mixture.covariances)
+        self._variances = variances.clamp_min(0.0)
+
+    def solver_config(self, solver: SolverSpec) -> dict[str, object]:
+        """See `Teacher.solver_config`."""
+        return scheduler_facts(build_scheduler(_SCHEDULER_CONFIG, solver))
+
+    def states(
+        self, noise: Tensor, solver: SolverSpec, timesteps: Sequence[int], seeds: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
+        """See `Teacher.states`; the states have the dtype of `noise`."""
+        scheduler = build_scheduler(_SCHEDULER_CONFIG, solver)
+        for state in solve(self.clean_estimate, scheduler, noise.double(), timesteps, seeds):
+            yield state.to(noise.dtype)
+
+    def clean_estimate(self, state: Tensor, timestep: int) -> Tensor:
+        """`E[x_0 | x_t]`, exactly: float64 `[B, C, H, W]` for a state of the same shape."""
+        a, s = self.schedule.signal(timestep), self.schedule.sigma(timestep)
+        parts = self.mixture
+        # In the basis' coordinates y = a z + s eps, so every component stays Gaussian.
+        y = (state.double().flatten(1) - a * parts.offset) @ parts.basis
+        centred = torch.einsum("bjd,jde->bje", y[:, None] - a * parts.means, self._axes)
+        spread = a * a * self._variances + s * s
+        log_density = -0.5 * (centred.square() / spread + spread.log()).sum(-1) + parts.weights.log()
+        responsibility = torch.softmax(log_density, dim=1)
+        # E[z | y, j] = mu_j + a Sigma_j (a^2 Sigma_j + s^2 I)^-1 (y - a mu_j)
+        shrunk = torch.einsum("bje,jde->bjd", centred * (a * self._variances / spread), self._axes)
+        z = torch.einsum("bj,bjd->bd", responsibility, parts.means + shrunk)
+        return (parts.offset + z @ parts.basis.T).view(state.shape)
+
+    def sample_data(self, count: int, seed: int) -> Tensor:
+        """Samples of the mixture itself: float32 `[count, C, H, W]`."""
+        generator = torch.Generator().manual_seed(seed)
+        component = torch.multinomial(self.mixture.weights, count, replacement=True, generator=generator)
+        unit = torch.randn(count, self.mixture.means.shape[1], dtype=torch.float64, generator=generator)
+        scaled = unit * self._variances[component].sqrt()
+        z = self.mixture.means[component] + torch.einsum("be,bde->bd", scaled, self._axes[component])
+        return (self.mixture.offset + z @ self.mixture.basis.T).view(count, *self.sample_shape).float()
+
+
+@cache
+def digits_mixture_teacher(components: int = 20, dimensions: int = 40) -> MixtureTeacher:
+    """The mixture teacher on scikit-learn's digits: PCA to `dimensions`, a full-covariance mixture fitted in there."""
+    from sklearn.decomposition import PCA
+    from sklearn.mixture import GaussianMixture
+
+    from advkd.teachers.digits.data import SHAPE, digit_images
+
+    images = digit_images().flatten(1).double().numpy()
+    pca = PCA(dimensions, svd_solver="full").fit(images)
+    fit = GaussianMixture(components, reg_covar=1e-3, random_state=0).fit(pca.transform(images))
+    mixture = Mixture(
+        weights=torch.from_numpy(fit.weights_),
+        means=torch.from_numpy(fit.means_),
+        covariances=torch.from_numpy(fit.covariances_),
+        basis=torch.from_numpy(pca.components_.T.copy()),
+        offset=torch.from_numpy(pca.mean_),
+    )
+    return MixtureTeacher(mixture, SHAPE)

@@ -1,0 +1,135 @@
+"""Checkpoints: safetensors and JSON, written whole or not at all, and enough to go on bit for bit.
+
+    <out>/checkpoints/000000020032/{student,ema,discriminator,optimizers,randomness}.safetensors
+                                   state.json      clock, specs, loader cursor, size and sha256 of each file
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from advkd.training.spec import TrainSpec
+from advkd.training.state import TrainState
+
+KEEP = 2
+_STATE = "state.json"
+_PARTS = ("student", "ema", "discriminator", "student_optimizer", "discriminator_optimizer", "randomness")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that does not belong to this run, or is damaged."""
+
+
+def run_identity(spec: TrainSpec, store_digest: str) -> dict[str, Any]:
+    """What must be equal for a run to be continued: everything but where it runs and how often it saves."""
+    facts = asdict(spec)
+    for name in ("device", "checkpoint_every", "report_every"):
+        del facts[name]
+    # Through JSON, so that a stored identity compares equal to a fresh one.
+    return dict(json.loads(json.dumps({"store": store_digest, **facts})))
+
+
+def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], loader: dict[str, Any]) -> Path:
+    """Writes a checkpoint folder under a temporary name, renames it, and removes all but the newest two."""
+    root = out / "checkpoints"
+    final = root / f"{state.samples:012d}"
+    partial = root / f".{final.name}.{os.getpid()}"
+    partial.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, tensors in _tensors(state).items():
+        path = partial / f"{name}.safetensors"
+        save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    record = {
+        "samples": state.samples,
+        "adversarial_steps": state.adversarial_steps,
+        "identity": identity,
+        "loader": loader,
+        "files": files,
+    }
+    (partial / _STATE).write_text(json.dumps(record, indent=1))
+    if final.exists():
+        shutil.rmtree(final)
+    partial.rename(final)
+    for old in checkpoints(out)[:-KEEP]:
+        shutil.rmtree(old)
+    return final
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Complete checkpoint folders, oldest first."""
+    return sorted(path.parent for path in (out / "checkpoints").glob("[0-9]*/" + _STATE))
+
+
+def load_checkpoint(folder: Path, state: TrainState, identity: dict[str, Any]) -> dict[str, Any]:
+    """Restores `state` in place and returns the loader's cursor.
+
+    Raises:
+        CheckpointError: saved by a run with other settings or from another store, naming what differs; or damaged.
+    """
+    record = json.loads((folder / _STATE).read_text())
+    _check_identity(folder, record["identity"], identity)
+    for name, facts in record["files"].items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
+            raise CheckpointError(
+                f"a checkpoint's files must have their recorded size and sha256, got another {name} in {folder}; "
+                "remove that checkpoint folder to go on from the one before"
+            )
+    parts = {name: load_file(folder / f"{name}.safetensors") for name in _PARTS}
+    state.student.load_state_dict(parts["student"])
+    state.discriminator.load_state_dict(parts["discriminator"])
+    state.ema.load_state_dict(parts["ema"])
+    _restore_optimizer(state.student_optimizer, parts["student_optimizer"])
+    _restore_optimizer(state.discriminator_optimizer, parts["discriminator_optimizer"])
+    state.generator.set_state(parts["randomness"]["generator"])
+    state.samples = record["samples"]
+    state.adversarial_steps = record["adversarial_steps"]
+    return dict(record["loader"])
+
+
+def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
+    return {
+        "student": state.student.state_dict(),
+        "ema": state.ema.state_dict(),
+        "discriminator": state.discriminator.state_dict(),
+        "student_optimizer": _optimizer_tensors(state.student_optimizer),
+        "discriminator_optimizer": _optimizer_tensors(state.discriminator_optimizer),
+        "randomness": {"generator": state.generator.get_state()},
+    }
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    moments = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, slots in moments.items() for name, value in slots.items()}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+
+
+def _check_identity(folder: Path, saved: dict[str, Any], asked: dict[str, Any]) -> None:
+    differing = sorted(name for name in saved.keys() | asked.keys() if saved.get(name) != asked.get(name))
+    if differing:
+        facts = ", ".join(f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here" for name in differing)
+        raise CheckpointError(
+            f"a run goes on only with the settings it began with, got other ones than {folder} has ({facts}); "
+            "give the same settings, or another output folder"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

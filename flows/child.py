@@ -1,0 +1,108 @@
+"""A command of ours in a process of its own, so that a time-out or a cancelled run really stops it.
+
+The child has its own process group, reports progress as JSON lines on stderr, and never outlives the call.
+"""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from advkd.progress import FORM_VARIABLE, Report, parse_line
+
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 5.0
+_KEPT_LINES = 5
+
+
+class ChildError(RuntimeError):
+    """The child failed, or was killed; the message is the end of its stderr."""
+
+
+def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
+    """Runs `python -m module arguments...` to its end and returns the last line of its stdout.
+
+    Whatever interrupts this call (time-out, cancellation, Ctrl-C) ends the child and all of its children first.
+
+    Raises:
+        ChildError: non-zero exit or death by a signal.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        # Spinning OpenMP threads cost a factor of ten as soon as anything else runs.
+        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, FORM_VARIABLE: "json"},
+    )
+    try:
+        printed, complaints = _follow(process, report)
+    finally:
+        _end(process)
+    if process.returncode:
+        raise ChildError(_explain(module, arguments, process.returncode, complaints))
+    return printed
+
+
+def _follow(process: "subprocess.Popen[str]", report: Report) -> tuple[str, Sequence[str]]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    printed: deque[str] = deque(maxlen=1)
+    complaints: deque[str] = deque(maxlen=_KEPT_LINES)
+    readers = [
+        threading.Thread(target=_drain, args=(process.stdout, printed.append), daemon=True),
+        threading.Thread(target=_drain, args=(process.stderr, lines.put, lambda: lines.put(None)), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    while True:
+        try:
+            # Short waits, because Prefect's time-outs reach a thread only between two byte codes.
+            line = lines.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue
+        if line is None:
+            break
+        if update := parse_line(line):
+            report(update.label, update.done, update.total, update.note)
+        else:
+            complaints.append(line)
+    readers[0].join()
+    process.wait()
+    return (printed[0] if printed else ""), complaints
+
+
+def _drain(stream: Iterable[str], keep: Callable[[str], None], close: Callable[[], None] | None = None) -> None:
+    for line in stream:
+        if line.strip():
+            keep(line.rstrip())
+    if close is not None:
+        close()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Terminates the child's process group, politely first; nothing to do where it has ended by itself."""
+    if process.poll() is not None:
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _explain(module: str, arguments: Sequence[str], code: int, complaints: Sequence[str]) -> str:
+    command = " ".join([module, *arguments[:1]])
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"{command} must run to its end, but was killed by {name}; run the same flow again to go on from there"
+    return "\n".join(complaints) or f"{command} failed with exit code {code} and said nothing"

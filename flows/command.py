@@ -1,0 +1,166 @@
+"""A flow as a command: `python -m flows.<name>`, with the parameters of its deployment and a quiet terminal.
+
+Exit codes: 0 done, 1 failed, 2 bad parameters, 130 interrupted. Progress and messages go to stderr, the result to stdout.
+"""
+
+import argparse
+import inspect
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import prefect
+from prefect import Flow
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import ParameterTypeError
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from advkd.progress import console
+from flows.server import own_server
+
+_PREFECT = Path(prefect.__file__).parent
+Check = Callable[..., object]
+
+
+def main(
+    flow: Flow[..., Any],
+    *,
+    check: Check | None = None,
+    show: Callable[[Any], None] | None = None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parses the command line, runs the flow and exits.
+
+    Args:
+        flow: its parameters become options; those that are dataclasses are given as JSON.
+        check: called with the parameters before anything is started; a `ValueError` of it means bad parameters.
+        show: prints the result; None: as JSON.
+        argv: the command line; None: the process's.
+    """
+    options = _parser(flow).parse_args(argv)
+    with _quiet():
+        sys.exit(_run(flow, options, check, show or _show_json))
+
+
+def _run(flow: Flow[..., Any], options: argparse.Namespace, check: Check | None, show: Callable[[Any], None]) -> int:
+    home = Path(getattr(options, "root", None) or "runs") / "prefect"
+    try:
+        parameters = _parameters(flow, vars(options))
+        with _api(home) as ready:
+            if check is not None:
+                check(**parameters)
+            with ready():
+                result = flow(**parameters)
+    except (ParameterTypeError, ValueError) as error:
+        return _complain(error, 2)
+    except KeyboardInterrupt:
+        return _complain("interrupted; run the same command again to go on from there", 130)
+    except Exception as error:
+        return _complain(error, 1)
+    show(result)
+    return 0
+
+
+def _parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
+    module = inspect.getmodule(flow.fn)
+    name = Path(module.__file__).stem if module and module.__file__ else flow.name
+    parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=flow.description)
+    hints = get_type_hints(flow.fn)
+    described = flow.parameters.properties
+    for parameter in inspect.signature(flow.fn).parameters.values():
+        kind = next(
+            (part for part in (hints[parameter.name], *get_args(hints[parameter.name])) if is_dataclass(part)), None
+        )
+        required = parameter.default is inspect.Parameter.empty
+        default = "" if required or parameter.default is None else f" [default: {parameter.default}]"
+        parser.add_argument(
+            f"--{parameter.name.replace('_', '-')}",
+            metavar=f"JSON of {kind.__name__}" if kind else parameter.name.upper(),
+            type=_json_object if kind else str,
+            required=required,
+            default=argparse.SUPPRESS,
+            help=(described[parameter.name].get("description", "") + default).replace("%", "%%"),
+        )
+    return parser
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be JSON, got {text!r} ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'must be a JSON object such as {{"samples": 256}}, got {text!r}')
+    return value
+
+
+def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values as the flow's own types, so that whatever is wrong is said before anything starts."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(flow.fn).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    return flow.validate_parameters({**defaults, **given})
+
+
+@contextmanager
+def _api(home: Path) -> Iterator[Callable[[], Any]]:
+    """What is yielded enters the API: the user's server where one is configured, else one of our own."""
+    if PREFECT_API_URL.value():
+        yield lambda: temporary_settings()
+        return
+    with own_server(home, "--no-services", "--no-ui") as wait:
+        yield lambda: _connected(wait(), home)
+
+
+@contextmanager
+def _connected(url: str, home: Path) -> Iterator[None]:
+    with temporary_settings(updates={PREFECT_API_URL: url, PREFECT_HOME: home}):
+        try:
+            yield
+        finally:
+            # What is still queued must reach the server while it is there.
+            APILogHandler().flush()
+            EventsWorker.drain_all(timeout=5)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Our own messages, plainly, on the console that the bars share; none of Prefect's, no third party's warnings."""
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    logging.getLogger("prefect").setLevel(logging.INFO)
+    root.handlers[:] = [_Narration()]
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.handlers[:] = kept
+        root.setLevel(level)
+
+
+class _Narration(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "advkd", "storage", "flows"))
+        if ours and _PREFECT not in Path(record.pathname).parents:
+            console().print(record.getMessage(), style="yellow" if record.levelno >= logging.WARNING else None)
+
+
+def _complain(error: object, code: int) -> int:
+    console().print(f"error: {error}" if code != 130 else str(error), style="red", markup=False, soft_wrap=True)
+    return code
+
+
+def _show_json(result: Any) -> None:
+    print(json.dumps(asdict(result), indent=1, default=str))

@@ -1,0 +1,61 @@
+"""Flow `distill`: a teacher into an evaluated, registered one-pass student. `python -m flows.distill` is the demo."""
+
+from typing import Literal
+
+from prefect import flow
+
+from advkd.precompute import PrecomputeSpec
+from advkd.presets import PRESETS
+from advkd.training.spec import TrainSpec
+from flows.artifacts import publish
+from flows.evaluate import evaluate as evaluate_student
+from flows.precompute import precompute as fill_store
+from flows.recipe import recipe
+from flows.register import register as register_student
+from flows.summary import DistillResult, Stopwatch, summarize
+from flows.train import train as train_student
+
+PresetName = Literal[*PRESETS]
+
+
+@flow(name="distill", persist_result=False)
+def distill(
+    teacher: str = "digits",
+    preset: PresetName = "full",
+    root: str = "runs",
+    precompute: PrecomputeSpec | None = None,
+    train: TrainSpec | None = None,
+    model: str | None = None,
+    samples: int | None = None,
+) -> DistillResult:
+    """Distils a teacher into a one-pass student. Run again, it does what is missing and nothing twice.
+
+    Args:
+        teacher: embedded name ("digits", "mixture"), diffusers folder or hub id.
+        preset: recipe to start from.
+        root: local folder of everything that is made; `summary.json` in it holds the result.
+        precompute: replaces the preset's trajectories as a whole.
+        train: replaces the preset's training run as a whole.
+        model: name of the registered model; by default advkd-<teacher>.
+        samples: images of the evaluation; by default the preset's, at least 2000 for a worth that means something.
+    """
+    plan = recipe(teacher, preset, root, precompute, train, model, samples)
+    clock = Stopwatch()
+    with clock.stage("precompute"):
+        store = fill_store(plan.precompute)
+    with clock.stage("train"):
+        student = train_student(plan.train, store.uri, plan.student(store))
+    with clock.stage("evaluate"):
+        report = evaluate_student(plan.evaluation(store, student))
+    with clock.stage("register"):
+        version = register_student(plan.registration(store, student))
+    result = summarize(plan, store, student, report, version, clock.seconds)
+    publish(result, report)
+    return result
+
+
+if __name__ == "__main__":
+    from flows.command import main
+    from flows.summary import show
+
+    main(distill, check=recipe, show=show)

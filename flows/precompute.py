@@ -1,0 +1,78 @@
+"""Flow `precompute`: a teacher's trajectories into a sealed store, one task per missing shard."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from prefect import flow, get_run_logger, unmapped
+from prefect.futures import as_completed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from advkd.precompute import PrecomputeSpec, StoreResult
+from advkd.progress import Tally, progress
+from flows.tasks import ShardPlan, compute_shard, plan_shards, seal_store, shard_progress
+from storage import store_uri
+
+
+@flow(name="precompute", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count()), persist_result=False)
+def precompute(spec: PrecomputeSpec) -> StoreResult:
+    """Computes the shards that are missing, if any, and seals the store.
+
+    Args:
+        spec: which trajectories to cache, and where.
+    """
+    began = time.monotonic()
+    plan = plan_shards(spec)
+    _compute(spec, plan)
+    manifest = seal_store(spec)
+    result = StoreResult(
+        uri=store_uri(spec.store, manifest.spec),
+        digest=manifest.digest,
+        num_samples=manifest.num_samples,
+        shards=manifest.num_shards,
+        computed=len(plan.missing),
+        seconds=time.monotonic() - began,
+    )
+    get_run_logger().info(_narrate(result))
+    return result
+
+
+def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
+    if not plan.missing:
+        return
+    with progress(get_run_logger().info) as report, _one_thread_per_shard():
+        tally = Tally(report, "trajectories", len(plan.missing) * plan.shard_samples)
+        token = shard_progress.set(tally)
+        try:
+            for future in as_completed(compute_shard.map(unmapped(spec), plan.missing)):
+                future.result()
+        finally:
+            # After a failure the shards that still run stop at their next block; those committed stay.
+            tally.stop()
+            shard_progress.reset(token)
+
+
+@contextmanager
+def _one_thread_per_shard() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _narrate(result: StoreResult) -> str:
+    size = f"{result.num_samples} trajectories in {result.shards} shards"
+    if not result.computed:
+        return f"store is sealed already: {size}, no shard recomputed"
+    reused = result.shards - result.computed
+    return f"store sealed: {size}, {result.computed} computed, {reused} reused, {result.seconds:.0f} s"
+
+
+if __name__ == "__main__":
+    from flows.command import main
+
+    main(precompute)

@@ -1,0 +1,93 @@
+"""What `distill` is going to do, decided before anything starts: the specs of its stages and where their output goes."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from advkd import presets
+from advkd.precompute import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
+from advkd.training.checkpoint import run_identity
+from advkd.training.spec import TrainSpec
+
+_DEFAULTS = PrecomputeSpec()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One distillation, apart from what only the stages themselves find out.
+
+    Attributes:
+        root: local folder of everything that is made.
+        precompute: which trajectories, and in which store.
+        train: the training run.
+        samples: images of the evaluation.
+        model: name of the registered model.
+    """
+
+    root: str
+    precompute: PrecomputeSpec
+    train: TrainSpec
+    samples: int
+    model: str
+
+    @property
+    def references(self) -> str:
+        """Where evaluations keep what they find out about a teacher."""
+        return os.path.join(self.root, "references")
+
+    def student(self, store: StoreResult) -> str:
+        """Folder of the student of a store: the same call, the same folder, so a run is continued by repeating it."""
+        facts = [run_identity(self.train, store.digest), store.num_samples]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return os.path.join(self.root, "students", f"{self._slug()}-{digest[:12]}")
+
+    def report(self, store: StoreResult) -> str:
+        """Folder of that student's report."""
+        return os.path.join(self.root, "reports", Path(self.student(store)).name)
+
+    def _slug(self) -> str:
+        return cached_teacher(self.precompute.teacher, self.precompute.device).name
+
+
+def recipe(
+    teacher: str = "digits",
+    preset: str = "full",
+    root: str = "runs",
+    precompute: PrecomputeSpec | None = None,
+    train: TrainSpec | None = None,
+    model: str | None = None,
+    samples: int | None = None,
+) -> Recipe:
+    """The preset, with what the caller replaces in it, checked against the teacher itself.
+
+    Raises:
+        ValueError: a root that is no local folder, two teachers, an unknown one, or timesteps that it does not have.
+    """
+    if "://" in root:
+        raise ValueError(
+            f"root must be a local folder, got {root!r}; give precompute.store that URI to keep trajectories there"
+        )
+    if samples is not None and samples < 2:
+        raise ValueError(
+            f"samples of the evaluation must be at least 2, got {samples}; use 2048 or more for a reported worth"
+        )
+    chosen = presets.preset(preset)
+    asked = precompute or chosen.precompute
+    if asked.teacher not in (_DEFAULTS.teacher, teacher):
+        raise ValueError(
+            f"a distillation has one teacher, got {teacher!r} and precompute.teacher={asked.teacher!r}; "
+            "say it in `teacher` alone"
+        )
+    store = os.path.join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
+    asked = replace(asked, teacher=teacher, store=store)
+    loaded = cached_teacher(teacher, asked.device)
+    trajectory_spec(asked, loaded)
+    return Recipe(
+        root=root,
+        precompute=asked,
+        train=train or chosen.train,
+        samples=samples or chosen.evaluation_samples,
+        model=model or f"advkd-{loaded.name}",
+    )

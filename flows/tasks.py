@@ -1,0 +1,100 @@
+"""The tasks: a few lines around one library call each. They take and return URIs and small dataclasses.
+
+Retries, time-outs and tags stand in the decorators. Prefect's cache and result files are off: whether something is
+already done is decided by the store's manifest, the training folder and the registry.
+"""
+
+import json
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from advkd.evaluation.evaluate import EvalReport, EvaluateSpec
+from advkd.evaluation.evaluate import evaluate as evaluate_in_process
+from advkd.registry.tracking import RegisteredModel, RegisterSpec
+from advkd.registry.tracking import register as register_in_process
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from advkd import precompute as trajectories
+from advkd.precompute import PrecomputeSpec
+from advkd.progress import progress
+from advkd.training.spec import TrainSpec
+from flows.child import run_module
+from storage import Manifest
+
+DAY = 24 * 3600.0
+
+shard_progress: ContextVar[Callable[[int, int, int], None] | None] = ContextVar("shard_progress", default=None)
+"""Where the shard tasks of a flow run in this process report (shard, samples done, samples); None elsewhere."""
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """What is missing from a store: numbers of shards, and samples per shard."""
+
+    missing: tuple[int, ...]
+    shard_samples: int
+
+
+def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether a failure may pass by itself: a connection, a time-out. Bad input never does."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, (ConnectionError, TimeoutError))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
+    """Shards that are yet to be computed."""
+    identity, missing = trajectories.plan(spec)
+    return ShardPlan(tuple(missing), identity.shard_samples)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=worth_retrying,
+    task_run_name="shard-{index:06d}",
+    tags=["shard"],
+)
+def compute_shard(spec: PrecomputeSpec, index: int) -> None:
+    """One whole shard, computed and committed."""
+    # Shards are the parallelism; the bytes must not depend on how many run at once.
+    torch.set_num_threads(1)
+    report = shard_progress.get()
+    trajectories.compute_shard(spec, index, report and partial(report, index))
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def seal_store(spec: PrecomputeSpec) -> Manifest:
+    """Publishes the store, once all of its shards are committed."""
+    return trajectories.seal_store(spec)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=7 * DAY, tags=["training"])
+def train_student(spec: TrainSpec, store: str, out: str) -> str:
+    """Folder of the student, trained in a process of its own, from its last checkpoint on if there is one."""
+    file = Path(out) / "train.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(asdict(spec), indent=1))
+    with progress(get_run_logger().info) as report:
+        return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", str(file)], report)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=DAY)
+def evaluate_student(spec: EvaluateSpec) -> EvalReport:
+    """The student beside its teacher: figures, pictures, `report.html`."""
+    with progress(get_run_logger().info) as report:
+        return evaluate_in_process(spec, report)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def register_student(spec: RegisterSpec) -> RegisteredModel:
+    """The student as a version of a registered model."""
+    return register_in_process(spec)

@@ -1,0 +1,59 @@
+"""Flow `train`: a sealed store and a recipe into a student, in a process of its own."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from advkd.training.checkpoint import checkpoints, run_identity
+from advkd.training.loop import STUDENT_FOLDER
+from advkd.training.spec import TrainSpec
+from flows.tasks import train_student
+from storage import open_store
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """Where the student is, and whether it had to be trained."""
+
+    folder: str
+    trained: bool
+    seconds: float
+
+
+@flow(name="train", persist_result=False)
+def train(spec: TrainSpec, store: str, out: str) -> StudentResult:
+    """Trains a student from a store alone; a finished one is left as it is, an interrupted one goes on.
+
+    Args:
+        spec: the training run.
+        store: URI of a sealed store.
+        out: local folder for checkpoints and the student.
+    """
+    began = time.monotonic()
+    folder = finished_student(spec, store, out)
+    trained = folder is None
+    if folder is None:
+        folder = train_student(spec, store, out)
+    result = StudentResult(folder, trained, time.monotonic() - began)
+    done = f"trained on {spec.samples} samples, {result.seconds:.0f} s" if trained else "was trained already"
+    get_run_logger().info(f"student {done}: {folder}")
+    return result
+
+
+def finished_student(spec: TrainSpec, store: str, out: str) -> str | None:
+    """The student that exactly this run has left in `out`, None if the run has yet to begin or to go on."""
+    student, saved = Path(out) / STUDENT_FOLDER, checkpoints(Path(out))
+    if not saved or not (student / "config.json").is_file():
+        return None
+    record = json.loads((saved[-1] / "state.json").read_text())
+    same = record["identity"] == run_identity(spec, open_store(store).manifest.digest)
+    return str(student) if same else None
+
+
+if __name__ == "__main__":
+    from flows.command import main
+
+    main(train)

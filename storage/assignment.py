@@ -1,0 +1,65 @@
+"""Which sample comes when: pure functions of (seed, epoch, rank), so that resuming is recomputing.
+
+An epoch lays the shards out in a random order. The line of all their samples is cut into one contiguous part per
+rank, so ranks are disjoint, equally long to within one sample, and each reads about its own share of the shards. A
+part is read window by window, a window being several shards, and shuffled within each window.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+_SHARD_ORDER, _WINDOW_ORDER = 0, 1
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive samples of one shard: rows `start` to `stop - 1`."""
+
+    shard: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def part_bounds(num_samples: int, rank: int, world_size: int) -> tuple[int, int]:
+    """Start and stop of a rank's part of the line of `num_samples` samples."""
+    return num_samples * rank // world_size, num_samples * (rank + 1) // world_size
+
+
+def batches_per_epoch(num_samples: int, batch_size: int, rank: int, world_size: int, *, drop_last: bool) -> int:
+    """Batches that a rank gets; with `drop_last` the same number for every rank."""
+    if drop_last:
+        return num_samples // world_size // batch_size
+    start, stop = part_bounds(num_samples, rank, world_size)
+    return -(-(stop - start) // batch_size)
+
+
+def epoch_windows(
+    shard_sizes: Sequence[int], *, seed: int, epoch: int, rank: int, world_size: int, window: int
+) -> list[list[Piece]]:
+    """The windows that a rank reads in an epoch, in order: at most `window` pieces of as many shards each."""
+    sizes = np.asarray(shard_sizes, dtype=np.int64)
+    order = _generator(seed, epoch, _SHARD_ORDER, 0).permutation(len(sizes))
+    ends = np.cumsum(sizes[order])
+    start, stop = part_bounds(int(ends[-1]) if len(ends) else 0, rank, world_size)
+    pieces = []
+    for position in range(int(np.searchsorted(ends, start, side="right")), len(order)):
+        begins = int(ends[position] - sizes[order[position]])
+        if begins >= stop:
+            break
+        pieces.append(Piece(int(order[position]), max(start - begins, 0), min(stop, int(ends[position])) - begins))
+    return [pieces[first : first + window] for first in range(0, len(pieces), window)]
+
+
+def window_order(num_samples: int, *, seed: int, epoch: int, rank: int, window_index: int) -> npt.NDArray[np.int64]:
+    """The order of the samples within one window of a rank: a permutation of `num_samples`."""
+    return _generator(seed, epoch, _WINDOW_ORDER, rank, window_index).permutation(num_samples)
+
+
+def _generator(seed: int, epoch: int, *stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch, *stream])))

@@ -1,0 +1,222 @@
+"""The identity of a store: everything that decides the bytes of its shards, and the digest of it.
+
+`num_samples` is not part of it: a store grows in whole shards without touching those already there.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+from typing_extensions import TypeAliasType
+
+from storage.errors import ManifestError
+from storage.objects import join
+from storage.seeding import check_seed
+
+LAYOUT_VERSION = 1
+"""Version of keys, encodings and records. A reader refuses a newer one."""
+
+DTYPES = ("float16", "float32")
+LAYOUTS = ("zarr", "webdataset")
+
+JSON = TypeAliasType("JSON", "bool | int | float | str | list[JSON] | dict[str, JSON] | None")
+
+_SLUG = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BYTES_PER_VALUE = {"float16": 2, "float32": 4}
+_TARGET_SHARD_BYTES = 64 * 2**20
+_MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES = 32, 4096
+_MAX_BLOCK_SAMPLES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectorySpec:
+    """Everything that decides the stored trajectories, number of samples excepted.
+
+    Raises `ValueError` where a field breaks its rule. Sequences may be given as lists.
+    """
+
+    teacher: str
+    """Slug of the teacher: lower-case letters, digits, '-', '_', '.'."""
+    fingerprint: str
+    """sha256 (64 hex digits) of the teacher's content."""
+    sampler: str
+    """"ddim", "ddpm", or any solver's name."""
+    deterministic: bool
+    """True for an ODE sampler, False for a stochastic one."""
+    sampler_config: Mapping[str, JSON]
+    """What is needed to reproduce the solver."""
+    solver_steps: int
+    """Steps that the solver takes from noise to clean."""
+    timesteps: tuple[int, ...]
+    """Captured timesteps, strictly decreasing; the first is the noise itself, the last is 0, the clean state."""
+    signal: tuple[float, ...]
+    """a_t of each captured timestep, 1.0 at the last."""
+    sigma: tuple[float, ...]
+    """s_t of each captured timestep, 0.0 at the last."""
+    sample_shape: tuple[int, int, int]
+    """`[C, H, W]` of one state."""
+    base_seed: int
+    """Seed from which the noise of every sample follows."""
+    conditioning: Mapping[str, JSON] | None = None
+    """Labels or prompts, None for an unconditional teacher."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance scale, None without guidance."""
+    dtype: str = "float16"
+    """Stored dtype: "float16" or "float32"."""
+    layout: str = "zarr"
+    """"zarr" or "webdataset"."""
+    shard_samples: int
+    """Samples of one shard, the unit of work, of loss and of extension."""
+    block_samples: int
+    """Samples of one Zarr chunk and of one batch of the teacher; divides `shard_samples`."""
+
+    def __post_init__(self) -> None:
+        for name in ("timesteps", "sample_shape"):
+            object.__setattr__(self, name, tuple(_integers(name, getattr(self, name))))
+        for name in ("signal", "sigma"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        for name in ("sampler_config", "conditioning"):
+            object.__setattr__(self, name, _plain_json(name, getattr(self, name)))
+        if self.guidance_scale is not None:
+            object.__setattr__(self, "guidance_scale", float(self.guidance_scale))
+        self._check_names()
+        self._check_grid()
+        self._check_sizes()
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one stored state."""
+        return math.prod(self.sample_shape) * _BYTES_PER_VALUE[self.dtype]
+
+    def num_shards(self, num_samples: int) -> int:
+        """Whole shards that hold `num_samples` samples."""
+        if num_samples < 1:
+            raise ValueError(f"a store holds at least one sample, got num_samples={num_samples}; ask for 1 or more")
+        return -(-num_samples // self.shard_samples)
+
+    def to_json(self) -> dict[str, JSON]:
+        """All fields as plain JSON; `from_json` is its inverse."""
+        return {
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in fields(self)
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> "TrajectorySpec":
+        """The spec that `to_json` wrote; `ManifestError` for unknown, missing or bad fields."""
+        known = {field.name for field in fields(cls)}
+        if not isinstance(data, dict) or set(data) != known:
+            found = sorted(set(data) ^ known) if isinstance(data, dict) else type(data).__name__
+            raise ManifestError(
+                f"a stored TrajectorySpec has exactly the fields of layout version {LAYOUT_VERSION}; unknown or "
+                f"missing: {found}; open the store with the release that wrote it"
+            )
+        try:
+            return cls(**data)
+        except (ValueError, TypeError) as error:
+            raise ManifestError(f"a stored TrajectorySpec must be valid: {error}") from error
+
+    def _check_names(self) -> None:
+        if not _SLUG.fullmatch(self.teacher):
+            raise ValueError(
+                f"TrajectorySpec.teacher must be a slug of lower-case letters, digits, '-', '_' and '.', "
+                f"not starting with '.', got {self.teacher!r}; rename it"
+            )
+        if not _SHA256.fullmatch(self.fingerprint):
+            raise ValueError(
+                f"TrajectorySpec.fingerprint must be 64 hex digits of sha256, got {self.fingerprint!r}; "
+                "hash the teacher's files"
+            )
+        if not self.sampler:
+            raise ValueError("TrajectorySpec.sampler must be the solver's name, got ''; name it")
+        for name, value, allowed in (("dtype", self.dtype, DTYPES), ("layout", self.layout, LAYOUTS)):
+            if value not in allowed:
+                raise ValueError(f"TrajectorySpec.{name} must be one of {allowed}, got {value!r}; choose one of them")
+
+    def _check_grid(self) -> None:
+        grid = self.timesteps
+        if len(grid) < 2 or any(a <= b for a, b in pairwise(grid)):
+            raise ValueError(
+                f"TrajectorySpec.timesteps must be strictly decreasing with two or more entries, got {grid}; "
+                "sort them from noise to clean"
+            )
+        if grid[-1] != 0:
+            raise ValueError(f"TrajectorySpec.timesteps must end with 0, the clean state, got {grid}; append 0")
+        for name, values, clean in (("signal", self.signal, 1.0), ("sigma", self.sigma, 0.0)):
+            if len(values) != len(grid) or not all(math.isfinite(v) and v >= 0 for v in values) or values[-1] != clean:
+                raise ValueError(
+                    f"TrajectorySpec.{name} must hold one finite value >= 0 per timestep, {clean} at the last, got "
+                    f"{values} for {len(grid)} timesteps; take them from the teacher's schedule"
+                )
+
+    def _check_sizes(self) -> None:
+        check_seed(self.base_seed)
+        if len(self.sample_shape) != 3 or min(self.sample_shape) < 1:
+            raise ValueError(
+                f"TrajectorySpec.sample_shape must be [C, H, W], all positive, got {self.sample_shape}; "
+                "add the channel axis"
+            )
+        for name in ("solver_steps", "shard_samples", "block_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TrajectorySpec.{name} must be positive, got {getattr(self, name)}; use 1 or more")
+        if self.shard_samples % self.block_samples:
+            raise ValueError(
+                f"TrajectorySpec.block_samples must divide shard_samples, got {self.block_samples} and "
+                f"{self.shard_samples}; choose powers of two"
+            )
+
+
+def digest(spec: TrajectorySpec) -> str:
+    """sha256 (64 hex digits) over the canonical JSON of the spec and the layout version: the name of its store."""
+    identity = {"layout_version": LAYOUT_VERSION, "spec": spec.to_json()}
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def store_uri(root: str, spec: TrajectorySpec) -> str:
+    """Where the store of a spec lives: `<root>/<teacher>/<first 16 digits of the digest>`."""
+    return join(root, spec.teacher, digest(spec)[:16])
+
+
+def default_shard_samples(shape: tuple[int, int, int], num_states: int, dtype: str = "float16") -> int:
+    """Samples of a shard of at most about 64 MiB: a power of two in [32, 4096].
+
+    Args:
+        shape: `[C, H, W]` of one state.
+        num_states: Captured states of one trajectory, noise and clean state included.
+        dtype: Stored dtype.
+    """
+    trajectory_bytes = math.prod(shape) * num_states * _BYTES_PER_VALUE[dtype]
+    fitting = max(1, _TARGET_SHARD_BYTES // max(1, trajectory_bytes))
+    return min(_MAX_SHARD_SAMPLES, max(_MIN_SHARD_SAMPLES, 1 << (fitting.bit_length() - 1)))
+
+
+def default_block_samples(shard_samples: int) -> int:
+    """Samples of one chunk: the largest divisor of the shard that is at most 256."""
+    return next(size for size in range(min(_MAX_BLOCK_SAMPLES, shard_samples), 0, -1) if shard_samples % size == 0)
+
+
+def _integers(name: str, values: Any) -> list[int]:
+    if any(int(value) != value for value in values):
+        raise ValueError(f"TrajectorySpec.{name} must hold whole numbers, got {values}; round them")
+    return [int(value) for value in values]
+
+
+def _plain_json(name: str, value: object) -> Any:
+    """A private copy that equals what a JSON round trip gives back."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False, default=_refuse_or_mapping))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"TrajectorySpec.{name} must be plain JSON without NaN, {error}; convert it first") from error
+
+
+def _refuse_or_mapping(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"got {type(value).__name__}")

@@ -1,0 +1,1 @@
+"""Tests; a package, so that `tests/storage` cannot shadow `storage` on the import path."""

@@ -1,0 +1,216 @@
+"""Whole objects under a URI: the same behaviour everywhere, and clear errors where it fails."""
+
+import errno
+import multiprocessing
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from storage import (
+    StoreError,
+    StoreFullError,
+    StoreNotFoundError,
+    StorePermissionError,
+    StoreUnreachableError,
+    delete,
+    exists,
+    is_sealed,
+    join,
+    list_folders,
+    list_prefix,
+    missing_shards,
+    open_writer,
+    read_bytes,
+    read_json,
+    s3_objects,
+    write_bytes,
+    write_json,
+)
+from tests.s3_server import S3Server
+from tests.storage.trajectories import fill, make_spec, shard_states
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(params=["path", "file", "memory", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty root on each kind of storage."""
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3_root"))
+    return {"path": str(tmp_path), "file": f"file://{tmp_path}", "memory": f"memory://{tmp_path.name}"}[request.param]
+
+
+class TestEveryKindOfStorage:
+    """One contract for all of them."""
+
+    def test_objects_come_back_and_go(self, root: str) -> None:
+        uri = join(root, "a/b", "c.bin")
+        assert not exists(uri)
+        with pytest.raises(StoreNotFoundError, match="check the"):
+            read_bytes(uri)
+        for data in (b"first", b"", os.urandom(300_000)):
+            write_bytes(uri, data)
+            assert read_bytes(uri) == data
+        assert exists(uri)
+        assert not exists(join(root, "a"))
+        delete(uri)
+        delete(uri)
+        assert not exists(uri)
+
+    def test_listing_is_relative_sorted_and_bounded(self, root: str) -> None:
+        assert list_prefix(root) == []
+        assert list_folders(root) == []
+        for key in ("x/2", "x/10/y", "z", "xx/1"):
+            write_bytes(join(root, key), b".")
+        assert list_prefix(root) == ["x/10/y", "x/2", "xx/1", "z"]
+        assert list_prefix(join(root, "x")) == ["10/y", "2"]
+        assert list_folders(root) == ["x", "xx"]
+
+    def test_json(self, root: str) -> None:
+        uri = join(root, "value.json")
+        write_json(uri, {"a": [1, 2.5, None]})
+        assert read_json(uri) == {"a": [1, 2.5, None]}
+        with pytest.raises(ValueError, match="JSON compliant"):
+            write_json(uri, float("nan"))
+        write_bytes(uri, b"\x80{")
+        with pytest.raises(StoreError, match="must hold JSON"):
+            read_json(uri)
+
+
+@pytest.mark.parametrize("part", ["..", "a/../b", "/etc", "a//b", "", "."])
+def test_a_uri_only_leads_downwards(part: str) -> None:
+    with pytest.raises(ValueError, match="downwards"):
+        join("/data", part)
+
+
+def test_a_store_lives_in_any_fsspec_storage() -> None:
+    fill("memory://anywhere", make_spec(), 12)
+    assert is_sealed("memory://anywhere", make_spec(), 12)
+
+
+def test_an_unknown_scheme_is_refused() -> None:
+    with pytest.raises(StoreError, match="scheme"):
+        read_bytes("nonsense://bucket/key")
+
+
+class TestLocalFailures:
+    """A name never holds half a write."""
+
+    def test_a_full_disk_leaves_the_old_object_and_no_temporary_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        uri = str(tmp_path / "object")
+        write_bytes(uri, b"old")
+        original, written = os.write, []
+
+        def full_after_some(descriptor: int, data: memoryview) -> int:
+            if written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written.append(original(descriptor, bytes(data[:1000])))
+            return written[0]
+
+        monkeypatch.setattr("storage.local_objects.os.write", full_after_some)
+        with pytest.raises(StoreFullError, match=r"free space.*run again"):
+            write_bytes(uri, bytes(5000))
+        monkeypatch.undo()
+        assert [path.name for path in tmp_path.iterdir()] == ["object"]
+        assert read_bytes(uri) == b"old"
+
+    def test_a_full_disk_leaves_a_store_that_resumes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        root, spec = str(tmp_path), make_spec()
+        open_writer(root, spec).write_shard(0, shard_states(spec, 0))
+
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("storage.local_objects.os.write", full)
+        with pytest.raises(StoreFullError):
+            open_writer(root, spec).write_shard(1, shard_states(spec, 1))
+        monkeypatch.undo()
+        assert missing_shards(root, spec, 16) == [1]
+        fill(root, spec, 16)
+
+    def test_no_permission_to_write(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+        root = str(tmp_path / "file" / "stores")
+        with pytest.raises(StorePermissionError, match=r"must be writable.*choose another"):
+            open_writer(root, make_spec()).write_shard(0, shard_states(make_spec(), 0))
+        assert (tmp_path / "file").read_text() == "in the way"
+
+    def test_a_folder_is_in_the_way(self, tmp_path: Path) -> None:
+        with pytest.raises(StorePermissionError):
+            write_bytes(str(tmp_path), b"data")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_unfinished_writes_are_not_listed(self, tmp_path: Path) -> None:
+        (tmp_path / ".tmp-000001.json-12-ab").write_text("{")
+        (tmp_path / "000000.json").write_text("{}")
+        assert list_prefix(str(tmp_path)) == ["000000.json"]
+
+
+class TestS3Failures:
+    """Errors name endpoint, bucket and remedy, and never a key."""
+
+    def assert_clear(self, error: StoreError, server: S3Server, *parts: str) -> None:
+        for part in parts:
+            assert part in str(error)
+        assert server.key not in str(error)
+        assert server.secret not in str(error)
+
+    def test_wrong_key(self, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")
+        for call in (read_bytes, list_prefix, lambda uri: write_bytes(uri, b"x"), exists):
+            with pytest.raises(StorePermissionError) as caught:
+                call(join(s3_root, "key"))
+            self.assert_clear(caught.value, s3_server, s3_server.endpoint, "AWS_SECRET_ACCESS_KEY")
+            assert "wrong-secret" not in str(caught.value)
+
+    def test_no_credentials(self, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        with pytest.raises(StorePermissionError, match="AWS_ACCESS_KEY_ID"):
+            list_prefix(s3_root)
+
+    def test_missing_bucket(self, s3_root: str, s3_server: S3Server) -> None:
+        spec = make_spec()
+        for call in (
+            lambda: missing_shards("s3://no-such-bucket/stores", spec, 8),
+            lambda: open_writer("s3://no-such-bucket/stores", spec).write_shard(0, shard_states(spec, 0)),
+        ):
+            with pytest.raises(StoreNotFoundError) as caught:
+                call()
+            self.assert_clear(caught.value, s3_server, s3_server.endpoint, "no-such-bucket", "create it first")
+
+    def test_nobody_listens(self, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            endpoint = f"http://user:hidden@127.0.0.1:{free.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        started = time.monotonic()
+        with pytest.raises(StoreUnreachableError) as caught:
+            missing_shards(s3_root, make_spec(), 8)
+        assert time.monotonic() - started < 15
+        bucket = s3_root.split("/")[2]
+        self.assert_clear(caught.value, s3_server, endpoint.replace("user:hidden@", ""), bucket, "AWS_ENDPOINT_URL")
+        assert "hidden" not in str(caught.value)
+
+    def test_nobody_answers(self, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(s3_objects, "READ_TIMEOUT_SECONDS", 1)
+        monkeypatch.setattr(s3_objects, "GIVE_UP_SECONDS", 1.5)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+            with pytest.raises(StoreUnreachableError, match="run the same command again"):
+                read_bytes(join(s3_root, "key"))
+
+    def test_credentials_in_a_uri_are_refused_unprinted(self) -> None:
+        with pytest.raises(ValueError, match="AWS variables") as caught:
+            read_bytes("s3://KEY:SECRET@bucket/key")
+        assert "SECRET" not in str(caught.value)
+
+    def test_a_forked_process_opens_its_own(self, s3_root: str) -> None:
+        write_bytes(join(s3_root, "key"), b"before the fork")
+        with multiprocessing.get_context("forkserver").Pool(1) as pool:
+            assert pool.apply(read_bytes, (join(s3_root, "key"),)) == b"before the fork"

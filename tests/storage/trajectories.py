@@ -1,0 +1,50 @@
+"""Small specs and the states that a deterministic pretend teacher gives for them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from storage import Manifest, TrajectorySpec, missing_shards, open_writer, seal
+from storage.seeding import initial_noise
+
+SHAPE = (2, 4, 4)
+
+
+def make_spec(**changes: Any) -> TrajectorySpec:
+    """A spec of shards of 8 samples in blocks of 4."""
+    fields: dict[str, Any] = {
+        "teacher": "digits",
+        "fingerprint": "a" * 64,
+        "sampler": "ddim",
+        "deterministic": True,
+        "sampler_config": {"eta": 0.0, "clip_sample": False},
+        "solver_steps": 20,
+        "timesteps": (999, 500, 0),
+        "signal": (0.01, 0.5, 1.0),
+        "sigma": (0.99, 0.8, 0.0),
+        "sample_shape": SHAPE,
+        "base_seed": 7,
+        "shard_samples": 8,
+        "block_samples": 4,
+    }
+    return TrajectorySpec(**(fields | changes))
+
+
+def states_of(spec: TrajectorySpec, start: int, stop: int) -> dict[int, npt.NDArray[np.float32]]:
+    """States of samples `start` to `stop - 1`: each a fixed function of the sample's own noise."""
+    noise = initial_noise(spec.base_seed, start, stop, spec.sample_shape)
+    return {t: np.tanh(noise) * a + s * noise for t, a, s in zip(spec.timesteps, spec.signal, spec.sigma, strict=True)}
+
+
+def shard_states(spec: TrajectorySpec, shard: int) -> dict[int, npt.NDArray[np.float32]]:
+    """States of one whole shard."""
+    return states_of(spec, shard * spec.shard_samples, (shard + 1) * spec.shard_samples)
+
+
+def fill(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
+    """Compute what is missing and seal."""
+    writer = open_writer(root, spec)
+    for shard in missing_shards(root, spec, num_samples):
+        writer.write_shard(shard, shard_states(spec, shard), elapsed_seconds=0.5)
+    return seal(root, spec, num_samples)
