@@ -4,6 +4,7 @@ The unit of work is a shard: `compute_shard` is what a Prefect task, a Ray worke
 already done is decided by the store alone.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from storage import (
     CommitRecord,
     Manifest,
     NonFiniteError,
+    States,
     TrajectorySpec,
     default_shard_samples,
     digest,
@@ -26,9 +28,11 @@ from storage import (
     seal,
     store_uri,
 )
+from storage.spec import DTYPES, LAYOUTS
 from storage.seeding import check_seed, initial_noise, solver_seeds
 
 DEFAULT_BLOCK = 128
+_LOADING = threading.Lock()
 Progress = Callable[[int, int], None]
 
 
@@ -66,6 +70,11 @@ class PrecomputeSpec:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"PrecomputeSpec.{name} must be one of {allowed}, got {getattr(self, name)!r}; choose one of them"
+                )
         for name in ("samples", "captures", "block_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"PrecomputeSpec.{name} must be positive, got {getattr(self, name)}; use at least 1")
@@ -88,9 +97,14 @@ class StoreResult:
     seconds: float
 
 
-@lru_cache(maxsize=2)
 def cached_teacher(source: str, device: str) -> Teacher:
-    """The teacher, loaded once per process: the shards of one store share it."""
+    """The teacher, loaded once per process: the shards of one store share it, in any number of threads."""
+    with _LOADING:
+        return _loaded_teacher(source, device)
+
+
+@lru_cache(maxsize=2)
+def _loaded_teacher(source: str, device: str) -> Teacher:
     return load_teacher(source, device)
 
 
@@ -145,7 +159,7 @@ def compute_shard(spec: PrecomputeSpec, index: int, progress: Progress | None = 
     identity = trajectory_spec(spec, teacher)
     start, began = index * identity.shard_samples, time.monotonic()
     shape = (identity.shard_samples, *identity.sample_shape)
-    states = {t: np.empty(shape, dtype=identity.dtype) for t in identity.timesteps}
+    states: States = {t: np.empty(shape, dtype=identity.dtype) for t in identity.timesteps}
     for offset in range(0, identity.shard_samples, identity.block_samples):
         first = start + offset
         _fill_block(teacher, spec, identity, states, first, offset)
@@ -171,7 +185,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None) -> StoreR
     total = len(missing) * identity.shard_samples
     for position, index in enumerate(missing):
         before = position * identity.shard_samples
-        compute_shard(spec, index, progress and (lambda done, _, before=before: progress(before + done, total)))
+        compute_shard(spec, index, progress and _shifted(progress, before, total))
     manifest = seal_store(spec)
     return StoreResult(
         uri=store_uri(spec.store, identity),
@@ -183,11 +197,15 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None) -> StoreR
     )
 
 
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    return lambda done, _: progress(before + done, total)
+
+
 def _fill_block(
     teacher: Teacher,
     spec: PrecomputeSpec,
     identity: TrajectorySpec,
-    states: dict[int, "np.ndarray[tuple[int, ...], np.dtype[np.floating]]"],
+    states: States,
     first: int,
     offset: int,
 ) -> None:
@@ -196,9 +214,16 @@ def _fill_block(
     seeds = None if spec.solver.deterministic else solver_seeds(identity.base_seed, first, last)
     yielded = teacher.states(noise, spec.solver, identity.timesteps, seeds)
     for timestep, state in zip(identity.timesteps, yielded, strict=True):
+        where = f"from {teacher.name!r} at timestep {timestep} in samples {first} to {last - 1}"
         if not bool(torch.isfinite(state).all()):
             raise NonFiniteError(
-                f"a teacher's states must be finite, got NaN or infinity from {teacher.name!r} at timestep {timestep} "
-                f"in samples {first} to {last - 1}; check the teacher's weights, or its scheduler's settings"
+                f"a teacher's states must be finite, got NaN or infinity {where}; check the teacher's weights, or its "
+                "scheduler's settings"
+            )
+        largest = float(state.abs().max())
+        if largest > float(np.finfo(identity.dtype).max):
+            raise NonFiniteError(
+                f"a teacher's states must fit the stored dtype, got {largest:.3g} {where}, an overflow of "
+                f"{identity.dtype}; store float32, or check the teacher"
             )
         states[timestep][offset : offset + identity.block_samples] = state.cpu().numpy()

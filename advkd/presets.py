@@ -23,13 +23,21 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     # The demo: two CPU cores, at most 2 minutes of precompute and 2.5 of training.
     "quick": Preset(
-        precompute=PrecomputeSpec(samples=4096, solver=SolverSpec(steps=20), captures=4, shard_samples=256),
-        train=TrainSpec(student=StudentSpec(width=48, blocks=2), samples=100_000),
+        precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shard_samples=256),
+        train=TrainSpec(
+            student=StudentSpec(width=48, blocks=2),
+            samples=90_000,
+            precision="bfloat16",
+            window=20,
+            checkpoint_every=15_000,
+        ),
     ),
     # Half an hour of training on two CPU cores.
     "full": Preset(
         precompute=PrecomputeSpec(samples=32768, solver=SolverSpec(steps=50), captures=5, shard_samples=1024),
-        train=TrainSpec(student=StudentSpec(width=48, blocks=2), samples=1_500_000, checkpoint_every=50_000),
+        train=TrainSpec(
+            student=StudentSpec(width=48, blocks=2), samples=1_500_000, precision="bfloat16", checkpoint_every=50_000
+        ),
         evaluation_samples=5120,
     ),
 }

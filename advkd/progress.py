@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -107,8 +107,8 @@ class _Clock:
     """When a label was first and last reported, and how much was done at first."""
 
     first_done: int
-    began: float = field(default_factory=time.monotonic)
-    shown: float = field(default_factory=time.monotonic)
+    began: float
+    shown: float
 
     def rate(self, done: int) -> float:
         """Done per second since the first report; 0 while unknown."""
@@ -124,10 +124,11 @@ class _Lines:
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
         with self._lock:
-            clock = self._clocks.setdefault(label, _Clock(done))
-            if time.monotonic() - clock.shown < self._every:
+            now = time.monotonic()
+            clock = self._clocks.setdefault(label, _Clock(done, now, now))
+            if now - clock.shown < self._every or done >= total:
                 return
-            clock.shown = time.monotonic()
+            clock.shown = now
         self._show(Update(label, done, total, note), clock)
 
 
@@ -165,11 +166,12 @@ def _bars() -> Progress:
 
 def _print_json(update: Update, _: _Clock) -> None:
     # A parent that is gone breaks the pipe, and the error ends this process too.
-    print(json.dumps({_KEY: [update.label, update.done, update.total, update.note]}), file=sys.stderr, flush=True)
+    _print_line(json.dumps({_KEY: [update.label, update.done, update.total, update.note]}))
 
 
 def _print_line(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _as_text(update: Update, clock: _Clock) -> str:

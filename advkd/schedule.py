@@ -90,7 +90,14 @@ def spread_captures(grid: Sequence[int], captures: int) -> tuple[int, ...]:
             f"captures must lie in [1, {steps}] for a solver of {steps} steps, got {captures}; "
             "take fewer captures or more solver steps"
         )
-    return tuple(grid[round(k * steps / captures)] for k in range(captures + 1))
+    spread = tuple(grid[round(k * steps / captures)] for k in range(captures + 1))
+    if len(set(spread)) <= captures:
+        # Only a solver that visits every training timestep passes through timestep 0 before the clean state.
+        raise ValueError(
+            f"captures must be distinct times, got {captures} of a solver of {steps} steps, whose last step starts at "
+            "timestep 0, which names the clean state; take at most half as many captures as steps"
+        )
+    return spread
 
 
 def check_captures(grid: Sequence[int], timesteps: Sequence[int]) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
     Raises:
         ChildError: non-zero exit or death by a signal.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -41,11 +41,11 @@ def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
         start_new_session=True,
         # Spinning OpenMP threads cost a factor of ten as soon as anything else runs.
         env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, FORM_VARIABLE: "json"},
-    )
-    try:
-        printed, complaints = _follow(process, report)
-    finally:
-        _end(process)
+    ) as process:
+        try:
+            printed, complaints = _follow(process, report)
+        finally:
+            _end(process)
     if process.returncode:
         raise ChildError(_explain(module, arguments, process.returncode, complaints))
     return printed

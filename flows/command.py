@@ -1,6 +1,6 @@
 """A flow as a command: `python -m flows.<name>`, with the parameters of its deployment and a quiet terminal.
 
-Exit codes: 0 done, 1 failed, 2 bad parameters, 130 interrupted. Progress and messages go to stderr, the result to stdout.
+Exit codes: 0 done, 1 failed, 2 bad parameters, 130 interrupted. Progress goes to stderr, the result to stdout.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from prefect.events.worker import EventsWorker
 from prefect.exceptions import ParameterTypeError
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from rich.text import Text
 
 from advkd.progress import console
 from flows.server import own_server
@@ -55,9 +56,11 @@ def _run(flow: Flow[..., Any], options: argparse.Namespace, check: Check | None,
     try:
         parameters = _parameters(flow, vars(options))
         with _api(home) as ready:
-            if check is not None:
-                check(**parameters)
-            with ready():
+            with console().status("starting a Prefect server"):
+                if check is not None:
+                    check(**parameters)
+                connected = ready()
+            with connected:
                 result = flow(**parameters)
     except (ParameterTypeError, ValueError) as error:
         return _complain(error, 2)
@@ -72,7 +75,7 @@ def _run(flow: Flow[..., Any], options: argparse.Namespace, check: Check | None,
 def _parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
     module = inspect.getmodule(flow.fn)
     name = Path(module.__file__).stem if module and module.__file__ else flow.name
-    parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=flow.description)
+    parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=(flow.description or "").partition("Args:")[0])
     hints = get_type_hints(flow.fn)
     described = flow.parameters.properties
     for parameter in inspect.signature(flow.fn).parameters.values():
@@ -154,7 +157,9 @@ class _Narration(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         ours = record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "advkd", "storage", "flows"))
         if ours and _PREFECT not in Path(record.pathname).parents:
-            console().print(record.getMessage(), style="yellow" if record.levelno >= logging.WARNING else None)
+            stage = Text(f"{getattr(record, 'flow_name', ''):<12}", style="bold")
+            style = "yellow" if record.levelno >= logging.WARNING else ""
+            console().print(stage + Text(record.getMessage(), style=style), soft_wrap=True)
 
 
 def _complain(error: object, code: int) -> int:
@@ -163,4 +168,4 @@ def _complain(error: object, code: int) -> int:
 
 
 def _show_json(result: Any) -> None:
-    print(json.dumps(asdict(result), indent=1, default=str))
+    sys.stdout.write(json.dumps(asdict(result), indent=1, default=str) + "\n")

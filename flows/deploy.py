@@ -13,6 +13,8 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
+from advkd.progress import console
+
 WORK_POOLS = ("cpu", "gpu")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -20,10 +22,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 def deploy() -> int:
     """Creates what is missing and returns the exit code of `prefect deploy --all`."""
     if not PREFECT_API_URL.value():
-        print(
+        console().print(
             "error: a deployment needs a Prefect server, got no PREFECT_API_URL; run `prefect server start` and "
             "`export PREFECT_API_URL=http://127.0.0.1:4200/api`",
-            file=sys.stderr,
+            style="red",
+            soft_wrap=True,
         )
         return 2
     for name in WORK_POOLS:
@@ -42,7 +45,7 @@ def create_work_pool(name: str) -> None:
             client.create_work_pool(pool)
         except ObjectAlreadyExists:
             return
-    print(f"work pool {name!r} created", file=sys.stderr)
+    console().print(f"work pool {name!r} created")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from advkd.presets import PRESETS
 from advkd.training.spec import TrainSpec
 from flows.artifacts import publish
 from flows.evaluate import evaluate as evaluate_student
+from flows.parameters import Strict
 from flows.precompute import precompute as fill_store
 from flows.recipe import recipe
 from flows.register import register as register_student
@@ -23,8 +24,8 @@ def distill(
     teacher: str = "digits",
     preset: PresetName = "full",
     root: str = "runs",
-    precompute: PrecomputeSpec | None = None,
-    train: TrainSpec | None = None,
+    precompute: Strict[PrecomputeSpec] | None = None,
+    train: Strict[TrainSpec] | None = None,
     model: str | None = None,
     samples: int | None = None,
 ) -> DistillResult:
@@ -46,11 +47,11 @@ def distill(
     with clock.stage("train"):
         student = train_student(plan.train, store.uri, plan.student(store))
     with clock.stage("evaluate"):
-        report = evaluate_student(plan.evaluation(store, student))
+        report = evaluate_student(plan.evaluation(store, student.folder))
     with clock.stage("register"):
-        version = register_student(plan.registration(store, student))
+        version = register_student(plan.registration(store, student.folder))
     result = summarize(plan, store, student, report, version, clock.seconds)
-    publish(result, report)
+    publish(result)
     return result
 
 

@@ -1,21 +1,45 @@
 """Flow `evaluate`: a student beside its teacher, in figures, pictures and a report."""
 
-from advkd.evaluation.evaluate import EvalReport, EvaluateSpec
+import hashlib
+
 from prefect import flow, get_run_logger
 
+from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.evaluate import METRICS, REPORT, EvalReport, EvaluateSpec
+from advkd.evaluation.results import worth_sentence
+from advkd.precompute import cached_teacher
+from advkd.students.loading import student_files
+from flows.parameters import Strict
 from flows.tasks import evaluate_student
+from storage import StoreNotFoundError
+from storage.objects import join, read_bytes
 
 
 @flow(name="evaluate", persist_result=False)
-def evaluate(spec: EvaluateSpec) -> EvalReport:
-    """Evaluates a student and writes its report.
+def evaluate(spec: Strict[EvaluateSpec]) -> EvalReport:
+    """Evaluates a student and writes its report; one that is there for the same student and teacher is kept.
 
     Args:
         spec: which student, which teacher, and where the report goes.
     """
-    report = evaluate_student(spec)
-    get_run_logger().info(f"evaluated: one pass is worth {report.worth.steps:.1f} teacher steps; report in {spec.out}")
+    report = finished_report(spec)
+    evaluated = "evaluated already: " if report else ""
+    report = report or evaluate_student(spec)
+    get_run_logger().info(f"{evaluated}{worth_sentence(report.worth)} {join(spec.out, REPORT)}")
     return report
+
+
+def finished_report(spec: EvaluateSpec) -> EvalReport | None:
+    """The report that lies in `spec.out`, if it is of the same student, teacher, noises and grid; else None."""
+    try:
+        report = EvalReport.from_json(read_bytes(join(spec.out, METRICS)))
+    except (StoreNotFoundError, EvaluationError):
+        return None
+    weights = hashlib.sha256(student_files(spec.student).weights.read_bytes()).hexdigest()
+    fingerprint = cached_teacher(spec.teacher, spec.device).fingerprint
+    found = (report.student_sha256, report.teacher_fingerprint, report.samples, report.seed)
+    same_grid = spec.solver_steps in (None, report.solver_steps)
+    return report if same_grid and found == (weights, fingerprint, spec.samples, spec.seed) else None
 
 
 if __name__ == "__main__":

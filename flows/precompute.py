@@ -12,12 +12,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from advkd.precompute import PrecomputeSpec, StoreResult
 from advkd.progress import Tally, progress
+from flows.parameters import Strict
 from flows.tasks import ShardPlan, compute_shard, plan_shards, seal_store, shard_progress
 from storage import store_uri
 
 
 @flow(name="precompute", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count()), persist_result=False)
-def precompute(spec: PrecomputeSpec) -> StoreResult:
+def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
     """Computes the shards that are missing, if any, and seals the store.
 
     Args:

@@ -1,15 +1,17 @@
-"""What `distill` is going to do, decided before anything starts: the specs of its stages and where their output goes."""
+"""What `distill` is going to do, decided before anything starts: the specs of its stages, and where output goes."""
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from advkd import presets
+from advkd.evaluation.evaluate import EvaluateSpec
 from advkd.precompute import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
+from advkd.registry.tracking import RegisterSpec
 from advkd.training.checkpoint import run_identity
 from advkd.training.spec import TrainSpec
+from storage.objects import join
 
 _DEFAULTS = PrecomputeSpec()
 
@@ -32,20 +34,38 @@ class Recipe:
     samples: int
     model: str
 
-    @property
-    def references(self) -> str:
-        """Where evaluations keep what they find out about a teacher."""
-        return os.path.join(self.root, "references")
-
     def student(self, store: StoreResult) -> str:
         """Folder of the student of a store: the same call, the same folder, so a run is continued by repeating it."""
         facts = [run_identity(self.train, store.digest), store.num_samples]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return os.path.join(self.root, "students", f"{self._slug()}-{digest[:12]}")
+        return join(self.root, "students", f"{self._slug()}-{digest[:12]}")
 
     def report(self, store: StoreResult) -> str:
         """Folder of that student's report."""
-        return os.path.join(self.root, "reports", Path(self.student(store)).name)
+        return join(self.root, "reports", Path(self.student(store)).name)
+
+    def evaluation(self, store: StoreResult, student: str) -> EvaluateSpec:
+        """The evaluation of a student of that store."""
+        return EvaluateSpec(
+            student=student,
+            teacher=self.precompute.teacher,
+            out=self.report(store),
+            references=self.root,
+            samples=self.samples,
+            solver_steps=self.precompute.solver.steps if self.precompute.solver.deterministic else None,
+            device=self.precompute.device,
+        )
+
+    def registration(self, store: StoreResult, student: str) -> RegisterSpec:
+        """The registration of that student with its report."""
+        return RegisterSpec(
+            student=student,
+            report=self.report(store),
+            out=join(self.root, "models", Path(self.student(store)).name),
+            runs=self.root,
+            model=self.model,
+            store=store.uri,
+        )
 
     def _slug(self) -> str:
         return cached_teacher(self.precompute.teacher, self.precompute.device).name
@@ -80,7 +100,7 @@ def recipe(
             f"a distillation has one teacher, got {teacher!r} and precompute.teacher={asked.teacher!r}; "
             "say it in `teacher` alone"
         )
-    store = os.path.join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
+    store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
     asked = replace(asked, teacher=teacher, store=store)
     loaded = cached_teacher(teacher, asked.device)
     trajectory_spec(asked, loaded)

@@ -1,20 +1,22 @@
 """Flow `register`: an evaluated student into a new version of a registered model, if anything changed."""
 
-from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from prefect import flow, get_run_logger
 
+from advkd.registry.tracking import RegisteredModel, RegisterSpec
+from flows.parameters import Strict
 from flows.tasks import register_student
 
 
 @flow(name="register", persist_result=False)
-def register(spec: RegisterSpec) -> RegisteredModel:
+def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
     """Registers a student; what is registered already keeps its version.
 
     Args:
         spec: which student, its report, and the model it becomes a version of.
     """
     model = register_student(spec)
-    get_run_logger().info(f"registered: {model.name} version {model.version}, alias {model.alias}")
+    registered = "registered" if model.created else "was registered already"
+    get_run_logger().info(f"{registered}: {model.name} version {model.version}, {model.alias} ({model.reason})")
     return model
 
 

@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from advkd.training.checkpoint import checkpoints, run_identity
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.spec import TrainSpec
+from flows.parameters import Strict
 from flows.tasks import train_student
 from storage import open_store
 
@@ -24,7 +25,7 @@ class StudentResult:
 
 
 @flow(name="train", persist_result=False)
-def train(spec: TrainSpec, store: str, out: str) -> StudentResult:
+def train(spec: Strict[TrainSpec], store: str, out: str) -> StudentResult:
     """Trains a student from a store alone; a finished one is left as it is, an interrupted one goes on.
 
     Args:

@@ -1,0 +1,1 @@
+"""Evaluation: how good a student is, by which protocol, and the page that shows it."""

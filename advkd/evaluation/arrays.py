@@ -32,7 +32,8 @@ def content_digest(facts: Mapping[str, object]) -> str:
 def pack_arrays(facts: Mapping[str, object], arrays: Arrays) -> bytes:
     """An `.npz` file without pickle, whose entry `facts` says what the arrays are of."""
     buffer = io.BytesIO()
-    np.savez(buffer, facts=np.array(json.dumps(facts, sort_keys=True)), **arrays)
+    entries: dict[str, Any] = {"facts": np.array(json.dumps(facts, sort_keys=True)), **arrays}
+    np.savez(buffer, **entries)
     return buffer.getvalue()
 
 

@@ -3,6 +3,7 @@
 Trained once by `advkd evaluation train-classifier`; the shipped safetensors are what that command writes.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,10 @@ def train_classifier(spec: ClassifierSpec, out: Path) -> Iterator[ClassifierEpoc
         with torch.no_grad():
             accuracy = (model(images[held]).argmax(1) == labels[held]).float().mean().item()
         yield ClassifierEpoch(epoch + 1, total / len(kept), accuracy)
-    save_file(model.state_dict(), out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    save_file(model.state_dict(), partial)
+    partial.replace(out)
 
 
 def load_classifier(path: Path = WEIGHTS) -> DigitClassifier:

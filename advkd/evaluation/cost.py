@@ -39,12 +39,6 @@ class Cost:
     latency_ms: dict[int, float]
     repeats: dict[int, int]
 
-    @property
-    def images_per_second(self) -> float:
-        """Throughput at the largest batch."""
-        batch = max(self.latency_ms)
-        return 1000.0 * batch / self.latency_ms[batch]
-
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
@@ -63,7 +57,7 @@ def measure_cost(
     teacher_steps: int = 50,
     device: str = "cpu",
     threads: int = 1,
-    seconds: float = 2.0,
+    seconds: float = 1.0,
 ) -> CostReport:
     """Both samplers' cost.
 

@@ -9,6 +9,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +29,14 @@ def frechet_distance(fake: Tensor, reference: Tensor) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     if min(len(fake), len(reference)) < 2:
-        raise ValueError(f"a covariance needs at least two samples, got {len(fake)} and {len(reference)}; evaluate more")
+        raise ValueError(
+            f"a covariance needs at least two samples, got {len(fake)} and {len(reference)}; evaluate more"
+        )
     metric = FrechetInceptionDistance(_Precomputed(fake.shape[1]))
     metric.update(fake.double(), real=False)
     metric.update(reference.double(), real=True)
     # Rounding can take equal sets a little below zero.
-    return max(0.0, metric.compute().item())
+    return max(0.0, float(metric.compute()))
 
 
 def kernel_distance(fake: Tensor, reference: Tensor, seed: int = 0) -> float:
@@ -119,7 +122,7 @@ def worth_steps(curve: Mapping[int, float], fd: float) -> Worth:
         )
     if fd > points[0][1]:
         return Worth(float(points[0][0]), clamped=True)
-    for (fewer, worse), (more, better) in zip(points, points[1:], strict=False):
+    for (fewer, worse), (more, better) in pairwise(points):
         if fd >= better:
             if worse <= better:
                 return Worth(float(fewer), clamped=False)

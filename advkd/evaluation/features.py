@@ -1,6 +1,6 @@
-"""Feature extractors: what a Frechet or kernel distance is measured in, each with its name and the sha256 of its weights.
+"""Feature extractors: what distances are measured in, each with its name and the sha256 of its weights.
 
-An extractor of its own for every kind of image stands in one table, `EXTRACTORS`.
+Which images an extractor is for stands in one table, `EXTRACTORS`.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ class FeatureExtractor:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Features of `[B, C, H, W]` images on the CPU, in batches: float32 `[B, dims]`."""
-        batches = images.detach().cpu().float().split(BATCH)
+        batches = torch.split(images.detach().cpu().float(), BATCH)
         return torch.cat([self.network(batch.contiguous()) for batch in batches]).float()
 
 
@@ -57,9 +57,9 @@ def features_for(shape: Sequence[int]) -> FeatureExtractor:
         EvaluationError: there is none for that shape.
     """
     if tuple(shape) not in EXTRACTORS:
-        known = ", ".join("x".join(map(str, sorted_shape)) for sorted_shape in sorted(EXTRACTORS))
+        known = ", ".join("x".join(map(str, known_shape)) for known_shape in sorted(EXTRACTORS))
         raise EvaluationError(
-            f"an evaluation needs a feature extractor for the images' shape, got {'x'.join(map(str, shape))} where there "
-            f"is one for {known} only; add one to advkd.evaluation.features.EXTRACTORS"
+            f"an evaluation needs a feature extractor for the images' shape, got {'x'.join(map(str, shape))} where "
+            f"there is one for {known} only; add one to advkd.evaluation.features.EXTRACTORS"
         )
     return EXTRACTORS[shape[0], shape[1], shape[2]]()

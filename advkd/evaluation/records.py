@@ -7,7 +7,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def from_record(kind: Any, value: Any) -> Any:
-    """`value`, which came out of JSON, as a `kind`: a dataclass, `tuple[T, ...]`, `dict[K, V]`, `T | None`, or a scalar.
+    """`value`, out of JSON, as a `kind`: a dataclass, `tuple[T, ...]`, `dict[K, V]`, `T | None`, or a scalar.
 
     Raises:
         ValueError: another shape than `kind`; the message names the field.

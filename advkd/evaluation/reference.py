@@ -39,7 +39,7 @@ REAL_DIGITS = "real digits"
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherPoint:
-    """The teacher at one number of steps, against itself at 50 (None there) and against real images (None if unknown)."""
+    """The teacher at one number of steps, against itself at 50 (None there) and real images (None if unknown)."""
 
     steps: int
     to_teacher: Scores | None
@@ -105,9 +105,9 @@ def reference_for(
     name = f"{content_digest(facts)}.npz"
     uri = join(root, "references", name)
     for place in (str(SHIPPED / name), uri):
-        arrays = read_arrays(place, facts)
-        if arrays is not None:
-            return _from_arrays(content_digest(facts), arrays)
+        found = read_arrays(place, facts)
+        if found is not None:
+            return _from_arrays(content_digest(facts), found)
     arrays = _compute(teacher, extractor, seed, samples, progress)
     write_arrays(uri, facts, arrays)
     return _from_arrays(content_digest(facts), arrays)

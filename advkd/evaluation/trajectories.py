@@ -1,7 +1,7 @@
 """The teacher's states that a student is compared with, on the evaluation's own noises, cached by content.
 
-Sample i of an evaluation has the noise of index `EVALUATION_START + i`. A store's samples count from 0, so that no noise
-of an evaluation was ever trained on, whichever base seeds the two have.
+Sample i of an evaluation has the noise of index `EVALUATION_START + i`. A store's samples count from 0, so that no
+noise of an evaluation was ever trained on, whichever base seeds the two have.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def teacher_states(
     """
     solver = SolverSpec(kind="ddim", steps=steps)
     batches = []
-    for batch in noise.split(BATCH):
+    for batch in torch.split(noise, BATCH):
         states = torch.stack([state.float().cpu() for state in teacher.states(batch, solver, timesteps)])
         if not bool(torch.isfinite(states).all()):
             raise EvaluationError(
@@ -90,7 +90,7 @@ def teacher_trajectory(
 ) -> Tensor:
     """The states at `timesteps` of the first `count` evaluation noises, from the cache below `root` if they are there.
 
-    Returns float32 `[K + 1, count, C, H, W]`. `progress(done passes, total passes)` is called only where they are computed.
+    Returns float32 `[K + 1, count, C, H, W]`. `progress(done passes, total passes)` is called only to compute them.
     """
     facts = {
         "kind": "trajectory",

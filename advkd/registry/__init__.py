@@ -1,0 +1,1 @@
+"""Registry: a student as a versioned folder that diffusers loads, and the gate to `champion`."""

@@ -15,10 +15,10 @@ from advkd.schedule import skip_coefficients
 from advkd.students.blocks import CleanHead, ResidualBlock
 
 
-class LayerwiseStudent(ModelMixin, ConfigMixin):
+class LayerwiseStudent(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """`h_0 = stem(x_T)`, `h_k = S_k(h_{k-1})`, `F_k = head_k(h_k)`, `x_hat_k = skip_k x_T + gain_k F_k`."""
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         sample_shape: Sequence[int],

@@ -57,7 +57,8 @@ def load_student(folder: str | Path) -> LayerwiseStudent:
             f"a student's weights must fit its config, got others in {files.weights} ({_first_line(error)}); "
             "export the student again"
         ) from error
-    return student.eval().requires_grad_(False)  # type: ignore[no-any-return]
+    student.eval().requires_grad_(False)
+    return student
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -77,12 +78,13 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _build(config: dict[str, Any], path: Path) -> LayerwiseStudent:
     arguments = {name: value for name, value in config.items() if not name.startswith("_")}
     try:
-        return LayerwiseStudent(**arguments)
+        student: LayerwiseStudent = LayerwiseStudent(**arguments)
     except (TypeError, ValueError) as error:
         raise StudentError(
             f"a student's config must describe a {LayerwiseStudent.__name__}, got another one in {path} "
             f"({_first_line(error)}); it was written by another version, or edited"
         ) from error
+    return student
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from advkd.teachers.base import SolverSpec, Teacher, TeacherError
 from advkd.teachers.mixture import digits_mixture_teacher
-from advkd.teachers.unet import UNetTeacher, resolve_source
+from advkd.teachers.unet import UNetTeacher, resolve_source, slug
 
 __all__ = ["EMBEDDED", "SolverSpec", "Teacher", "TeacherError", "load_teacher"]
 
@@ -26,8 +26,8 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
     if source in EMBEDDED:
         return EMBEDDED[source](device)
     try:
-        return UNetTeacher(resolve_source(source), device=device)
+        folder = resolve_source(source)
     except TeacherError as error:
-        if "none of them" in str(error):
-            raise TeacherError(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
-        raise
+        raise TeacherError(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
+    # A snapshot's folder is called by its revision: a hub id names the teacher better.
+    return UNetTeacher(folder, name=None if folder == Path(source) else slug(source), device=device)

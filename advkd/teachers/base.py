@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -58,7 +58,7 @@ class Teacher(Protocol):
     def schedule(self) -> NoiseSchedule:
         """`(a_t, s_t)` for every training timestep."""
 
-    def solver_config(self, solver: SolverSpec) -> dict[str, object]:
+    def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """Everything (JSON) that, with the weights, reproduces the solver's arithmetic."""
 
     def states(

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ class MixtureTeacher:
         variances, self._axes = torch.linalg.eigh(mixture.covariances)
         self._variances = variances.clamp_min(0.0)
 
-    def solver_config(self, solver: SolverSpec) -> dict[str, object]:
+    def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`."""
         return scheduler_facts(build_scheduler(_SCHEDULER_CONFIG, solver))
 

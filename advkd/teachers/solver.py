@@ -1,6 +1,7 @@
 """The sampling loop shared by all teachers: diffusers' own schedulers around a function that predicts."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
@@ -10,10 +11,11 @@ from advkd.schedule import CLEAN, check_captures, solver_grid
 from advkd.teachers.base import SolverSpec
 
 Predict = Callable[[Tensor, int], Tensor]
-Scheduler = DDIMScheduler | DDPMScheduler
+Scheduler: TypeAlias = Any
+"""A `DDIMScheduler` or a `DDPMScheduler`: diffusers has no types."""
 
 
-def build_scheduler(config: dict[str, object], solver: SolverSpec) -> Scheduler:
+def build_scheduler(config: Mapping[str, object], solver: SolverSpec) -> Scheduler:
     """diffusers' scheduler of a teacher's config, set to trailing timesteps and to end at the clean state."""
     if solver.kind == "ddim":
         scheduler = DDIMScheduler.from_config(config, timestep_spacing="trailing", set_alpha_to_one=True)
@@ -23,7 +25,7 @@ def build_scheduler(config: dict[str, object], solver: SolverSpec) -> Scheduler:
     return scheduler
 
 
-def scheduler_facts(scheduler: Scheduler) -> dict[str, object]:
+def scheduler_facts(scheduler: Scheduler) -> dict[str, Any]:
     """The scheduler's class and config as plain JSON, without diffusers' private keys."""
     config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
     return {"class": type(scheduler).__name__, **config}

@@ -6,6 +6,7 @@ From a local folder or a hub id. Safetensors only, classes by a fixed table, nev
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
+from advkd.device import torch_device
 from advkd.schedule import NoiseSchedule
 from advkd.teachers.base import SolverSpec, TeacherError
 from advkd.teachers.solver import build_scheduler, scheduler_facts, solve
@@ -22,6 +24,9 @@ PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# While it loads, diffusers patches torch for the whole process: two loads at once can leave the patch in place, and every
+# network built later without memory ("meta") or initial weights.
+_LOADING = threading.Lock()
 
 
 class UNetTeacher:
@@ -36,13 +41,13 @@ class UNetTeacher:
         self._scheduler_config = _check_folder(folder)
         self.name = name or slug(folder.resolve().name)
         self.fingerprint = folder_fingerprint(folder)
-        self.device = torch.device(device)
+        self.device = torch_device(device)
         self.network: nn.Module = _load_unet(folder).to(self.device, memory_format=torch.channels_last)
         self.sample_shape = _sample_shape(self.network)
         alpha_bars = build_scheduler(self._scheduler_config, SolverSpec(steps=1)).alphas_cumprod
         self.schedule = NoiseSchedule(tuple(alpha_bars.tolist()))
 
-    def solver_config(self, solver: SolverSpec) -> dict[str, object]:
+    def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`."""
         return scheduler_facts(build_scheduler(self._scheduler_config, solver))
 
@@ -155,14 +160,26 @@ def _weights_file(folder: Path) -> Path:
 def _load_unet(folder: Path) -> UNet2DModel:
     variant = "fp16" if _weights_file(folder / "unet").name.endswith(".fp16.safetensors") else None
     try:
-        unet = UNet2DModel.from_pretrained(
-            folder / "unet", use_safetensors=True, torch_dtype=torch.float32, variant=variant, local_files_only=True
-        )
+        with _LOADING:
+            unet, loading = UNet2DModel.from_pretrained(
+                folder / "unet",
+                use_safetensors=True,
+                torch_dtype=torch.float32,
+                variant=variant,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except Exception as error:
         raise TeacherError(
             f"a teacher's weights must fit its config, got {type(error).__name__} while loading {folder / 'unet'}; "
             "save the pipeline again"
         ) from error
+    # diffusers only warns about these, and leaves missing weights as they happen to be.
+    wrong = {kind: names[:3] for kind, names in loading.items() if names}
+    if wrong:
+        raise TeacherError(
+            f"a teacher's weights must fit its config, got {wrong} in {folder / 'unet'}; save the pipeline again"
+        )
     return unet.eval().requires_grad_(False)
 
 

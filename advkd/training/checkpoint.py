@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -38,27 +39,26 @@ def run_identity(spec: TrainSpec, store_digest: str) -> dict[str, Any]:
 
 
 def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], loader: dict[str, Any]) -> Path:
-    """Writes a checkpoint folder under a temporary name, renames it, and removes all but the newest two."""
+    """Writes a checkpoint folder under a temporary name, renames it, and removes all but the newest two.
+
+    Raises:
+        OSError: it cannot be written; what was begun is removed, earlier checkpoints are kept.
+    """
     root = out / "checkpoints"
     final = root / f"{state.samples:012d}"
     partial = root / f".{final.name}.{os.getpid()}"
-    partial.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for name, tensors in _tensors(state).items():
-        path = partial / f"{name}.safetensors"
-        save_file({key: value.contiguous() for key, value in tensors.items()}, path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-    record = {
-        "samples": state.samples,
-        "adversarial_steps": state.adversarial_steps,
-        "identity": identity,
-        "loader": loader,
-        "files": files,
-    }
-    (partial / _STATE).write_text(json.dumps(record, indent=1))
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        _write(partial, state, identity, loader)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(
+            f"a checkpoint must be written whole, got {error} for {final}, and nothing of it is kept; free some space or "
+            "check the folder's permissions, and run the same again to go on from the checkpoint before"
+        ) from error
     for old in checkpoints(out)[:-KEEP]:
         shutil.rmtree(old)
     return final
@@ -75,7 +75,7 @@ def load_checkpoint(folder: Path, state: TrainState, identity: dict[str, Any]) -
     Raises:
         CheckpointError: saved by a run with other settings or from another store, naming what differs; or damaged.
     """
-    record = json.loads((folder / _STATE).read_text())
+    record = _read_record(folder / _STATE)
     _check_identity(folder, record["identity"], identity)
     for name, facts in record["files"].items():
         path = folder / name
@@ -84,16 +84,55 @@ def load_checkpoint(folder: Path, state: TrainState, identity: dict[str, Any]) -
                 f"a checkpoint's files must have their recorded size and sha256, got another {name} in {folder}; "
                 "remove that checkpoint folder to go on from the one before"
             )
-    parts = {name: load_file(folder / f"{name}.safetensors") for name in _PARTS}
+    try:
+        _restore(state, {name: load_file(folder / f"{name}.safetensors") for name in _PARTS})
+    except (RuntimeError, ValueError, IndexError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"a checkpoint's tensors must be those of this student and discriminator, got others in {folder} "
+            f"({str(error).splitlines()[0]}); go on with the release that saved it, or use another output folder"
+        ) from error
+    state.samples = record["samples"]
+    state.adversarial_steps = record["adversarial_steps"]
+    return dict(record["loader"])
+
+
+def _write(folder: Path, state: TrainState, identity: dict[str, Any], loader: dict[str, Any]) -> None:
+    files = {}
+    for name, tensors in _tensors(state).items():
+        path = folder / f"{name}.safetensors"
+        save_file({key: value.contiguous() for key, value in tensors.items()}, path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    record = {
+        "samples": state.samples,
+        "adversarial_steps": state.adversarial_steps,
+        "identity": identity,
+        "loader": loader,
+        "files": files,
+    }
+    (folder / _STATE).write_text(json.dumps(record, indent=1))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+    except ValueError:
+        record = None
+    expected = {"samples", "adversarial_steps", "identity", "loader", "files"}
+    if not isinstance(record, dict) or set(record) != expected:
+        raise CheckpointError(
+            f"a checkpoint's {path.name} must be a JSON object with {sorted(expected)}, got something else in "
+            f"{path.parent}; remove that checkpoint folder to go on from the one before"
+        )
+    return record
+
+
+def _restore(state: TrainState, parts: dict[str, dict[str, Tensor]]) -> None:
     state.student.load_state_dict(parts["student"])
     state.discriminator.load_state_dict(parts["discriminator"])
     state.ema.load_state_dict(parts["ema"])
     _restore_optimizer(state.student_optimizer, parts["student_optimizer"])
     _restore_optimizer(state.discriminator_optimizer, parts["discriminator_optimizer"])
     state.generator.set_state(parts["randomness"]["generator"])
-    state.samples = record["samples"]
-    state.adversarial_steps = record["adversarial_steps"]
-    return dict(record["loader"])
 
 
 def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
@@ -112,11 +151,16 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{index}.{name}": value for index, slots in moments.items() for name, value in slots.items()}
 
 
+@torch.no_grad()
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = value
+        weight = weights[int(index)]
+        # Fused Adam walks raw memory: a moment must lie there as its weight does, channels-last for instance.
+        laid_out = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
+        moments.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 

@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from advkd.device import torch_device
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
 from advkd.training.data import to_torch
 from advkd.training.spec import TrainSpec
@@ -66,13 +68,24 @@ def train(spec: TrainSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         CheckpointError: `out` belongs to another run, or its checkpoint is damaged.
         NonFiniteLossError: with the last good checkpoint kept.
     """
+    torch.set_num_threads(spec.threads)
     manifest = open_store(store).manifest
     identity = run_identity(spec, manifest.digest)
     state = TrainState(spec, manifest.spec)
-    loader = TrajectoryLoader(store, batch_size=spec.batch_size, seed=spec.seed, window=spec.window)
+    cursor: dict[str, Any] = {}
     for newest in checkpoints(out)[-1:]:
-        loader.load_state_dict(load_checkpoint(newest, state, identity))
+        cursor = load_checkpoint(newest, state, identity)
         logger.info("continuing from %s", newest)
+    loader = TrajectoryLoader(
+        store,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        window=spec.window,
+        # A store that was extended meanwhile goes on giving the samples that the run began with.
+        num_samples=cursor.get("num_samples"),
+    )
+    if cursor:
+        loader.load_state_dict(cursor)
     last = spec.steps * spec.batch_size
     for metrics in _steps(spec, state, loader, manifest.spec.timesteps, last):
         due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
@@ -105,7 +118,7 @@ def export_student(state: TrainState, store: TrajectorySpec, spec: TrainSpec, fo
 def _steps(
     spec: TrainSpec, state: TrainState, loader: TrajectoryLoader, timesteps: tuple[int, ...], last: int
 ) -> Iterator[StepMetrics | None]:
-    device = torch.device(spec.device)
+    device = torch_device(spec.device)
     batches = iter(loader)
     data_seconds = step_seconds = 0.0
     steps_since_report = 0

@@ -1,12 +1,15 @@
 """How a student is trained: one frozen dataclass, clocked in samples seen."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from advkd.discriminators import DiscriminatorSpec
 from advkd.losses import ADVERSARIAL
 from advkd.students import StudentSpec
 
 PRECISIONS = ("float32", "bfloat16")
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,8 @@ class TrainSpec:
         adversarial: kind of game: "relativistic", "non-saturating" or "hinge".
         adversarial_weight: norm of the adversarial gradient at the last submodule's weights, relative to the
             distillation gradient's.
+        adversarial_limit: upper bound of the factor that makes them so: a discriminator at chance has a tiny gradient, and
+            balancing it would amplify noise.
         penalty_weight: weight of R1 + R2.
         penalty_every: steps between two penalties (each then counts as many times).
         submodule_weights: w_k per submodule in the distillation loss, from noisy to clean; None: 1 / gain_k, which makes
@@ -33,6 +38,8 @@ class TrainSpec:
         precision: "float32", or "bfloat16" autocast.
         seed: of weights, order of samples and the submodules that are judged.
         window: shards among which samples are shuffled.
+        threads: CPU threads of torch; sums depend on it, so it is part of what is resumed. One is also the safe choice on
+            shared cores, where two threads that wait for each other can be several times slower than one.
         device: "cpu" or "cuda".
         checkpoint_every: samples between two checkpoints.
         report_every: steps between two reports of the losses.
@@ -48,6 +55,7 @@ class TrainSpec:
     warmup: float = 0.4
     adversarial: str = "relativistic"
     adversarial_weight: float = 0.5
+    adversarial_limit: float = 0.2
     penalty_weight: float = 0.05
     penalty_every: int = 4
     submodule_weights: tuple[float, ...] | None = None
@@ -55,14 +63,16 @@ class TrainSpec:
     precision: str = "float32"
     seed: int = 0
     window: int = 8
+    threads: int = 1
     device: str = "cpu"
     checkpoint_every: int = 20_000
     report_every: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("samples", "batch_size", "penalty_every", "window", "checkpoint_every", "report_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"TrainSpec.{name} must be positive, got {getattr(self, name)}; use at least 1")
+        for name in ("samples", "batch_size", "penalty_every", "threads", "window", "checkpoint_every", "report_every"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"TrainSpec.{name} must be a positive whole number, got {value!r}; use at least 1")
         if self.samples < self.batch_size:
             raise ValueError(
                 f"TrainSpec.samples must be at least batch_size ({self.batch_size}), got {self.samples}; see more samples"
@@ -77,10 +87,44 @@ class TrainSpec:
             )
         if self.precision not in PRECISIONS:
             raise ValueError(f"TrainSpec.precision must be one of {PRECISIONS}, got {self.precision!r}; choose one of them")
-        if self.learning_rate <= 0 or self.discriminator_learning_rate <= 0:
-            raise ValueError("TrainSpec learning rates must be positive; use 5e-3 and 2e-4")
+        for name in ("learning_rate", "discriminator_learning_rate"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"TrainSpec.{name} must be positive and finite, got {getattr(self, name)}; leave it out for the default"
+                )
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
         return self.samples // self.batch_size
+
+
+def train_spec_from_json(data: object) -> TrainSpec:
+    """The `TrainSpec` whose `dataclasses.asdict` went through JSON; fields left out keep their defaults.
+
+    Raises:
+        ValueError: unknown keys, or values that break a rule.
+    """
+    found = _known("TrainSpec", TrainSpec, data)
+    parts = {"student": StudentSpec, "discriminator": DiscriminatorSpec}
+    for name, part in parts.items():
+        if name in found:
+            found[name] = _built(part, _known(f"TrainSpec.{name}", part, found[name]))
+    if isinstance(found.get("submodule_weights"), list):
+        found["submodule_weights"] = tuple(found["submodule_weights"])
+    return _built(TrainSpec, found)
+
+
+def _built(part: type[_Part], values: dict[str, Any]) -> _Part:
+    try:
+        return part(**values)
+    except TypeError as error:
+        raise ValueError(f"{part.__name__} must have values of its fields' types, got {values} ({error})") from error
+
+
+def _known(owner: str, part: type, data: object) -> dict[str, Any]:
+    names = {one.name for one in fields(part)}
+    if not isinstance(data, dict) or not data.keys() <= names:
+        unknown = sorted(data.keys() - names) if isinstance(data, dict) else data
+        raise ValueError(f"{owner} must be an object with keys among {sorted(names)}, got {unknown!r}; correct them")
+    return dict(data)

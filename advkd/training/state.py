@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from advkd.device import torch_device
 from advkd.discriminators import ProjectionDiscriminator
 from advkd.schedule import SkipCoefficients
 from advkd.students import LayerwiseStudent
@@ -26,13 +27,19 @@ class TrainState:
                 "trajectories, where a state is no function of the noise; precompute with the ddim solver"
             )
         submodules = len(store.timesteps) - 1
-        device = torch.device(spec.device)
+        device = torch_device(spec.device)
+        _, height, width = store.sample_shape
+        if height % spec.discriminator.patch or width % spec.discriminator.patch:
+            raise ValueError(
+                f"DiscriminatorSpec.patch must divide height and width, got {spec.discriminator.patch} for "
+                f"{height}x{width}; choose a smaller patch"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             self.student = build_student(spec, store).to(device, memory_format=torch.channels_last)
             self.discriminator: nn.Module = ProjectionDiscriminator(
                 spec.discriminator, store.sample_shape[0], submodules
-            ).to(device, memory_format=torch.channels_last)
+            ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = Ema(self.student)
         fused = {"fused": True}
         self.student_optimizer = torch.optim.Adam(
@@ -49,7 +56,7 @@ class TrainState:
 
 def build_student(spec: TrainSpec, store: TrajectorySpec) -> LayerwiseStudent:
     """An untrained student for a store's grid and shape."""
-    return LayerwiseStudent(
+    student: LayerwiseStudent = LayerwiseStudent(
         sample_shape=list(store.sample_shape),
         timesteps=list(store.timesteps),
         signal=list(store.signal),
@@ -58,6 +65,7 @@ def build_student(spec: TrainSpec, store: TrajectorySpec) -> LayerwiseStudent:
         blocks=spec.student.blocks,
         patch=spec.student.patch,
     )
+    return student
 
 
 def _submodule_weights(spec: TrainSpec, coefficients: SkipCoefficients) -> tuple[float, ...]:

@@ -70,7 +70,7 @@ def _student_update(
         torch.autograd.grad(estimates[-1], weight, grads[-1], retain_graph=True)[0].float().norm()
         for grads in (toward_teacher, toward_real)
     ]
-    scale = spec.adversarial_weight * norms[0] / (norms[1] + _TINY)
+    scale = (spec.adversarial_weight * norms[0] / (norms[1] + _TINY)).clamp_max(spec.adversarial_limit)
     state.student_optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(estimates, [d + scale * g for d, g in zip(toward_teacher, toward_real, strict=True)])
     state.student_optimizer.step()

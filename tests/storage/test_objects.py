@@ -210,7 +210,9 @@ class TestS3Failures:
             read_bytes("s3://KEY:SECRET@bucket/key")
         assert "SECRET" not in str(caught.value)
 
-    def test_a_forked_process_opens_its_own(self, s3_root: str) -> None:
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on fork with threads
+    @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+    def test_a_child_process_opens_its_own(self, s3_root: str, method: str) -> None:
         write_bytes(join(s3_root, "key"), b"before the fork")
-        with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        with multiprocessing.get_context(method).Pool(1) as pool:
             assert pool.apply(read_bytes, (join(s3_root, "key"),)) == b"before the fork"

@@ -1,0 +1,184 @@
+"""The `advkd` command: the same dataclasses as the flows, without Prefect.
+
+Progress goes to stderr; the last line of stdout is the URI of what was made (with `--json`, one JSON object that holds
+it). Bad input ends with a message of rule, fact and remedy, and exit code 1.
+"""
+
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from advkd import cache_cli, evaluation_cli, teacher_cli
+from advkd.precompute import PrecomputeSpec, precompute
+from advkd.presets import preset
+from advkd.progress import progress
+from advkd.teachers import SolverSpec
+from storage import StoreError, join
+
+app = typer.Typer(
+    name="advkd",
+    help="Distil a diffusion teacher into a one-pass student: cache trajectories, train, evaluate, sample.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cache_cli.app, name="cache")
+app.add_typer(teacher_cli.app, name="teacher")
+app.add_typer(evaluation_cli.app, name="evaluation")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
+Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
+Preset = Annotated[str, typer.Option(help="Recipe: quick (minutes on two CPU cores) or full.")]
+
+
+@app.command("precompute")
+def precompute_command(
+    teacher: Annotated[str, typer.Option(help="Embedded name, diffusers folder or hub id.")] = "digits",
+    store: Annotated[str, typer.Option(help="Root URI of the stores: a folder or s3://bucket/prefix.")] = "runs/stores",
+    samples: Annotated[int, typer.Option(help="Trajectories; more of them later extend the same store.")] = 8192,
+    solver: Annotated[str, typer.Option(help="ddim (deterministic) or ddpm (ancestral).")] = "ddim",
+    steps: Annotated[int, typer.Option(help="Solver steps, network passes per trajectory.")] = 20,
+    captures: Annotated[int, typer.Option(help="States kept besides the noise, evenly spread, clean included.")] = 4,
+    timesteps: Annotated[str | None, typer.Option(help="Captured timesteps instead, as 799,599,399,199,0.")] = None,
+    seed: Annotated[int, typer.Option(help="Base seed of the noises.")] = 0,
+    format: Annotated[str, typer.Option(help="Layout: zarr or webdataset.")] = "zarr",
+    dtype: Annotated[str, typer.Option(help="Stored numbers: float16 or float32.")] = "float16",
+    shard_samples: Annotated[int | None, typer.Option(help="Samples per shard; default: about 64 MiB.")] = None,
+    block_samples: Annotated[int, typer.Option(help="Samples per teacher batch and per chunk.")] = 128,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Run a teacher over N noises and keep its states in a sealed store; what is there already is not recomputed."""
+    spec = PrecomputeSpec(
+        teacher=teacher,
+        store=store,
+        samples=samples,
+        solver=SolverSpec(kind=solver, steps=steps),
+        captures=captures,
+        timesteps=None if timesteps is None else _integers("--timesteps", timesteps),
+        seed=seed,
+        format=format,
+        dtype=dtype,
+        shard_samples=shard_samples,
+        block_samples=block_samples,
+        device=device,
+    )
+    with progress() as report:
+        result = precompute(spec, lambda done, total: report("trajectories", done, total))
+    state = "sealed" if result.computed else "was sealed already"
+    _tell(
+        f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
+        f"{result.seconds:.1f} s",
+        result.uri,
+        asdict(result),
+        as_json,
+    )
+
+
+@app.command("train")
+def train_command(
+    store: Annotated[str, typer.Option(help="URI of a sealed store.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the student; run again to resume.")],
+    preset_name: Annotated[str, typer.Option("--preset", help="Recipe: quick (minutes on two cores) or full.")] = "quick",
+    spec_file: Annotated[
+        Path | None, typer.Option("--spec", help="JSON file with the whole TrainSpec, instead of a preset.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Trajectories seen in all.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
+    device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a student from a store alone; the same command again goes on from the last checkpoint."""
+    from advkd.training.loop import STUDENT_FOLDER, train
+    from advkd.training.spec import train_spec_from_json
+
+    base = preset(preset_name).train if spec_file is None else train_spec_from_json(_read_json(spec_file))
+    spec = replace(
+        base,
+        samples=base.samples if samples is None else samples,
+        seed=base.seed if seed is None else seed,
+        device=device or base.device,
+    )
+    with progress() as report:
+        for step in train(spec, store, out):
+            phase = "adversarial" if step.adversarial_phase else "distillation"
+            report("training", step.samples, step.total, f"{phase}, error {step.distillation:.4f}")
+    student = out / STUDENT_FOLDER
+    _tell(f"student trained on {spec.samples} samples", str(student), {"spec": asdict(spec)}, as_json)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    student: Annotated[str, typer.Option(help="Folder made by `advkd train`, or a registered student.")],
+    teacher: Annotated[str, typer.Option(help="Embedded name, diffusers folder or hub id.")],
+    out: Annotated[str, typer.Option(help="Folder for report.html and metrics.json.")],
+    references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
+    samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a student beside its teacher: distances, worth in teacher steps, cost; writes a report."""
+    from advkd.evaluation.evaluate import REPORT, EvaluateSpec, evaluate
+    from advkd.evaluation.results import worth_sentence
+
+    spec = EvaluateSpec(
+        student=student, teacher=teacher, out=out, references=references, samples=samples, device=device
+    )
+    with progress() as report:
+        result = evaluate(spec, report)
+    _tell(worth_sentence(result.worth), join(out, REPORT), result.summary(), as_json)
+
+
+@app.command("sample")
+def sample_command(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A trained or registered student.")],
+    n: Annotated[int, typer.Option("--n", help="Images.")] = 16,
+    seed: Annotated[int, typer.Option(help="Base seed; image i depends on (seed, i) alone.")] = 0,
+    out: Annotated[str, typer.Option(help="PNG file to write: a path or URI.")] = "grid.png",
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Sample a student, one network pass, into a grid of images."""
+    from advkd.sampling import sample_grid
+
+    sample_grid(folder, n, seed, out, device)
+    _tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
+
+
+def main() -> None:
+    """Entry point: errors of ours become one line on stderr and exit code 1."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (StoreError, ValueError, OSError, ArithmeticError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+
+
+def _tell(sentence: str, uri: str, facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"uri": uri, **facts}))
+        return
+    typer.echo(sentence)
+    typer.echo(uri)
+
+
+def _integers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option} must be integers separated by commas, got {text!r}; write 799,599,0") from error
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"--spec must be a JSON file that holds a TrainSpec, got {type(error).__name__} for {path}; write one"
+        ) from error

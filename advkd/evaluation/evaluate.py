@@ -1,0 +1,294 @@
+"""A student against its teacher: the figures, the pictures and the page, written to one folder."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from advkd.evaluation.cost import CostReport, measure_cost
+from advkd.evaluation.distances import worth_steps
+from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.features import FeatureExtractor, features_for
+from advkd.evaluation.pictures import Strips, render_pictures
+from advkd.evaluation.reference import SAMPLES, Reference, real_set, reference_for
+from advkd.evaluation.report import render_report
+from advkd.evaluation.results import EvalReport, SubmoduleScores
+from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
+from advkd.evaluation.trajectories import (
+    EVALUATION_START,
+    evaluation_noise,
+    solver_steps_for,
+    teacher_trajectory,
+)
+from advkd.schedule import implied_clean
+from advkd.students import LayerwiseStudent
+from advkd.students.loading import load_student, student_files
+from advkd.teachers import Teacher, load_teacher
+from storage.objects import delete, join, write_bytes
+from storage.seeding import check_seed
+
+METRICS = "metrics.json"
+REPORT = "report.html"
+MIN_SAMPLES = 8
+BATCH = 256
+SCHEDULE_TOLERANCE = 1e-4
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSpec:
+    """One evaluation.
+
+    Attributes:
+        student: folder of a student (config.json and safetensors), or one with it as `student/` (a run, a version).
+        teacher: embedded name, diffusers folder or hub id.
+        out: URI of the folder for metrics.json, report.html and the pictures.
+        references: root URI of the cache of teachers' references and trajectories.
+        samples: noises; at least 2000 for a worth that is reported.
+        trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
+        seed: base seed of the noises; no store can hold the same ones, whatever its seed.
+        solver_steps: the teacher's steps behind the submodules' targets, as in the store; None: the fewest from 20 on
+            that pass through the student's timesteps.
+        device: "cpu" or "cuda".
+        threads: of torch, while latency is measured.
+    """
+
+    student: str
+    teacher: str = "digits"
+    out: str
+    references: str = "runs/references"
+    samples: int = SAMPLES
+    trajectory_samples: int = 256
+    seed: int = 0
+    solver_steps: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        for name in ("samples", "trajectory_samples"):
+            if getattr(self, name) < MIN_SAMPLES:
+                raise ValueError(
+                    f"EvaluateSpec.{name} must be at least {MIN_SAMPLES}, got {getattr(self, name)}; use {SAMPLES} for "
+                    "a worth that is reported"
+                )
+        if self.threads < 1:
+            raise ValueError(f"EvaluateSpec.threads must be positive, got {self.threads}; use 1")
+
+
+def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
+    """Evaluates and writes `out`; `progress(stage, done, total)` tells how far each stage is.
+
+    metrics.json is removed first and written last, so a folder that has one is complete.
+
+    Raises:
+        StudentError: no usable student.
+        TeacherError: no usable teacher.
+        EvaluationError: student and teacher do not fit, there is no extractor for their images, or NaN in them.
+        StoreError: `out` or `references` cannot be written.
+    """
+    tell = progress or _silent
+    student = load_student(spec.student).to(spec.device)
+    teacher = load_teacher(spec.teacher, spec.device)
+    check_pair(student, teacher)
+    extractor = features_for(teacher.sample_shape)
+    solver_steps = solver_steps_for(teacher, student.timesteps, spec.solver_steps)
+    delete(join(spec.out, METRICS))
+    reference = reference_for(
+        teacher,
+        root=spec.references,
+        seed=spec.seed,
+        samples=spec.samples,
+        progress=partial(tell, "reference"),
+    )
+    trajectory = teacher_trajectory(
+        teacher,
+        steps=solver_steps,
+        timesteps=student.timesteps,
+        seed=spec.seed,
+        count=min(spec.samples, spec.trajectory_samples),
+        root=spec.references,
+        progress=partial(tell, "trajectories"),
+    )
+    images = student_samples(student, spec.seed, spec.samples, spec.device, partial(tell, "student"))
+    strips = student_strips(student, trajectory, spec.device)
+    tell("metrics", 0, 1)
+    cost = measure_cost(student, teacher, device=spec.device, threads=spec.threads)
+    report = _report(spec, student, teacher, extractor, reference, images, strips, solver_steps, cost)
+    tell("metrics", 1, 1)
+    pictures = render_pictures(report, images[: len(reference.pictures)], reference.pictures, strips)
+    for name, png in pictures.files().items():
+        write_bytes(join(spec.out, name), png)
+    write_bytes(join(spec.out, REPORT), render_report(report, pictures).encode())
+    write_bytes(join(spec.out, METRICS), report.to_json().encode())
+    return report
+
+
+def check_pair(student: LayerwiseStudent, teacher: Teacher) -> None:
+    """Refuses a student and a teacher that do not belong together.
+
+    Raises:
+        EvaluationError: other shape, timesteps outside the teacher's schedule, or other noise levels.
+    """
+    if student.sample_shape != teacher.sample_shape:
+        raise EvaluationError(
+            f"student and teacher must make images of one shape, got {_by(student.sample_shape)} from the student and "
+            f"{_by(teacher.sample_shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
+        )
+    schedule = teacher.schedule
+    if student.timesteps[0] != schedule.train_timesteps - 1:
+        raise EvaluationError(
+            f"a student must start where its teacher does, got timestep {student.timesteps[0]} where teacher "
+            f"{teacher.name!r} starts at {schedule.train_timesteps - 1}; give the teacher that it was trained from"
+        )
+    theirs = [schedule.sigma(timestep) for timestep in student.timesteps]
+    ours = list(student.config["sigma"])
+    if max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) > SCHEDULE_TOLERANCE:
+        raise EvaluationError(
+            f"student and teacher must have one noise schedule, got sigma {_rounded(ours)} in the student and "
+            f"{_rounded(theirs)} in teacher {teacher.name!r}; give the teacher that it was trained from"
+        )
+
+
+@torch.no_grad()
+def student_samples(
+    student: LayerwiseStudent, seed: int, count: int, device: str, progress: Callable[[int, int], None]
+) -> Tensor:
+    """The student's images on the evaluation's noises, one pass each: float32 `[count, C, H, W]` on the CPU.
+
+    Raises:
+        EvaluationError: NaN or infinity in them.
+    """
+    batches: list[Tensor] = []
+    for noise in torch.split(evaluation_noise(seed, count, student.sample_shape), BATCH):
+        batches.append(student(noise.to(device)).float().cpu().contiguous())
+        progress(min(count, len(batches) * BATCH), count)
+    return _finite(torch.cat(batches))
+
+
+@torch.no_grad()
+def student_strips(student: LayerwiseStudent, trajectory: Tensor, device: str) -> Strips:
+    """The student's states and clean estimates on the noises of a teacher's trajectory `[K + 1, N, C, H, W]`."""
+    noise = trajectory[0]
+    predicted, estimated = [], []
+    for batch in torch.split(noise, BATCH):
+        estimates = student.estimates(batch.to(device))
+        predicted.append(torch.stack(student.states(batch.to(device), estimates)).float().cpu())
+        estimated.append(torch.stack(estimates).float().cpu())
+    skips, gains = student.coefficients.skip, student.coefficients.gain
+    implied = [
+        implied_clean(state, noise, skip, gain) for state, skip, gain in zip(trajectory[1:], skips, gains, strict=True)
+    ]
+    return Strips(
+        timesteps=student.timesteps,
+        noise=noise,
+        teacher_states=trajectory[1:],
+        student_states=_finite(torch.cat(predicted, dim=1)),
+        teacher_clean=torch.stack(implied),
+        student_clean=_finite(torch.cat(estimated, dim=1)),
+    )
+
+
+def _report(
+    spec: EvaluateSpec,
+    student: LayerwiseStudent,
+    teacher: Teacher,
+    extractor: FeatureExtractor,
+    reference: Reference,
+    images: Tensor,
+    strips: Strips,
+    solver_steps: int,
+    cost: CostReport,
+) -> EvalReport:
+    files = student_files(spec.student)
+    features = extractor(images)
+    to_teacher = score(features, reference.teacher_set, extractor)
+    real = real_set(teacher.sample_shape, extractor)
+    return EvalReport(
+        student_sha256=_sha256(files.weights),
+        student_config_digest=config_digest(files.config),
+        sample_shape=teacher.sample_shape,
+        timesteps=student.timesteps,
+        teacher=teacher.name,
+        teacher_fingerprint=teacher.fingerprint,
+        solver_steps=solver_steps,
+        reference_digest=reference.digest,
+        seed=spec.seed,
+        first_index=EVALUATION_START,
+        samples=spec.samples,
+        worth=worth_steps(reference.curve, to_teacher.fd.value),
+        to_teacher=to_teacher,
+        to_real=None if real is None else score(features, real, extractor),
+        curve=reference.points,
+        submodules=_submodules(strips, f"teacher@{solver_steps}", extractor),
+        cost=cost,
+    )
+
+
+def _submodules(strips: Strips, teacher: str, extractor: FeatureExtractor) -> tuple[SubmoduleScores, ...]:
+    found = []
+    for k, timestep in enumerate(strips.timesteps[1:]):
+        theirs, ours = strips.teacher_states[k], strips.student_states[k]
+        their_clean, our_clean = strips.teacher_clean[k], strips.student_clean[k]
+        states = ReferenceSet(f"{teacher}, state at {timestep}", extractor(theirs))
+        clean = ReferenceSet(f"{teacher}, clean estimate at {timestep}", extractor(their_clean))
+        found.append(
+            SubmoduleScores(
+                timestep=timestep,
+                fd_state=frechet_metric(extractor(ours), states, extractor),
+                fd_clean=frechet_metric(extractor(our_clean), clean, extractor),
+                rmse_state=_rmse(ours, theirs, states.name),
+                rmse_clean=_rmse(our_clean, their_clean, clean.name),
+            )
+        )
+    return tuple(found)
+
+
+def _rmse(ours: Tensor, theirs: Tensor, reference: str) -> Metric:
+    value = (ours.double() - theirs.double()).square().mean().sqrt().item()
+    return Metric(
+        name="paired RMSE",
+        value=value,
+        n_fake=len(ours),
+        n_ref=len(theirs),
+        reference=reference,
+        extractor="pixels",
+        extractor_sha256="",
+    )
+
+
+def config_digest(path: Path) -> str:
+    """sha256 of a student's config, without diffusers' own keys."""
+    config = {key: value for key, value in json.loads(path.read_text()).items() if not key.startswith("_")}
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _finite(samples: Tensor) -> Tensor:
+    if not bool(torch.isfinite(samples).all()):
+        raise EvaluationError(
+            "a student's output must be finite, got NaN or infinity; its training diverged: evaluate an earlier "
+            "checkpoint or train again with a lower learning rate"
+        )
+    return samples
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [round(value, 4) for value in values]
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """No progress is shown."""

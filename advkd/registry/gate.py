@@ -1,0 +1,100 @@
+"""Whether a new version takes over from the champion: a pure function of figures measured by one protocol."""
+
+from dataclasses import dataclass
+
+from advkd.evaluation.results import EvalReport
+from advkd.evaluation.scores import Scores
+
+RECALL_MARGIN = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What the gate compares, and the protocol that makes it comparable.
+
+    Attributes:
+        fd: Frechet distance to the teacher at 50 steps.
+        recall: of the teacher at 50 steps.
+        fd_real: Frechet distance to real images, where they are known.
+        recall_real: of real images.
+        teacher_fingerprint: of the teacher it was judged against.
+        extractor_sha256: of the features.
+        samples: number of samples.
+    """
+
+    fd: float
+    recall: float
+    fd_real: float | None
+    recall_real: float | None
+    teacher_fingerprint: str
+    extractor_sha256: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether to promote, and why, as a sentence."""
+
+    promote: bool
+    reason: str
+
+
+def figures_of(report: EvalReport) -> Figures:
+    """The gate's figures of a report."""
+    real: Scores | None = report.to_real
+    return Figures(
+        fd=report.to_teacher.fd.value,
+        recall=report.to_teacher.recall.value,
+        fd_real=None if real is None else real.fd.value,
+        recall_real=None if real is None else real.recall.value,
+        teacher_fingerprint=report.teacher_fingerprint,
+        extractor_sha256=report.to_teacher.fd.extractor_sha256,
+        samples=report.samples,
+    )
+
+
+def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RECALL_MARGIN) -> Decision:
+    """Promotes where FD is not worse and recall is not worse by more than `recall_margin`.
+
+    Both are taken against the teacher where the two versions have the same one, else against real images. What was not
+    measured alike is never promoted. The first version becomes champion.
+
+    Raises:
+        ValueError: a negative margin.
+    """
+    if recall_margin < 0.0:
+        raise ValueError(f"recall_margin must not be negative, got {recall_margin}; use {RECALL_MARGIN}")
+    if champion is None:
+        return Decision(promote=True, reason="there was no champion")
+    for name in ("extractor_sha256", "samples"):
+        theirs, ours = getattr(champion, name), getattr(candidate, name)
+        if theirs != ours:
+            return Decision(
+                promote=False,
+                reason=f"not comparable: {name} is {ours} here and {theirs} for the champion; evaluate both alike",
+            )
+    if candidate.teacher_fingerprint == champion.teacher_fingerprint:
+        return _compare(candidate.fd, champion.fd, candidate.recall, champion.recall, recall_margin, "to the teacher")
+    if None in (candidate.fd_real, candidate.recall_real, champion.fd_real, champion.recall_real):
+        return Decision(promote=False, reason="not comparable: another teacher than the champion's and no real images")
+    assert candidate.fd_real is not None
+    assert candidate.recall_real is not None
+    assert champion.fd_real is not None
+    assert champion.recall_real is not None
+    return _compare(
+        candidate.fd_real,
+        champion.fd_real,
+        candidate.recall_real,
+        champion.recall_real,
+        recall_margin,
+        "to real images (the teachers differ)",
+    )
+
+
+def _compare(fd: float, champion_fd: float, recall: float, champion_recall: float, margin: float, to: str) -> Decision:
+    figures = f"FD {to} {fd:.4g} against {champion_fd:.4g}, recall {recall:.3f} against {champion_recall:.3f}"
+    if not fd <= champion_fd:
+        return Decision(promote=False, reason=f"FD is worse than the champion's: {figures}")
+    if not recall >= champion_recall - margin:
+        return Decision(promote=False, reason=f"recall is worse by more than {margin:g}: {figures}")
+    return Decision(promote=True, reason=f"not worse than the champion: {figures}")

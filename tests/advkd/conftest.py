@@ -1,0 +1,96 @@
+"""Small real parts that the tests of the method share: teacher folders, stores, specs."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
+
+from advkd.discriminators import DiscriminatorSpec
+from advkd.precompute import PrecomputeSpec, precompute
+from advkd.students import StudentSpec
+from advkd.teachers import SolverSpec
+from advkd.training.spec import TrainSpec
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+SIZE = 8
+FolderMaker = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def tiny_unet(seed: int = 0, **changes: object) -> UNet2DModel:
+    """A random network of a few thousand weights for images of 8x8."""
+    torch.manual_seed(seed)
+    settings: dict[str, object] = {
+        "sample_size": SIZE,
+        "in_channels": 1,
+        "out_channels": 1,
+        "layers_per_block": 1,
+        "block_out_channels": (8, 8),
+        "down_block_types": ("DownBlock2D",) * 2,
+        "up_block_types": ("UpBlock2D",) * 2,
+        "norm_num_groups": 4,
+        "add_attention": False,
+    }
+    return UNet2DModel(**(settings | changes))
+
+
+@pytest.fixture
+def teacher_folder(tmp_path: Path) -> FolderMaker:
+    """Makes diffusers pipeline folders; a scheduler's settings can be given."""
+
+    def make(
+        name: str = "tiny", *, unet: UNet2DModel | None = None, pipeline: str = "ddpm", **scheduler: object
+    ) -> Path:
+        kind = {"ddpm": DDPMPipeline, "ddim": DDIMPipeline}[pipeline]
+        folder = tmp_path / name
+        kind(unet or tiny_unet(), DDPMScheduler(**{"clip_sample": False, **scheduler})).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+def mixture_spec(root: Path, **changes: object) -> PrecomputeSpec:
+    """A store of the closed-form teacher: 3 shards of 16 in a quarter of a second."""
+    settings: dict[str, object] = {
+        "teacher": "mixture",
+        "store": str(root),
+        "samples": 48,
+        "solver": SolverSpec(steps=4),
+        "captures": 2,
+        "shard_samples": 16,
+        "block_samples": 8,
+        "dtype": "float32",
+    }
+    return PrecomputeSpec(**(settings | changes))
+
+
+@pytest.fixture(scope="session")
+def mixture_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URI of a sealed store that tests only read."""
+    return precompute(mixture_spec(tmp_path_factory.mktemp("stores"))).uri
+
+
+def tiny_train(**changes: object) -> TrainSpec:
+    """12 steps: 6 of distillation, 6 with the discriminator, a checkpoint after every 3."""
+    settings: dict[str, object] = {
+        "student": StudentSpec(width=8, blocks=1),
+        "discriminator": DiscriminatorSpec(width=8),
+        "samples": 96,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "rise_samples": 16,
+        "warmup": 0.5,
+        "penalty_every": 2,
+        "ema_halflife": 32.0,
+        "window": 2,
+        "checkpoint_every": 24,
+        "report_every": 1,
+    }
+    return TrainSpec(**(settings | changes))

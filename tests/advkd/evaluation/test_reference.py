@@ -1,0 +1,158 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from advkd.evaluation.arrays import read_arrays
+from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.features import FeatureExtractor, digits_extractor, features_for
+from advkd.evaluation.reference import SHIPPED, STEPS, reference_for, ship_reference
+from advkd.evaluation.trajectories import (
+    EVALUATION_START,
+    clean_timesteps,
+    evaluation_noise,
+    solver_steps_for,
+    teacher_states,
+    teacher_trajectory,
+)
+from advkd.schedule import solver_grid
+from advkd.teachers import SolverSpec, load_teacher
+from storage.seeding import initial_noise
+from tests.advkd.evaluation.parts import GRID, SHAPE, gaussian_teacher
+
+
+def test_evaluation_noise_is_the_store_s_noise_at_indices_that_no_store_reaches() -> None:
+    # 10^12 samples would be 200 PB at 32x32: stores count from 0.
+    assert EVALUATION_START > 10**12
+    noise = evaluation_noise(7, 3, SHAPE)
+    np.testing.assert_array_equal(noise[1:], initial_noise(7, EVALUATION_START + 1, EVALUATION_START + 3, SHAPE))
+    assert not np.allclose(noise, initial_noise(7, 0, 3, SHAPE))
+
+
+def test_the_curve_falls_and_is_computed_once(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    root = str(tmp_path)
+    first = reference_for(gaussian_teacher(), root=root, samples=64, progress=lambda *done: calls.append(done))
+    assert calls[-1] == (64 * sum(STEPS), 64 * sum(STEPS))
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+    distances = list(first.curve.values())
+    assert list(first.curve) == [1, 2, 4, 5, 10, 20]
+    assert distances == sorted(distances, reverse=True)
+    calls.clear()
+    second = reference_for(gaussian_teacher(), root=root, samples=64, progress=lambda *done: calls.append(done))
+    assert calls == []
+    assert second.points == first.points
+    assert torch.equal(second.features, first.features)
+
+
+def test_features_and_pictures_are_the_teacher_s_at_50_steps(tmp_path: Path) -> None:
+    teacher = gaussian_teacher()
+    reference = reference_for(teacher, root=str(tmp_path), samples=70, seed=3)
+    states = teacher_states(teacher, evaluation_noise(3, 70, SHAPE), 50, clean_timesteps(teacher))
+    assert torch.equal(reference.pictures, states[-1, :64].half().float())
+    assert torch.equal(reference.features, digits_extractor()(states[-1]).half().float())
+
+
+def test_another_seed_count_or_teacher_has_another_digest(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    found = {
+        reference_for(gaussian_teacher(), root=root, samples=16).digest,
+        reference_for(gaussian_teacher(), root=root, samples=17).digest,
+        reference_for(gaussian_teacher(), root=root, samples=16, seed=1).digest,
+        reference_for(gaussian_teacher(dims=9), root=root, samples=16).digest,
+    }
+    assert len(found) == len(list((tmp_path / "references").glob("*.npz"))) == 4
+
+
+@pytest.mark.parametrize("damage", ["short", "flipped", "foreign"])
+def test_a_damaged_reference_is_computed_again(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root, teacher = str(tmp_path), gaussian_teacher()
+    first = reference_for(teacher, root=root, samples=16)
+    (path,) = (tmp_path / "references").glob("*.npz")
+    good = path.read_bytes()
+    middle = len(good) // 3
+    foreign = reference_for(teacher, root=str(tmp_path / "other"), samples=17)
+    broken = {
+        "short": good[:-40],
+        "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        "foreign": (tmp_path / "other" / "references" / f"{foreign.digest}.npz").read_bytes(),
+    }[damage]
+    path.write_bytes(broken)
+    with caplog.at_level(logging.WARNING):
+        again = reference_for(teacher, root=root, samples=16)
+    assert "is computed again" in caplog.text
+    assert torch.equal(again.features, first.features)
+    assert path.read_bytes() == good
+
+
+def test_no_pickle_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "evil.npz"
+    np.savez(path, facts=np.array([{"a": 1}], dtype=object))
+    assert read_arrays(str(path), {"a": 1}) is None
+
+
+def test_a_nan_teacher_is_refused_and_nothing_is_cached(tmp_path: Path) -> None:
+    teacher = gaussian_teacher()
+    teacher.mixture.offset[5] = torch.nan
+    with pytest.raises(EvaluationError, match="states must be finite, got NaN or infinity from 'gaussian'"):
+        reference_for(teacher, root=str(tmp_path), samples=8)
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_trajectories_are_the_teacher_s_and_cached(tmp_path: Path) -> None:
+    teacher = gaussian_teacher()
+    arguments = {"steps": 20, "timesteps": GRID, "seed": 0, "count": 10, "root": str(tmp_path)}
+    first = teacher_trajectory(teacher, **arguments)
+    expected = torch.stack(list(teacher.states(evaluation_noise(0, 10, SHAPE), SolverSpec(steps=20), GRID)))
+    assert torch.equal(first, expected)
+
+    def never(done: int, total: int) -> None:
+        raise AssertionError("computed again")
+
+    assert torch.equal(teacher_trajectory(teacher, **arguments, progress=never), first)
+
+
+def test_solver_steps_are_those_that_pass_through_the_student_s_grid() -> None:
+    teacher = gaussian_teacher()
+    assert solver_steps_for(teacher, GRID) == 20
+    assert solver_steps_for(teacher, solver_grid(1000, 50)[::10]) == 20
+    assert solver_steps_for(teacher, solver_grid(1000, 125)) == 125
+    assert solver_steps_for(teacher, GRID, 40) == 40
+    with pytest.raises(EvaluationError, match="50 steps do not pass through all of them"):
+        solver_steps_for(teacher, GRID, 50)
+
+
+def test_an_unknown_shape_has_no_extractor() -> None:
+    with pytest.raises(EvaluationError, match="got 3x32x32 where there is one for 1x16x16 only; add one to"):
+        features_for((3, 32, 32))
+
+
+def test_features_do_not_depend_on_the_batch() -> None:
+    extractor: FeatureExtractor = features_for(SHAPE)
+    images = evaluation_noise(0, 300, SHAPE)
+    together = extractor(images)
+    assert together.shape == (300, 64)
+    torch.testing.assert_close(extractor(images[290:]), together[290:], rtol=1e-5, atol=1e-5)
+
+
+def test_shipping_writes_what_is_found_again(tmp_path: Path) -> None:
+    path = ship_reference("gaussian", samples=16, folder=tmp_path / "references")
+    assert path.name == f"{reference_for(gaussian_teacher(), root=str(tmp_path), samples=16).digest}.npz"
+    assert path.stat().st_size < 500_000
+
+
+def test_the_embedded_teacher_s_shipped_reference_is_what_it_computes(tmp_path: Path) -> None:
+    teacher = load_teacher("digits")
+
+    def never(done: int, total: int) -> None:
+        raise AssertionError("the shipped reference was not found: run ship_reference('digits')")
+
+    reference = reference_for(teacher, root=str(tmp_path), progress=never)
+    assert not any(tmp_path.iterdir())
+    noise = evaluation_noise(0, 16, SHAPE)
+    images = teacher_states(teacher, noise, 50, clean_timesteps(teacher))[-1]
+    torch.testing.assert_close(reference.pictures[:16], images, rtol=0, atol=0.02)
+    torch.testing.assert_close(reference.features[:16], digits_extractor()(images), rtol=0.02, atol=0.02)
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 600_000

@@ -1,0 +1,117 @@
+import base64
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from advkd.evaluation.distances import Worth
+from advkd.evaluation.pictures import image_grid
+from advkd.evaluation.report import render_report
+from advkd.evaluation.results import worth_sentence
+from tests.advkd.evaluation.conftest import Evaluated
+
+
+class Page(HTMLParser):
+    """Collects tags and their attributes, and checks that they nest."""
+
+    VOID = frozenset({"meta", "img", "source", "br", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def text(evaluated: Evaluated) -> str:
+    return (evaluated.folder / "report.html").read_text()
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(text: str) -> None:
+    page = Page(text)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
+    assert not re.search(r"(https?:)?//|url\(|@import", re.sub(r"data:image/png;base64,[\w+/=]+", "", text))
+    for _, name, value in page.attributes:
+        assert not name.startswith("on")
+        if name in ("src", "srcset", "href"):
+            assert value is not None
+            assert value.startswith("data:image/png;base64,")
+
+
+def test_every_picture_in_it_is_whole(text: str) -> None:
+    encoded = re.findall(r"data:image/png;base64,([\w+/=]+)", text)
+    assert len(encoded) == 6
+    for picture in encoded:
+        Image.open(io.BytesIO(base64.b64decode(picture))).verify()
+
+
+def test_every_picture_has_words(text: str) -> None:
+    page = Page(text)
+    alts = [value for tag, name, value in page.attributes if (tag, name) == ("img", "alt")]
+    assert len(alts) == page.tags.count("img")
+    assert all(alts)
+
+
+def test_the_figures_stand_in_it(text: str, evaluated: Evaluated) -> None:
+    report = evaluated.report
+    assert f"<h1>{worth_sentence(report.worth)}</h1>" in text
+    for fact in (report.student_sha256, report.teacher_fingerprint, report.reference_digest, "FD(digits)"):
+        assert fact in text
+    assert "Measured on 160 samples only" in text
+    assert text.count("teacher, 50 steps") == 1
+
+
+def test_names_cannot_break_the_page(evaluated: Evaluated) -> None:
+    from advkd.evaluation.pictures import Pictures
+
+    empty = Pictures(
+        samples=b"", student_grid=b"", teacher_grid=b"", strips=b"", clean_strips=b"", curve=b"", curve_dark=b""
+    )
+    page = render_report(replace(evaluated.report, teacher="<script>alert(1)</script>"), empty)
+    assert "script" not in Page(page).tags
+    assert "&lt;script&gt;" in page
+
+
+def test_the_headline_is_a_sentence() -> None:
+    assert worth_sentence(Worth(6.34, clamped=False)) == "One pass of this student is worth 6.3 steps of its teacher."
+    assert (
+        worth_sentence(Worth(20.0, clamped=True))
+        == "One pass of this student is worth more than 20 steps of its teacher."
+    )
+    assert (
+        worth_sentence(Worth(1.0, clamped=True)) == "One pass of this student is worth less than 1 step of its teacher."
+    )
+
+
+def test_a_grid_holds_its_images_in_order() -> None:
+    images = torch.linspace(-1, 1, 10).view(10, 1, 1, 1).expand(10, 1, 8, 8)
+    grid = image_grid(images, columns=4)
+    tile = 40
+    for index in range(10):
+        row, column = divmod(index, 4)
+        block = grid[row * (tile + 2) :, column * (tile + 2) :][:tile, :tile]
+        assert np.unique(block[..., 0]).tolist() == [round((float(images[index, 0, 0, 0]) + 1) * 127.5)]
+        assert (block[..., 3] == 255).all()
+    assert (grid[2 * (tile + 2) :, 2 * (tile + 2) :] == 0).all()
+
+
+def test_colour_images_keep_their_colours() -> None:
+    image = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    assert image_grid(image)[0, 0].tolist() == [255, 0, 128, 255]

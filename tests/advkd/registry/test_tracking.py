@@ -1,0 +1,189 @@
+import socket
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from diffusers import DiffusionPipeline
+
+from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.results import EvalReport
+from advkd.precompute import PrecomputeSpec, precompute
+from advkd.registry.lineage import lineage_of
+from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
+from advkd.students.loading import student_files
+from advkd.teachers import EMBEDDED
+from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import gaussian_teacher, make_student
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(autouse=True)
+def quiet_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def refuse(self: socket.socket, address: object) -> NoReturn:
+        raise AssertionError(f"network traffic to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def candidate(folder: Path, report: EvalReport, seed: int, fd: float, recall: float) -> tuple[Path, Path]:
+    """Another student with figures of the test's choice: its folder and its report's."""
+    import hashlib
+
+    make_student(gaussian_teacher(), seed=seed).save_pretrained(folder / "student")
+    sha256 = hashlib.sha256(student_files(folder).weights.read_bytes()).hexdigest()
+    scores = report.to_teacher
+    scores = replace(scores, fd=replace(scores.fd, value=fd), recall=replace(scores.recall, value=recall))
+    (folder / "report").mkdir()
+    (folder / "report" / "metrics.json").write_text(replace(report, student_sha256=sha256, to_teacher=scores).to_json())
+    return folder, folder / "report"
+
+
+def test_the_champion_moves_only_when_the_gate_says_so(
+    evaluated: Evaluated, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def submit(seed: int, fd: float, recall: float) -> RegisteredModel:
+        student, report = candidate(tmp_path / str(seed), evaluated.report, seed, fd, recall)
+        out = str(tmp_path / f"artifact-{seed}")
+        return register(RegisterSpec(student=str(student), report=str(report), out=out, runs=str(runs), model="gated"))
+
+    first, worse, better, blind = (
+        submit(1, 20.0, 0.8),
+        submit(2, 25.0, 0.9),
+        submit(3, 15.0, 0.8),
+        submit(4, 5.0, 0.5),
+    )
+    # Not a word, although the first of them creates the database.
+    assert capfd.readouterr() == ("", "")
+    assert [model.version for model in (first, worse, better, blind)] == [1, 2, 3, 4]
+    assert [model.alias for model in (first, worse, better, blind)] == [
+        "champion",
+        "challenger",
+        "champion",
+        "challenger",
+    ]
+    assert first.reason == "there was no champion"
+    assert worse.reason.startswith("FD is worse")
+    assert blind.reason.startswith("recall is worse by more than 0.02")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
+    assert client.get_model_version_by_alias("gated", "champion").version == better.version
+    assert client.get_model_version_by_alias("gated", "challenger").version == blind.version
+
+
+def test_a_run_is_logged_whole_and_the_version_loads(
+    evaluated: Evaluated, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = RegisterSpec(
+        student=evaluated.spec.student, report=str(evaluated.folder), out=str(tmp_path / "artifact"), runs=str(runs)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = register(spec)
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+    assert made == RegisteredModel(
+        name="advkd-gaussian",
+        version=1,
+        alias="champion",
+        uri=made.uri,
+        run_id=made.run_id,
+        created=True,
+        reason="there was no champion",
+    )
+    pipe = DiffusionPipeline.from_pretrained(made.uri, custom_pipeline=made.uri, trust_remote_code=True)
+    assert type(pipe).__name__ == "AdvKDPipeline"
+    from mlflow import MlflowClient
+
+    run = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}").get_run(made.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["fd_to_teacher"] == evaluated.report.to_teacher.fd.value
+    assert run.data.metrics["worth_steps"] == evaluated.report.worth.steps
+    assert run.data.params["teacher_fingerprint"] == evaluated.report.teacher_fingerprint
+    logged = Path(made.uri).parent / "report"
+    assert {path.name for path in logged.iterdir()} == {
+        "metrics.json",
+        "report.html",
+        "samples.png",
+        "strips.png",
+        "strips-clean.png",
+        "curve.png",
+    }
+
+
+def test_the_same_artifact_is_registered_once(evaluated: Evaluated, runs: Path, tmp_path: Path) -> None:
+    spec = RegisterSpec(
+        student=evaluated.spec.student,
+        report=str(evaluated.folder),
+        out=str(tmp_path / "artifact"),
+        runs=str(runs),
+        model="once",
+    )
+    first = register(spec)
+    assert register(spec) == replace(first, created=False)
+
+
+def test_a_given_tracking_uri_wins(
+    evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = RegisterSpec(
+        student=evaluated.spec.student,
+        report=str(evaluated.folder),
+        out=str(tmp_path / "artifact"),
+        runs=str(tmp_path / "unused"),
+        model="elsewhere",
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    assert register(spec).version == 1
+    assert not (tmp_path / "unused").exists()
+
+
+def test_a_report_of_another_student_is_refused(evaluated: Evaluated, runs: Path, tmp_path: Path) -> None:
+    student, _ = candidate(tmp_path / "other", evaluated.report, 9, 1.0, 1.0)
+    spec = RegisterSpec(
+        student=str(student), report=str(evaluated.folder), out=str(tmp_path / "artifact"), runs=str(runs)
+    )
+    with pytest.raises(EvaluationError, match=r"a report must be of the student .*; evaluate this student"):
+        register(spec)
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_a_registration_needs_a_finished_evaluation(evaluated: Evaluated, tmp_path: Path) -> None:
+    spec = RegisterSpec(student=evaluated.spec.student, report=str(tmp_path), out=str(tmp_path / "artifact"))
+    with pytest.raises(EvaluationError, match=r"got no metrics.json in .*; run `advkd evaluate` first"):
+        register(spec)
+
+
+def test_the_store_in_the_lineage_is_of_the_report_s_teacher(evaluated: Evaluated, tmp_path: Path) -> None:
+    spec = PrecomputeSpec(
+        teacher="gaussian", store=str(tmp_path), samples=8, block_samples=8, shard_samples=8, captures=4
+    )
+    store = precompute(spec)
+    lineage = lineage_of(evaluated.spec.student, evaluated.report, store.uri)
+    assert lineage.store_digest == store.digest
+    assert lineage.store == "/".join(Path(store.uri).parts[-2:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EMBEDDED, "thinner", lambda device: gaussian_teacher(dims=5))
+        other = precompute(replace(spec, teacher="thinner"))
+    with pytest.raises(EvaluationError, match="must be evaluated against the teacher of its store"):
+        lineage_of(evaluated.spec.student, evaluated.report, other.uri)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a/b", "a:1"])
+def test_names_that_mlflow_cannot_hold(name: str) -> None:
+    with pytest.raises(ValueError, match=r"RegisterSpec.model must be a name without '/' and ':', got"):
+        RegisterSpec(student="a", report="b", out="c", model=name)
+
+
+def test_a_negative_margin() -> None:
+    with pytest.raises(ValueError, match=r"RegisterSpec.recall_margin must not be negative, got -0.5"):
+        RegisterSpec(student="a", report="b", out="c", recall_margin=-0.5)

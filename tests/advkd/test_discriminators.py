@@ -1,0 +1,59 @@
+"""The projection discriminator: its formula, its conditioning, and what gradient penalties need of it."""
+
+import pytest
+import torch
+
+from advkd.discriminators import DiscriminatorSpec, ProjectionDiscriminator
+from advkd.losses import gradient_penalty
+
+
+def discriminator(channels: int = 1, submodules: int = 3, **spec: int) -> ProjectionDiscriminator:
+    torch.manual_seed(0)
+    model = ProjectionDiscriminator(DiscriminatorSpec(**({"width": 8} | spec)), channels, submodules)
+    torch.nn.init.normal_(model.embedding.weight)
+    return model
+
+
+@pytest.mark.parametrize(("channels", "size", "patch"), [(1, (16, 16), 2), (3, (8, 12), 1), (4, (32, 16), 4)])
+def test_one_logit_per_image(channels: int, size: tuple[int, int], patch: int) -> None:
+    logits = discriminator(channels, patch=patch)(torch.randn(5, channels, *size), torch.tensor([0, 1, 2, 0, 1]))
+    assert logits.shape == (5,)
+
+
+def test_conditioning_is_a_projection() -> None:
+    """D(x, k) - D(x, l) = <e_k - e_l, phi(x)> (Eq. 3): linear in the embedding, so it telescopes and scales."""
+    model, images = discriminator(), torch.randn(4, 1, 16, 16)
+    with torch.no_grad():
+        logits = [model(images, torch.full((4,), k)) for k in range(3)]
+        model.embedding.weight[2] = 2 * model.embedding.weight[1] - model.embedding.weight[0]
+        extrapolated = model(images, torch.full((4,), 2))
+    assert not torch.allclose(logits[0], logits[1])
+    torch.testing.assert_close(extrapolated, 2 * logits[1] - logits[0], rtol=1e-4, atol=1e-5)
+
+
+def test_images_of_a_batch_are_judged_alone() -> None:
+    """No normalisation over the batch: a per-sample gradient penalty needs that."""
+    model, images, which = discriminator(), torch.randn(6, 1, 16, 16), torch.tensor([0, 1, 2, 2, 1, 0])
+    with torch.no_grad():
+        whole = model(images, which)
+        alone = torch.cat([model(images[i : i + 1], which[i : i + 1]) for i in range(6)])
+    torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_fresh_discriminator_treats_all_submodules_alike() -> None:
+    torch.manual_seed(0)
+    model, images = ProjectionDiscriminator(DiscriminatorSpec(width=8), 1, 4), torch.randn(4, 1, 16, 16)
+    logits = model(images, torch.arange(4))
+    torch.testing.assert_close(logits, model(images, torch.zeros(4, dtype=torch.long)))
+
+
+def test_second_derivatives_reach_the_weights() -> None:
+    model, images = discriminator(), torch.randn(4, 1, 16, 16, requires_grad=True)
+    gradient_penalty(model(images, torch.tensor([0, 1, 2, 0])), images).backward()
+    assert sum(float(weight.grad.abs().sum()) for weight in model.body.parameters() if weight.grad is not None) > 0
+
+
+@pytest.mark.parametrize("field", ["width", "patch"])
+def test_discriminator_spec_refuses_counts_below_one(field: str) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        DiscriminatorSpec(**{field: 0})

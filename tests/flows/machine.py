@@ -1,0 +1,87 @@
+"""A machine that runs our deployments: a real Prefect server, a real worker, on a free port, with a home of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.server import own_server, stop
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How to talk to it: the environment of its clients."""
+
+    environment: Mapping[str, str]
+    worker_log: Path
+
+    def prefect(self, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+        """Runs `prefect arguments...` as a user would."""
+        return self.python("-m", "prefect", *arguments, seconds=seconds)
+
+    def python(self, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+        """Runs `python arguments...` in the checkout, with stdout and stderr together."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def run_deployment(self, name: str, parameters: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        """`prefect deployment run NAME --param ... --watch`."""
+        given = [word for parameter in parameters for word in ("--param", parameter)]
+        return self.prefect("deployment", "run", name, *given, "--watch", "--watch-interval", "1")
+
+
+@contextlib.contextmanager
+def prefect_machine(folder: Path) -> Iterator[Machine]:
+    """Server, deployments and worker, until the block ends, however it ends."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    home = folder / "home"
+    with own_server(home, "--no-ui") as ready, contextlib.ExitStack() as stack:
+        environment = kept | {
+            "PREFECT_HOME": str(home),
+            "PREFECT_API_URL": ready(),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "DO_NOT_TRACK": "1",
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "COLUMNS": "200",
+        }
+        machine = Machine(environment, folder / "worker.log")
+        deployed = machine.python("-m", "flows.deploy")
+        assert deployed.returncode == 0, deployed.stdout
+        stack.enter_context(_worker(machine))
+        yield machine
+
+
+@contextlib.contextmanager
+def _worker(machine: Machine) -> Iterator[None]:
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cpu", "--type", "process"]
+    with machine.worker_log.open("w") as log:
+        # Anywhere but in the checkout: the deployment must know where its code is.
+        worker = subprocess.Popen(
+            command,
+            cwd=machine.worker_log.parent,
+            env=machine.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        stop(worker)

@@ -1,0 +1,131 @@
+"""What goes wrong in the middle of a flow: it fails with the reason, and the next run goes on from what is there."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from advkd import precompute as library
+from advkd.precompute import PrecomputeSpec
+from advkd.students import StudentSpec
+from advkd.training.spec import TrainSpec
+from flows import tasks
+from flows import train as train_module
+from flows.child import ChildError
+from flows.precompute import precompute
+from flows.train import train
+from storage import NonFiniteError, is_sealed
+from storage.commits import committed_shards
+from storage.spec import store_uri
+from tests.flows.test_child import is_running, wait_until
+
+SPEC = PrecomputeSpec(teacher="mixture", store="stores", samples=384, shard_samples=128)
+TINY = TrainSpec(student=StudentSpec(width=16, blocks=1), samples=1920, rise_samples=64, checkpoint_every=320)
+
+
+def training_children():
+    """Pids of the `advkd train` processes that this process started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            command = (status.parent / "cmdline").read_bytes().split(b"\0")
+            if parent == os.getpid() and b"advkd" in command and b"train" in command:
+                found.append(int(status.parent.name))
+    return found
+
+
+@pytest.fixture
+def store(api):
+    return precompute(SPEC).uri
+
+
+@pytest.fixture
+def reported(monkeypatch):
+    """Everything that training reports, instead of a bar."""
+    updates = []
+
+    @contextlib.contextmanager
+    def record(say=None):
+        yield lambda *update: updates.append(update)
+
+    monkeypatch.setattr(tasks, "progress", record)
+    return updates
+
+
+@pytest.fixture
+def kill_at_first_checkpoint(tmp_path):
+    """Kills the training process as soon as there is a checkpoint."""
+
+    def watch():
+        assert wait_until(lambda: list((tmp_path / "out").glob("checkpoints/*/state.json")), 60)
+        for pid in training_children():
+            os.kill(pid, signal.SIGKILL)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield
+    watcher.join()
+
+
+def weights(folder):
+    return hashlib.sha256((Path(folder) / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_missing(api, monkeypatch):
+    noise = library.initial_noise
+
+    def poisoned(seed, first, last, shape):
+        return noise(seed, first, last, shape) * (float("nan") if first >= 256 else 1.0)
+
+    identity, missing = library.plan(SPEC)
+    assert missing == [0, 1, 2]
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "initial_noise", poisoned)
+        with pytest.raises(NonFiniteError, match=r"a teacher's states must be finite.*samples 256 to 383"):
+            precompute(SPEC)
+    uri = store_uri(SPEC.store, identity)
+    assert not is_sealed(SPEC.store, identity, SPEC.samples)
+    before = committed_shards(uri)
+    assert 2 not in before
+
+    result = precompute(SPEC)
+    assert result.computed == 3 - len(before)
+    assert is_sealed(SPEC.store, identity, SPEC.samples)
+    assert precompute(SPEC).computed == 0
+
+
+def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported, request):
+    whole = train(TINY, store, "whole").folder
+    request.getfixturevalue("kill_at_first_checkpoint")
+    reported.clear()
+    with pytest.raises(ChildError, match="killed by SIGKILL; run the same flow again"):
+        train(TINY, store, "out")
+    reported.clear()
+    resumed = train(TINY, store, "out")
+    assert resumed.trained
+    assert reported[0][1] > TINY.checkpoint_every
+    assert weights(resumed.folder) == weights(whole)
+
+    reported.clear()
+    assert not train(TINY, store, "out").trained
+    assert reported == []
+
+    with pytest.raises(ChildError, match="a run goes on only with the settings it began with"):
+        train(replace(TINY, warmup=0.5), store, "out")
+
+
+def test_a_time_out_ends_the_training_process(store, reported, monkeypatch):
+    monkeypatch.setattr(train_module, "train_student", tasks.train_student.with_options(timeout_seconds=4))
+    endless = TrainSpec(student=StudentSpec(width=16, blocks=1), samples=10_000_000)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match="4"):
+        train(endless, store, "out")
+    assert time.monotonic() - began < 15
+    assert not any(is_running(pid) for pid in training_children())
