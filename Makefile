@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train deploy clean
+.PHONY: install demo test lint format bench-train bench-teacher deploy clean
 
 install: $(INSTALLED)
 
@@ -34,6 +34,9 @@ format: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	$(BIN)/python -m benchmarks.train
+
+bench-teacher: $(INSTALLED)
+	$(BIN)/python -m benchmarks.teacher
 
 deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy

@@ -1,14 +1,12 @@
 """A trained student as a sampler: images from seeds, one network pass."""
 
-import os
-from pathlib import Path
+import math
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from advkd.device import torch_device
+from advkd.evaluation.pictures import grid_png
 from advkd.students import LayerwiseStudent
 from advkd.students.loading import load_student
 from storage import write_bytes
@@ -34,6 +32,6 @@ def sample_student(student: LayerwiseStudent, n: int, seed: int, batch_size: int
 
 def sample_grid(folder: str, n: int, seed: int, out: str, device: str = "cpu") -> None:
     """Samples the student in `folder` and writes a PNG of about as many rows as columns, whole or not at all."""
-    student = load_student(folder).to(device)
+    student = load_student(folder).to(torch_device(device))
     images = sample_student(student, n, seed)
     write_bytes(out, grid_png(images, columns=math.ceil(math.sqrt(n))))

@@ -75,7 +75,9 @@ def _run(flow: Flow[..., Any], options: argparse.Namespace, check: Check | None,
 def _parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
     module = inspect.getmodule(flow.fn)
     name = Path(module.__file__).stem if module and module.__file__ else flow.name
-    parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=(flow.description or "").partition("Args:")[0])
+    parser = argparse.ArgumentParser(
+        prog=f"python -m flows.{name}", description=(flow.description or "").partition("Args:")[0]
+    )
     hints = get_type_hints(flow.fn)
     described = flow.parameters.properties
     for parameter in inspect.signature(flow.fn).parameters.values():

@@ -1,0 +1,362 @@
+"""Training: resumed equals uninterrupted, every game runs, and what fails leaves the last good checkpoint."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+import advkd.training.loop as loop
+from advkd.discriminators import DiscriminatorSpec
+from advkd.losses import ADVERSARIAL
+from advkd.precompute import compute_shard, precompute, trajectory_spec
+from advkd.students import StudentSpec
+from advkd.students.loading import load_student
+from advkd.teachers import SolverSpec, load_teacher
+from advkd.training.checkpoint import checkpoints
+from advkd.training.data import to_torch
+from advkd.training.loop import NonFiniteLossError, StepMetrics, learning_rate, train
+from advkd.training.spec import TrainSpec, train_spec_from_json
+from advkd.training.state import TrainState
+from storage import (
+    Batch,
+    ShardCorruptError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+    open_store,
+    store_uri,
+)
+from storage.seeding import initial_noise
+from tests.advkd.conftest import mixture_spec, tiny_train
+
+
+def hashes(out: Path) -> dict[str, str]:
+    """What a run is: the exported student, and all tensors of its last checkpoint."""
+    files = [*(out / "student").iterdir(), *checkpoints(out)[-1].glob("*.safetensors")]
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def run(spec: TrainSpec, store: str, out: Path, stop_at: int | None = None) -> list[StepMetrics]:
+    """Trains to the end, or until `stop_at` samples were seen; then closes the generator as a caller that stops does."""
+    found = []
+    steps = train(spec, store, out)
+    for step in steps:
+        found.append(step)
+        if stop_at is not None and step.samples >= stop_at:
+            steps.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    mixture_store: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, tuple[list[StepMetrics], dict[str, str]]]]:
+    """Metrics and hashes of one whole run per precision."""
+    torch.set_num_threads(1)
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        out = tmp_path_factory.mktemp(precision)
+        metrics = run(tiny_train(precision=precision), mixture_store, out)
+        found[precision] = (metrics, hashes(out))
+    return found
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "stops",
+    [(24,), (32,), (48,), (40, 56), (72, 88), (16, 16, 24, 32, 56, 80)],
+    ids=["at a checkpoint", "between", "at the warm-up's end", "over the warm-up's end", "adversarial", "often"],
+)
+def test_resumed_is_bit_identical_to_uninterrupted(
+    uninterrupted: dict[str, tuple[list[StepMetrics], dict[str, str]]],
+    mixture_store: str,
+    tmp_path: Path,
+    precision: str,
+    stops: tuple[int, ...],
+) -> None:
+    spec = tiny_train(precision=precision)
+    for stop in stops:
+        run(spec, mixture_store, tmp_path, stop)
+    rest = run(spec, mixture_store, tmp_path)
+    metrics, expected = uninterrupted[precision]
+    assert hashes(tmp_path) == expected
+    comparable = [{k: v for k, v in asdict(step).items() if not k.endswith("seconds")} for step in metrics]
+    assert [{k: v for k, v in asdict(s).items() if not k.endswith("seconds")} for s in rest] == comparable[-len(rest) :]
+
+
+def test_the_hashes_can_differ(
+    uninterrupted: dict[str, tuple[list[StepMetrics], dict[str, str]]], mixture_store: str, tmp_path: Path
+) -> None:
+    run(tiny_train(seed=1), mixture_store, tmp_path)
+    others = [uninterrupted[precision][1] for precision in ("float32", "bfloat16")]
+    for other in others:
+        differing = {name for name, value in hashes(tmp_path).items() if other[name] != value}
+        assert {"diffusion_pytorch_model.safetensors", "student.safetensors", "ema.safetensors"} <= differing
+
+
+@pytest.mark.parametrize("report_every", [3, 1000])
+def test_reports_change_no_weight(
+    uninterrupted: dict[str, tuple[list[StepMetrics], dict[str, str]]],
+    mixture_store: str,
+    tmp_path: Path,
+    report_every: int,
+) -> None:
+    metrics = run(tiny_train(report_every=report_every), mixture_store, tmp_path)
+    assert hashes(tmp_path) == uninterrupted["float32"][1]
+    assert [step.samples for step in metrics] == ([24, 48, 72, 96] if report_every == 3 else [96])
+
+
+def test_the_global_random_state_does_not_matter_and_is_left_alone(
+    uninterrupted: dict[str, tuple[list[StepMetrics], dict[str, str]]], mixture_store: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(12345)
+    before = torch.random.get_rng_state()
+    state = TrainState(tiny_train(), open_store(mixture_store).manifest.spec)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert state.samples == 0
+    run(tiny_train(), mixture_store, tmp_path)
+    assert hashes(tmp_path) == uninterrupted["float32"][1]
+
+
+def test_a_finished_run_yields_nothing_and_stays_as_it_is(mixture_store: str, tmp_path: Path) -> None:
+    run(tiny_train(), mixture_store, tmp_path)
+    before = hashes(tmp_path)
+    assert run(tiny_train(), mixture_store, tmp_path) == []
+    assert hashes(tmp_path) == before
+
+
+def test_a_lost_student_folder_is_exported_again(mixture_store: str, tmp_path: Path) -> None:
+    run(tiny_train(), mixture_store, tmp_path)
+    before = hashes(tmp_path)
+    for path in (tmp_path / "student").iterdir():
+        path.unlink()
+    run(tiny_train(), mixture_store, tmp_path)
+    assert hashes(tmp_path) == before
+
+
+def test_phases_clock_and_rates(uninterrupted: dict[str, tuple[list[StepMetrics], dict[str, str]]]) -> None:
+    metrics = uninterrupted["float32"][0]
+    assert [step.samples for step in metrics] == list(range(8, 97, 8))
+    assert [step.adversarial_phase for step in metrics] == [False] * 6 + [True] * 6
+    assert all(step.total == 96 for step in metrics)
+    for step in metrics[:6]:
+        assert (step.adversarial, step.discriminator, step.margin, step.adversarial_scale) == (0.0, 0.0, 0.0, 0.0)
+    for step in metrics[6:]:
+        assert step.discriminator > 0
+        assert step.adversarial_scale > 0
+    spec = tiny_train()
+    assert [step.learning_rate for step in metrics] == [learning_rate(spec, step.samples - 8) for step in metrics]
+    assert learning_rate(spec, 96) == pytest.approx(0.0, abs=1e-12)
+    assert learning_rate(spec, 0) == pytest.approx(0.5 * spec.learning_rate, rel=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", sorted(ADVERSARIAL))
+def test_every_game_runs_to_the_end(mixture_store: str, tmp_path: Path, name: str, precision: str) -> None:
+    spec = tiny_train(adversarial=name, warmup=0.25, precision=precision, samples=64)
+    metrics = run(spec, mixture_store, tmp_path)
+    assert len(metrics) == 8
+    assert all(math.isfinite(value) for step in metrics for value in asdict(step).values())
+    assert load_student(tmp_path)(torch.zeros(1, 1, 16, 16)).shape == (1, 1, 16, 16)
+
+
+def test_a_warm_up_over_the_whole_run_never_starts_the_game(mixture_store: str, tmp_path: Path) -> None:
+    assert not any(step.adversarial_phase for step in run(tiny_train(warmup=1.0), mixture_store, tmp_path))
+
+
+def test_the_student_learns_its_teacher(tmp_path: Path) -> None:
+    """The averaged student's error on the cached trajectories falls to less than half of the untrained one's."""
+    store = precompute(mixture_spec(tmp_path / "stores", samples=128, shard_samples=64, block_samples=64)).uri
+    spec = tiny_train(
+        student=StudentSpec(width=16, blocks=1),
+        samples=8192,
+        batch_size=32,
+        learning_rate=3e-3,
+        report_every=32,
+        warmup=0.8,
+    )
+    metrics = run(spec, store, tmp_path / "run")
+    assert metrics[-1].distillation < 0.6 * metrics[0].distillation
+    noise = torch.from_numpy(initial_noise(0, 0, 128, (1, 16, 16)))
+    states = open_store(store).read_samples(range(128))
+    clean = torch.from_numpy(states[0])
+    error = (load_student(tmp_path / "run")(noise) - clean).square().mean()
+    assert error < 0.5 * (clean - clean.mean(0)).square().mean()
+
+
+def test_the_average_lags_behind_the_weights(mixture_store: str, tmp_path: Path) -> None:
+    """With a half-life of zero samples the exported student is the trained one; else it is not."""
+    from safetensors.torch import load_file
+
+    for halflife, equal in ((0.0, True), (32.0, False)):
+        out = tmp_path / str(halflife)
+        run(tiny_train(ema_halflife=halflife), mixture_store, out)
+        averaged = load_file(out / "student" / "diffusion_pytorch_model.safetensors")
+        trained = load_file(checkpoints(out)[-1] / "student.safetensors")
+        assert averaged.keys() == trained.keys()
+        close = all(torch.allclose(averaged[name], trained[name], rtol=1e-6, atol=1e-9) for name in averaged)
+        assert close == equal
+
+
+def test_an_extension_of_the_store_leaves_a_run_as_it_began(tmp_path: Path) -> None:
+    """A store may grow while a run is stopped: the run goes on with the samples that it began with."""
+    spec = mixture_spec(tmp_path / "stores", samples=32)
+    store = precompute(spec).uri
+    run(tiny_train(), store, tmp_path / "whole")
+    run(tiny_train(), store, tmp_path / "stopped", stop_at=40)
+    assert precompute(mixture_spec(tmp_path / "stores", samples=48)).uri == store
+    run(tiny_train(), store, tmp_path / "stopped")
+    assert hashes(tmp_path / "stopped") == hashes(tmp_path / "whole")
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_an_absurd_learning_rate_stops_with_the_last_good_checkpoint(mixture_store: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        NonFiniteLossError, match="losses and weights must stay finite, .* none yet; lower learning_rate"
+    ):
+        run(tiny_train(learning_rate=1e30), mixture_store, tmp_path)
+    assert checkpoints(tmp_path) == []
+    assert not (tmp_path / "student").exists()
+
+
+@pytest.mark.parametrize("report_every", [1, 1000])
+def test_a_loss_that_turns_non_finite_keeps_the_last_good_checkpoint(
+    mixture_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report_every: int
+) -> None:
+    """Even where the losses are not read, no checkpoint is written of weights that are not finite."""
+    calls = []
+
+    def poisoned(batch: Batch, *rest: object) -> object:
+        calls.append(batch)
+        found = to_torch(batch, *rest)
+        if len(calls) == 8:
+            found.states[0].fill_(float("nan"))
+        return found
+
+    monkeypatch.setattr(loop, "to_torch", poisoned)
+    with pytest.raises(NonFiniteLossError, match=r"the last good checkpoint is .*/checkpoints/000000000048;"):
+        run(tiny_train(report_every=report_every), mixture_store, tmp_path)
+    assert [int(path.name) for path in checkpoints(tmp_path)] == [24, 48]
+    assert not (tmp_path / "student").exists()
+    monkeypatch.undo()
+    assert run(tiny_train(report_every=report_every), mixture_store, tmp_path)[-1].samples == 96
+
+
+def test_a_stochastic_store_is_refused(tmp_path: Path) -> None:
+    store = precompute(mixture_spec(tmp_path / "stores", samples=16, solver=SolverSpec(kind="ddpm", steps=4))).uri
+    with pytest.raises(ValueError, match="needs a deterministic sampler, got a cache of 'ddpm' .*; precompute with"):
+        run(tiny_train(), store, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unsealed_store_is_refused(tmp_path: Path) -> None:
+    spec = mixture_spec(tmp_path / "stores")
+    compute_shard(spec, 0)
+    uri = store_uri(spec.store, trajectory_spec(spec, load_teacher("mixture")))
+    with pytest.raises(StoreIncompleteError):
+        run(tiny_train(), uri, tmp_path / "run")
+
+
+def test_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFoundError):
+        run(tiny_train(), str(tmp_path / "nothing"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove"])
+def test_a_damaged_store_stops_the_run(tmp_path: Path, damage: str) -> None:
+    store = precompute(mixture_spec(tmp_path / "stores", samples=16)).uri
+    (entry, *_) = open_store(store).manifest.shards.entries(0)
+    path = Path(store) / entry.key
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "flip":
+        path.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
+    with pytest.raises(ShardCorruptError):
+        run(tiny_train(), store, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 49, "samples": 490}, "a batch must fit"),
+        ({"student": StudentSpec(width=8, patch=3)}, "patch must divide height and width, got 3 for 16x16"),
+        (
+            {"discriminator": DiscriminatorSpec(width=8, patch=3)},
+            r"DiscriminatorSpec\.patch must divide .* 3 for 16x16",
+        ),
+        ({"submodule_weights": (1.0,)}, r"one weight per submodule \(2\), got 1"),
+        ({"device": "warp"}, "a device must be one of"),
+        ({"seed": -1}, r"base seed must lie in \[0, 2\*\*63\), got -1"),
+    ],
+)
+def test_a_spec_that_does_not_fit_the_store_is_refused_at_once(
+    mixture_store: str, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        next(iter(train(tiny_train(**changes), mixture_store, tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        *(
+            ({name: value}, rf"TrainSpec\.{name} must be a positive whole number, got {value}")
+            for name in ("samples", "batch_size", "penalty_every", "window", "checkpoint_every", "report_every")
+            for value in (0, -1, 2.5)
+        ),
+        ({"samples": 4}, r"samples must be at least batch_size \(8\), got 4"),
+        ({"warmup": 1.1}, r"must lie in \[0, 1\], got 1\.1"),
+        ({"adversarial": "wgan"}, "adversarial must be one of .* got 'wgan'"),
+        ({"precision": "float16"}, "precision must be one of .* got 'float16'"),
+        ({"learning_rate": 0.0}, r"learning_rate must be positive and finite, got 0\.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be positive and finite, got nan"),
+        ({"discriminator_learning_rate": math.inf}, "discriminator_learning_rate must be positive and finite"),
+    ],
+)
+def test_train_spec_refuses(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tiny_train(**changes)
+
+
+def test_a_train_spec_goes_through_json() -> None:
+    spec = tiny_train(submodule_weights=(1.0, 2.0))
+    assert train_spec_from_json(json.loads(json.dumps(asdict(spec)))) == spec
+    assert train_spec_from_json({}) == TrainSpec()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"learningrate": 1.0}, r"got \['learningrate'\]"),
+        ({"student": {"depth": 3}}, r"TrainSpec\.student must be an object with keys among .* got \['depth'\]"),
+        ({"student": 3}, r"TrainSpec\.student must be an object"),
+        ([], "TrainSpec must be an object"),
+        ({"samples": "many"}, "must be a positive whole number, got 'many'"),
+        ({"learning_rate": "fast"}, "TrainSpec must have values of its fields' types"),
+        ({"student": {"width": "wide"}}, "StudentSpec must have values of its fields' types"),
+    ],
+)
+def test_a_train_spec_in_bad_json_is_refused(data: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_spec_from_json(data)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_few_steps_on_cuda_in_bfloat16(mixture_store: str, tmp_path: Path) -> None:
+    """Both phases, a checkpoint, a resume, and a student that loads on the CPU."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    spec = tiny_train(device="cuda", precision="bfloat16")
+    run(spec, mixture_store, tmp_path, stop_at=56)
+    metrics = run(spec, mixture_store, tmp_path)
+    assert metrics[-1].samples == 96
+    assert all(math.isfinite(step.distillation) and math.isfinite(step.discriminator) for step in metrics)
+    assert torch.isfinite(load_student(tmp_path)(torch.zeros(1, 1, 16, 16))).all()

@@ -1,0 +1,112 @@
+"""Flows as commands: exit codes, one clear message, nothing of Prefect's on the terminal."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flows.command import main
+from flows.distill import distill
+from flows.precompute import precompute
+from flows.recipe import recipe
+from tests.flows.machine import CHECKOUT
+from tests.flows.test_child import wait_until
+from tests.flows.test_deployments import processes_about
+
+NOISE = ("Traceback", "Warning", "prefect.", "Beginning flow run", "Error logging")
+
+
+def run(flow, argv, capsys, **options):
+    with pytest.raises(SystemExit) as exit_info:
+        main(flow, argv=argv, **options)
+    captured = capsys.readouterr()
+    assert not [word for word in NOISE if word in captured.err]
+    return exit_info.value.code, captured.out, " ".join(captured.err.split())
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--precompute", '{"sampels": 3}'], "precompute.sampels: Unexpected keyword argument"),
+        (["--precompute", '{"solver": {"step": 3}}'], "precompute.solver.step: Unexpected keyword argument"),
+        (["--train", '{"samples": -1}'], "train: Value error, TrainSpec.samples must be"),
+        (["--train", "{samples: 1}"], "must be JSON, got '{samples: 1}'"),
+        (["--train", "[1]"], "must be a JSON object"),
+        (["--preset", "fast"], "preset: Input should be 'quick' or 'full'"),
+        (["--samples", "many"], "samples: Input should be a valid integer"),
+        (["--tea", "--unknown", "1"], "expected one argument"),
+    ],
+)
+def test_bad_parameters_are_told_before_anything_starts(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(distill, argv, capsys, check=recipe)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--teacher", "mixtur"], "a teacher must be an embedded name, a folder or a hub id, got 'mixtur'"),
+        (["--root", "s3://bucket/runs"], "root must be a local folder, got 's3://bucket/runs'"),
+        (
+            ["--teacher", "mixture", "--precompute", '{"timesteps": [7, 0]}'],
+            "timesteps must be on the grid of the solver, got [7]",
+        ),
+        (["--teacher", "mixture", "--precompute", '{"teacher": "other/one"}'], "a distillation has one teacher"),
+        (["--samples", "1"], "samples of the evaluation must be at least"),
+    ],
+)
+def test_parameters_that_do_not_fit_the_teacher_are_told_before_the_run(argv, message, capsys, api):
+    code, out, err = run(distill, argv, capsys, check=recipe)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_a_run_says_what_it_did_and_prints_its_result(capsys, api):
+    argv = ["--spec", '{"teacher": "mixture", "store": "stores", "samples": 256, "shard_samples": 128}']
+    code, out, err = run(precompute, argv, capsys)
+    assert code == 0
+    assert '"computed": 2' in out
+    assert err.startswith("precompute store sealed: 256 trajectories in 2 shards, 2 computed, 0 reused, ")
+    code, out, err = run(precompute, argv, capsys)
+    assert code == 0
+    assert '"computed": 0' in out
+    assert err == "precompute store is sealed already: 256 trajectories in 2 shards, no shard recomputed"
+
+
+def test_a_failure_is_one_line_and_exit_code_1(capsys, api, monkeypatch):
+    argv = ["--spec", '{"teacher": "mixture", "store": "/proc/nowhere"}']
+    code, out, err = run(precompute, argv, capsys)
+    assert (code, out) == (1, "")
+    assert "must be writable" in err
+
+
+def test_ctrl_c_ends_the_training_process_too(machine, tmp_path):
+    train = '{"samples": 10000000, "student": {"width": 16, "blocks": 1}}'
+    trajectories = '{"samples": 256, "shard_samples": 128}'
+    given = ["--teacher", "mixture", "--root", str(tmp_path), "--train", train, "--precompute", trajectories]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "flows.distill", *given],
+        cwd=CHECKOUT,
+        env=machine.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert wait_until(lambda: processes_about(tmp_path), 60)
+        time.sleep(1)
+        os.kill(command.pid, signal.SIGINT)
+        output, _ = command.communicate(timeout=30)
+    finally:
+        command.kill()
+        command.wait()
+    assert command.returncode == 130
+    assert "Traceback" not in output
+    assert "run the same command again to go on" in output
+    assert wait_until(lambda: not processes_about(tmp_path))
