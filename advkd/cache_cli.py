@@ -1,4 +1,4 @@
-"""`advkd cache ls|show|verify`: what stores there are, what one holds, whether it is intact.
+"""`advkd cache ls|show|verify|repair`: what stores there are, what one holds, whether it is intact, and mending it.
 
 For people: tables on stdout, progress on stderr; for machines: `--json` on stdout instead. The URI is the last line
 of the people's stdout. Anything wrong ends with exit code 1 and a message of rule, fact and remedy.
@@ -99,6 +99,26 @@ def verify_command(uri: Uri, as_json: AsJson = False) -> None:
             typer.echo(uri)
         if problems:
             raise typer.Exit(1)
+
+
+@app.command("repair")
+def repair_command(
+    uri: Uri,
+    teacher: Annotated[str | None, typer.Option(help="The store's teacher, if not an embedded one.")] = None,
+    device: Annotated[str, typer.Option(help="torch device of the teacher: cpu or cuda.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Compute the damaged shards of a store again, those alone; the teacher must be the one it was computed with."""
+    from advkd.progress import progress
+    from advkd.repair import repair
+
+    with _clear_errors(), progress() as report:
+        found = repair(uri, teacher, device, lambda done, total: report("trajectories", done, total))
+    if as_json:
+        _print_json({"uri": uri, "shards": list(found.shards), "metadata": found.metadata})
+        return
+    typer.echo(f"recomputed shards {list(found.shards)}" if found.shards or found.metadata else "nothing to repair")
+    typer.echo(uri)
 
 
 @contextmanager

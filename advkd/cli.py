@@ -83,7 +83,9 @@ def precompute_command(
 def train_command(
     store: Annotated[str, typer.Option(help="URI of a sealed store.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and the student; run again to resume.")],
-    preset_name: Annotated[str, typer.Option("--preset", help="Recipe: quick (minutes on two cores) or full.")] = "quick",
+    preset_name: Annotated[
+        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores) or full.")
+    ] = "quick",
     spec_file: Annotated[
         Path | None, typer.Option("--spec", help="JSON file with the whole TrainSpec, instead of a preset.")
     ] = None,

@@ -1,4 +1,4 @@
-"""`advkd evaluation`: make anew what evaluation ships with: the digit classifier and the embedded teacher's reference."""
+"""`advkd evaluation`: make anew what evaluation ships with, the classifier and the embedded teacher's reference."""
 
 import json
 from pathlib import Path

@@ -6,34 +6,27 @@ already done is decided by the store alone.
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import numpy as np
-import torch
-
 from advkd.schedule import check_captures, solver_grid, spread_captures
 from advkd.teachers import SolverSpec, Teacher, load_teacher
+from advkd.trajectories import Progress, shifted, write_shard
 from storage import (
     CommitRecord,
     Manifest,
-    NonFiniteError,
-    States,
     TrajectorySpec,
     default_shard_samples,
     digest,
     missing_shards,
-    open_writer,
     seal,
     store_uri,
 )
+from storage.seeding import check_seed
 from storage.spec import DTYPES, LAYOUTS
-from storage.seeding import check_seed, initial_noise, solver_seeds
 
 DEFAULT_BLOCK = 128
 _LOADING = threading.Lock()
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +108,8 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
         ValueError: timesteps that the solver does not pass through, or an impossible shard size.
     """
     grid = solver_grid(teacher.schedule.train_timesteps, spec.solver.steps)
-    if spec.timesteps is None:
-        timesteps = spread_captures(grid, spec.captures)
-    else:
-        timesteps = check_captures(grid, spec.timesteps)
+    asked = spec.timesteps
+    timesteps = spread_captures(grid, spec.captures) if asked is None else check_captures(grid, asked)
     default = default_shard_samples(teacher.sample_shape, len(timesteps), spec.dtype)
     whole_blocks = max(1, default // spec.block_samples) * spec.block_samples
     return TrajectorySpec(
@@ -147,26 +138,9 @@ def plan(spec: PrecomputeSpec) -> tuple[TrajectorySpec, list[int]]:
 
 
 def compute_shard(spec: PrecomputeSpec, index: int, progress: Progress | None = None) -> CommitRecord:
-    """Computes, writes and commits shard `index`; `progress(samples done, samples of the shard)` after every block.
-
-    Every block has `block_samples` samples, so the arithmetic of a sample never depends on how many were asked for.
-
-    Raises:
-        NonFiniteError: the teacher's output has NaN or infinity; nothing is committed.
-        StoreError: the store cannot be written.
-    """
+    """Computes, writes and commits shard `index`; see `advkd.trajectories.write_shard`."""
     teacher = cached_teacher(spec.teacher, spec.device)
-    identity = trajectory_spec(spec, teacher)
-    start, began = index * identity.shard_samples, time.monotonic()
-    shape = (identity.shard_samples, *identity.sample_shape)
-    states: States = {t: np.empty(shape, dtype=identity.dtype) for t in identity.timesteps}
-    for offset in range(0, identity.shard_samples, identity.block_samples):
-        first = start + offset
-        _fill_block(teacher, spec, identity, states, first, offset)
-        if progress is not None:
-            progress(offset + identity.block_samples, identity.shard_samples)
-    writer = open_writer(spec.store, identity)
-    return writer.write_shard(index, states, elapsed_seconds=time.monotonic() - began)
+    return write_shard(teacher, trajectory_spec(spec, teacher), spec.store, index, progress)
 
 
 def seal_store(spec: PrecomputeSpec) -> Manifest:
@@ -185,7 +159,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None) -> StoreR
     total = len(missing) * identity.shard_samples
     for position, index in enumerate(missing):
         before = position * identity.shard_samples
-        compute_shard(spec, index, progress and _shifted(progress, before, total))
+        compute_shard(spec, index, progress and shifted(progress, before, total))
     manifest = seal_store(spec)
     return StoreResult(
         uri=store_uri(spec.store, identity),
@@ -195,35 +169,3 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None) -> StoreR
         computed=len(missing),
         seconds=time.monotonic() - began,
     )
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    return lambda done, _: progress(before + done, total)
-
-
-def _fill_block(
-    teacher: Teacher,
-    spec: PrecomputeSpec,
-    identity: TrajectorySpec,
-    states: States,
-    first: int,
-    offset: int,
-) -> None:
-    last = first + identity.block_samples
-    noise = torch.from_numpy(initial_noise(identity.base_seed, first, last, identity.sample_shape))
-    seeds = None if spec.solver.deterministic else solver_seeds(identity.base_seed, first, last)
-    yielded = teacher.states(noise, spec.solver, identity.timesteps, seeds)
-    for timestep, state in zip(identity.timesteps, yielded, strict=True):
-        where = f"from {teacher.name!r} at timestep {timestep} in samples {first} to {last - 1}"
-        if not bool(torch.isfinite(state).all()):
-            raise NonFiniteError(
-                f"a teacher's states must be finite, got NaN or infinity {where}; check the teacher's weights, or its "
-                "scheduler's settings"
-            )
-        largest = float(state.abs().max())
-        if largest > float(np.finfo(identity.dtype).max):
-            raise NonFiniteError(
-                f"a teacher's states must fit the stored dtype, got {largest:.3g} {where}, an overflow of "
-                f"{identity.dtype}; store float32, or check the teacher"
-            )
-        states[timestep][offset : offset + identity.block_samples] = state.cpu().numpy()

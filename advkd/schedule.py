@@ -11,6 +11,7 @@ timestep of the teacher. The solver's grid is diffusers' "trailing" spacing, whi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -107,7 +108,7 @@ def check_captures(grid: Sequence[int], timesteps: Sequence[int]) -> tuple[int, 
         ValueError: not strictly decreasing, outside the schedule, or not on the solver's grid.
     """
     asked = tuple(timesteps)
-    if not asked or any(later >= earlier for earlier, later in zip(asked, asked[1:], strict=False)):
+    if not asked or any(later >= earlier for earlier, later in pairwise(asked)):
         raise ValueError(f"timesteps must be strictly decreasing, got {asked}; sort them from noise to clean")
     outside = [t for t in asked if not CLEAN <= t <= grid[0]]
     if outside:

@@ -39,8 +39,8 @@ def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
         text=True,
         errors="replace",
         start_new_session=True,
-        # Spinning OpenMP threads cost a factor of ten as soon as anything else runs.
-        env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, FORM_VARIABLE: "json"},
+        # Spinning OpenMP threads cost a factor of ten as soon as anything else runs; warnings would hide the error.
+        env={"OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", **os.environ, FORM_VARIABLE: "json"},
     ) as process:
         try:
             printed, complaints = _follow(process, report)

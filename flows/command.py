@@ -7,7 +7,6 @@ import argparse
 import inspect
 import json
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,7 +144,6 @@ def _quiet() -> Iterator[None]:
     kept, level = root.handlers[:], root.level
     logging.getLogger("prefect").setLevel(logging.INFO)
     root.handlers[:] = [_Narration()]
-    os.environ["PYTHONWARNINGS"] = "ignore"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -10,8 +10,8 @@ from torch import Tensor
 def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
     """`1/2 E |grad_x D(x)|^2`, a scalar that can be differentiated again.
 
-    R1 with the teacher's states as `inputs`, R2 with the student's (Eq. 9 and 10). `inputs` `[B, C, H, W]` must require a
-    gradient and lead to `logits` `[B]`.
+    R1 with the teacher's states as `inputs`, R2 with the student's (Eq. 9 and 10). `inputs` `[B, C, H, W]` must require
+    a gradient and lead to `logits` `[B]`.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
     return 0.5 * gradient.float().square().flatten(1).sum(1).mean()

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class ResidualBlock(nn.Module):
     """`h + conv(silu(conv(silu(h))))`, both convolutions 3x3; `[B, width, H, W]` in and out.
 
-    Without normalisation: on a CPU GroupNorm takes half of a training step in bfloat16, and a chain whose blocks start as
-    the identity trains without it (`docs/recipe.md`).
+    Without normalisation: on a CPU GroupNorm takes half of a training step in bfloat16, and a chain whose blocks start
+    as the identity trains without it (`docs/recipe.md`).
     """
 
     def __init__(self, width: int) -> None:

@@ -16,7 +16,7 @@ Scheduler: TypeAlias = Any
 
 
 def build_scheduler(config: Mapping[str, object], solver: SolverSpec) -> Scheduler:
-    """diffusers' scheduler of a teacher's config, set to trailing timesteps and to end at the clean state."""
+    """Diffusers' scheduler of a teacher's config, set to trailing timesteps and to end at the clean state."""
     if solver.kind == "ddim":
         scheduler = DDIMScheduler.from_config(config, timestep_spacing="trailing", set_alpha_to_one=True)
     else:

@@ -24,8 +24,8 @@ PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-# While it loads, diffusers patches torch for the whole process: two loads at once can leave the patch in place, and every
-# network built later without memory ("meta") or initial weights.
+# While it loads, diffusers patches torch for the whole process: two loads at once can leave the patch in place, and
+# every network built later without memory ("meta") or initial weights.
 _LOADING = threading.Lock()
 
 
@@ -149,11 +149,12 @@ def _weights_file(folder: Path) -> Path:
     pickles = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt"))]
     if pickles:
         raise TeacherError(
-            f"teacher weights must be safetensors, got only pickle files {sorted(pickles)} in {folder}, which are never "
-            "loaded; save the pipeline again with safe_serialization=True"
+            f"teacher weights must be safetensors, got only pickle files {sorted(pickles)} in {folder}, which are "
+            "never loaded; save the pipeline again with safe_serialization=True"
         )
     raise TeacherError(
-        f"a teacher needs weights, got no {_WEIGHTS[0]} in {folder}; save the pipeline again with safe_serialization=True"
+        f"a teacher needs weights, got no {_WEIGHTS[0]} in {folder}; save the pipeline again with "
+        "safe_serialization=True"
     )
 
 

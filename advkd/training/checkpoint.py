@@ -1,7 +1,7 @@
 """Checkpoints: safetensors and JSON, written whole or not at all, and enough to go on bit for bit.
 
-    <out>/checkpoints/000000020032/{student,ema,discriminator,optimizers,randomness}.safetensors
-                                   state.json      clock, specs, loader cursor, size and sha256 of each file
+<out>/checkpoints/000000020032/{student,ema,discriminator,optimizers,randomness}.safetensors
+state.json      clock, specs, loader cursor, size and sha256 of each file
 """
 
 import hashlib
@@ -56,8 +56,8 @@ def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], load
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(
-            f"a checkpoint must be written whole, got {error} for {final}, and nothing of it is kept; free some space or "
-            "check the folder's permissions, and run the same again to go on from the checkpoint before"
+            f"a checkpoint must be written whole, got {error} for {final}, and nothing of it is kept; free some space "
+            "or check the folder's permissions, and run the same again to go on from the checkpoint before"
         ) from error
     for old in checkpoints(out)[:-KEEP]:
         shutil.rmtree(old)

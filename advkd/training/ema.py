@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Keeps `average <- d average + (1 - d) weights` with `d = 0.5 ** (samples / half-life)`, for floats; copies the rest.
+    """Keeps `average <- d average + (1 - d) weights`, `d = 0.5 ** (samples / half-life)`, for floats; copies the rest.
 
     `state_dict()` has the keys of the model, so it loads into a model of the same shape.
     """

@@ -166,6 +166,6 @@ def _refuse_non_finite(state: TrainState, metrics: StepMetrics | None, out: Path
     kept = checkpoints(out)[-1:]
     raise NonFiniteLossError(
         f"losses and weights must stay finite, got {losses} after {state.samples} samples; the last good checkpoint is "
-        f"{kept[0] if kept else 'none yet'}; lower learning_rate or adversarial_weight, or use float32, and run again in "
-        "another output folder"
+        f"{kept[0] if kept else 'none yet'}; lower learning_rate or adversarial_weight, or use float32, and run again "
+        "in another output folder"
     )

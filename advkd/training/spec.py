@@ -28,18 +28,18 @@ class TrainSpec:
         adversarial: kind of game: "relativistic", "non-saturating" or "hinge".
         adversarial_weight: norm of the adversarial gradient at the last submodule's weights, relative to the
             distillation gradient's.
-        adversarial_limit: upper bound of the factor that makes them so: a discriminator at chance has a tiny gradient, and
-            balancing it would amplify noise.
+        adversarial_limit: upper bound of the factor that makes them so: a discriminator at chance has a tiny gradient,
+            and balancing it would amplify noise.
         penalty_weight: weight of R1 + R2.
         penalty_every: steps between two penalties (each then counts as many times).
-        submodule_weights: w_k per submodule in the distillation loss, from noisy to clean; None: 1 / gain_k, which makes
-            every submodule's error one of clean images.
+        submodule_weights: w_k per submodule in the distillation loss, from noisy to clean; None: 1 / gain_k, which
+            makes every submodule's error one of clean images.
         ema_halflife: samples after which a weight counts half in the averaged student.
         precision: "float32", or "bfloat16" autocast.
         seed: of weights, order of samples and the submodules that are judged.
         window: shards among which samples are shuffled.
-        threads: CPU threads of torch; sums depend on it, so it is part of what is resumed. One is also the safe choice on
-            shared cores, where two threads that wait for each other can be several times slower than one.
+        threads: CPU threads of torch; sums depend on it, so it is part of what is resumed. One is also the safe choice
+            on shared cores, where two threads that wait for each other can be several times slower than one.
         device: "cpu" or "cuda".
         checkpoint_every: samples between two checkpoints.
         report_every: steps between two reports of the losses.
@@ -75,7 +75,8 @@ class TrainSpec:
                 raise ValueError(f"TrainSpec.{name} must be a positive whole number, got {value!r}; use at least 1")
         if self.samples < self.batch_size:
             raise ValueError(
-                f"TrainSpec.samples must be at least batch_size ({self.batch_size}), got {self.samples}; see more samples"
+                f"TrainSpec.samples must be at least batch_size ({self.batch_size}), got {self.samples}; see more "
+                "samples"
             )
         if not 0.0 <= self.warmup <= 1.0:
             raise ValueError(
@@ -83,14 +84,16 @@ class TrainSpec:
             )
         if self.adversarial not in ADVERSARIAL:
             raise ValueError(
-                f"TrainSpec.adversarial must be one of {sorted(ADVERSARIAL)}, got {self.adversarial!r}; choose one of them"
+                f"TrainSpec.adversarial must be one of {sorted(ADVERSARIAL)}, got {self.adversarial!r}; choose one of "
+                "them"
             )
         if self.precision not in PRECISIONS:
-            raise ValueError(f"TrainSpec.precision must be one of {PRECISIONS}, got {self.precision!r}; choose one of them")
+            raise ValueError(f"TrainSpec.precision must be one of {PRECISIONS}, got {self.precision!r}; choose one")
         for name in ("learning_rate", "discriminator_learning_rate"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise ValueError(
-                    f"TrainSpec.{name} must be positive and finite, got {getattr(self, name)}; leave it out for the default"
+                    f"TrainSpec.{name} must be positive and finite, got {getattr(self, name)}; leave it out for the "
+                    "default"
                 )
 
     @property

@@ -325,6 +325,13 @@ def test_bad_training_settings(
     assert not (tmp_path / "run").exists()
 
 
+def test_bad_requests_for_an_evaluation(cli: Cli, tmp_path: Path) -> None:
+    common = ("evaluate", "--teacher", "mixture", "--out", tmp_path / "out", "--references", tmp_path / "refs")
+    assert_refused(cli(*common, "--student", tmp_path / "none"), "a student is a folder with config.json")
+    assert_refused(cli(*common, "--student", tmp_path, "--samples", 0), "samples must be at least", "got 0")
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_preset(cli: Cli, mixture_store: str, tmp_path: Path) -> None:
     result = cli("train", "--store", mixture_store, "--out", tmp_path / "run", "--preset", "best")
     assert_refused(result, "preset must be one of", "'best'")
@@ -399,13 +406,13 @@ def test_a_folder_without_write_permission(cli: Cli, mixture_store: str, tmp_pat
     assert_refused(cli("train", "--store", mixture_store, "--out", closed, "--spec", spec), str(closed))
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk(cli: Cli, tmp_path: Path) -> None:
     """A real limit on file size (4 KiB) stands for the disk."""
     arguments = ("precompute", "--teacher", "mixture", "--store", tmp_path / "stores", *TINY)
     result = run(*arguments, shell_limit="ulimit -f 4")
     assert_refused(result, str(tmp_path / "stores"))
     assert not any(one.state == "sealed" for one in list_stores(str(tmp_path / "stores")))
-    assert run(*arguments).code == 0
+    assert cli(*arguments).code == 0
 
 
 # -- bad input: S3 ----------------------------------------------------------------------------------------------------
@@ -426,7 +433,7 @@ def test_a_bucket_that_is_missing(cli: Cli, s3_root: str) -> None:
 def test_a_wrong_key(cli: Cli, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
     result = cli("precompute", "--teacher", "mixture", "--store", s3_root, *TINY)
-    assert_refused(result, "key")
+    assert_refused(result, "AWS_SECRET_ACCESS_KEY", "HTTP 403")
     assert "not-the-secret" not in result.err
 
 

@@ -42,7 +42,7 @@ def hashes(out: Path) -> dict[str, str]:
 
 
 def run(spec: TrainSpec, store: str, out: Path, stop_at: int | None = None) -> list[StepMetrics]:
-    """Trains to the end, or until `stop_at` samples were seen; then closes the generator as a caller that stops does."""
+    """Trains to the end, or until `stop_at` samples were seen; then closes the generator as a stopping caller does."""
     found = []
     steps = train(spec, store, out)
     for step in steps:
@@ -219,7 +219,7 @@ def test_an_extension_of_the_store_leaves_a_run_as_it_began(tmp_path: Path) -> N
 
 def test_an_absurd_learning_rate_stops_with_the_last_good_checkpoint(mixture_store: str, tmp_path: Path) -> None:
     with pytest.raises(
-        NonFiniteLossError, match="losses and weights must stay finite, .* none yet; lower learning_rate"
+        NonFiniteLossError, match=r"losses and weights must stay finite, .* none yet; lower learning_rate"
     ):
         run(tiny_train(learning_rate=1e30), mixture_store, tmp_path)
     assert checkpoints(tmp_path) == []
@@ -251,7 +251,7 @@ def test_a_loss_that_turns_non_finite_keeps_the_last_good_checkpoint(
 
 def test_a_stochastic_store_is_refused(tmp_path: Path) -> None:
     store = precompute(mixture_spec(tmp_path / "stores", samples=16, solver=SolverSpec(kind="ddpm", steps=4))).uri
-    with pytest.raises(ValueError, match="needs a deterministic sampler, got a cache of 'ddpm' .*; precompute with"):
+    with pytest.raises(ValueError, match=r"needs a deterministic sampler, got a cache of 'ddpm' .*; precompute with"):
         run(tiny_train(), store, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

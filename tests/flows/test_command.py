@@ -55,7 +55,7 @@ def test_bad_parameters_are_told_before_anything_starts(argv, message, capsys, t
         (["--root", "s3://bucket/runs"], "root must be a local folder, got 's3://bucket/runs'"),
         (
             ["--teacher", "mixture", "--precompute", '{"timesteps": [7, 0]}'],
-            "timesteps must be on the grid of the solver, got [7]",
+            "timesteps must be on the grid",
         ),
         (["--teacher", "mixture", "--precompute", '{"teacher": "other/one"}'], "a distillation has one teacher"),
         (["--samples", "1"], "samples of the evaluation must be at least"),

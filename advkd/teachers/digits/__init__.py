@@ -1,0 +1,1 @@
+"""The embedded teacher on handwritten digits: its data, its recipe, its weights."""

@@ -1,7 +1,7 @@
 """The recipe of the embedded teacher: a DDPM (Ho et al. 2020, https://arxiv.org/abs/2006.11239) on digits of 16x16.
 
-Run by `advkd teacher train-digits`. A generator of step metrics, like the student's loop; the same seed and machine give
-the same weights.
+Run by `advkd teacher train-digits`. A generator of step metrics, like the student's loop; the same seed and machine
+give the same weights.
 """
 
 import math
