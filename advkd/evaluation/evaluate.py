@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from advkd.device import torch_device
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
@@ -93,7 +94,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         StoreError: `out` or `references` cannot be written.
     """
     tell = progress or _silent
-    student = load_student(spec.student).to(spec.device)
+    student = load_student(spec.student).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     check_pair(student, teacher)
     extractor = features_for(teacher.sample_shape)

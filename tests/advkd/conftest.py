@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
+from hypothesis import settings
 
 from advkd.discriminators import DiscriminatorSpec
 from advkd.precompute import PrecomputeSpec, precompute
@@ -15,6 +16,9 @@ from advkd.teachers import SolverSpec
 from advkd.training.spec import TrainSpec
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Other work on the same cores must fail no test.
+settings.register_profile("shared cores", deadline=None)
+settings.load_profile("shared cores")
 SIZE = 8
 FolderMaker = Callable[..., Path]
 
@@ -27,7 +31,7 @@ def _one_thread() -> None:
 def tiny_unet(seed: int = 0, **changes: object) -> UNet2DModel:
     """A random network of a few thousand weights for images of 8x8."""
     torch.manual_seed(seed)
-    settings: dict[str, object] = {
+    chosen: dict[str, object] = {
         "sample_size": SIZE,
         "in_channels": 1,
         "out_channels": 1,
@@ -38,7 +42,7 @@ def tiny_unet(seed: int = 0, **changes: object) -> UNet2DModel:
         "norm_num_groups": 4,
         "add_attention": False,
     }
-    return UNet2DModel(**(settings | changes))
+    return UNet2DModel(**(chosen | changes))
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def teacher_folder(tmp_path: Path) -> FolderMaker:
 
 def mixture_spec(root: Path, **changes: object) -> PrecomputeSpec:
     """A store of the closed-form teacher: 3 shards of 16 in a quarter of a second."""
-    settings: dict[str, object] = {
+    chosen: dict[str, object] = {
         "teacher": "mixture",
         "store": str(root),
         "samples": 48,
@@ -68,7 +72,7 @@ def mixture_spec(root: Path, **changes: object) -> PrecomputeSpec:
         "block_samples": 8,
         "dtype": "float32",
     }
-    return PrecomputeSpec(**(settings | changes))
+    return PrecomputeSpec(**(chosen | changes))
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +83,7 @@ def mixture_store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def tiny_train(**changes: object) -> TrainSpec:
     """12 steps: 6 of distillation, 6 with the discriminator, a checkpoint after every 3."""
-    settings: dict[str, object] = {
+    chosen: dict[str, object] = {
         "student": StudentSpec(width=8, blocks=1),
         "discriminator": DiscriminatorSpec(width=8),
         "samples": 96,
@@ -93,4 +97,4 @@ def tiny_train(**changes: object) -> TrainSpec:
         "checkpoint_every": 24,
         "report_every": 1,
     }
-    return TrainSpec(**(settings | changes))
+    return TrainSpec(**(chosen | changes))

@@ -293,6 +293,8 @@ def test_a_device_that_is_not_there(cli: Cli, mixture_store: str, teacher_folder
     spec = write_spec(tmp_path / "spec.json", samples=24)
     assert cli("train", "--store", mixture_store, "--out", tmp_path / "run", "--spec", spec).code == 0
     assert_refused(cli("sample", tmp_path / "run", "--out", tmp_path / "x.png", "--device", "cuda"), *parts)
+    evaluation = ("evaluate", "--teacher", "mixture", "--out", tmp_path / "out", "--references", tmp_path / "refs")
+    assert_refused(cli(*evaluation, "--student", tmp_path / "run", "--device", "cuda"), *parts)
 
 
 def test_bad_requests_for_samples(cli: Cli, mixture_store: str, tmp_path: Path) -> None:

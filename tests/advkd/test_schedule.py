@@ -101,7 +101,7 @@ def test_telescoped_ddim_steps_give_skip_and_gain_on_any_grid(times: set[int]) -
     assert found.skip[-1] == 0.0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data(), steps=st.sampled_from([1, 2, 4, 5, 8, 10]), seed=st.integers(0, 2**32 - 1))
 def test_the_skip_law(data: st.DataObject, steps: int, seed: int) -> None:
     """F_k of the exact teacher is a convex combination of its clean estimates along the way, whatever is captured."""

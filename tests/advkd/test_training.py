@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -353,7 +352,6 @@ def test_a_train_spec_in_bad_json_is_refused(data: object, message: str) -> None
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_few_steps_on_cuda_in_bfloat16(mixture_store: str, tmp_path: Path) -> None:
     """Both phases, a checkpoint, a resume, and a student that loads on the CPU."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     spec = tiny_train(device="cuda", precision="bfloat16")
     run(spec, mixture_store, tmp_path, stop_at=56)
     metrics = run(spec, mixture_store, tmp_path)
