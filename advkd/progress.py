@@ -176,7 +176,7 @@ def _print_line(text: str) -> None:
 
 def _as_text(update: Update, clock: _Clock) -> str:
     rate = clock.rate(update.done)
-    parts = [f"{update.label}: {update.done / max(update.total, 1):.0%}"]
+    parts = [f"{update.label}: {100 * update.done // max(update.total, 1)}%"]
     if rate > 0:
         parts += [f"{_short(rate)}/s", f"{_minutes((update.total - update.done) / rate)} left"]
     return ", ".join([*parts, update.note] if update.note else parts)

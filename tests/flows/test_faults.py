@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from advkd import precompute as library
+from advkd import trajectories
 from advkd.precompute import PrecomputeSpec
 from advkd.students import StudentSpec
 from advkd.training.spec import TrainSpec
@@ -79,7 +80,7 @@ def weights(folder):
 
 
 def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_missing(api, monkeypatch):
-    noise = library.initial_noise
+    noise = trajectories.initial_noise
 
     def poisoned(seed, first, last, shape):
         return noise(seed, first, last, shape) * (float("nan") if first >= 256 else 1.0)
@@ -87,7 +88,7 @@ def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_m
     identity, missing = library.plan(SPEC)
     assert missing == [0, 1, 2]
     with monkeypatch.context() as patch:
-        patch.setattr(library, "initial_noise", poisoned)
+        patch.setattr(trajectories, "initial_noise", poisoned)
         with pytest.raises(NonFiniteError, match=r"a teacher's states must be finite.*samples 256 to 383"):
             precompute(SPEC)
     uri = store_uri(SPEC.store, identity)

@@ -19,7 +19,7 @@ class Evaluated:
     folder: Path
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def gaussian() -> Iterator[None]:
     """The one-Gaussian teacher under the name "gaussian"."""
     teacher = gaussian_teacher()
@@ -28,7 +28,7 @@ def gaussian() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def evaluated(tmp_path_factory: pytest.TempPathFactory, gaussian: None) -> Evaluated:
     root = tmp_path_factory.mktemp("evaluated")
     make_student(gaussian_teacher()).save_pretrained(root / "run" / "student")
