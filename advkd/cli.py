@@ -5,6 +5,7 @@ it). Bad input ends with a message of rule, fact and remedy, and exit code 1.
 """
 
 import json
+import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def precompute_command(
     shard_samples: Annotated[int | None, typer.Option(help="Samples per shard; default: about 64 MiB.")] = None,
     block_samples: Annotated[int, typer.Option(help="Samples per teacher batch and per chunk.")] = 128,
     device: Device = "cpu",
+    workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
     """Run a teacher over N noises and keep its states in a sealed store; what is there already is not recomputed."""
@@ -68,7 +70,7 @@ def precompute_command(
         device=device,
     )
     with progress() as report:
-        result = precompute(spec, lambda done, total: report("trajectories", done, total))
+        result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.computed else "was sealed already"
     _tell(
         f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "

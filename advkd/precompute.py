@@ -6,12 +6,18 @@ already done is decided by the store alone.
 
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import torch
+
+from advkd.progress import Report, Tally
 from advkd.schedule import check_captures, solver_grid, spread_captures
 from advkd.teachers import SolverSpec, Teacher, load_teacher
-from advkd.trajectories import Progress, shifted, write_shard
+from advkd.trajectories import Progress, write_shard
 from storage import (
     CommitRecord,
     Manifest,
@@ -149,17 +155,24 @@ def seal_store(spec: PrecomputeSpec) -> Manifest:
     return seal(spec.store, identity, spec.samples)
 
 
-def precompute(spec: PrecomputeSpec, progress: Progress | None = None) -> StoreResult:
-    """All of it in this process, one shard after the other: what is already there is not computed again.
+def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: int = 1) -> StoreResult:
+    """All of it in this process: what is already there is not computed again.
 
-    `progress(samples done, samples to compute)` counts the missing shards only.
+    Shards are the parallelism: `workers` of them at a time, one CPU thread of torch each, so that bytes do not depend
+    on how many there are. `progress(samples done, samples to compute)` counts the missing shards only.
     """
     began = time.monotonic()
     identity, missing = plan(spec)
-    total = len(missing) * identity.shard_samples
-    for position, index in enumerate(missing):
-        before = position * identity.shard_samples
-        compute_shard(spec, index, progress and shifted(progress, before, total))
+    tally = Tally(_reporter(progress), "trajectories", len(missing) * identity.shard_samples)
+    with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+        shards = [pool.submit(compute_shard, spec, index, partial(tally, index)) for index in missing]
+        try:
+            for shard in as_completed(shards):
+                shard.result()
+        finally:
+            # After a failure nothing new begins, and what runs stops at its next block; committed shards stay.
+            tally.stop()
+            pool.shutdown(cancel_futures=True)
     manifest = seal_store(spec)
     return StoreResult(
         uri=store_uri(spec.store, identity),
@@ -169,3 +182,22 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None) -> StoreR
         computed=len(missing),
         seconds=time.monotonic() - began,
     )
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """One CPU thread per torch operation inside, as before outside."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _reporter(progress: Progress | None) -> Report:
+    def report(label: str, done: int, total: int, note: str = "") -> None:
+        if progress is not None:
+            progress(done, total)
+
+    return report

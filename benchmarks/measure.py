@@ -19,10 +19,13 @@ def seconds_per_call(call: Callable[[], object], calls: int, warm: int = 2) -> f
     return (time.perf_counter() - began) / calls
 
 
-def medians(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """The median of every figure over three runs of `measure`."""
+def medians(measure: Callable[[], dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """The median of every figure of every case over three runs of `measure`."""
     runs = [measure() for _ in range(REPEATS)]
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    return {
+        case: {name: statistics.median(run[case][name] for run in runs) for name in figures}
+        for case, figures in runs[0].items()
+    }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

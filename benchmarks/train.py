@@ -14,6 +14,7 @@ import torch
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.presets import preset
 from advkd.training.data import to_torch
+from advkd.training.loop import configure_cpu
 from advkd.training.state import TrainState
 from advkd.training.step import train_step
 from benchmarks.measure import medians, seconds_per_call, table, write
@@ -24,7 +25,7 @@ CALLS = 24
 
 def measure(store: str, precision: str) -> dict[str, float]:
     spec = replace(preset("quick").train, precision=precision, threads=1)
-    torch.set_num_threads(spec.threads)
+    configure_cpu(spec)
     manifest = open_store(store).manifest
     state = TrainState(spec, manifest.spec)
     loader = TrajectoryLoader(store, batch_size=spec.batch_size, seed=0, window=spec.window)
@@ -40,10 +41,8 @@ def measure(store: str, precision: str) -> dict[str, float]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = precompute(PrecomputeSpec(teacher="mixture", store=str(Path(folder)), samples=1024, shard_samples=256))
-        found = {
-            precision: medians(lambda precision=precision: measure(made.uri, precision))
-            for precision in ("float32", "bfloat16")
-        }
+        # Both precisions in every repeat, so that a slow moment of the machine hits both.
+        found = medians(lambda: {precision: measure(made.uri, precision) for precision in ("float32", "bfloat16")})
     rows = []
     for precision, seconds in found.items():
         whole = seconds["adversarial step"]

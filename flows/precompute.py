@@ -2,15 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import torch
 from prefect import flow, get_run_logger, unmapped
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from advkd.precompute import PrecomputeSpec, StoreResult
+from advkd.precompute import PrecomputeSpec, StoreResult, one_torch_thread
 from advkd.progress import Tally, progress
 from flows.parameters import Strict
 from flows.tasks import ShardPlan, compute_shard, plan_shards, seal_store, shard_progress
@@ -43,7 +40,7 @@ def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
 def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
     if not plan.missing:
         return
-    with progress(get_run_logger().info) as report, _one_thread_per_shard():
+    with progress(get_run_logger().info) as report, one_torch_thread():
         tally = Tally(report, "trajectories", len(plan.missing) * plan.shard_samples)
         token = shard_progress.set(tally)
         try:
@@ -53,16 +50,6 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
             # After a failure the shards that still run stop at their next block; those committed stay.
             tally.stop()
             shard_progress.reset(token)
-
-
-@contextmanager
-def _one_thread_per_shard() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _narrate(result: StoreResult) -> str:

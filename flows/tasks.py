@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from advkd.evaluation.evaluate import EvalReport, EvaluateSpec
-from advkd.evaluation.evaluate import evaluate as evaluate_in_process
-from advkd.registry.tracking import RegisteredModel, RegisterSpec
-from advkd.registry.tracking import register as register_in_process
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from advkd import precompute as trajectories
+from advkd import precompute as library
+from advkd.evaluation.evaluate import EvalReport, EvaluateSpec
+from advkd.evaluation.evaluate import evaluate as evaluate_in_process
 from advkd.precompute import PrecomputeSpec
 from advkd.progress import progress
+from advkd.registry.tracking import RegisteredModel, RegisterSpec
+from advkd.registry.tracking import register as register_in_process
 from advkd.training.spec import TrainSpec
 from flows.child import run_module
 from storage import Manifest
@@ -50,7 +50,7 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     """Shards that are yet to be computed."""
-    identity, missing = trajectories.plan(spec)
+    identity, missing = library.plan(spec)
     return ShardPlan(tuple(missing), identity.shard_samples)
 
 
@@ -68,13 +68,13 @@ def compute_shard(spec: PrecomputeSpec, index: int) -> None:
     # Shards are the parallelism; the bytes must not depend on how many run at once.
     torch.set_num_threads(1)
     report = shard_progress.get()
-    trajectories.compute_shard(spec, index, report and partial(report, index))
+    library.compute_shard(spec, index, report and partial(report, index))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def seal_store(spec: PrecomputeSpec) -> Manifest:
     """Publishes the store, once all of its shards are committed."""
-    return trajectories.seal_store(spec)
+    return library.seal_store(spec)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=7 * DAY, tags=["training"])

@@ -68,7 +68,7 @@ def train(spec: TrainSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         CheckpointError: `out` belongs to another run, or its checkpoint is damaged.
         NonFiniteLossError: with the last good checkpoint kept.
     """
-    torch.set_num_threads(spec.threads)
+    configure_cpu(spec)
     manifest = open_store(store).manifest
     identity = run_identity(spec, manifest.digest)
     state = TrainState(spec, manifest.spec)
@@ -96,6 +96,12 @@ def train(spec: TrainSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         if metrics is not None:
             yield metrics
     export_student(state, manifest.spec, spec, out / STUDENT_FOLDER)
+
+
+def configure_cpu(spec: TrainSpec) -> None:
+    """Threads of this process, and no denormal numbers: they made float32 steps up to seven times slower."""
+    torch.set_num_threads(spec.threads)
+    torch.set_flush_denormal(True)
 
 
 def learning_rate(spec: TrainSpec, samples: int) -> float:

@@ -256,3 +256,23 @@ def test_default_shards_are_whole_blocks(tmp_path: Path) -> None:
     identity = trajectory_spec(spec, cached_teacher("mixture", "cpu"))
     assert identity.shard_samples % 100 == 0
     assert json.loads(json.dumps(identity.to_json())) == identity.to_json()
+
+
+def test_workers_write_the_bytes_of_one_and_report_every_sample(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    made = [
+        precompute(
+            PrecomputeSpec(
+                teacher="mixture", store=str(tmp_path / name), samples=64, shard_samples=16, block_samples=8
+            ),
+            lambda done, total: seen.append((done, total)),
+            workers,
+        )
+        for name, workers in (("one", 1), ("three", 3))
+    ]
+    first, second = (
+        {path.relative_to(one.uri): path.read_bytes() for path in Path(one.uri, "shards").rglob("*") if path.is_file()}
+        for one in made
+    )
+    assert first == second
+    assert seen[-1] == (64, 64)

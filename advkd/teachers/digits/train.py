@@ -26,6 +26,7 @@ class DigitsTeacherSpec:
         learning_rate: peak of the cosine after a linear warm-up of 500 steps.
         ema_halflife: images after which a weight counts half in the average that is saved.
         seed: of weights, order, timesteps and noise.
+        threads: CPU threads of torch; sums depend on it, so other counts give other weights.
     """
 
     images: int = 720_000
@@ -33,6 +34,7 @@ class DigitsTeacherSpec:
     learning_rate: float = 1e-3
     ema_halflife: float = 40_000.0
     seed: int = 0
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.images < self.batch_size:
@@ -67,6 +69,7 @@ def build_unet() -> UNet2DModel:
 
 def train_digits(spec: DigitsTeacherSpec, out: Path) -> Iterator[TeacherStep]:
     """Trains and, at the end, saves a `DDPMPipeline` folder with float16 safetensors at `out`; yields every step."""
+    torch.set_num_threads(spec.threads)
     torch.manual_seed(spec.seed)
     generator = torch.Generator().manual_seed(spec.seed)
     data = digit_images()
