@@ -199,7 +199,8 @@ def _is_temporary(error: BaseException) -> bool:
     code, status = _answer(error)
     if code or status:
         return code in _BUSY or status == 429 or (status >= 500 and status not in (501, 507) and code not in _FULL)
-    return isinstance(error, (*S3_RETRYABLE_ERRORS, ConnectionError)) and not isinstance(error, _NO_CREDENTIALS)
+    broken = (*S3_RETRYABLE_ERRORS, ConnectionError, botocore.exceptions.ConnectionError)
+    return isinstance(error, broken) and not isinstance(error, _NO_CREDENTIALS)
 
 
 def _translated(error: Exception, endpoint: str | None, bucket: str, key: str) -> StoreError:
@@ -224,7 +225,10 @@ def _translated(error: Exception, endpoint: str | None, bucket: str, key: str) -
             f"the S3 endpoint must answer, but {where} gave {answer}, the last of several attempts; check "
             "AWS_ENDPOINT_URL and that the service is up, then run the same command again"
         )
-    return StoreError(f"s3://{bucket}/{key} failed at {where}: {answer}; check AWS_ENDPOINT_URL and the bucket's name")
+    return StoreError(
+        f"an S3 request must succeed, but {where} answered {answer} to one for {key!r}; check AWS_ENDPOINT_URL and the "
+        "bucket's name"
+    )
 
 
 def _without_userinfo(endpoint: str | None) -> str:

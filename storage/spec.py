@@ -30,7 +30,8 @@ _SLUG = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BYTES_PER_VALUE = {"float16": 2, "float32": 4}
 _TARGET_SHARD_BYTES = 64 * 2**20
-_MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES = 32, 4096
+# Shards are computed whole: a larger bound would make someone who asks for few small images pay for thousands.
+_MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES = 32, 512
 _MAX_BLOCK_SAMPLES = 256
 
 
@@ -185,7 +186,7 @@ def store_uri(root: str, spec: TrajectorySpec) -> str:
 
 
 def default_shard_samples(shape: tuple[int, int, int], num_states: int, dtype: str = "float16") -> int:
-    """Samples of a shard of at most about 64 MiB: a power of two in [32, 4096].
+    """Samples of a shard of at most about 64 MiB: a power of two in [32, 512].
 
     Args:
         shape: `[C, H, W]` of one state.

@@ -114,9 +114,11 @@ def test_a_store_holds_at_least_one_sample(num_samples: int) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "states", "dtype", "expected"),
-    [((3, 32, 32), 5, "float16", 2048), ((3, 256, 256), 5, "float16", 32), ((1, 2, 2), 2, "float16", 4096)],
+    [((3, 32, 32), 5, "float16", 512), ((3, 128, 128), 5, "float16", 128), ((3, 256, 256), 5, "float16", 32)],
 )
-def test_default_shards_hold_about_64_mib(shape: tuple[int, int, int], states: int, dtype: str, expected: int) -> None:
+def test_default_shards_hold_at_most_about_64_mib_and_512_samples(
+    shape: tuple[int, int, int], states: int, dtype: str, expected: int
+) -> None:
     samples = default_shard_samples(shape, states, dtype)
     assert samples == expected
     assert samples % default_block_samples(samples) == 0
