@@ -1,7 +1,8 @@
 """Checkpoints: safetensors and JSON, written whole or not at all, and enough to go on bit for bit.
 
-<out>/checkpoints/000000020032/{student,ema,discriminator,optimizers,randomness}.safetensors
-state.json      clock, specs, loader cursor, size and sha256 of each file
+In `<out>/checkpoints/000000020032/` (samples seen): `student`, `ema`, `discriminator`, `student_optimizer`,
+`discriminator_optimizer` and `randomness`, each `.safetensors`; `state.json` with clock, specs, loader cursor, and
+size and sha256 of each file.
 """
 
 import hashlib
