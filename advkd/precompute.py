@@ -6,17 +6,14 @@ already done is decided by the store alone.
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-
-import torch
 
 from advkd.progress import Report, Tally
 from advkd.schedule import check_captures, solver_grid, spread_captures
 from advkd.teachers import SolverSpec, Teacher, load_teacher
+from advkd.threads import torch_threads
 from advkd.trajectories import Progress, write_shard
 from storage import (
     CommitRecord,
@@ -164,7 +161,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
     began = time.monotonic()
     identity, missing = plan(spec)
     tally = Tally(_reporter(progress), "trajectories", len(missing) * identity.shard_samples)
-    with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+    with torch_threads(1), ThreadPoolExecutor(workers) as pool:
         shards = [pool.submit(compute_shard, spec, index, partial(tally, index)) for index in missing]
         try:
             for shard in as_completed(shards):
@@ -182,17 +179,6 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
         computed=len(missing),
         seconds=time.monotonic() - began,
     )
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """One CPU thread per torch operation inside, as before outside."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _reporter(progress: Progress | None) -> Report:

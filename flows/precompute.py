@@ -7,8 +7,9 @@ from prefect import flow, get_run_logger, unmapped
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from advkd.precompute import PrecomputeSpec, StoreResult, one_torch_thread
+from advkd.precompute import PrecomputeSpec, StoreResult
 from advkd.progress import Tally, progress
+from advkd.threads import torch_threads
 from flows.parameters import Strict
 from flows.tasks import ShardPlan, compute_shard, plan_shards, seal_store, shard_progress
 from storage import store_uri
@@ -40,7 +41,7 @@ def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
 def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
     if not plan.missing:
         return
-    with progress(get_run_logger().info) as report, one_torch_thread():
+    with progress(get_run_logger().info) as report, torch_threads(1):
         tally = Tally(report, "trajectories", len(plan.missing) * plan.shard_samples)
         token = shard_progress.set(tally)
         try:

@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from advkd.threads import torch_threads
+
 FEATURES = 64
 WEIGHTS = Path(__file__).parent / "digits_classifier.safetensors"
 
@@ -44,12 +46,13 @@ class DigitClassifier(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSpec:
-    """How the classifier is trained: epochs over 1438 images (80 %), batch size, learning rate, seed."""
+    """How the classifier is trained: epochs over 1438 images (80 %), batch size, learning rate, seed, threads."""
 
     epochs: int = 40
     batch_size: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,28 +68,29 @@ def train_classifier(spec: ClassifierSpec, out: Path) -> Iterator[ClassifierEpoc
     """Trains, yields every epoch, and saves safetensors at the end."""
     from advkd.teachers.digits.data import digit_images, digit_labels
 
-    torch.manual_seed(spec.seed)
-    generator = torch.Generator().manual_seed(spec.seed)
-    images, labels = digit_images(), digit_labels()
-    order = torch.randperm(len(images), generator=generator)
-    held, kept = order[: len(order) // 5], order[len(order) // 5 :]
-    model = DigitClassifier()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=spec.learning_rate, weight_decay=1e-2)
-    for epoch in range(spec.epochs):
-        total = 0.0
-        for batch in kept[torch.randperm(len(kept), generator=generator)].split(spec.batch_size):
-            loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(batch)
-        with torch.no_grad():
-            accuracy = (model(images[held]).argmax(1) == labels[held]).float().mean().item()
-        yield ClassifierEpoch(epoch + 1, total / len(kept), accuracy)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    save_file(model.state_dict(), partial)
-    partial.replace(out)
+    with torch_threads(spec.threads):
+        torch.manual_seed(spec.seed)
+        generator = torch.Generator().manual_seed(spec.seed)
+        images, labels = digit_images(), digit_labels()
+        order = torch.randperm(len(images), generator=generator)
+        held, kept = order[: len(order) // 5], order[len(order) // 5 :]
+        model = DigitClassifier()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=spec.learning_rate, weight_decay=1e-2)
+        for epoch in range(spec.epochs):
+            total = 0.0
+            for batch in kept[torch.randperm(len(kept), generator=generator)].split(spec.batch_size):
+                loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(batch)
+            with torch.no_grad():
+                accuracy = (model(images[held]).argmax(1) == labels[held]).float().mean().item()
+            yield ClassifierEpoch(epoch + 1, total / len(kept), accuracy)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f".{out.name}.{os.getpid()}")
+        save_file(model.state_dict(), partial)
+        partial.replace(out)
 
 
 def load_classifier(path: Path = WEIGHTS) -> DigitClassifier:

@@ -3,8 +3,7 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from advkd.evaluation.trajectories import clean_timesteps
 from advkd.students import LayerwiseStudent
 from advkd.teachers import SolverSpec, Teacher
+from advkd.threads import torch_threads
 
 BATCHES = (1, 64)
 MIN_REPEATS = 3
@@ -81,7 +81,7 @@ def measure_cost(
             pass
 
     network: nn.Module | None = getattr(teacher, "network", None)
-    with torch.no_grad(), _threads(threads):
+    with torch.no_grad(), torch_threads(threads):
         student_latency = _latencies(student, student, teacher.sample_shape, device, seconds)
         teacher_latency = _latencies(sample_teacher, warm_teacher, teacher.sample_shape, device, seconds)
         noise = torch.zeros(1, *teacher.sample_shape, device=device)
@@ -156,13 +156,3 @@ def _latencies(
 def _synchronize(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
