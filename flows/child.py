@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from advkd.progress import FORM_VARIABLE, Report, parse_line
+from flows.orphans import die_with_parent
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
@@ -39,6 +40,7 @@ def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
         text=True,
         errors="replace",
         start_new_session=True,
+        preexec_fn=die_with_parent(),
         # Spinning OpenMP threads cost a factor of ten as soon as anything else runs; warnings would hide the error.
         env={"OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", **os.environ, FORM_VARIABLE: "json"},
     ) as process:

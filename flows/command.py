@@ -7,6 +7,7 @@ import argparse
 import inspect
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from rich.text import Text
 
 from advkd.progress import console
+from flows.orphans import interrupt_on_hangup
 from flows.server import own_server
 
 _PREFECT = Path(prefect.__file__).parent
@@ -46,6 +48,9 @@ def main(
         argv: the command line; None: the process's.
     """
     options = _parser(flow).parse_args(argv)
+    interrupt_on_hangup()
+    # A command of ours reports nothing to anybody, and needs no notice that it does.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     with _quiet():
         sys.exit(_run(flow, options, check, show or _show_json))
 

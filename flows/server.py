@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.orphans import die_with_parent
+
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 
@@ -47,6 +49,7 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
             stderr=sink,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=die_with_parent(),
             env={**os.environ, **quiet, "PREFECT_HOME": str(home.resolve())},
         )
     try:

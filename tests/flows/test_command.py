@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from flows.command import main
@@ -86,14 +87,17 @@ def test_a_failure_is_one_line_and_exit_code_1(capsys, api, monkeypatch):
     assert "must be writable" in err
 
 
-def test_ctrl_c_ends_the_training_process_too(machine, tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_nothing_runs_on_when_the_command_ends(machine, tmp_path, ending):
+    """Ctrl-C, a closed terminal, and the worst: its own Prefect server and the training process end with it."""
     train = '{"samples": 10000000, "student": {"width": 16, "blocks": 1}}'
     trajectories = '{"samples": 256, "shard_samples": 128}'
     given = ["--teacher", "mixture", "--root", str(tmp_path), "--train", train, "--precompute", trajectories]
+    environment = {name: value for name, value in machine.environment.items() if name != "PREFECT_API_URL"}
     command = subprocess.Popen(
         [sys.executable, "-m", "flows.distill", *given],
         cwd=CHECKOUT,
-        env=machine.environment,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -101,12 +105,16 @@ def test_ctrl_c_ends_the_training_process_too(machine, tmp_path):
     try:
         assert wait_until(lambda: processes_about(tmp_path), 60)
         time.sleep(1)
-        os.kill(command.pid, signal.SIGINT)
+        started = psutil.Process(command.pid).children(recursive=True)
+        assert len(started) >= 2
+        os.kill(command.pid, ending)
         output, _ = command.communicate(timeout=30)
     finally:
         command.kill()
         command.wait()
-    assert command.returncode == 130
-    assert "Traceback" not in output
-    assert "run the same command again to go on" in output
-    assert wait_until(lambda: not processes_about(tmp_path))
+    if ending != signal.SIGKILL:
+        assert command.returncode == 130
+        assert "Traceback" not in output
+        assert "run the same command again to go on" in output
+    assert wait_until(lambda: not any(process.is_running() for process in started), 30)
+    assert not processes_about(tmp_path)
