@@ -42,4 +42,4 @@ deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy
 
 clean:
-	rm -rf runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

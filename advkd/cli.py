@@ -33,7 +33,6 @@ app.add_typer(evaluation_cli.app, name="evaluation")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
 Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
-Preset = Annotated[str, typer.Option(help="Recipe: quick (minutes on two CPU cores) or full.")]
 
 
 @app.command("precompute")
@@ -48,7 +47,7 @@ def precompute_command(
     seed: Annotated[int, typer.Option(help="Base seed of the noises.")] = 0,
     format: Annotated[str, typer.Option(help="Layout: zarr or webdataset.")] = "zarr",
     dtype: Annotated[str, typer.Option(help="Stored numbers: float16 or float32.")] = "float16",
-    shard_samples: Annotated[int | None, typer.Option(help="Samples per shard; default: about 64 MiB.")] = None,
+    shard_samples: Annotated[int | None, typer.Option(help="Samples per shard; default: at most 512.")] = None,
     block_samples: Annotated[int, typer.Option(help="Samples per teacher batch and per chunk.")] = 128,
     device: Device = "cpu",
     workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,

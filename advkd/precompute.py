@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
+from advkd.cpu import torch_threads
 from advkd.progress import Report, Tally
 from advkd.schedule import check_captures, solver_grid, spread_captures
 from advkd.teachers import SolverSpec, Teacher, load_teacher
-from advkd.threads import torch_threads
 from advkd.trajectories import Progress, write_shard
 from storage import (
     CommitRecord,
@@ -46,7 +46,7 @@ class PrecomputeSpec:
         seed: base seed of the noises, in [0, 2**63).
         format: "zarr" or "webdataset".
         dtype: "float16" or "float32".
-        shard_samples: samples per shard, a multiple of `block_samples`; None: about 64 MiB.
+        shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512 and about 64 MiB.
         block_samples: samples per batch of the teacher and per chunk of the store.
         device: torch device of the teacher, "cpu" or "cuda".
     """
@@ -158,6 +158,8 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
     Shards are the parallelism: `workers` of them at a time, one CPU thread of torch each, so that bytes do not depend
     on how many there are. `progress(samples done, samples to compute)` counts the missing shards only.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be positive, got {workers}; use one per CPU core")
     began = time.monotonic()
     identity, missing = plan(spec)
     tally = Tally(_reporter(progress), "trajectories", len(missing) * identity.shard_samples)

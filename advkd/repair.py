@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from advkd.teachers import load_teacher
+from advkd.cpu import torch_threads
+from advkd.teachers import EMBEDDED, Teacher, load_teacher
 from advkd.trajectories import Progress, shifted, write_shard
 from storage import SpecMismatchError, open_store, seal, store_uri, verify
 
@@ -43,18 +44,29 @@ def repair(uri: str, teacher: str | None = None, device: str = "cpu", progress: 
         raise SpecMismatchError(
             f"a store is repaired where it was written, <root>/{identity.teacher}/<digest>, got {uri}; move it back"
         )
-    loaded = load_teacher(teacher or identity.teacher, device)
+    loaded = _load(identity.teacher, teacher, device)
     if loaded.fingerprint != identity.fingerprint:
         raise SpecMismatchError(
             f"a store is repaired with the teacher that it was computed with, fingerprint {identity.fingerprint}, got "
             f"{loaded.fingerprint} from {teacher or identity.teacher!r}; name that teacher with --teacher"
         )
     total = len(shards) * identity.shard_samples
-    for position, index in enumerate(shards):
-        before = position * identity.shard_samples
-        write_shard(loaded, identity, root, index, progress and shifted(progress, before, total))
+    # One thread, as the shards were computed: sums depend on it.
+    with torch_threads(1):
+        for position, index in enumerate(shards):
+            before = position * identity.shard_samples
+            write_shard(loaded, identity, root, index, progress and shifted(progress, before, total))
     seal(root, identity, manifest.num_samples)
     return RepairResult(uri, shards, metadata)
+
+
+def _load(name: str, source: str | None, device: str) -> Teacher:
+    if source is None and name not in EMBEDDED:
+        raise SpecMismatchError(
+            f"a store is repaired with its teacher, and {name!r} is none of the embedded {sorted(EMBEDDED)}; "
+            "say where it is with --teacher FOLDER_OR_HUB_ID"
+        )
+    return load_teacher(source or name, device)
 
 
 def _root(uri: str) -> str:

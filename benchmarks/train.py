@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
+from advkd.cpu import no_denormals, torch_threads
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.presets import preset
 from advkd.training.data import to_torch
-from advkd.training.loop import configure_cpu
 from advkd.training.state import TrainState
 from advkd.training.step import train_step
 from benchmarks.measure import medians, seconds_per_call, table, write
@@ -23,9 +23,10 @@ from storage import TrajectoryLoader, open_store
 CALLS = 24
 
 
+@torch_threads(1)
+@no_denormals()
 def measure(store: str, precision: str) -> dict[str, float]:
     spec = replace(preset("quick").train, precision=precision, threads=1)
-    configure_cpu(spec)
     manifest = open_store(store).manifest
     state = TrainState(spec, manifest.spec)
     loader = TrajectoryLoader(store, batch_size=spec.batch_size, seed=0, window=spec.window)

@@ -30,7 +30,9 @@ def read_identity(uri: str) -> TrajectorySpec:
     except StoreError as error:
         raise ManifestError(f"{address} cannot be used: {error}") from error
     if record["digest"] != digest(spec):
-        raise ManifestError(f"{address} must hold the digest of its spec, got {record['digest']}; someone edited it")
+        raise ManifestError(
+            f"{address} must hold the digest of its spec, got {record['digest']}; it was edited: restore it"
+        )
     return spec
 
 

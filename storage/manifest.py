@@ -66,7 +66,10 @@ class ShardTable:
         templates = tuple(str(template) for template in data["objects"])
         sizes = np.asarray(data["bytes"], dtype=np.int64)
         if sizes.shape != (len(data["sha256"]), len(templates)) or (sizes < 0).any():
-            raise ManifestError("the shard table must hold one size per object and shard; the manifest is damaged")
+            raise ManifestError(
+                "the shard table must hold one size per object and shard; the manifest is "
+                "damaged: restore it, or delete manifest.json and run `advkd precompute` again"
+            )
         return cls(templates, sizes, _as_hashes(bytes.fromhex("".join(data["sha256"])), *sizes.shape))
 
 
@@ -148,17 +151,17 @@ class Manifest:
         if self.digest != digest(self.spec):
             raise ManifestError(
                 f"a manifest's digest must be that of its spec, got {self.digest} for {digest(self.spec)}; "
-                "someone edited it: restore it or seal the store again"
+                "it was edited: restore it, or delete manifest.json and run `advkd precompute` again"
             )
         if self.num_samples < 1 or self.spec.num_shards(self.num_samples) != self.num_shards:
             raise ManifestError(
                 f"{self.num_samples} samples need ceil(N / {self.spec.shard_samples}) shards, but the manifest lists "
-                f"{self.num_shards}; someone edited it: restore it or seal the store again"
+                f"{self.num_shards}; restore it, or delete manifest.json and run `advkd precompute` again"
             )
         if tuple(self.statistics) != self.spec.timesteps:
             raise ManifestError(
                 f"a manifest's statistics must cover the timesteps {self.spec.timesteps}, got "
-                f"{tuple(self.statistics)}; someone edited it: restore it or seal the store again"
+                f"{tuple(self.statistics)}; restore it, or delete manifest.json and run `advkd precompute` again"
             )
 
 
@@ -185,5 +188,8 @@ def write_manifest(uri: str, manifest: Manifest) -> None:
 
 def _as_hashes(raw: bytes, shards: int, objects: int) -> npt.NDArray[np.uint8]:
     if len(raw) != shards * objects * _SHA256_BYTES:
-        raise ManifestError("the shard table must hold one sha256 per object and shard; the manifest is damaged")
+        raise ManifestError(
+            "the shard table must hold one sha256 per object and shard; the manifest is "
+            "damaged: restore it, or delete manifest.json and run `advkd precompute` again"
+        )
     return np.frombuffer(raw, dtype=np.uint8).reshape(shards, objects, _SHA256_BYTES)

@@ -23,7 +23,8 @@ class ShardReader:
         if manifest.shards.templates != self._layout.templates(manifest.spec):
             raise ManifestError(
                 f"a {manifest.spec.layout} store keeps its shards in {self._layout.templates(manifest.spec)}, but the "
-                f"manifest of {uri} lists {manifest.shards.templates}; it is foreign or edited"
+                f"manifest of {uri} lists {manifest.shards.templates}; restore it, or open the store with the release "
+                "that wrote it"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -186,7 +186,7 @@ def store_uri(root: str, spec: TrajectorySpec) -> str:
 
 
 def default_shard_samples(shape: tuple[int, int, int], num_states: int, dtype: str = "float16") -> int:
-    """Samples of a shard of at most about 64 MiB: a power of two in [32, 512].
+    """Samples of a shard of about 64 MiB or less where 32 samples fit into that: a power of two in [32, 512].
 
     Args:
         shape: `[C, H, W]` of one state.

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from advkd.threads import torch_threads
+from advkd.cpu import torch_threads
 
 FEATURES = 64
 WEIGHTS = Path(__file__).parent / "digits_classifier.safetensors"

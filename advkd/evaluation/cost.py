@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from advkd.cpu import torch_threads
 from advkd.evaluation.trajectories import clean_timesteps
 from advkd.students import LayerwiseStudent
 from advkd.teachers import SolverSpec, Teacher
-from advkd.threads import torch_threads
 
 BATCHES = (1, 64)
 MIN_REPEATS = 3

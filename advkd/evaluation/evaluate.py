@@ -35,6 +35,7 @@ from storage.seeding import check_seed
 
 METRICS = "metrics.json"
 REPORT = "report.html"
+PROBE = "writable"
 MIN_SAMPLES = 8
 BATCH = 256
 SCHEDULE_TOLERANCE = 1e-4
@@ -49,7 +50,7 @@ class EvaluateSpec:
         student: folder of a student (config.json and safetensors), or one with it as `student/` (a run, a version).
         teacher: embedded name, diffusers folder or hub id.
         out: URI of the folder for metrics.json, report.html and the pictures.
-        references: root URI of the cache of teachers' references and trajectories.
+        references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
         samples: noises; at least 2000 for a worth that is reported.
         trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
         seed: base seed of the noises; no store can hold the same ones, whatever its seed.
@@ -62,7 +63,7 @@ class EvaluateSpec:
     student: str
     teacher: str = "digits"
     out: str
-    references: str = "runs/references"
+    references: str = "runs"
     samples: int = SAMPLES
     trajectory_samples: int = 256
     seed: int = 0
@@ -91,7 +92,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         StudentError: no usable student.
         TeacherError: no usable teacher.
         EvaluationError: student and teacher do not fit, there is no extractor for their images, or NaN in them.
-        StoreError: `out` or `references` cannot be written.
+        StoreError: `out` (found before anything is computed) or `references` cannot be written.
     """
     tell = progress or _silent
     student = load_student(spec.student).to(torch_device(spec.device))
@@ -100,6 +101,9 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     extractor = features_for(teacher.sample_shape)
     solver_steps = solver_steps_for(teacher, student.timesteps, spec.solver_steps)
     delete(join(spec.out, METRICS))
+    # Computing takes minutes: that `out` cannot be written is said before.
+    write_bytes(join(spec.out, PROBE), b"")
+    delete(join(spec.out, PROBE))
     reference = reference_for(
         teacher,
         root=spec.references,

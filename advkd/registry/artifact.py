@@ -9,7 +9,6 @@ short and import torch and diffusers alone.
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from advkd.registry.lineage import Lineage
 from advkd.registry.source import bundle_source
 from advkd.students import LayerwiseStudent
 from advkd.students.loading import CONFIG, WEIGHTS, load_student, student_files
+from advkd.training.folders import whole_folder
 
 STUDENT_MODULE = "layerwise_student"
 PIPELINE_MODULE = "pipeline"
@@ -32,19 +32,16 @@ def export_artifact(student_folder: str | Path, out: str | Path, lineage: Lineag
 
     Raises:
         StudentError: no usable student.
+        OSError: it cannot be written; what was begun is removed.
     """
     load_student(student_folder)
     final = Path(out)
-    partial = final.with_name(f".{final.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "student").mkdir(parents=True)
     files = student_files(student_folder)
-    shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
-    for name, text in _texts(files.config, lineage, report).items():
-        (partial / name).write_text(text, encoding="utf-8")
-    if final.exists():
-        shutil.rmtree(final)
-    partial.rename(final)
+    with whole_folder(final, "an artifact") as partial:
+        (partial / "student").mkdir(exist_ok=True)
+        shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
+        for name, text in _texts(files.config, lineage, report).items():
+            (partial / name).write_text(text, encoding="utf-8")
     return final
 
 

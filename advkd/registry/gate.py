@@ -6,6 +6,10 @@ from advkd.evaluation.results import EvalReport
 from advkd.evaluation.scores import Scores
 
 RECALL_MARGIN = 0.02
+_REMEDIES = {
+    "extractor_sha256": "evaluate both with the same version of advkd",
+    "samples": "evaluate both with the same --samples",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +70,21 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
         raise ValueError(f"recall_margin must not be negative, got {recall_margin}; use {RECALL_MARGIN}")
     if champion is None:
         return Decision(promote=True, reason="there was no champion")
-    for name in ("extractor_sha256", "samples"):
+    for name, remedy in _REMEDIES.items():
         theirs, ours = getattr(champion, name), getattr(candidate, name)
         if theirs != ours:
             return Decision(
                 promote=False,
-                reason=f"not comparable: {name} is {ours} here and {theirs} for the champion; evaluate both alike",
+                reason=f"not comparable: {name} is {ours} here and {theirs} for the champion; {remedy}",
             )
     if candidate.teacher_fingerprint == champion.teacher_fingerprint:
         return _compare(candidate.fd, champion.fd, candidate.recall, champion.recall, recall_margin, "to the teacher")
     if None in (candidate.fd_real, candidate.recall_real, champion.fd_real, champion.recall_real):
-        return Decision(promote=False, reason="not comparable: another teacher than the champion's and no real images")
+        return Decision(
+            promote=False,
+            reason="not comparable: another teacher than the champion's and no real images; register students of "
+            "different teachers under different model names",
+        )
     assert candidate.fd_real is not None
     assert candidate.recall_real is not None
     assert champion.fd_real is not None

@@ -1,6 +1,5 @@
 """Where a student comes from: teacher, store, training, code. No machine's paths and no credentials."""
 
-import json
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.results import EvalReport
-from advkd.training.checkpoint import checkpoints
+from advkd.training.checkpoint import checkpoints, read_record
 from storage import read_manifest
 
 
@@ -40,6 +39,7 @@ def lineage_of(student: str | Path, report: EvalReport, store: str | None = None
 
     Raises:
         EvaluationError: the store holds another teacher's trajectories than the report's.
+        CheckpointError: the training run's newest checkpoint is damaged.
         StoreError: no readable store.
     """
     settings = _training_settings(Path(student))
@@ -93,5 +93,5 @@ def code_revision() -> str:
 def _training_settings(student: Path) -> dict[str, Any]:
     for run in (student, student.resolve().parent):
         for newest in checkpoints(run)[-1:]:
-            return dict(json.loads((newest / "state.json").read_text())["identity"])
+            return dict(read_record(newest / "state.json")["identity"])
     return {}

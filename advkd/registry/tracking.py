@@ -103,6 +103,8 @@ def register(spec: RegisterSpec) -> RegisteredModel:
     Raises:
         StudentError: no usable student.
         EvaluationError: no report, one of another student, or one against another teacher than the store's.
+        OSError: the artifact cannot be written.
+        MlflowException: the registry did not answer; no version is made and no alias moves.
     """
     report = _read_report(spec)
     lineage = lineage_of(spec.student, report, spec.store)
@@ -193,11 +195,7 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
 def _create_version(
     client: "MlflowClient", name: str, run_id: str, digest: str, report: EvalReport, decision: Decision
 ) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_registered_model(name)
-    except MlflowException:
+    if _model(client, name) is None:
         client.create_registered_model(name)
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     tags = {_DIGEST_TAG: digest, _FIGURES_TAG: json.dumps(asdict(figures_of(report))), _REASON_TAG: decision.reason}
@@ -213,13 +211,23 @@ def _registered(client: "MlflowClient", name: str, digest: str) -> Any | None:
     return None
 
 
-def _alias(client: "MlflowClient", name: str, alias: str) -> Any | None:
+def _model(client: "MlflowClient", name: str) -> Any | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        # Any other code says that the registry did not answer, not that there is no model.
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return None
+
+
+def _alias(client: "MlflowClient", name: str, alias: str) -> Any | None:
+    # Asked for a missing alias itself, MLflow answers INVALID_PARAMETER_VALUE, which other failures share.
+    model = _model(client, name)
+    version = None if model is None else model.aliases.get(alias)
+    return None if version is None else client.get_model_version(name, str(version))
 
 
 def _figures(champion: Any | None) -> Figures | None:

@@ -82,7 +82,8 @@ def _build(config: dict[str, Any], path: Path) -> LayerwiseStudent:
     except (TypeError, ValueError) as error:
         raise StudentError(
             f"a student's config must describe a {LayerwiseStudent.__name__}, got another one in {path} "
-            f"({_first_line(error)}); it was written by another version, or edited"
+            f"({_first_line(error)}); it was edited or written by another version: train or "
+            "export the student again"
         ) from error
     return student
 

@@ -123,7 +123,9 @@ def _check_folder(folder: Path) -> dict[str, Any]:
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
     prediction = scheduler.get("prediction_type", "epsilon")
     if prediction not in PREDICTION_TYPES:
-        raise TeacherError(f"prediction_type must be one of {PREDICTION_TYPES}, got {prediction!r} in {folder}")
+        raise TeacherError(
+            f"prediction_type must be one of {PREDICTION_TYPES}, got {prediction!r} in {folder}; choose another teacher"
+        )
     return scheduler
 
 
@@ -189,7 +191,8 @@ def _sample_shape(network: Any) -> tuple[int, int, int]:
     if config.in_channels != config.out_channels or config.sample_size is None:
         raise TeacherError(
             f"a teacher must map images to images of one size, got {config.in_channels} channels in, "
-            f"{config.out_channels} out, sample_size {config.sample_size}; learned variances are not supported"
+            f"{config.out_channels} out, sample_size {config.sample_size}; learned variances are not "
+            "supported: choose another teacher"
         )
     size = config.sample_size
     height, width = (size, size) if isinstance(size, int) else size

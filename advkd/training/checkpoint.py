@@ -7,17 +7,16 @@ size and sha256 of each file.
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from advkd.training.folders import whole_folder
 from advkd.training.spec import TrainSpec
 from advkd.training.state import TrainState
 
@@ -45,21 +44,9 @@ def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], load
     Raises:
         OSError: it cannot be written; what was begun is removed, earlier checkpoints are kept.
     """
-    root = out / "checkpoints"
-    final = root / f"{state.samples:012d}"
-    partial = root / f".{final.name}.{os.getpid()}"
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
+    final = out / "checkpoints" / f"{state.samples:012d}"
+    with whole_folder(final, "a checkpoint") as partial:
         _write(partial, state, identity, loader)
-        if final.exists():
-            shutil.rmtree(final)
-        partial.rename(final)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(
-            f"a checkpoint must be written whole, got {error} for {final}, and nothing of it is kept; free some space "
-            "or check the folder's permissions, and run the same again to go on from the checkpoint before"
-        ) from error
     for old in checkpoints(out)[:-KEEP]:
         shutil.rmtree(old)
     return final
@@ -70,13 +57,32 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(path.parent for path in (out / "checkpoints").glob("[0-9]*/" + _STATE))
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """What a checkpoint's `state.json` holds: samples, adversarial_steps, identity, loader, files.
+
+    Raises:
+        CheckpointError: it is truncated or something else.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except ValueError:
+        record = None
+    expected = {"samples", "adversarial_steps", "identity", "loader", "files"}
+    if not isinstance(record, dict) or set(record) != expected:
+        raise CheckpointError(
+            f"a checkpoint's {path.name} must be a JSON object with {sorted(expected)}, got something else in "
+            f"{path.parent}; remove that checkpoint folder to go on from the one before"
+        )
+    return record
+
+
 def load_checkpoint(folder: Path, state: TrainState, identity: dict[str, Any]) -> dict[str, Any]:
     """Restores `state` in place and returns the loader's cursor.
 
     Raises:
         CheckpointError: saved by a run with other settings or from another store, naming what differs; or damaged.
     """
-    record = _read_record(folder / _STATE)
+    record = read_record(folder / _STATE)
     _check_identity(folder, record["identity"], identity)
     for name, facts in record["files"].items():
         path = folder / name
@@ -111,20 +117,6 @@ def _write(folder: Path, state: TrainState, identity: dict[str, Any], loader: di
         "files": files,
     }
     (folder / _STATE).write_text(json.dumps(record, indent=1))
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text())
-    except ValueError:
-        record = None
-    expected = {"samples", "adversarial_steps", "identity", "loader", "files"}
-    if not isinstance(record, dict) or set(record) != expected:
-        raise CheckpointError(
-            f"a checkpoint's {path.name} must be a JSON object with {sorted(expected)}, got something else in "
-            f"{path.parent}; remove that checkpoint folder to go on from the one before"
-        )
-    return record
 
 
 def _restore(state: TrainState, parts: dict[str, dict[str, Tensor]]) -> None:

@@ -38,6 +38,6 @@ class Ema:
             ValueError: the names differ from the model's.
         """
         if state.keys() != self._average.keys():
-            raise ValueError("an EMA state must have the model's names; it was saved from another model")
+            raise ValueError("an EMA state must have the model's names; this one is another model's: load its own")
         for name, value in state.items():
             self._average[name].copy_(value)

@@ -5,8 +5,6 @@ Callers log, show progress and stop; the loop itself saves checkpoints and, at t
 
 import logging
 import math
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +13,15 @@ from typing import Any
 
 import torch
 
+from advkd.cpu import no_denormals, torch_threads
 from advkd.device import torch_device
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
 from advkd.training.data import to_torch
+from advkd.training.folders import own_folder, whole_folder
 from advkd.training.spec import TrainSpec
 from advkd.training.state import TrainState, build_student
 from advkd.training.step import train_step
-from storage import TrajectoryLoader, TrajectorySpec, open_store
+from storage import Manifest, TrajectoryLoader, TrajectorySpec, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -68,22 +68,23 @@ def train(spec: TrainSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         CheckpointError: `out` belongs to another run, or its checkpoint is damaged.
         NonFiniteLossError: with the last good checkpoint kept.
     """
-    configure_cpu(spec)
-    manifest = open_store(store).manifest
+    with torch_threads(spec.threads), no_denormals():
+        # Whatever does not fit is refused before the folder is touched.
+        manifest = open_store(store).manifest
+        state = TrainState(spec, manifest.spec)
+        _loader(spec, store, None)
+        with own_folder(out):
+            yield from _train(spec, store, manifest, state, out)
+
+
+def _train(spec: TrainSpec, store: str, manifest: Manifest, state: TrainState, out: Path) -> Iterator[StepMetrics]:
     identity = run_identity(spec, manifest.digest)
-    state = TrainState(spec, manifest.spec)
     cursor: dict[str, Any] = {}
     for newest in checkpoints(out)[-1:]:
         cursor = load_checkpoint(newest, state, identity)
         logger.info("continuing from %s", newest)
-    loader = TrajectoryLoader(
-        store,
-        batch_size=spec.batch_size,
-        seed=spec.seed,
-        window=spec.window,
-        # A store that was extended meanwhile goes on giving the samples that the run began with.
-        num_samples=cursor.get("num_samples"),
-    )
+    # A store that was extended meanwhile goes on giving the samples that the run began with.
+    loader = _loader(spec, store, cursor.get("num_samples"))
     if cursor:
         loader.load_state_dict(cursor)
     last = spec.steps * spec.batch_size
@@ -98,10 +99,10 @@ def train(spec: TrainSpec, store: str, out: Path) -> Iterator[StepMetrics]:
     export_student(state, manifest.spec, spec, out / STUDENT_FOLDER)
 
 
-def configure_cpu(spec: TrainSpec) -> None:
-    """Threads of this process, and no denormal numbers: they made float32 steps up to seven times slower."""
-    torch.set_num_threads(spec.threads)
-    torch.set_flush_denormal(True)
+def _loader(spec: TrainSpec, store: str, num_samples: int | None) -> TrajectoryLoader:
+    return TrajectoryLoader(
+        store, batch_size=spec.batch_size, seed=spec.seed, window=spec.window, num_samples=num_samples
+    )
 
 
 def learning_rate(spec: TrainSpec, samples: int) -> float:
@@ -111,14 +112,15 @@ def learning_rate(spec: TrainSpec, samples: int) -> float:
 
 
 def export_student(state: TrainState, store: TrajectorySpec, spec: TrainSpec, folder: Path) -> None:
-    """Saves the averaged student as config.json and safetensors; the folder appears whole or not at all."""
+    """Saves the averaged student as config.json and safetensors; the folder appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is kept.
+    """
     averaged = build_student(spec, store)
     averaged.load_state_dict({name: value.cpu() for name, value in state.ema.state_dict().items()})
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    averaged.save_pretrained(partial, safe_serialization=True)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
+    with whole_folder(folder, "a student") as partial:
+        averaged.save_pretrained(partial, safe_serialization=True)
 
 
 def _steps(

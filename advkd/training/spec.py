@@ -95,6 +95,12 @@ class TrainSpec:
                     f"TrainSpec.{name} must be positive and finite, got {getattr(self, name)}; leave it out for the "
                     "default"
                 )
+        others = ("adversarial_weight", "adversarial_limit", "penalty_weight", "ema_halflife", "rise_samples")
+        numbers = {name: getattr(self, name) for name in others}
+        numbers |= {f"submodule_weights[{k}]": weight for k, weight in enumerate(self.submodule_weights or ())}
+        for name, value in numbers.items():
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"TrainSpec.{name} must be finite and not negative, got {value}; leave it out")
 
     @property
     def steps(self) -> int:

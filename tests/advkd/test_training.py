@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import advkd.training.loop as loop
+from advkd.cpu import no_denormals
 from advkd.discriminators import DiscriminatorSpec
 from advkd.losses import ADVERSARIAL
 from advkd.precompute import compute_shard, precompute, trajectory_spec
@@ -19,6 +21,7 @@ from advkd.students.loading import load_student
 from advkd.teachers import SolverSpec, load_teacher
 from advkd.training.checkpoint import checkpoints
 from advkd.training.data import to_torch
+from advkd.training.folders import own_folder
 from advkd.training.loop import NonFiniteLossError, StepMetrics, learning_rate, train
 from advkd.training.spec import TrainSpec, train_spec_from_json
 from advkd.training.state import TrainState
@@ -358,3 +361,32 @@ def test_a_few_steps_on_cuda_in_bfloat16(mixture_store: str, tmp_path: Path) -> 
     assert metrics[-1].samples == 96
     assert all(math.isfinite(step.distillation) and math.isfinite(step.discriminator) for step in metrics)
     assert torch.isfinite(load_student(tmp_path)(torch.zeros(1, 1, 16, 16))).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"adversarial_weight": float("nan")},
+        {"penalty_weight": -1.0},
+        {"adversarial_limit": -1.0},
+        {"ema_halflife": -5.0},
+        {"rise_samples": -3},
+        {"submodule_weights": (-1.0,)},
+    ],
+)
+def test_weights_are_finite_and_not_negative(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"TrainSpec.{next(iter(wrong))}.* must be finite and not negative"):
+        TrainSpec(**wrong)
+
+
+def test_denormal_numbers_are_back_outside() -> None:
+    with no_denormals():
+        assert (torch.tensor(torch.finfo(torch.float32).tiny) / 2).item() == 0.0
+    assert (torch.tensor(torch.finfo(torch.float32).tiny) / 2).item() > 0.0
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with own_folder(tmp_path), pytest.raises(BlockingIOError, match="another at work"), own_folder(tmp_path):
+        pass
+    with own_folder(tmp_path):
+        pass

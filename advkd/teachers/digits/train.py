@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
+from advkd.cpu import torch_threads
 from advkd.teachers.digits.data import RESOLUTION, digit_images
 from advkd.training.ema import Ema
+from advkd.training.folders import whole_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,15 @@ def build_unet() -> UNet2DModel:
 
 
 def train_digits(spec: DigitsTeacherSpec, out: Path) -> Iterator[TeacherStep]:
-    """Trains and, at the end, saves a `DDPMPipeline` folder with float16 safetensors at `out`; yields every step."""
-    torch.set_num_threads(spec.threads)
+    """Trains and, at the end, saves a `DDPMPipeline` folder with float16 safetensors at `out`; yields every step.
+
+    A run that is interrupted starts anew: half an hour of work, done once per release at most.
+    """
+    with torch_threads(spec.threads):
+        yield from _train(spec, out)
+
+
+def _train(spec: DigitsTeacherSpec, out: Path) -> Iterator[TeacherStep]:
     torch.manual_seed(spec.seed)
     generator = torch.Generator().manual_seed(spec.seed)
     data = digit_images()
@@ -97,7 +106,8 @@ def train_digits(spec: DigitsTeacherSpec, out: Path) -> Iterator[TeacherStep]:
         yield TeacherStep(images, loss.item())
     averaged = build_unet()
     averaged.load_state_dict(ema.state_dict())
-    DDPMPipeline(averaged.half(), scheduler).save_pretrained(out, safe_serialization=True)
+    with whole_folder(out, "a teacher") as partial:
+        DDPMPipeline(averaged.half(), scheduler).save_pretrained(partial, safe_serialization=True)
 
 
 def _warm_cosine(step: int, steps: int, warm_up: int) -> float:

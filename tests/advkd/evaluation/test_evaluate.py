@@ -164,10 +164,25 @@ def test_a_student_without_an_extractor_is_refused(evaluated: Evaluated, tmp_pat
             evaluate(replace(evaluated.spec, student=str(tmp_path), teacher="small"))
 
 
-def test_an_output_that_cannot_be_written(evaluated: Evaluated, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_computed(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises((StoreError, OSError)):
-        evaluate(replace(evaluated.spec, out=str(tmp_path / "file" / "report")))
+    stages: set[str] = set()
+    spec = replace(evaluated.spec, out=str(tmp_path / "file" / "report"), references=str(tmp_path / "references"))
+    with pytest.raises(StoreError, match=r"report/.* must be writable, but: .*; choose another folder"):
+        evaluate(spec, lambda stage, done, total: stages.add(stage))
+    assert not stages
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_report_s_folder_holds_these_files(evaluated: Evaluated) -> None:
+    pictures = {"samples.png", "strips.png", "strips-clean.png", "curve.png"}
+    assert {path.name for path in evaluated.folder.iterdir()} == {"metrics.json", "report.html", *pictures}
+
+
+def test_teachers_are_cached_where_the_flows_and_the_command_line_cache_them() -> None:
+    assert EvaluateSpec(student="a", out="b").references == "runs"
 
 
 @pytest.mark.parametrize("name", ["samples", "trajectory_samples"])
@@ -221,7 +236,9 @@ class TestLoadStudent:
         make_student(gaussian_teacher()).save_pretrained(tmp_path)
         config = json.loads((tmp_path / "config.json").read_text())
         (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
-        with pytest.raises(StudentError, match=r"a student's (config must describe|weights must fit)"):
+        with pytest.raises(
+            StudentError, match=r"a student's (config must describe|weights must fit).*export the student again"
+        ):
             load_student(tmp_path)
 
     def test_damaged_weights(self, tmp_path: Path) -> None:

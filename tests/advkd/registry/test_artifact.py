@@ -1,12 +1,16 @@
 import ast
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from advkd.evaluation.trajectories import evaluation_noise
@@ -167,9 +171,24 @@ def test_no_student_no_artifact(evaluated: Evaluated, lineage: Lineage, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_the_digest_is_of_what_it_computes(artifact: Path, tmp_path: Path) -> None:
-    import shutil
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), SafetensorError("io error")])
+def test_a_failed_export_leaves_the_older_artifact_and_nothing_else(
+    error: Exception, evaluated: Evaluated, lineage: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(source: Path, target: Path) -> NoReturn:
+        target.write_bytes(b"half")
+        raise error
 
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "older.txt").write_text("whole")
+    monkeypatch.setattr(shutil, "copyfile", fill_the_disk)
+    with pytest.raises(OSError, match=r"an artifact must be written whole, got .* for .*model, .*; free some space"):
+        export_artifact(evaluated.spec.student, out, lineage, evaluated.report)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["model", "model/older.txt"]
+
+
+def test_the_digest_is_of_what_it_computes(artifact: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(artifact, copy)
     assert artifact_digest(copy) == artifact_digest(artifact)

@@ -54,15 +54,25 @@ def test_students_of_different_teachers_are_compared_on_real_images() -> None:
     assert not gate(replace(other, fd_real=41.0), CHAMPION).promote
     assert gate(replace(other, fd_real=39.0), CHAMPION).promote
     unknown = gate(replace(other, fd_real=None, recall_real=None), CHAMPION)
-    assert unknown.reason == "not comparable: another teacher than the champion's and no real images"
+    assert unknown.reason == (
+        "not comparable: another teacher than the champion's and no real images; register students of different "
+        "teachers under different model names"
+    )
     assert not unknown.promote
 
 
-@pytest.mark.parametrize("change", [{"samples": 256}, {"extractor_sha256": "f" * 64}])
-def test_what_was_measured_otherwise_is_never_promoted(change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ({"samples": 256}, "; evaluate both with the same --samples"),
+        ({"extractor_sha256": "f" * 64}, "; evaluate both with the same version of advkd"),
+    ],
+)
+def test_what_was_measured_otherwise_is_never_promoted(change: dict[str, object], remedy: str) -> None:
     decision = gate(replace(CHAMPION, fd=0.1, **change), CHAMPION)
     assert not decision.promote
     assert decision.reason.startswith(f"not comparable: {next(iter(change))} is")
+    assert decision.reason.endswith(remedy)
 
 
 @given(fd=st.floats(0, 1e6), recall=st.floats(0, 1))

@@ -131,6 +131,51 @@ def test_the_same_artifact_is_registered_once(evaluated: Evaluated, runs: Path, 
     assert register(spec) == replace(first, created=False)
 
 
+@pytest.mark.parametrize("code", ["TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "PERMISSION_DENIED"])
+def test_a_registry_that_does_not_answer_promotes_and_makes_nothing(
+    code: str, evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    def submit(seed: int, fd: float, model: str) -> RegisteredModel:
+        folder = tmp_path / f"{model}-{seed}"
+        student, report = candidate(folder, evaluated.report, seed, fd, 0.8)
+        out = str(folder / "artifact")
+        return register(RegisterSpec(student=str(student), report=str(report), out=out, runs=str(runs), model=model))
+
+    def fail(*arguments: object) -> NoReturn:
+        raise MlflowException("try again", ErrorCode.Value(code))
+
+    known, unknown = f"known-{code}", f"unknown-{code}"
+    champion = submit(1, 20.0, known)
+    with monkeypatch.context() as outage:
+        for question in ("get_registered_model", "get_model_version_by_alias"):
+            outage.setattr(MlflowClient, question, fail)
+        for model in (known, unknown):
+            with pytest.raises(MlflowException, match="try again"):
+                # Worse than the champion, so only a registry that seems empty would promote it.
+                submit(2, 25.0, model)
+    client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
+    assert client.get_model_version_by_alias(known, "champion").version == champion.version
+    assert len(client.search_model_versions(f"name = '{known}'")) == 1
+    assert not client.search_registered_models(f"name = '{unknown}'")
+
+
+def test_a_model_that_lost_its_champion_gets_a_new_one(evaluated: Evaluated, runs: Path, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    def submit(seed: int) -> RegisteredModel:
+        student, report = candidate(tmp_path / str(seed), evaluated.report, seed, 20.0 + seed, 0.8)
+        out = str(tmp_path / f"artifact-{seed}")
+        return register(RegisterSpec(student=str(student), report=str(report), out=out, runs=str(runs), model="lost"))
+
+    submit(1)
+    MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}").delete_registered_model_alias("lost", "champion")
+    assert submit(2).reason == "there was no champion"
+
+
 def test_a_given_tracking_uri_wins(
     evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
