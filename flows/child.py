@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from advkd.progress import FORM_VARIABLE, Report, parse_line
 from flows.orphans import die_with_parent
@@ -91,15 +92,14 @@ def _drain(stream: Iterable[str], keep: Callable[[str], None], close: Callable[[
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """Terminates the child's process group, politely first; nothing to do where it has ended by itself."""
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
+    """Ends the child's process group, politely first; what the child started may have outlived it."""
+    with suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_SECONDS)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def _explain(module: str, arguments: Sequence[str], code: int, complaints: Sequence[str]) -> str:

@@ -57,17 +57,20 @@ def main(
 
 def _run(flow: Flow[..., Any], options: argparse.Namespace, check: Check | None, show: Callable[[Any], None]) -> int:
     home = Path(getattr(options, "root", None) or "runs") / "prefect"
+    refusal = 2
     try:
         parameters = _parameters(flow, vars(options))
         with _api(home) as ready:
             with console().status("starting a Prefect server"):
                 if check is not None:
                     check(**parameters)
+                # From here on an error is the run's, whatever its type.
+                refusal = 1
                 connected = ready()
             with connected:
                 result = flow(**parameters)
     except (ParameterTypeError, ValueError) as error:
-        return _complain(error, 2)
+        return _complain(error, refusal)
     except KeyboardInterrupt:
         return _complain("interrupted; run the same command again to go on from there", 130)
     except Exception as error:

@@ -4,8 +4,11 @@ import hashlib
 
 from prefect import flow, get_run_logger
 
+from advkd.device import torch_device
+from advkd.evaluation.cost import device_name
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluate import METRICS, REPORT, EvalReport, EvaluateSpec
+from advkd.evaluation.features import features_for
 from advkd.evaluation.results import worth_sentence
 from advkd.precompute import cached_teacher
 from advkd.students.loading import student_files
@@ -30,16 +33,26 @@ def evaluate(spec: Strict[EvaluateSpec]) -> EvalReport:
 
 
 def finished_report(spec: EvaluateSpec) -> EvalReport | None:
-    """The report that lies in `spec.out`, if it is of the same student, teacher, noises and grid; else None."""
+    """The report that lies in `spec.out`, if the same evaluation would write it again; else None.
+
+    That is one of the same student, teacher, noises and grid, in the same features, timed on the same processor.
+    """
     try:
         report = EvalReport.from_json(read_bytes(join(spec.out, METRICS)))
     except (StoreNotFoundError, EvaluationError):
         return None
     weights = hashlib.sha256(student_files(spec.student).weights.read_bytes()).hexdigest()
-    fingerprint = cached_teacher(spec.teacher, spec.device).fingerprint
-    found = (report.student_sha256, report.teacher_fingerprint, report.samples, report.seed)
-    same_grid = spec.solver_steps in (None, report.solver_steps)
-    return report if same_grid and found == (weights, fingerprint, spec.samples, spec.seed) else None
+    teacher, extractor = cached_teacher(spec.teacher, spec.device), features_for(report.sample_shape)
+    features, compared = report.to_teacher.fd, report.submodules[0].fd_state.n_fake
+    same = (
+        (report.student_sha256, report.teacher_fingerprint) == (weights, teacher.fingerprint)
+        and (report.samples, report.seed) == (spec.samples, spec.seed)
+        and compared == min(spec.samples, spec.trajectory_samples)
+        and spec.solver_steps in (None, report.solver_steps)
+        and (features.extractor, features.extractor_sha256) == (extractor.name, extractor.sha256)
+        and (report.cost.device, report.cost.threads) == (device_name(str(torch_device(spec.device))), spec.threads)
+    )
+    return report if same else None
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from prefect import flow, get_run_logger, unmapped
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from advkd.cpu import torch_threads
 from advkd.precompute import PrecomputeSpec, StoreResult
 from advkd.progress import Tally, progress
-from advkd.threads import torch_threads
 from flows.parameters import Strict
 from flows.tasks import ShardPlan, compute_shard, plan_shards, seal_store, shard_progress
 from storage import store_uri
@@ -34,7 +34,7 @@ def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
         computed=len(plan.missing),
         seconds=time.monotonic() - began,
     )
-    get_run_logger().info(_narrate(result))
+    get_run_logger().info(_narrate(result, was_sealed=plan.sealed))
     return result
 
 
@@ -53,9 +53,9 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
             shard_progress.reset(token)
 
 
-def _narrate(result: StoreResult) -> str:
+def _narrate(result: StoreResult, *, was_sealed: bool) -> str:
     size = f"{result.num_samples} trajectories in {result.shards} shards"
-    if not result.computed:
+    if was_sealed and not result.computed:
         return f"store is sealed already: {size}, no shard recomputed"
     reused = result.shards - result.computed
     return f"store sealed: {size}, {result.computed} computed, {reused} reused, {result.seconds:.0f} s"

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from advkd import presets
 from advkd.evaluation.evaluate import EvaluateSpec
+from advkd.evaluation.features import features_for
 from advkd.precompute import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
 from advkd.registry.tracking import RegisterSpec
+from advkd.teachers import Teacher
 from advkd.training.checkpoint import run_identity
 from advkd.training.spec import TrainSpec
+from advkd.training.state import TrainState
 from storage.objects import join
 
 _DEFAULTS = PrecomputeSpec()
@@ -80,18 +83,15 @@ def recipe(
     model: str | None = None,
     samples: int | None = None,
 ) -> Recipe:
-    """The preset, with what the caller replaces in it, checked against the teacher itself.
+    """The preset, with what the caller replaces in it, checked against the teacher itself and by every later stage.
 
     Raises:
-        ValueError: a root that is no local folder, two teachers, an unknown one, or timesteps that it does not have.
+        ValueError: a root that is no local folder, two teachers, an unknown one, timesteps that it does not have,
+            images without a feature extractor, or what training, evaluation or registration would refuse.
     """
     if "://" in root:
         raise ValueError(
             f"root must be a local folder, got {root!r}; give precompute.store that URI to keep trajectories there"
-        )
-    if samples is not None and samples < 2:
-        raise ValueError(
-            f"samples of the evaluation must be at least 2, got {samples}; use 2048 or more for a reported worth"
         )
     chosen = presets.preset(preset)
     asked = precompute or chosen.precompute
@@ -103,11 +103,22 @@ def recipe(
     store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
     asked = replace(asked, teacher=teacher, store=store)
     loaded = cached_teacher(teacher, asked.device)
-    trajectory_spec(asked, loaded)
-    return Recipe(
+    plan = Recipe(
         root=root,
         precompute=asked,
         train=train or chosen.train,
-        samples=samples or chosen.evaluation_samples,
-        model=model or f"advkd-{loaded.name}",
+        samples=chosen.evaluation_samples if samples is None else samples,
+        model=f"advkd-{loaded.name}" if model is None else model,
     )
+    _check_stages(plan, loaded)
+    return plan
+
+
+def _check_stages(plan: Recipe, teacher: Teacher) -> None:
+    """Lets the later stages refuse now, not after an hour: everything that they check is known already."""
+    trajectories = trajectory_spec(plan.precompute, teacher)
+    # Untrained networks are cheap, and whoever builds them knows whether solver, patches and weights fit.
+    TrainState(plan.train, trajectories)
+    features_for(teacher.sample_shape)
+    EvaluateSpec(student="", out="", samples=plan.samples)
+    RegisterSpec(student="", report="", out="", model=plan.model)

@@ -27,7 +27,8 @@ class DistillResult:
 
     Attributes:
         root: local folder of everything that was made; the paths in `facts` are relative to it where they lie in it.
-        facts: JSON: worth_steps, fd, recall, params, macs, latency_ms, store, student, report, model, seconds, shards.
+        facts: JSON: worth_steps, fd, recall, params, macs, latency_ms, store, student, report, model, artifact,
+            seconds, shards, trained.
     """
 
     root: str
@@ -64,6 +65,7 @@ def summarize(
         "student": _below(plan.root, student.folder),
         "report": _below(plan.root, join(plan.report(store), "report.html")),
         "model": {"name": model.name, "version": str(model.version), "alias": model.alias},
+        "artifact": _below(plan.root, plan.registration(store, student.folder).out),
         "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
         "shards": {"computed": store.computed, "reused": store.shards - store.computed},
         "trained": student.trained,
@@ -119,6 +121,7 @@ def _places(result: DistillResult) -> Table:
     table.add_row("store", f"{_above(result.root, facts['store'])} ({computed} shards computed, {reused} reused)")
     table.add_row("report", _above(result.root, facts["report"]))
     table.add_row("model", f"{model['name']} version {model['version']} ({model['alias']})")
+    table.add_row("diffusers", _above(result.root, facts["artifact"]))
     return table
 
 

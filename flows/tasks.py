@@ -4,12 +4,10 @@ Retries, time-outs and tags stand in the decorators. Prefect's cache and result 
 already done is decided by the store's manifest, the training folder and the registry.
 """
 
-import json
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +23,7 @@ from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from advkd.registry.tracking import register as register_in_process
 from advkd.training.spec import TrainSpec
 from flows.child import run_module
-from storage import Manifest
+from storage import Manifest, is_sealed, join, write_json
 
 DAY = 24 * 3600.0
 
@@ -35,10 +33,11 @@ shard_progress: ContextVar[Callable[[int, int, int], None] | None] = ContextVar(
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """What is missing from a store: numbers of shards, and samples per shard."""
+    """What is missing from a store: numbers of shards, samples per shard, and whether it is sealed as it is."""
 
     missing: tuple[int, ...]
     shard_samples: int
+    sealed: bool
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
@@ -51,7 +50,7 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
 def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     """Shards that are yet to be computed."""
     identity, missing = library.plan(spec)
-    return ShardPlan(tuple(missing), identity.shard_samples)
+    return ShardPlan(tuple(missing), identity.shard_samples, is_sealed(spec.store, identity, spec.samples))
 
 
 @task(
@@ -65,7 +64,8 @@ def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
 )
 def compute_shard(spec: PrecomputeSpec, index: int) -> None:
     """One whole shard, computed and committed."""
-    # Shards are the parallelism; the bytes must not depend on how many run at once.
+    # Shards are the parallelism; the bytes must not depend on how many run at once. The flow's own setting covers the
+    # threads of its process only, and a task runner may place shards in other ones.
     torch.set_num_threads(1)
     report = shard_progress.get()
     library.compute_shard(spec, index, report and partial(report, index))
@@ -80,11 +80,10 @@ def seal_store(spec: PrecomputeSpec) -> Manifest:
 @task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=7 * DAY, tags=["training"])
 def train_student(spec: TrainSpec, store: str, out: str) -> str:
     """Folder of the student, trained in a process of its own, from its last checkpoint on if there is one."""
-    file = Path(out) / "train.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(spec), indent=1))
+    file = join(out, "train.json")
+    write_json(file, asdict(spec))
     with progress(get_run_logger().info) as report:
-        return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", str(file)], report)
+        return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", file], report)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=DAY)

@@ -1,13 +1,12 @@
 """Flow `train`: a sealed store and a recipe into a student, in a process of its own."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from advkd.training.checkpoint import checkpoints, run_identity
+from advkd.training.checkpoint import checkpoints, read_record, run_identity
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.spec import TrainSpec
 from flows.parameters import Strict
@@ -45,13 +44,19 @@ def train(spec: Strict[TrainSpec], store: str, out: str) -> StudentResult:
 
 
 def finished_student(spec: TrainSpec, store: str, out: str) -> str | None:
-    """The student that exactly this run has left in `out`, None if the run has yet to begin or to go on."""
+    """The student that exactly this run has left in `out`, None if the run has yet to begin or to go on.
+
+    Raises:
+        CheckpointError: the newest checkpoint is damaged.
+    """
     student, saved = Path(out) / STUDENT_FOLDER, checkpoints(Path(out))
     if not saved or not (student / "config.json").is_file():
         return None
-    record = json.loads((saved[-1] / "state.json").read_text())
+    record = read_record(saved[-1] / "state.json")
     same = record["identity"] == run_identity(spec, open_store(store).manifest.digest)
-    return str(student) if same else None
+    # A student may also be left from before its checkpoints were cut back.
+    ended = record["samples"] == spec.steps * spec.batch_size
+    return str(student) if same and ended else None
 
 
 if __name__ == "__main__":

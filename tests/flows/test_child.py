@@ -85,6 +85,16 @@ def test_a_kill_is_named_with_the_remedy(write_module):
         run_module(write_module("import os\nos.kill(os.getpid(), 9)"), ["train"], ignore)
 
 
+def test_what_a_child_leaves_running_ends_with_the_call(write_module):
+    module = write_module(
+        "import subprocess, sys\n"
+        "quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], **quiet).pid)\n"
+    )
+    left = run_module(module, [], ignore)
+    assert wait_until(lambda: not is_running(left))
+
+
 def test_an_interrupted_call_ends_the_child_and_its_children(write_module, tmp_path):
     pids = tmp_path / "pids"
 

@@ -5,10 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
 
+from advkd import precompute as library
+from advkd.teachers import EMBEDDED
+from advkd.teachers.mixture import MixtureTeacher, digits_mixture_teacher
 from flows.command import main
 from flows.distill import distill
 from flows.precompute import precompute
@@ -59,13 +63,47 @@ def test_bad_parameters_are_told_before_anything_starts(argv, message, capsys, t
             "timesteps must be on the grid",
         ),
         (["--teacher", "mixture", "--precompute", '{"teacher": "other/one"}'], "a distillation has one teacher"),
-        (["--samples", "1"], "samples of the evaluation must be at least"),
+        (["--samples", "1"], "EvaluateSpec.samples must be at least 8, got 1"),
+        (["--samples", "0"], "EvaluateSpec.samples must be at least 8, got 0"),
+        (["--model", "a/b"], "RegisterSpec.model must be a name without"),
+        (["--model", ""], "RegisterSpec.model must be a name without"),
+        (
+            ["--teacher", "mixture", "--precompute", '{"solver": {"kind": "ddpm"}}'],
+            "needs a deterministic sampler, got a cache of 'ddpm'",
+        ),
+        (["--teacher", "mixture", "--train", '{"student": {"patch": 3}}'], "patch must divide height and width"),
+        (
+            ["--teacher", "mixture", "--train", '{"discriminator": {"patch": 3}}'],
+            "DiscriminatorSpec.patch must divide height and width",
+        ),
+        (
+            ["--teacher", "mixture", "--train", '{"submodule_weights": [1.0]}'],
+            "submodule_weights must have one weight per submodule",
+        ),
     ],
 )
 def test_parameters_that_do_not_fit_the_teacher_are_told_before_the_run(argv, message, capsys, api):
     code, out, err = run(distill, argv, capsys, check=recipe)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_a_teacher_whose_images_have_no_extractor_is_refused_before_the_run(monkeypatch):
+    embedded = digits_mixture_teacher()
+    mixture = replace(embedded.mixture, basis=embedded.mixture.basis[:64], offset=embedded.mixture.offset[:64])
+    monkeypatch.setitem(EMBEDDED, "small", lambda device: MixtureTeacher(mixture, (1, 8, 8), "small"))
+    with pytest.raises(ValueError, match="needs a feature extractor for the images' shape, got 1x8x8"):
+        recipe("small", "quick")
+
+
+def test_a_value_error_of_the_run_itself_is_no_bad_parameter(capsys, api, monkeypatch):
+    monkeypatch.setattr(library, "plan", refuse)
+    code, out, err = run(precompute, ["--spec", '{"teacher": "mixture", "store": "stores"}'], capsys)
+    assert (code, out, err) == (1, "", "error: rule, fact, remedy")
+
+
+def refuse(spec):
+    raise ValueError("rule, fact, remedy")
 
 
 def test_a_run_says_what_it_did_and_prints_its_result(capsys, api):
@@ -80,6 +118,15 @@ def test_a_run_says_what_it_did_and_prints_its_result(capsys, api):
     assert err == "precompute store is sealed already: 256 trajectories in 2 shards, no shard recomputed"
 
 
+def test_a_store_is_called_sealed_already_only_where_it_was(capsys, api):
+    spec = library.PrecomputeSpec(teacher="mixture", store="stores", samples=256, shard_samples=128)
+    for shard in (0, 1):
+        library.compute_shard(spec, shard)
+    argv = ["--spec", '{"teacher": "mixture", "store": "stores", "samples": 256, "shard_samples": 128}']
+    _, _, err = run(precompute, argv, capsys)
+    assert err.startswith("precompute store sealed: 256 trajectories in 2 shards, 0 computed, 2 reused, ")
+
+
 def test_a_failure_is_one_line_and_exit_code_1(capsys, api, monkeypatch):
     argv = ["--spec", '{"teacher": "mixture", "store": "/proc/nowhere"}']
     code, out, err = run(precompute, argv, capsys)
@@ -87,9 +134,9 @@ def test_a_failure_is_one_line_and_exit_code_1(capsys, api, monkeypatch):
     assert "must be writable" in err
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_runs_on_when_the_command_ends(machine, tmp_path, ending):
-    """Ctrl-C, a closed terminal, and the worst: its own Prefect server and the training process end with it."""
+    """Ctrl-C, a polite kill, and the worst: its own Prefect server and the training process end with it."""
     train = '{"samples": 10000000, "student": {"width": 16, "blocks": 1}}'
     trajectories = '{"samples": 256, "shard_samples": 128}'
     given = ["--teacher", "mixture", "--root", str(tmp_path), "--train", train, "--precompute", trajectories]
@@ -112,7 +159,10 @@ def test_nothing_runs_on_when_the_command_ends(machine, tmp_path, ending):
     finally:
         command.kill()
         command.wait()
-    if ending != signal.SIGKILL:
+    if ending == signal.SIGTERM:
+        # While a flow runs the signal is Prefect's, which hands it on to the default action.
+        assert command.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM, 130)
+    if ending == signal.SIGINT:
         assert command.returncode == 130
         assert "Traceback" not in output
         assert "run the same command again to go on" in output

@@ -33,6 +33,7 @@ def test_quick_completes_and_a_second_run_recomputes_nothing(machine, tmp_path):
     assert summary["shards"] == {"computed": 2, "reused": 0}
     assert summary["trained"]
     assert (tmp_path / summary["report"]).is_file()
+    assert (tmp_path / summary["artifact"] / "model_index.json").is_file()
     before = commits(summary, tmp_path)
 
     second = machine.run_deployment("distill/quick", parameters)

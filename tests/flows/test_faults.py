@@ -15,13 +15,15 @@ from advkd import precompute as library
 from advkd import trajectories
 from advkd.precompute import PrecomputeSpec
 from advkd.students import StudentSpec
+from advkd.training.checkpoint import CheckpointError, run_identity
+from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.spec import TrainSpec
 from flows import tasks
 from flows import train as train_module
 from flows.child import ChildError
 from flows.precompute import precompute
-from flows.train import train
-from storage import NonFiniteError, is_sealed
+from flows.train import finished_student, train
+from storage import NonFiniteError, is_sealed, open_store, write_json
 from storage.commits import committed_shards
 from storage.spec import store_uri
 from tests.flows.test_child import is_running, wait_until
@@ -100,6 +102,22 @@ def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_m
     assert result.computed == 3 - len(before)
     assert is_sealed(SPEC.store, identity, SPEC.samples)
     assert precompute(SPEC).computed == 0
+
+
+def test_a_student_of_a_run_that_has_yet_to_end_is_not_taken_for_its_result(store, tmp_path):
+    out = tmp_path / "out"
+    identity = run_identity(TINY, open_store(store).manifest.digest)
+    (out / STUDENT_FOLDER).mkdir(parents=True)
+    (out / STUDENT_FOLDER / "config.json").write_text("{}")
+    record = {"samples": 320, "adversarial_steps": 0, "identity": identity, "loader": {}, "files": {}}
+    write_json(str(out / "checkpoints/000000000320/state.json"), record)
+    assert finished_student(TINY, store, str(out)) is None
+    write_json(str(out / "checkpoints/000000001920/state.json"), record | {"samples": 1920})
+    assert finished_student(TINY, store, str(out)) == str(out / STUDENT_FOLDER)
+    truncated = out / "checkpoints/000000001920/state.json"
+    truncated.write_text(truncated.read_text()[:50])
+    with pytest.raises(CheckpointError, match="remove that checkpoint folder"):
+        finished_student(TINY, store, str(out))
 
 
 def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported, request):
