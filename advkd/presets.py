@@ -21,7 +21,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The demo, worth 8.3 teacher steps: 71 s of precompute and 82 s of training on two CPU cores.
+    # The demo, worth 8.3 teacher steps: 75 s of precompute and 88 s of training on two CPU cores.
     "quick": Preset(
         precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shard_samples=256),
         train=TrainSpec(
