@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peak_memory make demo`: runs a command and prints the peak memory of all of its processes together.
+"""`python -m benchmarks.peak_memory make demo`: runs a command, prints the peak memory of all its processes together.
 
 Proportional set size (pages that processes share are counted once), sampled twice a second.
 """
