@@ -22,7 +22,7 @@ from advkd.evaluation.evaluate import METRICS, REPORT
 from advkd.evaluation.records import from_record
 from advkd.evaluation.results import EvalReport
 from advkd.registry.artifact import artifact_digest, export_artifact
-from advkd.registry.gate import RECALL_MARGIN, Decision, Figures, figures_of, gate
+from advkd.registry.gate import RECALL_MARGIN, Figures, figures_of, gate
 from advkd.registry.lineage import Lineage, lineage_of
 from advkd.students.loading import student_files
 from storage.errors import StoreNotFoundError
@@ -113,14 +113,16 @@ def register(spec: RegisterSpec) -> RegisteredModel:
     name = spec.model or f"advkd-{report.teacher}"
     with _quiet():
         client = _client(spec)
-        known = _registered(client, name, digest)
-        if known is not None:
+        version = known = _registered(client, name, digest)
+        if known is not None and _REASON_TAG in known.tags:
             return _describe(client, known, created=False)
-        run_id = _log_run(client, spec, report, lineage, artifact)
-        champion = _alias(client, name, CHAMPION)
-        decision = gate(figures_of(report), _figures(champion), spec.recall_margin)
-        version = _create_version(client, name, run_id, digest, report, decision)
-        return _describe(client, version, created=True)
+        if version is None:
+            version = _create_version(client, name, _log_run(client, spec, report, lineage, artifact), digest, report)
+        decision = gate(figures_of(report), _figures(_alias(client, name, CHAMPION)), spec.recall_margin)
+        client.set_registered_model_alias(name, CHAMPION if decision.promote else CHALLENGER, version.version)
+        # Last: a version without a reason was interrupted before its alias, and the next call goes on from there.
+        client.set_model_version_tag(name, version.version, _REASON_TAG, decision.reason)
+        return _describe(client, client.get_model_version(name, version.version), created=known is None)
 
 
 def _read_report(spec: RegisterSpec) -> EvalReport:
@@ -192,16 +194,12 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
     return run_id
 
 
-def _create_version(
-    client: "MlflowClient", name: str, run_id: str, digest: str, report: EvalReport, decision: Decision
-) -> Any:
+def _create_version(client: "MlflowClient", name: str, run_id: str, digest: str, report: EvalReport) -> Any:
     if _model(client, name) is None:
         client.create_registered_model(name)
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
-    tags = {_DIGEST_TAG: digest, _FIGURES_TAG: json.dumps(asdict(figures_of(report))), _REASON_TAG: decision.reason}
-    version = client.create_model_version(name, source, run_id=run_id, tags=tags)
-    client.set_registered_model_alias(name, CHAMPION if decision.promote else CHALLENGER, version.version)
-    return client.get_model_version(name, version.version)
+    tags = {_DIGEST_TAG: digest, _FIGURES_TAG: json.dumps(asdict(figures_of(report)))}
+    return client.create_model_version(name, source, run_id=run_id, tags=tags)
 
 
 def _registered(client: "MlflowClient", name: str, digest: str) -> Any | None:

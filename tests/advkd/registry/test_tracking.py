@@ -131,6 +131,32 @@ def test_the_same_artifact_is_registered_once(evaluated: Evaluated, runs: Path, 
     assert register(spec) == replace(first, created=False)
 
 
+def test_an_interrupted_registration_is_finished_by_the_next_call(
+    evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    spec = RegisterSpec(
+        student=evaluated.spec.student,
+        report=str(evaluated.folder),
+        out=str(tmp_path / "artifact"),
+        runs=str(runs),
+        model="interrupted",
+    )
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", killed)
+        with pytest.raises(KeyboardInterrupt):
+            register(spec)
+    finished = register(spec)
+    assert (finished.version, finished.alias, finished.created) == (1, "champion", False)
+    assert finished.reason == "there was no champion"
+    assert register(spec) == finished
+
+
 @pytest.mark.parametrize("code", ["TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "PERMISSION_DENIED"])
 def test_a_registry_that_does_not_answer_promotes_and_makes_nothing(
     code: str, evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
