@@ -401,7 +401,7 @@ class TestEveryStore:
             for t in spec.timesteps:
                 np.testing.assert_array_equal(group[f"shards/t{t:04d}"][:], expected[t][:12].astype(np.float16))
             return
-        webdataset = pytest.importorskip("webdataset")
+        import webdataset
 
         def opener(url: str, mode: str, bufsize: int) -> io.BytesIO:
             with fsspec.open(url, mode, **options) as file:

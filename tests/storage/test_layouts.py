@@ -20,7 +20,8 @@ def encoded(spec: TrajectorySpec, shard: int) -> list[bytes]:
 
 
 def test_a_tar_is_what_webdataset_writes() -> None:
-    webdataset = pytest.importorskip("webdataset")
+    import webdataset
+
     spec = make_spec(layout="webdataset")
     states, file = shard_states(spec, 3), io.BytesIO()
     with webdataset.TarWriter(file, mtime=0, user="", group="") as writer:
