@@ -1,7 +1,5 @@
 """Flow `evaluate`: a student beside its teacher, in figures, pictures and a report."""
 
-import hashlib
-
 from prefect import flow, get_run_logger
 
 from advkd.device import torch_device
@@ -10,6 +8,7 @@ from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluate import METRICS, REPORT, EvalReport, EvaluateSpec
 from advkd.evaluation.features import features_for
 from advkd.evaluation.results import worth_sentence
+from advkd.hashing import file_sha256
 from advkd.precompute import cached_teacher
 from advkd.students.loading import student_files
 from flows.parameters import Strict
@@ -41,7 +40,7 @@ def finished_report(spec: EvaluateSpec) -> EvalReport | None:
         report = EvalReport.from_json(read_bytes(join(spec.out, METRICS)))
     except (StoreNotFoundError, EvaluationError):
         return None
-    weights = hashlib.sha256(student_files(spec.student).weights.read_bytes()).hexdigest()
+    weights = file_sha256(student_files(spec.student).weights)
     teacher, extractor = cached_teacher(spec.teacher, spec.device), features_for(report.sample_shape)
     features, compared = report.to_teacher.fd, report.submodules[0].fd_state.n_fake
     same = (

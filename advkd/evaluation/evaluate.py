@@ -26,6 +26,7 @@ from advkd.evaluation.trajectories import (
     solver_steps_for,
     teacher_trajectory,
 )
+from advkd.hashing import file_sha256
 from advkd.schedule import implied_clean
 from advkd.students import LayerwiseStudent
 from advkd.students.loading import load_student, student_files
@@ -215,7 +216,7 @@ def _report(
     to_teacher = score(features, reference.teacher_set, extractor)
     real = real_set(teacher.sample_shape, extractor)
     return EvalReport(
-        student_sha256=_sha256(files.weights),
+        student_sha256=file_sha256(files.weights),
         student_config_digest=config_digest(files.config),
         sample_shape=teacher.sample_shape,
         timesteps=student.timesteps,
@@ -271,11 +272,6 @@ def config_digest(path: Path) -> str:
     """sha256 of a student's config, without diffusers' own keys."""
     config = {key: value for key, value in json.loads(path.read_text()).items() if not key.startswith("_")}
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _finite(samples: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ A registered version is the artifact folder, logged below its run. The alias `ch
 so, `challenger` marks the newest version that it refused.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluate import METRICS, REPORT
 from advkd.evaluation.records import from_record
 from advkd.evaluation.results import EvalReport
+from advkd.hashing import file_sha256
 from advkd.registry.artifact import artifact_digest, export_artifact
 from advkd.registry.gate import RECALL_MARGIN, Figures, figures_of, gate
 from advkd.registry.lineage import Lineage, lineage_of
@@ -133,18 +133,13 @@ def _read_report(spec: RegisterSpec) -> EvalReport:
             f"a registration needs a finished evaluation, got no {METRICS} in {spec.report}; run `advkd evaluate` first"
         ) from error
     weights = student_files(spec.student).weights
-    with weights.open("rb") as file:
-        found = _sha256(file)
+    found = file_sha256(weights)
     if found != report.student_sha256:
         raise EvaluationError(
             f"a report must be of the student it is registered with, got one of {report.student_sha256[:12]} for "
             f"weights {found[:12]} in {spec.student}; evaluate this student"
         )
     return report
-
-
-def _sha256(file: Any) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _client(spec: RegisterSpec) -> "MlflowClient":

@@ -5,7 +5,6 @@ In `<out>/checkpoints/000000020032/` (samples seen): `student`, `ema`, `discrimi
 size and sha256 of each file.
 """
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from advkd.hashing import file_sha256
 from advkd.training.folders import whole_folder
 from advkd.training.spec import TrainSpec
 from advkd.training.state import TrainState
@@ -86,7 +86,7 @@ def load_checkpoint(folder: Path, state: TrainState, identity: dict[str, Any]) -
     _check_identity(folder, record["identity"], identity)
     for name, facts in record["files"].items():
         path = folder / name
-        if not path.is_file() or path.stat().st_size != facts["bytes"] or _sha256(path) != facts["sha256"]:
+        if not path.is_file() or path.stat().st_size != facts["bytes"] or file_sha256(path) != facts["sha256"]:
             raise CheckpointError(
                 f"a checkpoint's files must have their recorded size and sha256, got another {name} in {folder}; "
                 "remove that checkpoint folder to go on from the one before"
@@ -108,7 +108,7 @@ def _write(folder: Path, state: TrainState, identity: dict[str, Any], loader: di
     for name, tensors in _tensors(state).items():
         path = folder / f"{name}.safetensors"
         save_file({key: value.contiguous() for key, value in tensors.items()}, path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     record = {
         "samples": state.samples,
         "adversarial_steps": state.adversarial_steps,
@@ -165,8 +165,3 @@ def _check_identity(folder: Path, saved: dict[str, Any], asked: dict[str, Any]) 
             f"a run goes on only with the settings it began with, got other ones than {folder} has ({facts}); "
             "give the same settings, or another output folder"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -119,14 +119,18 @@ def test_a_run_is_logged_whole_and_the_version_loads(
     }
 
 
-def test_the_same_artifact_is_registered_once(evaluated: Evaluated, runs: Path, tmp_path: Path) -> None:
-    spec = RegisterSpec(
+def registration(evaluated: Evaluated, tmp_path: Path, runs: Path, model: str) -> RegisterSpec:
+    return RegisterSpec(
         student=evaluated.spec.student,
         report=str(evaluated.folder),
         out=str(tmp_path / "artifact"),
         runs=str(runs),
-        model="once",
+        model=model,
     )
+
+
+def test_the_same_artifact_is_registered_once(evaluated: Evaluated, runs: Path, tmp_path: Path) -> None:
+    spec = registration(evaluated, tmp_path, runs, "once")
     first = register(spec)
     assert register(spec) == replace(first, created=False)
 
@@ -136,13 +140,7 @@ def test_an_interrupted_registration_is_finished_by_the_next_call(
 ) -> None:
     from mlflow import MlflowClient
 
-    spec = RegisterSpec(
-        student=evaluated.spec.student,
-        report=str(evaluated.folder),
-        out=str(tmp_path / "artifact"),
-        runs=str(runs),
-        model="interrupted",
-    )
+    spec = registration(evaluated, tmp_path, runs, "interrupted")
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -205,13 +203,7 @@ def test_a_model_that_lost_its_champion_gets_a_new_one(evaluated: Evaluated, run
 def test_a_given_tracking_uri_wins(
     evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = RegisterSpec(
-        student=evaluated.spec.student,
-        report=str(evaluated.folder),
-        out=str(tmp_path / "artifact"),
-        runs=str(tmp_path / "unused"),
-        model="elsewhere",
-    )
+    spec = registration(evaluated, tmp_path, tmp_path / "unused", "elsewhere")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
     monkeypatch.chdir(tmp_path)
     assert register(spec).version == 1
