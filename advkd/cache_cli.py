@@ -5,8 +5,6 @@ of the people's stdout. Anything wrong ends with exit code 1 and a message of ru
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from advkd.cache_output import AsJson, Uri, clear_errors, print_json, stdout
 from storage import (
     Manifest,
     StoreError,
@@ -29,11 +28,6 @@ from storage import (
 
 app = typer.Typer(name="cache", help="Look at trajectory stores and check them.", no_args_is_help=True)
 
-_WIDE = 10_000
-
-Uri = Annotated[str, typer.Argument(metavar="URI", help="A store: a local folder or s3://bucket/prefix.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
-
 
 @app.command("ls")
 def list_command(
@@ -41,10 +35,10 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List the stores below a root, sealed or growing, with samples, shards and size in MiB."""
-    with _clear_errors():
+    with clear_errors():
         stores = list_stores(root)
         if as_json:
-            _print_json([_summary_json(one) for one in stores])
+            print_json([_summary_json(one) for one in stores])
             return
         table = Table("state", "teacher", "sampler", "samples", "shards", "MiB", "layout", "URI", box=None)
         for one in stores:
@@ -54,14 +48,14 @@ def list_command(
             table.add_row(
                 one.state, names[0], names[1], str(one.num_samples), str(one.num_shards), size, names[2], one.uri
             )
-        _stdout().print(table if stores else f"no stores below {root}")
+        stdout().print(table if stores else f"no stores below {root}")
         typer.echo(root)
 
 
 @app.command("show")
 def show_command(uri: Uri, as_json: AsJson = False) -> None:
     """Print everything that is known about a store: teacher, sampler, grid, seed, counts, bytes, statistics."""
-    with _clear_errors():
+    with clear_errors():
         summary = summarize(uri)
         if summary is None:
             open_store(uri)
@@ -70,9 +64,9 @@ def show_command(uri: Uri, as_json: AsJson = False) -> None:
             raise StoreError(summary.problem or f"{uri} cannot be read")
         manifest = open_store(uri).manifest if summary.state == "sealed" else None
         if as_json:
-            _print_json(_summary_json(summary) | _manifest_json(manifest))
+            print_json(_summary_json(summary) | _manifest_json(manifest))
             return
-        console = _stdout()
+        console = stdout()
         console.print(_facts(summary, summary.spec, manifest))
         console.print(_grid(summary.spec, manifest))
         typer.echo(uri)
@@ -81,7 +75,7 @@ def show_command(uri: Uri, as_json: AsJson = False) -> None:
 @app.command("verify")
 def verify_command(uri: Uri, as_json: AsJson = False) -> None:
     """Read every object of a store and compare size and sha256; exit code 1 if one is not what was committed."""
-    with _clear_errors():
+    with clear_errors():
         columns = (TextColumn("checking shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("verify", total=None)
@@ -90,7 +84,7 @@ def verify_command(uri: Uri, as_json: AsJson = False) -> None:
             listed = [
                 {"shard": one.shard, "key": one.key, "expected": one.expected, "found": one.found} for one in problems
             ]
-            _print_json({"uri": uri, "ok": not problems, "problems": listed})
+            print_json({"uri": uri, "ok": not problems, "problems": listed})
         else:
             for one in problems:
                 typer.echo(one.message, err=True)
@@ -112,31 +106,13 @@ def repair_command(
     from advkd.progress import progress
     from advkd.repair import repair
 
-    with _clear_errors(), progress() as report:
+    with clear_errors(), progress() as report:
         found = repair(uri, teacher, device, lambda done, total: report("trajectories", done, total))
     if as_json:
-        _print_json({"uri": uri, "shards": list(found.shards), "metadata": found.metadata})
+        print_json({"uri": uri, "shards": list(found.shards), "metadata": found.metadata})
         return
     typer.echo(f"recomputed shards {list(found.shards)}" if found.shards or found.metadata else "nothing to repair")
     typer.echo(uri)
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    try:
-        yield
-    except (StoreError, ValueError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-def _stdout() -> Console:
-    # Lines are never cut or folded: a URI must survive a pipe. A narrow terminal wraps them by itself.
-    return Console(width=_WIDE, soft_wrap=True, highlight=False)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
 def _sampler(spec: TrajectorySpec) -> str:

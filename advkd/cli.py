@@ -15,9 +15,9 @@ import typer
 
 from advkd import cache_cli, evaluation_cli, teacher_cli
 from advkd.precompute import PrecomputeSpec, precompute
+from advkd.precompute_options import takes_precompute_options
 from advkd.presets import preset
 from advkd.progress import progress
-from advkd.teachers import SolverSpec
 from storage import StoreError, join
 
 app = typer.Typer(
@@ -36,38 +36,13 @@ Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
 
 
 @app.command("precompute")
+@takes_precompute_options
 def precompute_command(
-    teacher: Annotated[str, typer.Option(help="Embedded name, diffusers folder or hub id.")] = "digits",
-    store: Annotated[str, typer.Option(help="Root URI of the stores: a folder or s3://bucket/prefix.")] = "runs/stores",
-    samples: Annotated[int, typer.Option(help="Trajectories; more of them later extend the same store.")] = 8192,
-    solver: Annotated[str, typer.Option(help="ddim (deterministic) or ddpm (ancestral).")] = "ddim",
-    steps: Annotated[int, typer.Option(help="Solver steps, network passes per trajectory.")] = 20,
-    captures: Annotated[int, typer.Option(help="States kept besides the noise, evenly spread, clean included.")] = 4,
-    timesteps: Annotated[str | None, typer.Option(help="Captured timesteps instead, as 799,599,399,199,0.")] = None,
-    seed: Annotated[int, typer.Option(help="Base seed of the noises.")] = 0,
-    format: Annotated[str, typer.Option(help="Layout: zarr or webdataset.")] = "zarr",
-    dtype: Annotated[str, typer.Option(help="Stored numbers: float16 or float32.")] = "float16",
-    shard_samples: Annotated[int | None, typer.Option(help="Samples per shard; default: at most 512.")] = None,
-    block_samples: Annotated[int, typer.Option(help="Samples per teacher batch and per chunk.")] = 128,
-    device: Device = "cpu",
+    spec: PrecomputeSpec,
     workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
     """Run a teacher over N noises and keep its states in a sealed store; what is there already is not recomputed."""
-    spec = PrecomputeSpec(
-        teacher=teacher,
-        store=store,
-        samples=samples,
-        solver=SolverSpec(kind=solver, steps=steps),
-        captures=captures,
-        timesteps=None if timesteps is None else _integers("--timesteps", timesteps),
-        seed=seed,
-        format=format,
-        dtype=dtype,
-        shard_samples=shard_samples,
-        block_samples=block_samples,
-        device=device,
-    )
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.computed else "was sealed already"
@@ -169,13 +144,6 @@ def _tell(sentence: str, uri: str, facts: dict[str, Any], as_json: bool) -> None
         return
     typer.echo(sentence)
     typer.echo(uri)
-
-
-def _integers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"{option} must be integers separated by commas, got {text!r}; write 799,599,0") from error
 
 
 def _read_json(path: Path) -> object:

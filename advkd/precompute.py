@@ -7,14 +7,14 @@ already done is decided by the store alone.
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
 from advkd.cpu import torch_threads
 from advkd.progress import Report, Tally
 from advkd.schedule import check_captures, solver_grid, spread_captures
 from advkd.teachers import SolverSpec, Teacher, load_teacher
-from advkd.trajectories import Progress, write_shard
+from advkd.trajectories import ComputeSlots, Progress, write_shard
 from storage import (
     CommitRecord,
     Manifest,
@@ -22,11 +22,12 @@ from storage import (
     default_shard_samples,
     digest,
     missing_shards,
+    open_writer,
     seal,
     store_uri,
 )
 from storage.seeding import check_seed
-from storage.spec import DTYPES, LAYOUTS
+from storage.spec import DTYPES, LAYOUTS, NOISES
 
 DEFAULT_BLOCK = 128
 _LOADING = threading.Lock()
@@ -46,6 +47,9 @@ class PrecomputeSpec:
         seed: base seed of the noises, in [0, 2**63).
         format: "zarr" or "webdataset".
         dtype: "float16" or "float32".
+        noise: "stored", or "seeded": drawn again from the seed by every reader, the same values either way.
+        resolutions: `(H_k, W_k)` at which each captured timestep is stored, the noise's first; None: all in full.
+        uint8: `(timestep, low, high)` of near-clean states that are stored as uint8 of that range.
         shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512 and about 64 MiB.
         block_samples: samples per batch of the teacher and per chunk of the store.
         device: torch device of the teacher, "cpu" or "cuda".
@@ -60,13 +64,16 @@ class PrecomputeSpec:
     seed: int = 0
     format: str = "zarr"
     dtype: str = "float16"
+    noise: str = "stored"
+    resolutions: tuple[tuple[int, int], ...] | None = None
+    uint8: tuple[tuple[int, float, float], ...] = ()
     shard_samples: int | None = None
     block_samples: int = DEFAULT_BLOCK
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES)):
+        for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES), ("noise", NOISES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
                     f"PrecomputeSpec.{name} must be one of {allowed}, got {getattr(self, name)!r}; choose one of them"
@@ -113,9 +120,7 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
     grid = solver_grid(teacher.schedule.train_timesteps, spec.solver.steps)
     asked = spec.timesteps
     timesteps = spread_captures(grid, spec.captures) if asked is None else check_captures(grid, asked)
-    default = default_shard_samples(teacher.sample_shape, len(timesteps), spec.dtype)
-    whole_blocks = max(1, default // spec.block_samples) * spec.block_samples
-    return TrajectorySpec(
+    identity = TrajectorySpec(
         teacher=teacher.name,
         fingerprint=teacher.fingerprint,
         sampler=spec.solver.kind,
@@ -128,10 +133,27 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
         sample_shape=teacher.sample_shape,
         base_seed=spec.seed,
         dtype=spec.dtype,
+        noise=spec.noise,
+        resolutions=spec.resolutions,
+        uint8_ranges=_uint8_ranges(spec, timesteps),
         layout=spec.format,
-        shard_samples=spec.shard_samples or whole_blocks,
+        shard_samples=spec.shard_samples or spec.block_samples,
         block_samples=spec.block_samples,
     )
+    if spec.shard_samples is not None:
+        return identity
+    whole_blocks = max(1, default_shard_samples(identity.trajectory_bytes) // spec.block_samples)
+    return replace(identity, shard_samples=whole_blocks * spec.block_samples)
+
+
+def _uint8_ranges(spec: PrecomputeSpec, timesteps: tuple[int, ...]) -> tuple[tuple[float, float] | None, ...]:
+    declared = {timestep: (low, high) for timestep, low, high in spec.uint8}
+    if not set(declared) <= set(timesteps):
+        raise ValueError(
+            f"PrecomputeSpec.uint8 must name captured timesteps, got {sorted(declared)} for {timesteps}; name some of "
+            "these"
+        )
+    return tuple(declared.get(t) for t in timesteps)
 
 
 def plan(spec: PrecomputeSpec) -> tuple[TrajectorySpec, list[int]]:
@@ -140,10 +162,13 @@ def plan(spec: PrecomputeSpec) -> tuple[TrajectorySpec, list[int]]:
     return identity, missing_shards(spec.store, identity, spec.samples)
 
 
-def compute_shard(spec: PrecomputeSpec, index: int, progress: Progress | None = None) -> CommitRecord:
+def compute_shard(
+    spec: PrecomputeSpec, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None
+) -> CommitRecord:
     """Computes, writes and commits shard `index`; see `advkd.trajectories.write_shard`."""
     teacher = cached_teacher(spec.teacher, spec.device)
-    return write_shard(teacher, trajectory_spec(spec, teacher), spec.store, index, progress)
+    identity = trajectory_spec(spec, teacher)
+    return write_shard(teacher, open_writer(spec.store, identity), identity, index, progress, slots)
 
 
 def seal_store(spec: PrecomputeSpec) -> Manifest:
@@ -156,15 +181,15 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
     """All of it in this process: what is already there is not computed again.
 
     Shards are the parallelism: `workers` of them at a time, one CPU thread of torch each, so that bytes do not depend
-    on how many there are. `progress(samples done, samples to compute)` counts the missing shards only.
+    on how many there are, and as many more are uploaded meanwhile. `progress(samples done, samples to compute)` counts
+    the missing shards only.
     """
-    if workers < 1:
-        raise ValueError(f"workers must be positive, got {workers}; use one per CPU core")
+    slots = ComputeSlots(workers)
     began = time.monotonic()
     identity, missing = plan(spec)
     tally = Tally(_reporter(progress), "trajectories", len(missing) * identity.shard_samples)
-    with torch_threads(1), ThreadPoolExecutor(workers) as pool:
-        shards = [pool.submit(compute_shard, spec, index, partial(tally, index)) for index in missing]
+    with torch_threads(1), ThreadPoolExecutor(slots.threads) as pool:
+        shards = [pool.submit(compute_shard, spec, index, partial(tally, index), slots) for index in missing]
         try:
             for shard in as_completed(shards):
                 shard.result()

@@ -1,42 +1,79 @@
 """One shard of a store: a teacher's states for a range of samples, computed, written and committed.
 
-Everything needed stands in the store's identity, so a damaged shard is computed again from that alone.
+Everything needed stands in the store's identity, so a damaged shard is computed again from that alone. The device
+computes block n+1 while block n is encoded, and shard n+1 while shard n is uploaded; `ComputeSlots` bounds both.
 """
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
-import numpy as np
 import torch
 
 from advkd.teachers import SolverSpec, Teacher
-from storage import CommitRecord, NonFiniteError, States, TrajectorySpec, open_writer
+from storage import Buffer, CommitRecord, States, TrajectorySpec, Writer
 from storage.seeding import initial_noise, solver_seeds
 
 Progress = Callable[[int, int], None]
 
+_UPLOADS_PER_SLOT = 1
+
+
+class ComputeSlots:
+    """How many shards of a process are computed at once, and how many besides are being uploaded.
+
+    `threads` of them at most are in memory: each as it is stored, those that are uploaded as objects too, so that
+    `2 * workers * (states + objects)` bounds the memory of a store's writing whatever its size. A slow upload stops
+    computing when all threads wait for one.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be positive, got {workers}; use one per CPU core")
+        self.threads = workers * (1 + _UPLOADS_PER_SLOT)
+        """Threads that should call `write_shard`."""
+        self._slots = threading.BoundedSemaphore(workers)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Waits for a slot and holds it."""
+        with self._slots:
+            yield
+
 
 def write_shard(
-    teacher: Teacher, identity: TrajectorySpec, root: str, index: int, progress: Progress | None = None
+    teacher: Teacher,
+    writer: Writer,
+    identity: TrajectorySpec,
+    index: int,
+    progress: Progress | None = None,
+    slots: ComputeSlots | None = None,
 ) -> CommitRecord:
     """Computes, writes and commits shard `index`; `progress(samples done, samples of the shard)` after every block.
 
     Every block has `block_samples` samples, so the arithmetic of a sample never depends on how many were asked for.
 
+    Args:
+        teacher: the one that the identity names.
+        writer: of the identity's store.
+        identity: of the store.
+        index: number of the shard.
+        progress: told after every block.
+        slots: where computing waits for its turn, None: it does not.
+
     Raises:
-        NonFiniteError: the teacher's output has NaN or infinity; nothing is committed.
+        NonFiniteError: the teacher's output has NaN or infinity, or overflows; nothing is committed.
+        ValueRangeError: it leaves a range declared for uint8; nothing is committed.
         StoreError: the store cannot be written.
     """
-    began = time.monotonic()
-    solver = SolverSpec(kind=identity.sampler, steps=identity.solver_steps)
-    shape = (identity.shard_samples, *identity.sample_shape)
-    states: States = {t: np.empty(shape, dtype=identity.dtype) for t in identity.timesteps}
-    for offset in range(0, identity.shard_samples, identity.block_samples):
-        _fill_block(teacher, identity, solver, states, index * identity.shard_samples + offset, offset)
-        if progress is not None:
-            progress(offset + identity.block_samples, identity.shard_samples)
-    writer = open_writer(root, identity)
-    return writer.write_shard(index, states, elapsed_seconds=time.monotonic() - began)
+    with slots.computing() if slots else nullcontext():
+        began = time.monotonic()
+        buffer = writer.begin(index)
+        _fill(teacher, identity, buffer, progress)
+        elapsed = time.monotonic() - began
+    return buffer.commit(elapsed_seconds=elapsed)
 
 
 def shifted(progress: Progress, before: int, total: int) -> Progress:
@@ -44,24 +81,26 @@ def shifted(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def _fill_block(
-    teacher: Teacher, identity: TrajectorySpec, solver: SolverSpec, states: States, first: int, offset: int
-) -> None:
+def _fill(teacher: Teacher, identity: TrajectorySpec, buffer: Buffer, progress: Progress | None) -> None:
+    first = buffer.index * identity.shard_samples
+    waiting: Future[None] | None = None
+    with ThreadPoolExecutor(1, "encode") as encoder:
+        for row in range(0, identity.shard_samples, identity.block_samples):
+            states = _block(teacher, identity, first + row)
+            if waiting is not None:
+                # Two blocks at most are in memory as the teacher gave them.
+                waiting.result()
+            waiting = encoder.submit(buffer.put, row, states)
+            if progress is not None:
+                progress(row + identity.block_samples, identity.shard_samples)
+        if waiting is not None:
+            waiting.result()
+
+
+def _block(teacher: Teacher, identity: TrajectorySpec, first: int) -> States:
+    solver = SolverSpec(kind=identity.sampler, steps=identity.solver_steps)
     last = first + identity.block_samples
     noise = torch.from_numpy(initial_noise(identity.base_seed, first, last, identity.sample_shape))
     seeds = None if solver.deterministic else solver_seeds(identity.base_seed, first, last)
     yielded = teacher.states(noise, solver, identity.timesteps, seeds)
-    for timestep, state in zip(identity.timesteps, yielded, strict=True):
-        where = f"from {teacher.name!r} at timestep {timestep} in samples {first} to {last - 1}"
-        if not bool(torch.isfinite(state).all()):
-            raise NonFiniteError(
-                f"a teacher's states must be finite, got NaN or infinity {where}; check the teacher's weights, or its "
-                "scheduler's settings"
-            )
-        largest = float(state.abs().max())
-        if largest > float(np.finfo(identity.dtype).max):
-            raise NonFiniteError(
-                f"a teacher's states must fit the stored dtype, got {largest:.3g} {where}, an overflow of "
-                f"{identity.dtype}; store float32, or check the teacher"
-            )
-        states[timestep][offset : offset + identity.block_samples] = state.cpu().numpy()
+    return {t: state.cpu().numpy() for t, state in zip(identity.timesteps, yielded, strict=True)}

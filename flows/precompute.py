@@ -10,12 +10,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from advkd.cpu import torch_threads
 from advkd.precompute import PrecomputeSpec, StoreResult
 from advkd.progress import Tally, progress
+from advkd.trajectories import ComputeSlots
 from flows.parameters import Strict
-from flows.tasks import ShardPlan, compute_shard, plan_shards, seal_store, shard_progress
+from flows.tasks import ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 from storage import store_uri
 
 
-@flow(name="precompute", task_runner=ThreadPoolTaskRunner(max_workers=os.cpu_count()), persist_result=False)
+_SLOTS = ComputeSlots(os.cpu_count() or 1)
+
+
+@flow(name="precompute", task_runner=ThreadPoolTaskRunner(max_workers=_SLOTS.threads), persist_result=False)
 def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
     """Computes the shards that are missing, if any, and seals the store.
 
@@ -43,7 +47,7 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
         return
     with progress(get_run_logger().info) as report, torch_threads(1):
         tally = Tally(report, "trajectories", len(plan.missing) * plan.shard_samples)
-        token = shard_progress.set(tally)
+        token, slots = shard_progress.set(tally), compute_slots.set(_SLOTS)
         try:
             for future in as_completed(compute_shard.map(unmapped(spec), plan.missing)):
                 future.result()
@@ -51,6 +55,7 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
             # After a failure the shards that still run stop at their next block; those committed stay.
             tally.stop()
             shard_progress.reset(token)
+            compute_slots.reset(slots)
 
 
 def _narrate(result: StoreResult, *, was_sealed: bool) -> str:

@@ -21,6 +21,7 @@ from advkd.precompute import PrecomputeSpec
 from advkd.progress import progress
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from advkd.registry.tracking import register as register_in_process
+from advkd.trajectories import ComputeSlots
 from advkd.training.spec import TrainSpec
 from flows.child import run_module
 from storage import Manifest, is_sealed, join, write_json
@@ -29,6 +30,9 @@ DAY = 24 * 3600.0
 
 shard_progress: ContextVar[Callable[[int, int, int], None] | None] = ContextVar("shard_progress", default=None)
 """Where the shard tasks of a flow run in this process report (shard, samples done, samples); None elsewhere."""
+
+compute_slots: ContextVar[ComputeSlots | None] = ContextVar("compute_slots", default=None)
+"""Which of the shard tasks of a flow run in this process compute at the same time; None elsewhere: all."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def compute_shard(spec: PrecomputeSpec, index: int) -> None:
     # threads of its process only, and a task runner may place shards in other ones.
     torch.set_num_threads(1)
     report = shard_progress.get()
-    library.compute_shard(spec, index, report and partial(report, index))
+    library.compute_shard(spec, index, report and partial(report, index), compute_slots.get())
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

@@ -3,7 +3,7 @@
 Knows numpy, fsspec and zarr; must not import torch, diffusers or Prefect. See `docs/` and the module docstrings.
 """
 
-from storage.base import Reader, States, Writer
+from storage.base import Buffer, Reader, States, Writer
 from storage.commits import CommitRecord
 from storage.errors import (
     GridMismatchError,
@@ -17,11 +17,13 @@ from storage.errors import (
     StoreNotFoundError,
     StorePermissionError,
     StoreUnreachableError,
+    ValueRangeError,
 )
 from storage.identity import read_identity
 from storage.integrity import ShardProblem, verify
 from storage.loader import Batch, TrajectoryLoader
-from storage.manifest import Manifest, ShardTable, read_manifest
+from storage.listing import StoreSummary, list_stores, summarize
+from storage.manifest import Manifest, read_manifest, restore_manifest
 from storage.objects import (
     delete,
     exists,
@@ -35,19 +37,20 @@ from storage.objects import (
 )
 from storage.reading import open_store
 from storage.records import ObjectEntry, StateStatistics
+from storage.shard_index import ShardIndex
 from storage.spec import (
     LAYOUT_VERSION,
     TrajectorySpec,
-    default_block_samples,
     default_shard_samples,
     digest,
     store_uri,
 )
-from storage.store import StoreSummary, is_sealed, list_stores, missing_shards, open_writer, seal, summarize
+from storage.store import is_sealed, missing_shards, open_writer, seal
 
 __all__ = [
     "LAYOUT_VERSION",
     "Batch",
+    "Buffer",
     "CommitRecord",
     "GridMismatchError",
     "Manifest",
@@ -57,7 +60,7 @@ __all__ = [
     "Reader",
     "ShardCorruptError",
     "ShardProblem",
-    "ShardTable",
+    "ShardIndex",
     "SpecMismatchError",
     "StateStatistics",
     "States",
@@ -70,8 +73,8 @@ __all__ = [
     "StoreUnreachableError",
     "TrajectoryLoader",
     "TrajectorySpec",
+    "ValueRangeError",
     "Writer",
-    "default_block_samples",
     "default_shard_samples",
     "delete",
     "digest",
@@ -88,6 +91,7 @@ __all__ = [
     "read_identity",
     "read_json",
     "read_manifest",
+    "restore_manifest",
     "seal",
     "store_uri",
     "summarize",

@@ -2,16 +2,26 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from storage.checked_json import dump_checked, load_checked
 from storage.errors import ManifestError, StoreError
-from storage.objects import join, list_prefix, read_json, write_json
-from storage.records import ObjectEntry, StateStatistics, require_keys, require_layout_version
+from storage.objects import join, list_objects, read_bytes, write_bytes
+from storage.records import (
+    ObjectEntry,
+    StateStatistics,
+    require_keys,
+    require_layout_version,
+    sha256_digits,
+    whole_number,
+)
 from storage.spec import LAYOUT_VERSION
 
 _FOLDER = "commits"
 _NAME = re.compile(r"(\d{6,})\.json")
+# A name of five digits and a zero before them sorts before that of every greater number.
+_LAST_IN_ORDER = 99_999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +40,14 @@ class CommitRecord:
     """Its objects, in the layout's order."""
     statistics: Mapping[int, StateStatistics]
     """Per captured timestep."""
+    noise_sha256: str | None
+    """Of the shard's noise where it is not stored, else None."""
     writer: str
     """Name and version of the package that wrote it."""
+    revision: str
+    """Of the code: git commit, or version."""
+    author: str
+    """Who ran it, `user@host` or what ADVKD_AUTHOR said."""
     elapsed_seconds: float | None
     """Wall time of computing and writing it, None if the caller did not say."""
     created: str
@@ -47,7 +63,10 @@ class CommitRecord:
             "stop": self.stop,
             "objects": [entry.to_json() for entry in self.objects],
             "statistics": {str(t): values.to_json() for t, values in self.statistics.items()},
+            "noise_sha256": self.noise_sha256,
             "writer": self.writer,
+            "revision": self.revision,
+            "author": self.author,
             "elapsed_seconds": self.elapsed_seconds,
             "created": self.created,
         }
@@ -60,12 +79,15 @@ class CommitRecord:
         elapsed = data["elapsed_seconds"]
         return cls(
             digest=str(data["digest"]),
-            shard=int(data["shard"]),
-            start=int(data["start"]),
-            stop=int(data["stop"]),
+            shard=whole_number("shard", data["shard"]),
+            start=whole_number("start", data["start"]),
+            stop=whole_number("stop", data["stop"]),
             objects=tuple(ObjectEntry.from_json(entry) for entry in data["objects"]),
             statistics={int(t): StateStatistics.from_json(values) for t, values in data["statistics"].items()},
+            noise_sha256=None if data["noise_sha256"] is None else sha256_digits(data["noise_sha256"]),
             writer=str(data["writer"]),
+            revision=str(data["revision"]),
+            author=str(data["author"]),
             elapsed_seconds=None if elapsed is None else float(elapsed),
             created=str(data["created"]),
         )
@@ -78,17 +100,19 @@ def commit_uri(uri: str, shard: int) -> str:
 
 def write_commit(uri: str, record: CommitRecord) -> None:
     """Publish a shard whose objects are all written."""
-    write_json(commit_uri(uri, record.shard), record.to_json())
+    write_bytes(commit_uri(uri, record.shard), dump_checked(record.to_json()))
 
 
 def read_commit(uri: str, shard: int) -> CommitRecord:
     """The record of a finished shard; `ManifestError` if it is damaged or another shard's."""
     address = commit_uri(uri, shard)
     try:
-        record = CommitRecord.from_json(read_json(address))
+        record = CommitRecord.from_json(load_checked(read_bytes(address)))
     except FileNotFoundError:
         raise
-    except (StoreError, AttributeError, TypeError, ValueError) as error:
+    except (PermissionError, ConnectionError):
+        raise
+    except (StoreError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise ManifestError(
             f"{address} must be a commit record: {error}; delete it and run precompute again"
         ) from error
@@ -100,6 +124,21 @@ def read_commit(uri: str, shard: int) -> CommitRecord:
     return record
 
 
-def committed_shards(uri: str) -> set[int]:
-    """Numbers of all finished shards, from one listing."""
-    return {int(found.group(1)) for key in list_prefix(join(uri, _FOLDER)) if (found := _NAME.fullmatch(key))}
+def committed_shards(uri: str, *, after: int = -1) -> set[int]:
+    """Numbers of the finished shards greater than `after`, from one listing that skips the others."""
+    skipped = f"{after:06d}.json" if 0 <= after <= _LAST_IN_ORDER else ""
+    listed = list_objects(join(uri, _FOLDER), start_after=skipped)
+    numbers = {int(found.group(1)) for one in listed if (found := _NAME.fullmatch(one.key))}
+    return {number for number in numbers if number > after}
+
+
+def run_facts_apart(one: CommitRecord, other: CommitRecord) -> bool:
+    """Whether two records say the same of a shard, whoever computed it, when and in what time."""
+    return one == replace(
+        other,
+        writer=one.writer,
+        revision=one.revision,
+        author=one.author,
+        elapsed_seconds=one.elapsed_seconds,
+        created=one.created,
+    )

@@ -29,6 +29,10 @@ class NonFiniteError(StoreError, ValueError):
     """A state holds NaN or infinity, or overflows the stored dtype."""
 
 
+class ValueRangeError(StoreError, ValueError):
+    """A state holds a value outside of the range that was declared for storing it as uint8."""
+
+
 class StoreNotFoundError(StoreError, FileNotFoundError):
     """No store, object or bucket at this address."""
 

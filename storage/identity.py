@@ -1,34 +1,43 @@
 """`spec.json`: whose store a folder is, from the first shard on, so that nobody adds to the store of another spec."""
 
+from storage.checked_json import dump_checked, load_checked
 from storage.errors import ManifestError, SpecMismatchError, StoreError, StoreNotFoundError
-from storage.objects import exists, join, read_json, write_json
+from storage.objects import exists, join, read_bytes, write_bytes
 from storage.records import require_keys, require_layout_version
 from storage.spec import LAYOUT_VERSION, TrajectorySpec, digest
 
-_NAME = "spec.json"
+IDENTITY = "spec.json"
+"""Its key."""
 
 
 def announce(uri: str, spec: TrajectorySpec) -> None:
     """Write the identity of a store that is about to grow; the same bytes from every writer."""
-    if exists(join(uri, _NAME)):
+    if exists(join(uri, IDENTITY)):
         require_same_spec(uri, read_identity(uri), spec)
     else:
-        record = {"layout_version": LAYOUT_VERSION, "digest": digest(spec), "spec": spec.to_json()}
-        write_json(join(uri, _NAME), record)
+        write_identity(uri, spec)
+
+
+def write_identity(uri: str, spec: TrajectorySpec) -> None:
+    """Write, or write again, whose store this is."""
+    record = {"layout_version": LAYOUT_VERSION, "digest": digest(spec), "spec": spec.to_json()}
+    write_bytes(join(uri, IDENTITY), dump_checked(record))
 
 
 def read_identity(uri: str) -> TrajectorySpec:
     """The spec of a growing or sealed store; `StoreNotFoundError` if none was begun here."""
-    address = join(uri, _NAME)
+    address = join(uri, IDENTITY)
     try:
-        record = read_json(address)
+        record = load_checked(read_bytes(address))
         require_layout_version("spec.json", record)
         require_keys("spec.json", record, ("layout_version", "digest", "spec"))
         spec = TrajectorySpec.from_json(record["spec"])
     except (StoreNotFoundError, PermissionError, ConnectionError):
         raise
     except StoreError as error:
-        raise ManifestError(f"{address} cannot be used: {error}") from error
+        raise ManifestError(
+            f"{address} cannot be used: {error}; delete it and run precompute again, which writes the same once more"
+        ) from error
     if record["digest"] != digest(spec):
         raise ManifestError(
             f"{address} must hold the digest of its spec, got {record['digest']}; it was edited: restore it"

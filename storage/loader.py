@@ -1,20 +1,24 @@
 """`TrajectoryLoader`: shuffled numpy batches from a sealed store, epoch after epoch, resumable to the batch.
 
-The order is that of `assignment.py`; states come in the stored dtype. Memory: one window of shards and one batch.
+The order is that of `assignment.py`, the reading that of `windows.py`; states come in the spec's dtype. Memory: the
+window in use, those that are read ahead, a batch, and the cache.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, tee
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from storage.assignment import Piece, batches_per_epoch, epoch_windows, window_order
+from storage.assignment import Piece, batches_per_epoch, epoch_windows, part_bounds, window_order
 from storage.base import Reader, States
 from storage.manifest import Manifest
+from storage.object_source import object_source
 from storage.reading import captured_timesteps, open_store
 from storage.seeding import check_seed
+from storage.windows import Window, read_windows
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Batch:
     indices: npt.NDArray[np.int64]
     """Sample numbers, `[B]`."""
     states: States
-    """Timestep -> `[B, C, H, W]` in the stored dtype."""
+    """Timestep -> `[B, C, H_k, W_k]` in the spec's dtype; arrays of their own, not views."""
 
 
 class TrajectoryLoader:
@@ -41,6 +45,12 @@ class TrajectoryLoader:
         rank: This rank, in `[0, world_size)`.
         world_size: Number of ranks.
         window: Shards that are held and shuffled together.
+        prefetch: Windows that are read ahead in the background; 0: none.
+        threads: Shards that are read at once.
+        cache: "none", "memory" or "disk": where objects are kept after they were read first. For stores in S3.
+        cache_bytes: Bound of the cache; None: 2 GiB of memory, 50 GiB of disk.
+        cache_folder: Of the disk cache, may be shared by processes, runs and stores; None: `$ADVKD_CACHE`, or
+            `advkd` in the user's cache folder.
         drop_last: Leave out a rank's partial last batch. Without it, ranks may differ by one batch.
         num_samples: Use only the first samples of the store, all if None.
 
@@ -59,16 +69,24 @@ class TrajectoryLoader:
         rank: int = 0,
         world_size: int = 1,
         window: int = 4,
+        prefetch: int = 1,
+        threads: int = 2,
+        cache: str = "none",
+        cache_bytes: int | None = None,
+        cache_folder: str | None = None,
         drop_last: bool = True,
         num_samples: int | None = None,
     ) -> None:
-        self._reader: Reader = open_store(uri)
+        source = object_source(uri, cache, cache_bytes=cache_bytes, cache_folder=cache_folder)
+        self._reader: Reader = open_store(uri, source)
         self.timesteps = captured_timesteps(self.manifest, timesteps)
         self.batch_size = batch_size
         self.seed = check_seed(seed)
         self.rank = rank
         self.world_size = world_size
         self.window = window
+        self.prefetch = prefetch
+        self.threads = threads
         self.drop_last = drop_last
         self.num_samples = self.manifest.num_samples if num_samples is None else num_samples
         self._epoch = 0
@@ -89,16 +107,15 @@ class TrajectoryLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches from the loader's cursor on, without end; `state_dict` after a batch counts it as used."""
-        while True:
-            for batch in self._batches(self._epoch, self._batch):
-                self._batch += 1
-                if self._batch == self.batches_per_epoch:
-                    self._epoch, self._batch = self._epoch + 1, 0
-                yield batch
+        for batch in self._batches(count(self._epoch), self._batch):
+            self._batch += 1
+            if self._batch == self.batches_per_epoch:
+                self._epoch, self._batch = self._epoch + 1, 0
+            yield batch
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of one epoch; leaves the loader's cursor alone."""
-        return self._batches(number, 0)
+        return self._batches([number], 0)
 
     def state_dict(self) -> dict[str, Any]:
         """The cursor and all that decides what comes after it, as plain JSON."""
@@ -145,7 +162,9 @@ class TrajectoryLoader:
         }
 
     def _check(self) -> None:
-        for name in ("batch_size", "world_size", "window"):
+        if self.prefetch < 0:
+            raise ValueError(f"TrajectoryLoader.prefetch must be 0 or more, got {self.prefetch}; use 0 for none")
+        for name in ("batch_size", "world_size", "window", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TrajectoryLoader.{name} must be positive, got {getattr(self, name)}; use 1 or more")
         if not 0 <= self.rank < self.world_size:
@@ -161,56 +180,80 @@ class TrajectoryLoader:
                 f"{self.num_samples} samples on {self.world_size} ranks; use a smaller batch or more samples"
             )
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """Batches `first` and later of an epoch; windows before it are skipped unread."""
-        windows = epoch_windows(
-            self._shard_sizes(),
-            seed=self.seed,
-            epoch=epoch,
-            rank=self.rank,
-            world_size=self.world_size,
-            window=self.window,
+    def _batches(self, epochs: Iterable[int], first: int) -> Iterator[Batch]:
+        """The batches of some epochs, of the first of them from batch `first` on."""
+        planned, plans = tee(self._plan(epochs, first))
+        windows = read_windows(
+            self._reader,
+            self.timesteps,
+            (plan.pieces for plan in planned),
+            threads=self.threads,
+            prefetch=self.prefetch,
         )
-        skip = first * self.batch_size
-        left = self.batches_per_epoch - first
         kept: Batch | None = None
-        for number, pieces in enumerate(windows):
-            size = sum(map(len, pieces))
-            if skip >= size:
-                skip -= size
-                continue
-            if left == 0:
-                return
-            order = window_order(size, seed=self.seed, epoch=epoch, rank=self.rank, window_index=number)[skip:]
-            skip = 0
-            held = self._read_window(pieces)
-            start = 0
-            while len(order) - start + (len(kept.indices) if kept else 0) >= self.batch_size and left:
-                stop = start + self.batch_size - (len(kept.indices) if kept else 0)
-                yield _joined(kept, _taken(held, order[start:stop]))
-                kept, start, left = None, stop, left - 1
-            if start < len(order) and left:
-                kept = _joined(kept, _taken(held, order[start:]))
-        if kept is not None and left and not self.drop_last:
-            yield kept
+        try:
+            for plan, held in zip(plans, windows, strict=True):
+                order, start = plan.order, 0
+                while len(order) - start + _length(kept) >= self.batch_size:
+                    stop = start + self.batch_size - _length(kept)
+                    yield _joined(kept, self._taken(held, order[start:stop]))
+                    kept, start = None, stop
+                if start < len(order):
+                    kept = _joined(kept, self._taken(held, order[start:]))
+                if plan.ends_epoch and kept is not None:
+                    yield kept
+                    kept = None
+        finally:
+            windows.close()
 
-    def _shard_sizes(self) -> list[int]:
-        size = self.manifest.spec.shard_samples
-        return [min(size, self.num_samples - start) for start in range(0, self.num_samples, size)]
+    def _plan(self, epochs: Iterable[int], first: int) -> Iterator["_WindowPlan"]:
+        """What to read and in which order to use it; windows before the first batch are left out."""
+        for epoch in epochs:
+            skip, left = first * self.batch_size, self._samples_per_epoch - first * self.batch_size
+            first = 0
+            windows = epoch_windows(
+                self.num_samples,
+                self.manifest.spec.shard_samples,
+                seed=self.seed,
+                epoch=epoch,
+                rank=self.rank,
+                world_size=self.world_size,
+                window=self.window,
+            )
+            for number, pieces in enumerate(windows):
+                size = sum(map(len, pieces))
+                if skip >= size:
+                    skip -= size
+                    continue
+                order = window_order(size, seed=self.seed, epoch=epoch, rank=self.rank, window_index=number)
+                order = order[skip : skip + left]
+                skip, left = 0, left - len(order)
+                yield _WindowPlan(pieces, order, ends_epoch=left == 0)
+                if left == 0:
+                    break
 
-    def _read_window(self, pieces: Sequence[Piece]) -> Batch:
-        size = self.manifest.spec.shard_samples
-        read = [self._reader.read_shard(piece.shard, self.timesteps) for piece in pieces]
-        indices = [np.arange(p.shard * size + p.start, p.shard * size + p.stop, dtype=np.int64) for p in pieces]
-        states = {
-            t: np.concatenate([shard[t][p.start : p.stop] for shard, p in zip(read, pieces, strict=True)])
-            for t in self.timesteps
-        }
-        return Batch(np.concatenate(indices), states)
+    @property
+    def _samples_per_epoch(self) -> int:
+        """Samples that this rank uses in an epoch: all of its part, or all that fill a batch."""
+        start, stop = part_bounds(self.num_samples, self.rank, self.world_size)
+        return self.batches_per_epoch * self.batch_size if self.drop_last else stop - start
+
+    def _taken(self, held: Window, rows: npt.NDArray[np.int64]) -> Batch:
+        spec = self.manifest.spec
+        states = {t: spec.encoding(t).decode(held.stored[t].take(rows, axis=0)) for t in self.timesteps}
+        return Batch(held.indices[rows], states)
 
 
-def _taken(held: Batch, rows: npt.NDArray[np.int64]) -> Batch:
-    return Batch(held.indices[rows], {t: values[rows] for t, values in held.states.items()})
+@dataclass(frozen=True)
+class _WindowPlan:
+    pieces: Sequence[Piece]
+    order: npt.NDArray[np.int64]
+    """Those rows of the window that are used, in their order."""
+    ends_epoch: bool
+
+
+def _length(batch: Batch | None) -> int:
+    return 0 if batch is None else len(batch.indices)
 
 
 def _joined(first: Batch | None, second: Batch) -> Batch:

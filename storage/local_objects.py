@@ -4,9 +4,13 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from storage.errors import StoreError, StoreFullError, StoreNotFoundError, StorePermissionError
+from storage.object_storage import Leftover, ObjectInfo
+from storage.scatter import byte_parts, read_parts
 
 TEMPORARY_PREFIX = ".tmp-"
 """Names of unfinished writes start with this; nobody reads them."""
@@ -23,6 +27,28 @@ class LocalObjects:
         """All bytes of a file."""
         try:
             return Path(path).read_bytes()
+        except OSError as error:
+            raise _reading_error(path, error) from error
+
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """The bytes start..stop-1 of a file."""
+        try:
+            with Path(path).open("rb") as file:
+                # The file's size bounds the request: a read allocates all that it asks for.
+                count = max(0, min(stop, os.fstat(file.fileno()).st_size) - start)
+                file.seek(start)
+                return file.read(count)
+        except OSError as error:
+            raise _reading_error(path, error) from error
+
+    def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
+        """The size of a file; if it is the one given, its bytes are in the parts allocated."""
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (Path.open loses the type FileIO)
+                found = os.fstat(file.fileno()).st_size
+                return read_parts(file, byte_parts(allocate(), size)) if found == size else found
+        except StoreError:
+            raise
         except OSError as error:
             raise _reading_error(path, error) from error
 
@@ -48,17 +74,18 @@ class LocalObjects:
         return Path(path).is_file()
 
     def delete(self, path: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it is there; of a symbolic link, the link itself."""
         try:
             Path(path).unlink()
         except OSError as error:
             if error.errno not in _NOT_THERE:
                 raise _writing_error(path, error) from error
 
-    def keys(self, path: str) -> list[str]:
+    def entries(self, path: str, start_after: str) -> list[ObjectInfo]:
         """All files below a folder, finished writes only."""
         try:
-            return sorted(_walk(path, ""))
+            found = _files(path, unfinished=False)
+            return [ObjectInfo(key=key, size=status.st_size, modified=status.st_mtime) for key, status in found]
         except OSError as error:
             raise _reading_error(path, error) from error
 
@@ -72,20 +99,62 @@ class LocalObjects:
                 return []
             raise _reading_error(path, error) from error
 
+    def leftovers(self, path: str) -> list[Leftover]:
+        """Temporary files below a folder."""
+        try:
+            return [
+                Leftover(key=key, started=status.st_mtime, upload_id=None, size=status.st_size)
+                for key, status in _files(path, unfinished=True)
+            ]
+        except OSError as error:
+            raise _reading_error(path, error) from error
 
-def _walk(folder: str, prefix: str) -> list[str]:
-    found: list[str] = []
+    def remove_leftover(self, path: str, leftover: Leftover) -> None:
+        """Remove a temporary file if it is there still."""
+        *folders, name = leftover.key.split("/")
+        downwards = all(step not in ("", ".", "..") for step in folders)
+        if leftover.upload_id is not None or not name.startswith(TEMPORARY_PREFIX) or not downwards:
+            raise ValueError(
+                f"a leftover on disk is a file named {TEMPORARY_PREFIX}*, got {leftover}; take it from list_leftovers"
+            )
+        folder = Path(path)
+        for step in folders:
+            folder /= step
+            if folder.is_symlink():
+                raise StoreError(
+                    f"a leftover is removed from below {path} only, but {folder} is a symbolic link; remove "
+                    f"{leftover.key} by hand"
+                )
+        self.delete(str(folder / name))
+
+
+def _files(folder: str, *, unfinished: bool) -> Iterator[tuple[str, os.stat_result]]:
+    """Keys and statuses of the files below a folder: those of finished writes, or the temporary ones."""
+    for key, entry in _walk(folder, ""):
+        if entry.name.startswith(TEMPORARY_PREFIX) == unfinished:
+            try:
+                status = entry.stat(follow_symlinks=not unfinished)
+            except OSError as error:
+                if error.errno not in _NOT_THERE | {errno.ELOOP}:
+                    raise
+                continue
+            # As for `exists`: a link to a file is one; a dangling link, a link to a folder or a pipe is not.
+            if stat.S_ISREG(status.st_mode):
+                yield key, status
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    """All that is no folder below a folder; symbolic links to folders are not followed: they may lead anywhere."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir():
-                    found += _walk(entry.path, f"{prefix}{entry.name}/")
-                elif not entry.name.startswith(TEMPORARY_PREFIX):
-                    found.append(prefix + entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _walk(entry.path, f"{prefix}{entry.name}/")
+                else:
+                    yield prefix + entry.name, entry
     except OSError as error:
         if error.errno not in _NOT_THERE:
             raise
-    return found
 
 
 def _write_and_flush(path: Path, data: bytes) -> None:

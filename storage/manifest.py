@@ -1,76 +1,21 @@
 """The manifest: all that a reader needs to know about a sealed store, without one listing (laws 4 and 9)."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from storage.errors import ManifestError, StoreError
-from storage.objects import join, read_json, write_bytes
-from storage.records import ObjectEntry, StateStatistics, require_keys, require_layout_version
+from storage.checked_json import dump_checked, load_checked
+from storage.errors import ManifestError, StoreError, StoreNotFoundError
+from storage.objects import join, list_prefix, read_bytes, write_bytes
+from storage.records import ObjectEntry, StateStatistics, require_keys, require_layout_version, whole_number
+from storage.shard_index import ShardIndex
 from storage.spec import LAYOUT_VERSION, TrajectorySpec, digest
 
 _KIND = "advkd trajectory store"
-_NAME = "manifest.json"
-_SHA256_BYTES = 32
+MANIFEST = "manifest.json"
+"""Its key."""
 
-
-@dataclass(frozen=True, eq=False)
-class ShardTable:
-    """Sizes and hashes of every object of every shard, held as arrays because stores of 100 000 shards exist."""
-
-    templates: tuple[str, ...]
-    """Keys of the objects of one shard, `{shard}` standing for its number."""
-    sizes: npt.NDArray[np.int64]
-    """Bytes, `[shards, objects]`."""
-    hashes: npt.NDArray[np.uint8]
-    """sha256, `[shards, objects, 32]`."""
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    @property
-    def total_bytes(self) -> int:
-        """Bytes of all data objects."""
-        return int(self.sizes.sum())
-
-    def entries(self, shard: int) -> tuple[ObjectEntry, ...]:
-        """The objects of one shard."""
-        return tuple(
-            ObjectEntry(key=template.format(shard=shard), size=int(size), sha256=found.tobytes().hex())
-            for template, size, found in zip(self.templates, self.sizes[shard], self.hashes[shard], strict=True)
-        )
-
-    @classmethod
-    def from_entries(cls, templates: tuple[str, ...], shards: Sequence[Sequence[ObjectEntry]]) -> "ShardTable":
-        """A table from the entries of every shard, each in the order of the templates."""
-        sizes = np.array([[entry.size for entry in entries] for entries in shards], dtype=np.int64)
-        raw = b"".join(bytes.fromhex(entry.sha256) for entries in shards for entry in entries)
-        return cls(templates, sizes, _as_hashes(raw, len(shards), len(templates)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Compact: one row of sizes and one string of joined hashes per shard."""
-        return {
-            "objects": list(self.templates),
-            "bytes": self.sizes.tolist(),
-            "sha256": [row.tobytes().hex() for row in self.hashes],
-        }
-
-    @classmethod
-    def from_json(cls, data: Any) -> "ShardTable":
-        """The inverse of `to_json`."""
-        require_keys("the shard table", data, ("objects", "bytes", "sha256"))
-        templates = tuple(str(template) for template in data["objects"])
-        sizes = np.asarray(data["bytes"], dtype=np.int64)
-        if sizes.shape != (len(data["sha256"]), len(templates)) or (sizes < 0).any():
-            raise ManifestError(
-                "the shard table must hold one size per object and shard; the manifest is "
-                "damaged: restore it, or delete manifest.json and run `advkd precompute` again"
-            )
-        return cls(templates, sizes, _as_hashes(bytes.fromhex("".join(data["sha256"])), *sizes.shape))
+_COPIES = "seals"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,7 +25,7 @@ class Manifest:
     spec: TrajectorySpec
     digest: str
     num_samples: int
-    shards: ShardTable
+    shards: ShardIndex
     metadata: tuple[ObjectEntry, ...]
     """Objects for people's own tools (Zarr's `zarr.json`), not needed by our reader."""
     statistics: Mapping[int, StateStatistics]
@@ -88,6 +33,11 @@ class Manifest:
     elapsed_seconds: float
     """Sum over the shards that told theirs."""
     writer: str
+    """Name and version of the package that sealed it."""
+    revisions: tuple[str, ...]
+    """Of the code that computed the shards and sealed them: git commits, or versions."""
+    author: str
+    """Who sealed it last, `user@host` or what ADVKD_AUTHOR said."""
     created: str
     """When the store was first sealed: ISO 8601, UTC."""
     sealed: str
@@ -121,13 +71,15 @@ class Manifest:
             "statistics": {str(t): values.to_json() for t, values in self.statistics.items()},
             "elapsed_seconds": self.elapsed_seconds,
             "writer": self.writer,
+            "revisions": list(self.revisions),
+            "author": self.author,
             "created": self.created,
             "sealed": self.sealed,
         }
 
     @classmethod
-    def from_json(cls, data: Any) -> "Manifest":
-        """The manifest that `to_json` wrote; `ManifestError` if it is foreign, newer, damaged or inconsistent."""
+    def from_json(cls, uri: str, data: Any) -> "Manifest":
+        """What `to_json` wrote for the store at `uri`; `ManifestError` if foreign, newer, damaged or inconsistent."""
         if not isinstance(data, Mapping) or data.get("kind") != _KIND:
             raise ManifestError(f'a manifest must say kind "{_KIND}", and this one does not; it is foreign')
         require_layout_version("a manifest", data)
@@ -135,12 +87,14 @@ class Manifest:
         manifest = cls(
             spec=TrajectorySpec.from_json(data["spec"]),
             digest=str(data["digest"]),
-            num_samples=int(data["num_samples"]),
-            shards=ShardTable.from_json(data["shards"]),
+            num_samples=whole_number("num_samples", data["num_samples"]),
+            shards=ShardIndex.from_json(uri, data["shards"]),
             metadata=tuple(ObjectEntry.from_json(entry) for entry in data["metadata"]),
             statistics={int(t): StateStatistics.from_json(values) for t, values in data["statistics"].items()},
             elapsed_seconds=float(data["elapsed_seconds"]),
             writer=str(data["writer"]),
+            revisions=tuple(str(revision) for revision in data["revisions"]),
+            author=str(data["author"]),
             created=str(data["created"]),
             sealed=str(data["sealed"]),
         )
@@ -158,6 +112,11 @@ class Manifest:
                 f"{self.num_samples} samples need ceil(N / {self.spec.shard_samples}) shards, but the manifest lists "
                 f"{self.num_shards}; restore it, or delete manifest.json and run `advkd precompute` again"
             )
+        if self.shards.seeded_noise != (self.spec.noise == "seeded"):
+            raise ManifestError(
+                "a shard index must hold hashes of the noise exactly where the noise is seeded; restore the manifest, "
+                "or delete manifest.json and run `advkd precompute` again"
+            )
         if tuple(self.statistics) != self.spec.timesteps:
             raise ManifestError(
                 f"a manifest's statistics must cover the timesteps {self.spec.timesteps}, got "
@@ -167,29 +126,51 @@ class Manifest:
 
 def manifest_uri(uri: str) -> str:
     """Where the manifest of a store lives."""
-    return join(uri, _NAME)
+    return join(uri, MANIFEST)
+
+
+def copy_key(num_samples: int) -> str:
+    """Key of the copy of the manifest that seals a store of so many samples."""
+    return f"{_COPIES}/{num_samples:012d}.json"
 
 
 def read_manifest(uri: str) -> Manifest:
     """The manifest of a store; `StoreNotFoundError` if there is none, `ManifestError` if it cannot be trusted."""
-    address = manifest_uri(uri)
-    try:
-        return Manifest.from_json(read_json(address))
-    except (FileNotFoundError, PermissionError, ConnectionError):
-        raise
-    except (StoreError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ManifestError(f"{address} cannot be used: {error}") from error
+    return _read(uri, MANIFEST)
+
+
+def read_copy(uri: str, num_samples: int) -> Manifest:
+    """The copy of a manifest, with the errors of `read_manifest`."""
+    return _read(uri, copy_key(num_samples))
 
 
 def write_manifest(uri: str, manifest: Manifest) -> None:
-    """Publish a sealed store; the last write of sealing."""
-    write_bytes(manifest_uri(uri), (json.dumps(manifest.to_json(), allow_nan=False) + "\n").encode())
+    """Publish a sealed store; the last write of sealing. A copy from which it can be restored is written before."""
+    data = dump_checked(manifest.to_json())
+    write_bytes(join(uri, copy_key(manifest.num_samples)), data)
+    write_bytes(manifest_uri(uri), data)
 
 
-def _as_hashes(raw: bytes, shards: int, objects: int) -> npt.NDArray[np.uint8]:
-    if len(raw) != shards * objects * _SHA256_BYTES:
-        raise ManifestError(
-            "the shard table must hold one sha256 per object and shard; the manifest is "
-            "damaged: restore it, or delete manifest.json and run `advkd precompute` again"
-        )
-    return np.frombuffer(raw, dtype=np.uint8).reshape(shards, objects, _SHA256_BYTES)
+def restore_manifest(uri: str) -> Manifest:
+    """Put the newest good copy of the manifest in its place; `ManifestError` if there is none."""
+    for name in reversed(list_prefix(join(uri, _COPIES))):
+        try:
+            manifest = _read(uri, f"{_COPIES}/{name}")
+        except ManifestError:
+            continue
+        write_bytes(manifest_uri(uri), read_bytes(join(uri, copy_key(manifest.num_samples))))
+        return manifest
+    raise ManifestError(
+        f"a damaged manifest is restored from a copy in {join(uri, _COPIES)}, but there is no good one; delete "
+        f"{manifest_uri(uri)} and run precompute with the same settings again, it seals what is committed"
+    )
+
+
+def _read(uri: str, key: str) -> Manifest:
+    address = join(uri, key)
+    try:
+        return Manifest.from_json(uri, load_checked(read_bytes(address)))
+    except (StoreNotFoundError, PermissionError, ConnectionError):
+        raise
+    except (StoreError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ManifestError(f"{address} cannot be used: {error}; `advkd cache repair {uri}` restores it") from error

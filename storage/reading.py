@@ -1,25 +1,49 @@
 """Reading shards: fetch, check, decode through the layout, show only the samples that the manifest shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from storage.base import States
-from storage.errors import GridMismatchError, ManifestError, ShardCorruptError
-from storage.integrity import ShardProblem, object_problem, open_manifest, read_if_there
+from storage.base import Place, States
+from storage.commits import read_commit
+from storage.errors import GridMismatchError, ManifestError, ShardCorruptError, StoreNotFoundError
+from storage.integrity import (
+    ShardProblem,
+    hash_problem,
+    missing_problem,
+    noise_problem,
+    open_manifest,
+    size_problem,
+)
 from storage.layouts import layout_of
 from storage.manifest import Manifest
+from storage.object_source import DirectSource, ObjectSource
+from storage.objects import join, read_range
+from storage.records import ObjectEntry
+from storage.seeded_noise import drawn_noise, seeded_noise
+
+# From this share of a shard's samples on, the whole shard is read.
+_RANGED_SHARE = 0.25
 
 
 class ShardReader:
-    """The `Reader` of one sealed store. Hashes are checked when an object is first read, sizes always."""
+    """The `Reader` of one sealed store.
 
-    def __init__(self, uri: str, manifest: Manifest) -> None:
+    sha256 is checked when an object is first read whole, sizes always, crc32c of Zarr's chunks always. A ranged read is
+    compared with a crc32c out of a record that was checked, so it gives the right bytes or none, but says nothing of
+    the rest of its object.
+    """
+
+    def __init__(self, uri: str, manifest: Manifest, source: ObjectSource | None = None) -> None:
         self.uri = uri
         self.manifest = manifest
+        self._source = DirectSource(uri) if source is None else source
         self._layout = layout_of(manifest.spec)
         self._hashed: set[tuple[int, int]] = set()
+        self._noise_checked = False
         if manifest.shards.templates != self._layout.templates(manifest.spec):
             raise ManifestError(
                 f"a {manifest.spec.layout} store keeps its shards in {self._layout.templates(manifest.spec)}, but the "
@@ -29,28 +53,34 @@ class ShardReader:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A spawned process opens the store for itself and trusts nothing that this one has checked.
-        return type(self), (self.uri, self.manifest)
+        return type(self), (self.uri, self.manifest, self._source)
 
     def read_shard(self, index: int, timesteps: Sequence[int] | None = None) -> States:
         """See `base.Reader.read_shard`."""
-        manifest = self.manifest
-        if not 0 <= index < manifest.num_shards:
-            raise IndexError(f"{self.uri} has shards 0 to {manifest.num_shards - 1}, got {index}; ask for one of them")
-        wanted = captured_timesteps(manifest, timesteps)
-        try:
-            states = self._layout.decode(manifest.spec, index, wanted, lambda position: self._fetch(index, position))
-        except (ValueError, KeyError, RuntimeError) as error:
-            key = manifest.shards.entries(index)[0].key
-            problem = ShardProblem(
-                uri=self.uri, shard=index, key=key, expected=f"a {manifest.spec.layout} shard", found=str(error)
-            )
-            raise ShardCorruptError(problem.message) from error
-        shown = len(manifest.shard_range(index))
-        return {t: values[:shown] for t, values in states.items()}
+        spec, shown = self.manifest.spec, len(self.manifest.shard_range(index))
+        return {t: spec.encoding(t).decode(stored[:shown]) for t, stored in self.read_stored(index, timesteps).items()}
+
+    def read_stored(self, index: int, timesteps: Sequence[int] | None = None, place: Place | None = None) -> States:
+        """See `base.Reader.read_stored`."""
+        spec = self.manifest.spec
+        self._require_shard(index)
+        wanted = captured_timesteps(self.manifest, timesteps)
+        stored: States = {}
+
+        def keep(timestep: int) -> npt.NDArray[Any]:
+            stored[timestep] = _empty(spec.encoding(timestep), spec.shard_samples) if place is None else place(timestep)
+            return stored[timestep]
+
+        objects = [t for t in wanted if t in spec.stored_timesteps]
+        self._checked(index, lambda: self._layout.read(spec, index, objects, self._fetch(index), keep))
+        for t in set(wanted) - set(objects):
+            self._require_noise(index)
+            keep(t)[:] = seeded_noise(spec, index)
+        return {t: stored[t] for t in wanted}
 
     def read_samples(self, indices: Sequence[int], timesteps: Sequence[int] | None = None) -> States:
         """See `base.Reader.read_samples`."""
-        manifest = self.manifest
+        manifest, spec = self.manifest, self.manifest.spec
         samples = np.asarray(indices, dtype=np.int64)
         if samples.size and not 0 <= samples.min() <= samples.max() < manifest.num_samples:
             raise IndexError(
@@ -58,35 +88,134 @@ class ShardReader:
                 "ask for fewer or extend the store"
             )
         wanted = captured_timesteps(manifest, timesteps)
-        shape = (len(samples), *manifest.spec.sample_shape)
-        states: States = {t: np.empty(shape, dtype=manifest.spec.dtype) for t in wanted}
-        shards, rows = np.divmod(samples, manifest.spec.shard_samples)
+        stored = {t: _empty(spec.encoding(t), len(samples)) for t in wanted}
+        shards, rows = np.divmod(samples, spec.shard_samples)
         for shard in np.unique(shards):
             here = shards == shard
-            for t, values in self.read_shard(int(shard), wanted).items():
-                states[t][here] = values[rows[here]]
-        return states
+            for t, values in self._read_rows(int(shard), rows[here], wanted).items():
+                stored[t][here] = values
+        return {t: spec.encoding(t).decode(values) for t, values in stored.items()}
 
-    def _fetch(self, shard: int, position: int) -> bytes:
-        entry = self.manifest.shards.entries(shard)[position]
-        data = read_if_there(self.uri, entry.key)
-        with_hash = (shard, position) not in self._hashed
-        problem = object_problem(self.uri, shard, entry, data, with_hash=with_hash)
-        if problem is not None or data is None:
-            raise ShardCorruptError(problem.message if problem else entry.key)
-        self._hashed.add((shard, position))
-        return data
+    def _read_rows(self, shard: int, rows: npt.NDArray[np.int64], timesteps: Sequence[int]) -> States:
+        spec = self.manifest.spec
+        if len(rows) >= _RANGED_SHARE * spec.shard_samples:
+            return {t: values[rows] for t, values in self.read_stored(shard, timesteps).items()}
+        stored: States = {}
+        objects = [t for t in timesteps if t in spec.stored_timesteps]
+        if objects:
+            wanted = rows.tolist()
+            self._checked(
+                shard,
+                lambda: stored.update(
+                    self._layout.read_rows(
+                        spec,
+                        shard,
+                        wanted,
+                        objects,
+                        self._fetch(shard),
+                        self._fetch_range(shard),
+                        self._checksums(shard),
+                    )
+                ),
+            )
+        for t in set(timesteps) - set(objects):
+            self._require_noise(shard)
+            stored[t] = np.concatenate(
+                [drawn_noise(spec, shard * spec.shard_samples + row, 1) for row in rows.tolist()]
+            )
+        return stored
+
+    def _fetch(self, shard: int) -> Callable[[int, int, Callable[[], Sequence[memoryview]]], None]:
+        """The `base.Fetch` of a shard."""
+        entries = self.manifest.shards.entries(shard)
+
+        def fetch(position: int, size: int, parts: Callable[[], Sequence[memoryview]]) -> None:
+            entry, laid = entries[position], list[memoryview]()
+            if entry.size != size:
+                raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands {size}")
+
+            def allocate() -> Sequence[memoryview]:
+                laid[:] = parts()
+                return laid
+
+            try:
+                found = self._source.read_into(entry, allocate)
+            except StoreNotFoundError as error:
+                raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
+            problem = size_problem(self.uri, shard, entry, found)
+            if problem is None and (shard, position) not in self._hashed:
+                problem = hash_problem(self.uri, shard, entry, laid)
+            if problem is not None:
+                raise ShardCorruptError(problem.message)
+            self._hashed.add((shard, position))
+
+        return fetch
+
+    def _fetch_range(self, shard: int) -> Callable[[int, int, int], bytes]:
+        """The `base.FetchRange` of a shard."""
+        entries = self.manifest.shards.entries(shard)
+
+        def fetch_range(position: int, start: int, stop: int) -> bytes:
+            entry = entries[position]
+            try:
+                data = read_range(join(self.uri, entry.key), start, stop)
+            except StoreNotFoundError as error:
+                raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
+            if len(data) != stop - start:
+                raise ValueError(f"{entry.key} must hold bytes {start} to {stop - 1}, and ends at {start + len(data)}")
+            return data
+
+        return fetch_range
+
+    def _checksums(self, shard: int) -> Callable[[int], Sequence[int]]:
+        """The `base.Checksums` of a shard; its record is read when they are asked for, and must be the manifest's."""
+
+        @cache
+        def objects() -> tuple[ObjectEntry, ...]:
+            try:
+                record = read_commit(self.uri, shard)
+            except (ManifestError, StoreNotFoundError) as error:
+                raise ValueError(f"the commit record with its checksums cannot be used: {error}") from error
+            if record.objects != self.manifest.shards.entries(shard):
+                raise ValueError("the commit record with its checksums is not the one that was sealed")
+            return record.objects
+
+        return lambda position: objects()[position].crc32c
+
+    def _checked(self, shard: int, read: Callable[[], None]) -> None:
+        """Whatever a layout finds wrong with an object is a corrupt shard."""
+        try:
+            read()
+        except (ValueError, RecursionError) as error:
+            spec = self.manifest.spec
+            key = self.manifest.shards.entries(shard)[0].key
+            problem = ShardProblem(
+                uri=self.uri, shard=shard, key=key, expected=f"a {spec.layout} shard of its spec", found=str(error)
+            )
+            raise ShardCorruptError(problem.message) from error
+
+    def _require_shard(self, index: int) -> None:
+        if not 0 <= index < self.manifest.num_shards:
+            raise IndexError(
+                f"{self.uri} has shards 0 to {self.manifest.num_shards - 1}, got {index}; ask for one of them"
+            )
+
+    def _require_noise(self, shard: int) -> None:
+        """The generator draws one shard's noise to the same bits, so it does all others'."""
+        if not self._noise_checked and (problem := noise_problem(self.uri, self.manifest, shard)):
+            raise ShardCorruptError(problem.message)
+        self._noise_checked = True
 
 
-def open_store(uri: str) -> ShardReader:
-    """A reader of the sealed store at a URI.
+def open_store(uri: str, source: ObjectSource | None = None) -> ShardReader:
+    """A reader of the sealed store at a URI, with its objects from a source (None: from the store itself).
 
     Raises:
         StoreNotFoundError: There is no store.
         StoreIncompleteError: It is still growing.
         ManifestError: Its manifest is foreign, newer, damaged or inconsistent.
     """
-    return ShardReader(uri, open_manifest(uri))
+    return ShardReader(uri, open_manifest(uri), source)
 
 
 def captured_timesteps(manifest: Manifest, timesteps: Sequence[int] | None) -> tuple[int, ...]:
@@ -100,3 +229,7 @@ def captured_timesteps(manifest: Manifest, timesteps: Sequence[int] | None) -> t
             f"{manifest.spec.timesteps}; choose among these, or precompute a store with the grid you need"
         )
     return wanted
+
+
+def _empty(encoding: Any, count: int) -> npt.NDArray[Any]:
+    return np.empty((count, *encoding.shape), dtype=encoding.stored_dtype)

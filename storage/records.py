@@ -1,13 +1,17 @@
 """How records are written as JSON: what commits, manifest and `spec.json` share. Unknown keys are refused."""
 
+import math
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from storage.encoding import StateTally
 from storage.errors import ManifestError
 from storage.spec import LAYOUT_VERSION
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,46 +25,110 @@ class ObjectEntry:
     sha256: str
     """64 hex digits."""
 
+    crc32c: tuple[int, ...] = field(default=(), compare=False)
+    """Of its chunks in their order, where the layout has chunks and the record holds them: for ranged reads."""
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"key": self.key, "bytes": self.size, "sha256": self.sha256}
+        entry = {"key": self.key, "bytes": self.size, "sha256": self.sha256}
+        return entry | ({"crc32c": list(self.crc32c)} if self.crc32c else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ObjectEntry":
         """The inverse of `to_json`."""
-        require_keys("an object entry", data, ("key", "bytes", "sha256"))
-        return cls(key=str(data["key"]), size=int(data["bytes"]), sha256=str(data["sha256"]))
+        chunks = data.get("crc32c", [])
+        require_keys("an object entry", {"crc32c": chunks, **data}, ("key", "bytes", "sha256", "crc32c"))
+        if not isinstance(data["key"], str) or not isinstance(chunks, list):
+            raise ManifestError(
+                f"an object entry must have a text as its key and a list of crc32c, got {data['key']!r} and {chunks!r}; "
+                "the record is damaged"
+            )
+        return cls(
+            key=data["key"],
+            size=whole_number("bytes", data["bytes"]),
+            sha256=sha256_digits(data["sha256"]),
+            crc32c=tuple(whole_number("crc32c", chunk) for chunk in chunks),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateStatistics:
-    """Over all stored values of one timestep, in float64."""
+    """Over all values of one timestep as readers get them, in float64, and what storing them cost."""
 
     mean: float
     std: float
     min: float
     max: float
+    max_error: float
+    """Largest rounding error, against the values that were given, at the stored resolution."""
+    rms_error: float
+    """Root mean square of it."""
+    rms_detail: float
+    """Root mean square of what a smaller resolution leaves out: of state minus its box mean. 0 in full resolution."""
 
     def to_json(self) -> dict[str, float]:
         """Plain JSON."""
-        return {"mean": self.mean, "std": self.std, "min": self.min, "max": self.max}
+        return {name: getattr(self, name) for name in _STATISTICS}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "StateStatistics":
         """The inverse of `to_json`."""
-        require_keys("statistics", data, ("mean", "std", "min", "max"))
+        require_keys("statistics", data, _STATISTICS)
         return cls(**{name: float(value) for name, value in data.items()})
 
+    @classmethod
+    def of(cls, tally: StateTally) -> "StateStatistics":
+        """Of the blocks that were added to a tally."""
+        mean = tally.total / tally.count
+        return cls(
+            mean=mean,
+            std=math.sqrt(max(tally.squares / tally.count - mean**2, 0.0)),
+            min=tally.smallest,
+            max=tally.largest,
+            max_error=tally.largest_error,
+            rms_error=math.sqrt(tally.error_squares / tally.count),
+            rms_detail=math.sqrt(tally.detail_squares / tally.count),
+        )
 
-def pooled(parts: Iterable[StateStatistics]) -> StateStatistics:
-    """Statistics over the union of equally large parts."""
-    shards = list(parts)
-    mean = sum(part.mean for part in shards) / len(shards)
-    # The variance of a union is the mean variance plus the variance of the means.
-    variance = sum(part.std**2 + (part.mean - mean) ** 2 for part in shards) / len(shards)
+
+_STATISTICS = tuple(field.name for field in fields(StateStatistics))
+
+
+def pooled(parts: Iterable[tuple[int, StateStatistics]]) -> StateStatistics:
+    """Statistics over the union of parts, each with its number of shards."""
+    count, sums = 0, dict.fromkeys(("mean", "squares", "error", "detail"), 0.0)
+    extremes = [math.inf, -math.inf, 0.0]
+    for shards, part in parts:
+        count += shards
+        sums["mean"] += shards * part.mean
+        sums["squares"] += shards * (part.std**2 + part.mean**2)
+        sums["error"] += shards * part.rms_error**2
+        sums["detail"] += shards * part.rms_detail**2
+        extremes = [min(extremes[0], part.min), max(extremes[1], part.max), max(extremes[2], part.max_error)]
+    mean = sums["mean"] / count
     return StateStatistics(
-        mean=mean, std=variance**0.5, min=min(part.min for part in shards), max=max(part.max for part in shards)
+        mean=mean,
+        std=math.sqrt(max(sums["squares"] / count - mean**2, 0.0)),
+        min=extremes[0],
+        max=extremes[1],
+        max_error=extremes[2],
+        rms_error=math.sqrt(sums["error"] / count),
+        rms_detail=math.sqrt(sums["detail"] / count),
     )
+
+
+def whole_number(what: str, value: object) -> int:
+    """The value if it is a whole number of 0 or more and nothing else, else `ManifestError`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ManifestError(f"{what} must be a whole number of 0 or more, got {value!r}; the record is damaged")
+    return value
+
+
+def sha256_digits(value: object) -> str:
+    """The value if it is 64 lower-case hex digits, else `ManifestError`."""
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ManifestError(f"a sha256 must be 64 hex digits, got {value!r}; the record is damaged")
+    return value
 
 
 def require_keys(what: str, data: object, keys: Iterable[str]) -> None:
@@ -88,11 +156,3 @@ def require_layout_version(what: str, data: object) -> None:
 def utc_now() -> str:
     """Now, as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def writer_version() -> str:
-    """Name and version of this package, for the records."""
-    try:
-        return f"advkd {version('advkd')}"
-    except PackageNotFoundError:
-        return "advkd (not installed)"

@@ -2,58 +2,40 @@
 
 All settings come from the usual AWS variables and profiles, through s3fs and botocore. Retries are made here alone
 (s3fs and botocore are told not to), so that "how long until it gives up" has one answer: the attempt under way after
-`GIVE_UP_SECONDS` is the last, the second at the earliest. Messages name endpoint, bucket and remedy, never a key.
+`GIVE_UP_SECONDS` is the last, the second at the earliest. So a request that is not answered ends within 45 seconds,
+two attempts of `CONNECT_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS` each; one whose bytes keep coming goes on.
 """
 
 import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import botocore.exceptions
 import botocore.session
 import s3fs
-from s3fs.core import S3_RETRYABLE_ERRORS
 
-from storage.errors import (
-    StoreError,
-    StoreFullError,
-    StoreNotFoundError,
-    StorePermissionError,
-    StoreUnreachableError,
-)
+from storage.errors import StoreError, StoreNotFoundError
+from storage.object_storage import Leftover, ObjectInfo
+from storage.s3_errors import answer, is_temporary, translated
+from storage.scatter import byte_parts, fill
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_SECONDS = 4
-READ_TIMEOUT_SECONDS = 20
+READ_TIMEOUT_SECONDS = 18
 GIVE_UP_SECONDS = 10.0
 MAX_ATTEMPTS = 6
+PAGE = 1000
+"""Entries per request of a listing; S3 sends no more."""
 _FIRST_PAUSE_SECONDS = 0.1
 _SINGLE_PUT_LIMIT = 5 * 2**30
-
-_REFUSED = {
-    "AccessDenied",
-    "AllAccessDisabled",
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-}
-_FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
-_BUSY = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequests"}
-_NO_CREDENTIALS = (
-    botocore.exceptions.NoCredentialsError,
-    botocore.exceptions.PartialCredentialsError,
-    botocore.exceptions.CredentialRetrievalError,
-    botocore.exceptions.ProfileNotFound,
-)
+_LISTS_NO_UPLOADS = {"NotImplemented", "MethodNotAllowed", "NoSuchUpload"}
+"""Answers of servers that do not list uploads; the last is rclone's before the first upload of all."""
 
 
 class S3Objects:
@@ -66,6 +48,27 @@ class S3Objects:
         """All bytes of an object, in a single GET."""
         return bytes(self._attempt(path, lambda fs: fs.cat_file(path, max_concurrency=1)))
 
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """The bytes start..stop-1 of an object, in a single GET."""
+        if start == stop:  # HTTP has no empty range
+            self._attempt(path, _head(path))
+            return b""
+        try:
+            data = self._attempt(path, lambda fs: fs.cat_file(path, start=start, end=stop))
+        except StoreError as error:
+            if answer(error.__cause__)[1] == 416:  # the object ends before
+                return b""
+            raise
+        # A server that knows no ranges answers with all of the object.
+        return bytes(data if len(data) <= stop - start else data[start:stop])
+
+    def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
+        """The size of an object; if it is the one given, its bytes are in the parts allocated."""
+        data = self.read(path)
+        if len(data) == size:
+            fill(byte_parts(allocate(), size), data)
+        return len(data)
+
     def write(self, path: str, data: bytes) -> None:
         """Create or replace an object by a single PUT (at most 5 GiB)."""
         if len(data) >= _SINGLE_PUT_LIMIT:
@@ -74,9 +77,8 @@ class S3Objects:
 
     def exists(self, path: str) -> bool:
         """Whether the object is there; one HEAD."""
-        bucket, key = _split(path)
         try:
-            self._attempt(path, lambda fs: fs.call_s3("head_object", Bucket=bucket, Key=key))
+            self._attempt(path, _head(path))
         except StoreNotFoundError:
             return False
         return True
@@ -89,27 +91,73 @@ class S3Objects:
         except StoreNotFoundError as error:
             logger.debug("nothing to delete: %s", error)
 
-    def keys(self, path: str) -> list[str]:
-        """All keys below a prefix, relative to it; `StoreNotFoundError` if the bucket is not there."""
+    def entries(self, path: str, start_after: str) -> Iterator[ObjectInfo]:
+        """All objects below a prefix; `StoreNotFoundError` if the bucket is not there."""
         _, prefix = _folder(path)
-        pages = self._pages(path, delimiter="")
-        return sorted(entry["Key"][len(prefix) :] for page in pages for entry in page.get("Contents", ()))
+        for page in self._pages(path, **({"StartAfter": prefix + start_after} if start_after else {})):
+            for entry in page.get("Contents", ()):
+                key, modified = entry["Key"][len(prefix) :], entry["LastModified"].timestamp()
+                # Consoles make "folders": empty objects whose names end in a slash.
+                if not entry["Key"].endswith("/"):
+                    yield ObjectInfo(key=key, size=entry["Size"], modified=modified)
 
     def folders(self, path: str) -> list[str]:
         """Names of the common prefixes right below a prefix."""
         _, prefix = _folder(path)
-        pages = self._pages(path, delimiter="/")
+        pages = self._pages(path, Delimiter="/")
         found = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
         return sorted(name[len(prefix) :].rstrip("/") for name in found)
 
-    def _pages(self, path: str, *, delimiter: str) -> list[Any]:
+    def leftovers(self, path: str) -> list[Leftover]:
+        """Multipart uploads below a prefix that were neither completed nor aborted; empty if the server lists none."""
+        _, prefix = _folder(path)
+        try:
+            uploads = [upload for page in self._upload_pages(path) for upload in page.get("Uploads", ())]
+        except StoreError as error:
+            code, status = answer(error.__cause__)
+            if code in _LISTS_NO_UPLOADS or status in (405, 501):
+                return []
+            raise
+        return [
+            Leftover(
+                key=upload["Key"][len(prefix) :],
+                started=upload["Initiated"].timestamp(),
+                upload_id=upload["UploadId"],
+                size=None,
+            )
+            for upload in uploads
+        ]
+
+    def remove_leftover(self, path: str, leftover: Leftover) -> None:
+        """Abort a multipart upload if it is there still; the server then drops its parts."""
+        if leftover.upload_id is None:
+            raise ValueError(f"a leftover in S3 is a multipart upload, got {leftover}; take it from list_leftovers")
         bucket, prefix = _folder(path)
-        request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
-        pages = [self._attempt(path, lambda fs: fs.call_s3("list_objects_v2", **request))]
-        while pages[-1].get("IsTruncated"):
-            request["ContinuationToken"] = pages[-1]["NextContinuationToken"]
-            pages.append(self._attempt(path, lambda fs: fs.call_s3("list_objects_v2", **request)))
-        return pages
+        request = {"Bucket": bucket, "Key": prefix + leftover.key, "UploadId": leftover.upload_id}
+        try:
+            self._attempt(path, lambda fs: fs.call_s3("abort_multipart_upload", **request))
+        except StoreNotFoundError as error:
+            logger.debug("nothing to abort: %s", error)
+
+    def _pages(self, path: str, **options: str) -> Iterator[Any]:
+        bucket, prefix = _folder(path)
+        request = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE, **options}
+        while True:
+            page = self._attempt(path, lambda fs: fs.call_s3("list_objects_v2", **request))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _upload_pages(self, path: str) -> Iterator[Any]:
+        bucket, prefix = _folder(path)
+        request = {"Bucket": bucket, "Prefix": prefix, "MaxUploads": PAGE}
+        while True:
+            page = self._attempt(path, lambda fs: fs.call_s3("list_multipart_uploads", **request))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            request.update(KeyMarker=page["NextKeyMarker"], UploadIdMarker=page["NextUploadIdMarker"])
 
     def _attempt(self, path: str, call: Callable[[Any], T]) -> T:
         bucket, key = _split(path)
@@ -121,8 +169,8 @@ class S3Objects:
             except Exception as error:
                 late = attempt > 1 and time.monotonic() - started > GIVE_UP_SECONDS
                 give_up = late or attempt == MAX_ATTEMPTS
-                if not _is_temporary(error) or give_up:
-                    raise _translated(error, endpoint, bucket, key) from error
+                if not is_temporary(error) or give_up:
+                    raise translated(error, endpoint, bucket, key) from error
                 pause = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
                 logger.debug("s3://%s/%s: %s, again in %.2f s", bucket, key, type(error).__name__, pause)
                 time.sleep(pause)
@@ -143,6 +191,11 @@ class S3Objects:
             fs.retries = 1
             self._opened[key] = (fs, endpoint)
         return self._opened[key]
+
+
+def _head(path: str) -> Callable[[Any], Any]:
+    bucket, key = _split(path)
+    return lambda fs: fs.call_s3("head_object", Bucket=bucket, Key=key)
 
 
 def _client_config(endpoint: str | None) -> dict[str, Any]:
@@ -183,56 +236,3 @@ def _split(path: str) -> tuple[str, str]:
 def _folder(path: str) -> tuple[str, str]:
     bucket, key = _split(path)
     return bucket, key.rstrip("/") + "/" if key.strip("/") else ""
-
-
-def _answer(error: BaseException) -> tuple[str, int]:
-    """The service's error code and HTTP status, "" and 0 if it did not answer."""
-    for candidate in (error, error.__cause__):
-        if isinstance(candidate, botocore.exceptions.ClientError):
-            response: Any = candidate.response
-            code = str(response.get("Error", {}).get("Code", ""))
-            return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    return "", 0
-
-
-def _is_temporary(error: BaseException) -> bool:
-    code, status = _answer(error)
-    if code or status:
-        return code in _BUSY or status == 429 or (status >= 500 and status not in (501, 507) and code not in _FULL)
-    broken = (*S3_RETRYABLE_ERRORS, ConnectionError, botocore.exceptions.ConnectionError)
-    return isinstance(error, broken) and not isinstance(error, _NO_CREDENTIALS)
-
-
-def _translated(error: Exception, endpoint: str | None, bucket: str, key: str) -> StoreError:
-    code, status = _answer(error)
-    where = f"endpoint {_without_userinfo(endpoint)}, bucket {bucket!r}"
-    answer = f"{code or type(error).__name__}" + (f" (HTTP {status})" if status else "")
-    if code == "NoSuchBucket":
-        return StoreNotFoundError(f"the bucket must exist, but there is none ({where}); create it first")
-    if code == "NoSuchKey" or status == 404 or isinstance(error, FileNotFoundError):
-        return StoreNotFoundError(
-            f"an object to read must exist, but s3://{bucket}/{key} does not ({where}); check the URI"
-        )
-    if code in _REFUSED or status in (401, 403) or isinstance(error, (PermissionError, *_NO_CREDENTIALS)):
-        return StorePermissionError(
-            f"S3 access needs valid credentials with rights on the bucket, but {where} answered {answer}; check "
-            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and the bucket's policy"
-        )
-    if code in _FULL or status == 507:
-        return StoreFullError(f"writing needs free space, but {where} answered {answer}; free some and run again")
-    if _is_temporary(error) or isinstance(error, botocore.exceptions.HTTPClientError):
-        return StoreUnreachableError(
-            f"the S3 endpoint must answer, but {where} gave {answer}, the last of several attempts; check "
-            "AWS_ENDPOINT_URL and that the service is up, then run the same command again"
-        )
-    return StoreError(
-        f"an S3 request must succeed, but {where} answered {answer} to one for {key!r}; check AWS_ENDPOINT_URL and the "
-        "bucket's name"
-    )
-
-
-def _without_userinfo(endpoint: str | None) -> str:
-    if endpoint is None:
-        return "AWS"
-    parts = urlsplit(endpoint)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

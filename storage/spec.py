@@ -14,6 +14,7 @@ from typing import Any
 
 from typing_extensions import TypeAliasType
 
+from storage.encoding import StateEncoding
 from storage.errors import ManifestError
 from storage.objects import join
 from storage.seeding import check_seed
@@ -23,14 +24,15 @@ LAYOUT_VERSION = 1
 
 DTYPES = ("float16", "float32")
 LAYOUTS = ("zarr", "webdataset")
+NOISES = ("stored", "seeded")
 
 JSON = TypeAliasType("JSON", "bool | int | float | str | list[JSON] | dict[str, JSON] | None")
 
 _SLUG = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BYTES_PER_VALUE = {"float16": 2, "float32": 4}
 _TARGET_SHARD_BYTES = 64 * 2**20
 # Shards are computed whole: a larger bound would make someone who asks for few small images pay for thousands.
+_LARGEST_SHARD = 2**20
 _MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES = 32, 512
 _MAX_BLOCK_SAMPLES = 256
 
@@ -69,7 +71,13 @@ class TrajectorySpec:
     guidance_scale: float | None = None
     """Classifier-free guidance scale, None without guidance."""
     dtype: str = "float16"
-    """Stored dtype: "float16" or "float32"."""
+    """Dtype of the states that readers give, and of those stored as floats: "float16" or "float32"."""
+    resolutions: tuple[tuple[int, int], ...] | None = None
+    """`(H_k, W_k)` at which each timestep is stored, divisors of H and W; None (and what it becomes): all in full."""
+    uint8_ranges: tuple[tuple[float, float] | None, ...] | None = None
+    """Per timestep, the range of values stored as uint8, or None for floats; None (and what it becomes): all floats."""
+    noise: str = "stored"
+    """"stored", or "seeded": x_T is not stored but drawn again from the base seed, the same values either way."""
     layout: str = "zarr"
     """"zarr" or "webdataset"."""
     shard_samples: int
@@ -82,6 +90,11 @@ class TrajectorySpec:
             object.__setattr__(self, name, tuple(_integers(name, getattr(self, name))))
         for name in ("signal", "sigma"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        count, full = len(self.timesteps), tuple(self.sample_shape[1:])
+        sizes = [full] * count if self.resolutions is None else self.resolutions
+        object.__setattr__(self, "resolutions", tuple(tuple(_integers("resolutions", size)) for size in sizes))
+        ranges = [None] * count if self.uint8_ranges is None else self.uint8_ranges
+        object.__setattr__(self, "uint8_ranges", tuple(one and tuple(float(end) for end in one) for one in ranges))
         for name in ("sampler_config", "conditioning"):
             object.__setattr__(self, name, _plain_json(name, getattr(self, name)))
         if self.guidance_scale is not None:
@@ -89,11 +102,33 @@ class TrajectorySpec:
         self._check_names()
         self._check_grid()
         self._check_sizes()
+        self._check_encodings()
 
     @property
-    def state_bytes(self) -> int:
-        """Bytes of one stored state."""
-        return math.prod(self.sample_shape) * _BYTES_PER_VALUE[self.dtype]
+    def stored_timesteps(self) -> tuple[int, ...]:
+        """The timesteps that have objects: all, or all but the noise that is drawn again."""
+        return self.timesteps[1:] if self.noise == "seeded" else self.timesteps
+
+    def encoding(self, timestep: int) -> StateEncoding:
+        """How the states of a captured timestep are stored."""
+        position = self.timesteps.index(timestep)
+        assert self.resolutions is not None
+        assert self.uint8_ranges is not None
+        return StateEncoding(
+            full_shape=self.sample_shape,
+            shape=(self.sample_shape[0], *self.resolutions[position]),
+            dtype=self.dtype,
+            uint8_range=self.uint8_ranges[position],
+        )
+
+    def state_shape(self, timestep: int) -> tuple[int, int, int]:
+        """`[C, H_k, W_k]` of the states that readers give for a captured timestep."""
+        return self.encoding(timestep).shape
+
+    @property
+    def trajectory_bytes(self) -> int:
+        """Bytes of all stored states of one sample."""
+        return sum(self.encoding(t).state_bytes for t in self.stored_timesteps)
 
     def num_shards(self, num_samples: int) -> int:
         """Whole shards that hold `num_samples` samples."""
@@ -103,10 +138,7 @@ class TrajectorySpec:
 
     def to_json(self) -> dict[str, JSON]:
         """All fields as plain JSON; `from_json` is its inverse."""
-        return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
-            for field in fields(self)
-        }
+        return {field.name: _lists(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_json(cls, data: object) -> "TrajectorySpec":
@@ -136,7 +168,8 @@ class TrajectorySpec:
             )
         if not self.sampler:
             raise ValueError("TrajectorySpec.sampler must be the solver's name, got ''; name it")
-        for name, value, allowed in (("dtype", self.dtype, DTYPES), ("layout", self.layout, LAYOUTS)):
+        choices = (("dtype", self.dtype, DTYPES), ("layout", self.layout, LAYOUTS), ("noise", self.noise, NOISES))
+        for name, value, allowed in choices:
             if value not in allowed:
                 raise ValueError(f"TrajectorySpec.{name} must be one of {allowed}, got {value!r}; choose one of them")
 
@@ -166,10 +199,40 @@ class TrajectorySpec:
         for name in ("solver_steps", "shard_samples", "block_samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TrajectorySpec.{name} must be positive, got {getattr(self, name)}; use 1 or more")
+        if self.shard_samples > _LARGEST_SHARD:
+            raise ValueError(
+                f"TrajectorySpec.shard_samples must be at most {_LARGEST_SHARD}, got {self.shard_samples}; use more, "
+                "smaller shards"
+            )
         if self.shard_samples % self.block_samples:
             raise ValueError(
                 f"TrajectorySpec.block_samples must divide shard_samples, got {self.block_samples} and "
                 f"{self.shard_samples}; choose powers of two"
+            )
+
+    def _check_encodings(self) -> None:
+        _, height, width = self.sample_shape
+        sizes, ranges = self.resolutions or (), self.uint8_ranges or ()
+        for name, values in (("resolutions", sizes), ("uint8_ranges", ranges)):
+            if len(values) != len(self.timesteps) or any(one is not None and len(one) != 2 for one in values):
+                raise ValueError(
+                    f"TrajectorySpec.{name} must hold one pair per timestep, got {values} for {len(self.timesteps)} "
+                    "timesteps; give as many, from noise to clean"
+                )
+        if any(h < 1 or w < 1 or height % h or width % w for h, w in sizes):
+            raise ValueError(
+                f"TrajectorySpec.resolutions must divide the sample's {height}x{width}, as a smaller one holds means "
+                f"over boxes, got {sizes}; choose divisors"
+            )
+        if any(one and not (math.isfinite(one[0]) and math.isfinite(one[1]) and one[0] < one[1]) for one in ranges):
+            raise ValueError(
+                f"TrajectorySpec.uint8_ranges must hold finite pairs (low, high), low < high, got {ranges}; declare "
+                "the range of the states' values"
+            )
+        if ranges[0] is not None:
+            raise ValueError(
+                f"the noise has no bounds, so its timestep {self.timesteps[0]} cannot be stored as uint8, got the "
+                f'range {ranges[0]}; store it as floats, or not at all (noise="seeded")'
             )
 
 
@@ -185,28 +248,24 @@ def store_uri(root: str, spec: TrajectorySpec) -> str:
     return join(root, spec.teacher, digest(spec)[:16])
 
 
-def default_shard_samples(shape: tuple[int, int, int], num_states: int, dtype: str = "float16") -> int:
+def default_shard_samples(trajectory_bytes: int) -> int:
     """Samples of a shard of about 64 MiB or less where 32 samples fit into that: a power of two in [32, 512].
 
     Args:
-        shape: `[C, H, W]` of one state.
-        num_states: Captured states of one trajectory, noise and clean state included.
-        dtype: Stored dtype.
+        trajectory_bytes: Of all stored states of one sample (`TrajectorySpec.trajectory_bytes`).
     """
-    trajectory_bytes = math.prod(shape) * num_states * _BYTES_PER_VALUE[dtype]
     fitting = max(1, _TARGET_SHARD_BYTES // max(1, trajectory_bytes))
     return min(_MAX_SHARD_SAMPLES, max(_MIN_SHARD_SAMPLES, 1 << (fitting.bit_length() - 1)))
-
-
-def default_block_samples(shard_samples: int) -> int:
-    """Samples of one chunk: the largest divisor of the shard that is at most 256."""
-    return next(size for size in range(min(_MAX_BLOCK_SAMPLES, shard_samples), 0, -1) if shard_samples % size == 0)
 
 
 def _integers(name: str, values: Any) -> list[int]:
     if any(int(value) != value for value in values):
         raise ValueError(f"TrajectorySpec.{name} must hold whole numbers, got {values}; round them")
     return [int(value) for value in values]
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _plain_json(name: str, value: object) -> Any:

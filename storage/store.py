@@ -1,23 +1,25 @@
-"""The life of a store: open a writer, ask what is missing, seal, extend, list. Reading is in `reading.py`."""
+"""The life of a store: open a writer, ask what is missing, seal, extend. Reading is in `reading.py`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 from storage.base import Writer
 from storage.commits import CommitRecord, committed_shards, read_commit
-from storage.errors import ManifestError, StoreError, StoreIncompleteError, StoreNotFoundError
+from storage.errors import ManifestError, StoreIncompleteError, StoreNotFoundError
 from storage.identity import read_identity, require_same_spec
 from storage.layouts import layout_of
-from storage.manifest import Manifest, ShardTable, read_manifest, write_manifest
-from storage.objects import join, list_folders, write_bytes
-from storage.records import ObjectEntry, pooled, utc_now, writer_version
+from storage.manifest import Manifest, read_manifest, write_manifest
+from storage.objects import join, write_bytes
+from storage.provenance import author, code_revision, writer_version
+from storage.records import ObjectEntry, StateStatistics, pooled, utc_now
+from storage.shard_index import write_index
 from storage.spec import TrajectorySpec, digest, store_uri
 from storage.writing import ShardWriter
 
 _COMMIT_READERS = 8
+_RECORDS_AT_ONCE = 512
 _LISTED_SHARDS = 20
 
 
@@ -28,12 +30,12 @@ def open_writer(root: str, spec: TrajectorySpec) -> Writer:
 
 
 def missing_shards(root: str, spec: TrajectorySpec, num_samples: int) -> list[int]:
-    """Numbers of the shards that are yet to be computed before `num_samples` samples can be sealed."""
+    """Numbers of the shards that are yet to be computed before `num_samples` samples can be sealed.
+
+    Of a sealed store only the commit records after its last shard are listed.
+    """
     uri = store_uri(root, spec)
-    wanted = spec.num_shards(num_samples)
-    committed = committed_shards(uri)
-    _sealed_manifest(uri, spec)
-    return [shard for shard in range(wanted) if shard not in committed]
+    return _missing(uri, spec, num_samples, _sealed_manifest(uri, spec))
 
 
 def is_sealed(root: str, spec: TrajectorySpec, num_samples: int) -> bool:
@@ -46,14 +48,17 @@ def is_sealed(root: str, spec: TrajectorySpec, num_samples: int) -> bool:
 def seal(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
     """Write the manifest from the commit records; a store never shrinks, a sealed one is left as it is.
 
+    Of a store that grows, only the records of its new shards are read, and only the index's last page is replaced.
+
     Raises:
         StoreIncompleteError: Shards are missing; the message lists them.
         ManifestError: A commit record is damaged or belongs to another spec.
     """
     uri = store_uri(root, spec)
-    missing = missing_shards(root, spec, num_samples)
     existing = _sealed_manifest(uri, spec)
-    target = max(num_samples, existing.num_samples if existing else 0)
+    if existing is not None and existing.num_samples >= num_samples:
+        return existing
+    missing = _missing(uri, spec, num_samples, existing)
     if missing:
         listed = ", ".join(map(str, missing[:_LISTED_SHARDS])) + (", ..." if len(missing) > _LISTED_SHARDS else "")
         raise StoreIncompleteError(
@@ -61,82 +66,20 @@ def seal(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
             f"{spec.num_shards(num_samples)} are missing in {uri}: {listed}; "
             "run precompute with the same settings again"
         )
-    manifest = _assemble(uri, spec, target, existing)
-    if existing is not None and _same(existing, manifest):
-        return existing
-    for key, data in layout_of(spec).metadata(spec, target).items():
-        write_bytes(join(uri, key), data)
-    write_manifest(uri, manifest)
-    return manifest
+    return _publish(uri, spec, num_samples, existing)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreSummary:
-    """One line of `advkd cache ls`."""
-
-    uri: str
-    state: str
-    """"sealed", "growing" or "unreadable"."""
-    spec: TrajectorySpec | None
-    """None if unreadable."""
-    num_samples: int
-    """Samples that readers see; of a growing store, samples committed so far."""
-    num_shards: int
-    total_bytes: int | None
-    """Bytes of the data objects, None unless sealed."""
-    problem: str | None = None
-    """Why it is unreadable."""
+def reseal(uri: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
+    """Write metadata, index and manifest anew from all commit records, whatever is there; for repairs."""
+    return _publish(uri, spec, num_samples, None)
 
 
-def list_stores(root: str) -> list[StoreSummary]:
-    """Every store below a root, `<root>/<teacher>/<digest>`, sealed or growing."""
-    uris = [join(root, teacher, name) for teacher in list_folders(root) for name in list_folders(join(root, teacher))]
-    return [summary for uri in uris if (summary := summarize(uri)) is not None]
-
-
-def summarize(uri: str) -> StoreSummary | None:
-    """What `list_stores` says about one store, None if none was begun there."""
-    try:
-        return _summary_of_sealed(uri, read_manifest(uri))
-    except StoreNotFoundError:
-        pass
-    except ManifestError as error:
-        return _summary_of_unreadable(uri, error)
-    try:
-        return _summary_of_growing(uri, read_identity(uri))
-    except StoreNotFoundError:
-        return None
-    except ManifestError as error:
-        return _summary_of_unreadable(uri, error)
-
-
-def _summary_of_sealed(uri: str, manifest: Manifest) -> StoreSummary:
-    return StoreSummary(
-        uri=uri,
-        state="sealed",
-        spec=manifest.spec,
-        num_samples=manifest.num_samples,
-        num_shards=manifest.num_shards,
-        total_bytes=manifest.total_bytes,
-    )
-
-
-def _summary_of_growing(uri: str, spec: TrajectorySpec) -> StoreSummary:
-    shards = len(committed_shards(uri))
-    return StoreSummary(
-        uri=uri,
-        state="growing",
-        spec=spec,
-        num_samples=shards * spec.shard_samples,
-        num_shards=shards,
-        total_bytes=None,
-    )
-
-
-def _summary_of_unreadable(uri: str, error: StoreError) -> StoreSummary:
-    return StoreSummary(
-        uri=uri, state="unreadable", spec=None, num_samples=0, num_shards=0, total_bytes=None, problem=str(error)
-    )
+def _missing(uri: str, spec: TrajectorySpec, num_samples: int, sealed: Manifest | None) -> list[int]:
+    first, wanted = (sealed.num_shards if sealed else 0), spec.num_shards(num_samples)
+    if wanted <= first:
+        return []
+    committed = committed_shards(uri, after=first - 1)
+    return [shard for shard in range(first, wanted) if shard not in committed]
 
 
 def _sealed_manifest(uri: str, spec: TrajectorySpec) -> Manifest | None:
@@ -153,48 +96,84 @@ def _sealed_manifest(uri: str, spec: TrajectorySpec) -> Manifest | None:
     return manifest
 
 
-def _assemble(uri: str, spec: TrajectorySpec, num_samples: int, existing: Manifest | None) -> Manifest:
-    shards = range(spec.num_shards(num_samples))
-    with ThreadPoolExecutor(_COMMIT_READERS) as pool:
-        records = list(pool.map(partial(read_commit, uri), shards))
-    templates = layout_of(spec).templates(spec)
-    for record in records:
-        _require_own(uri, spec, record, templates)
+def _publish(uri: str, spec: TrajectorySpec, num_samples: int, existing: Manifest | None) -> Manifest:
+    """Metadata and index of all shards, then the manifest; of an existing store only the new shards are read."""
     metadata = layout_of(spec).metadata(spec, num_samples)
+    for key, data in metadata.items():
+        write_bytes(join(uri, key), data)
+    tally = _RecordTally(spec, existing)
+    first = existing.num_shards if existing else 0
+    records = _records(uri, spec, range(first, spec.num_shards(num_samples)))
+    index = write_index(
+        uri,
+        layout_of(spec).templates(spec),
+        ((record.objects, record.noise_sha256) for record in tally.counted(records)),
+        existing.shards if existing else None,
+    )
     now = utc_now()
-    return Manifest(
+    manifest = Manifest(
         spec=spec,
         digest=digest(spec),
         num_samples=num_samples,
-        shards=ShardTable.from_entries(templates, [record.objects for record in records]),
+        shards=index,
         metadata=tuple(
             ObjectEntry(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
             for key, data in metadata.items()
         ),
-        statistics={t: pooled(record.statistics[t] for record in records) for t in spec.timesteps},
-        elapsed_seconds=sum(record.elapsed_seconds or 0.0 for record in records),
+        statistics={t: pooled(parts) for t, parts in tally.statistics.items()},
+        elapsed_seconds=tally.elapsed_seconds,
         writer=writer_version(),
+        revisions=tuple(sorted({*tally.revisions, code_revision()})),
+        author=author(),
         created=existing.created if existing else now,
         sealed=now,
     )
+    write_manifest(uri, manifest)
+    return manifest
 
 
-def _require_own(uri: str, spec: TrajectorySpec, record: CommitRecord, templates: Sequence[str]) -> None:
+class _RecordTally:
+    """What a manifest says of its commit records, added up while they go by."""
+
+    def __init__(self, spec: TrajectorySpec, existing: Manifest | None) -> None:
+        self.statistics: dict[int, list[tuple[int, StateStatistics]]] = {t: [] for t in spec.timesteps}
+        self.elapsed_seconds = existing.elapsed_seconds if existing else 0.0
+        self.revisions = set(existing.revisions) if existing else set[str]()
+        if existing is not None:
+            for t, statistics in existing.statistics.items():
+                self.statistics[t].append((existing.num_shards, statistics))
+
+    def counted(self, records: Iterable[CommitRecord]) -> Iterator[CommitRecord]:
+        """The same records, counted; their statistics are pooled now and then, so that memory stays flat."""
+        for record in records:
+            self.elapsed_seconds += record.elapsed_seconds or 0.0
+            self.revisions.add(record.revision)
+            for t, parts in self.statistics.items():
+                parts.append((1, record.statistics[t]))
+                if len(parts) >= _RECORDS_AT_ONCE:
+                    parts[:] = [(sum(shards for shards, _ in parts), pooled(parts))]
+            yield record
+
+
+def _records(uri: str, spec: TrajectorySpec, shards: range) -> Iterator[CommitRecord]:
+    """The commit records of some shards, in order, read by several threads."""
+    templates, identity = layout_of(spec).templates(spec), digest(spec)
+    with ThreadPoolExecutor(_COMMIT_READERS) as pool:
+        for first in range(0, len(shards), _RECORDS_AT_ONCE):
+            for record in pool.map(partial(read_commit, uri), shards[first : first + _RECORDS_AT_ONCE]):
+                _require_own(uri, spec, identity, record, templates)
+                yield record
+
+
+def _require_own(uri: str, spec: TrajectorySpec, identity: str, record: CommitRecord, templates: Sequence[str]) -> None:
     keys = tuple(template.format(shard=record.shard) for template in templates)
     if (
-        record.digest != digest(spec)
+        record.digest != identity
         or tuple(entry.key for entry in record.objects) != keys
         or set(record.statistics) != set(spec.timesteps)
+        or (record.noise_sha256 is None) != (spec.noise == "stored")
     ):
         raise ManifestError(
-            f"commit record {record.shard} of {uri} must be that of spec {digest(spec)[:16]}, got {record.digest[:16]} "
+            f"commit record {record.shard} of {uri} must be that of spec {identity[:16]}, got {record.digest[:16]} "
             f"with {len(record.objects)} objects; delete it and run precompute again"
         )
-
-
-def _same(one: Manifest, other: Manifest) -> bool:
-    return (
-        one.num_samples == other.num_samples
-        and one.metadata == other.metadata
-        and one.shards.to_json() == other.shards.to_json()
-    )

@@ -1,19 +1,25 @@
 """WebDataset: `shards/shard-000012.tar`, readable by plain `webdataset.WebDataset(urls).decode()`.
 
-Per sample, key `%012d`: `json` (`{"index": i}`), then one `t0999.npy` per captured timestep. Members are those of
+Per sample, key `%012d`: `json` (`{"index": i}`), then one `t0999.npy` per stored timestep. Members are those of
 `webdataset.TarWriter(mtime=0, user="", group="")`, byte for byte (a test compares), but written here: importing
-webdataset imports torch. Beside each tar lies `shard-000012.idx.json`, sample key -> [offset, size], so that one
-trajectory is one ranged read. Every member of a timestep has the same size, so a shard is decoded by strides.
+webdataset imports torch. Beside each tar lies `shard-000012.idx.json`, sample key -> [offset, size, crc32c], so that
+one trajectory is one ranged read that can be checked. Every member of a timestep has the same size, so a shard is
+decoded by strides.
 """
 
 import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from crc32c import crc32c
 
-from storage.base import States
+from storage.base import Checksums, Fetch, FetchRange, Place, States
 from storage.spec import TrajectorySpec
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -28,47 +34,156 @@ class WebDatasetLayout:
         """The tar, then its index."""
         return ("shards/shard-{shard:06d}.tar", "shards/shard-{shard:06d}.idx.json")
 
-    def encode(self, spec: TrajectorySpec, shard: int, states: States) -> list[bytes]:
-        """Members in the order of their names, owner, group and time zero."""
-        header = _npy_header(spec)
-        tar = io.BytesIO()
-        index: dict[str, list[int]] = {}
-        for row in range(spec.shard_samples):
-            sample = shard * spec.shard_samples + row
-            key = _sample_key(sample)
-            offset = tar.tell()
-            tar.write(_member(f"{key}.{_JSON}", json.dumps({"index": sample}).encode()))
-            for t in sorted(spec.timesteps, key=_extension):
-                tar.write(_member(f"{key}.{_extension(t)}", header + states[t][row].tobytes()))
-            index[key] = [offset, tar.tell() - offset]
-        tar.write(bytes(_tar_size(spec) - tar.tell()))
-        return [tar.getvalue(), json.dumps(index, separators=(",", ":")).encode()]
+    def object_bytes(self, spec: TrajectorySpec) -> tuple[int, ...]:
+        """The same in every shard: sample numbers have twelve digits."""
+        members = _Members(spec)
+        return members.tar_bytes, len(_dump_index(members, 0, [0] * spec.shard_samples))
 
-    def decode(
-        self, spec: TrajectorySpec, shard: int, timesteps: Sequence[int], fetch: Callable[[int], bytes]
-    ) -> States:
+    def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> list[bytes]:
+        """Members in the order of their names, owner, group and time zero."""
+        members, first = _Members(spec), shard * spec.shard_samples
+        tar, checksums = io.BytesIO(), []
+        for row in range(spec.shard_samples):
+            key = _sample_key(first + row)
+            sample = [_member(f"{key}.{_JSON}", json.dumps({"index": first + row}).encode())]
+            for t in members.timesteps:
+                sample.append(_member(f"{key}.{_extension(t)}", members.headers[t] + stored[t][row].tobytes()))
+            data = b"".join(sample)
+            checksums.append(crc32c(data))
+            tar.write(data)
+        tar.write(bytes(members.tar_bytes - tar.tell()))
+        return [tar.getvalue(), _dump_index(members, shard, checksums)]
+
+    def chunk_crc32c(self, spec: TrajectorySpec, objects: Sequence[bytes]) -> list[tuple[int, ...]]:
+        """None: those of the samples are in the index beside the tar."""
+        return [() for _ in objects]
+
+    def read(self, spec: TrajectorySpec, shard: int, timesteps: Sequence[int], fetch: Fetch, place: Place) -> None:
         """Names, headers and sizes are compared with those that the spec demands before any state is taken."""
-        data = fetch(_TAR)
-        if len(data) != _tar_size(spec):
-            raise ValueError(f"the tar of a whole shard holds {_tar_size(spec)} bytes, got {len(data)}")
-        header = _npy_header(spec)
-        order = sorted(spec.timesteps, key=_extension)
-        rows = np.frombuffer(data, dtype=np.uint8, count=spec.shard_samples * _sample_size(spec))
-        rows = rows.reshape(spec.shard_samples, _sample_size(spec))
+        members, buffers = _Members(spec), list[npt.NDArray[np.uint8]]()
+
+        def parts() -> list[memoryview]:
+            buffers.append(np.empty(members.tar_bytes, dtype=np.uint8))
+            return [buffers[-1].data]
+
+        fetch(_TAR, members.tar_bytes, parts)
+        rows = buffers[-1][: spec.shard_samples * members.sample_bytes].reshape(-1, members.sample_bytes)
+        for t in timesteps:
+            members.check(rows, shard * spec.shard_samples, t)
+            place(t).reshape(len(rows), -1).view(np.uint8)[:] = members.payload(rows, t)
+
+    def read_rows(
+        self,
+        spec: TrajectorySpec,
+        shard: int,
+        rows: Sequence[int],
+        timesteps: Sequence[int],
+        fetch: Fetch,
+        fetch_range: FetchRange,
+        checksums: Checksums,
+    ) -> States:
+        """The index of the tar, which has the checksums, then one ranged read per sample."""
+        members, first = _Members(spec), shard * spec.shard_samples
+        expected = self._read_index(members, shard, fetch)
+        samples = []
+        for row in rows:
+            data = fetch_range(_TAR, row * members.sample_bytes, (row + 1) * members.sample_bytes)
+            if crc32c(data) != expected[row]:
+                raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
+            samples.append(np.frombuffer(data, dtype=np.uint8)[None])
+            for t in timesteps:
+                members.check(samples[-1], first + row, t)
         states: States = {}
         for t in timesteps:
-            start = 2 * _BLOCK + order.index(t) * _npy_member_size(spec)
-            _check_names(data, spec, shard, t, start)
-            payload = rows[:, start + _BLOCK : start + _BLOCK + len(header) + spec.state_bytes]
-            if not (payload[:, : len(header)] == np.frombuffer(header, dtype=np.uint8)).all():
-                raise ValueError(f"every {_extension(t)} must hold {spec.dtype} {list(spec.sample_shape)}")
-            flat = np.ascontiguousarray(payload[:, len(header) :]).view(_stored_dtype(spec))
-            states[t] = flat.reshape(spec.shard_samples, *spec.sample_shape)
+            encoding = spec.encoding(t)
+            flat = np.concatenate([members.payload(sample, t) for sample in samples])
+            states[t] = flat.view(encoding.stored_dtype).reshape(len(rows), *encoding.shape)
         return states
 
     def metadata(self, spec: TrajectorySpec, num_samples: int) -> dict[str, bytes]:
         """A tar needs nothing beside it."""
         return {}
+
+    def _read_index(self, members: "_Members", shard: int, fetch: Fetch) -> list[int]:
+        data = bytearray(self.object_bytes(members.spec)[_INDEX])
+        fetch(_INDEX, len(data), lambda: [memoryview(data)])
+        found = json.loads(data)
+        checksums = [int(entry[2]) for entry in found.values()] if isinstance(found, dict) else []
+        if len(checksums) != members.spec.shard_samples or _dump_index(members, shard, checksums) != data:
+            raise ValueError("the index of a tar must list its samples in order, at the places that the spec demands")
+        return checksums
+
+
+@dataclass(frozen=True)
+class _Members:
+    """Where everything lies in the tar of a shard of a spec."""
+
+    spec: TrajectorySpec
+
+    @cached_property
+    def timesteps(self) -> list[int]:
+        return sorted(self.spec.stored_timesteps, key=_extension)
+
+    @cached_property
+    def headers(self) -> dict[int, bytes]:
+        return {t: _npy_header(self.spec.encoding(t).stored_dtype, self.spec.encoding(t).shape) for t in self.timesteps}
+
+    @cached_property
+    def starts(self) -> dict[int, int]:
+        """Where the member of a timestep starts within a sample; the json member is a block of header and one of text."""
+        starts, offset = {}, 2 * _BLOCK
+        for t in self.timesteps:
+            starts[t] = offset
+            offset += _BLOCK + _padded(len(self.headers[t]) + self.spec.encoding(t).state_bytes, _BLOCK)
+        starts[-1] = offset
+        return starts
+
+    @property
+    def sample_bytes(self) -> int:
+        return self.starts[-1]
+
+    @property
+    def tar_bytes(self) -> int:
+        return _padded(self.spec.shard_samples * self.sample_bytes + 2 * _BLOCK, tarfile.RECORDSIZE)
+
+    def payload(self, rows: npt.NDArray[np.uint8], timestep: int) -> npt.NDArray[np.uint8]:
+        """The states' bytes of rows `[n, sample_bytes]`."""
+        start = self.starts[timestep] + _BLOCK + len(self.headers[timestep])
+        return rows[:, start : start + self.spec.encoding(timestep).state_bytes]
+
+    def check(self, rows: npt.NDArray[np.uint8], first: int, timestep: int) -> None:
+        """`ValueError` unless the members of a timestep have the names and headers of samples `first` and following."""
+        start, header = self.starts[timestep], self.headers[timestep]
+        names = np.frombuffer(
+            b"".join(f"{_sample_key(first + row)}.{_extension(timestep)}\0".encode() for row in range(len(rows))),
+            dtype=np.uint8,
+        ).reshape(len(rows), -1)
+        wrong = (rows[:, start : start + names.shape[1]] != names).any(axis=1)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"member {row} of a shard's {_extension(timestep)} must be named "
+                f"{_sample_key(first + row)}.{_extension(timestep)}"
+            )
+        found = rows[:, start + _BLOCK : start + _BLOCK + len(header)]
+        if not (found == np.frombuffer(header, dtype=np.uint8)).all():
+            encoding = self.spec.encoding(timestep)
+            raise ValueError(
+                f"every {_extension(timestep)} must hold {encoding.stored_dtype} {list(encoding.shape)}, and one has "
+                "another npy header"
+            )
+
+
+def _dump_index(members: _Members, shard: int, checksums: Sequence[int]) -> bytes:
+    return "".join(_index_lines(members, shard, checksums)).encode()
+
+
+def _index_lines(members: _Members, shard: int, checksums: Sequence[int]) -> Iterator[str]:
+    """Checksums are padded, so that an index has the same size whatever they are."""
+    first, size = shard * members.spec.shard_samples, members.sample_bytes
+    for row, checksum in enumerate(checksums):
+        yield f'{"," if row else "{"}\n"{_sample_key(first + row)}": [{row * size}, {size}, {checksum:10d}]'
+    yield "\n}\n"
 
 
 def _sample_key(sample: int) -> str:
@@ -79,13 +194,14 @@ def _extension(timestep: int) -> str:
     return f"t{timestep:04d}.npy"
 
 
-def _stored_dtype(spec: TrajectorySpec) -> np.dtype[np.floating]:
-    return np.dtype(spec.dtype).newbyteorder("<")
-
-
-def _npy_header(spec: TrajectorySpec) -> bytes:
+@lru_cache(maxsize=64)
+def _npy_header(dtype: str, shape: tuple[int, int, int]) -> bytes:
     buffer = io.BytesIO()
-    description = {"descr": _stored_dtype(spec).str, "fortran_order": False, "shape": spec.sample_shape}
+    description: dict[str, Any] = {
+        "descr": np.dtype(dtype).newbyteorder("<").str,
+        "fortran_order": False,
+        "shape": shape,
+    }
     np.lib.format.write_array_header_1_0(buffer, description)
     return buffer.getvalue()
 
@@ -97,26 +213,5 @@ def _member(name: str, payload: bytes) -> bytes:
     return info.tobuf(tarfile.USTAR_FORMAT) + payload + bytes(-len(payload) % _BLOCK)
 
 
-def _npy_member_size(spec: TrajectorySpec) -> int:
-    return _BLOCK + _padded(len(_npy_header(spec)) + spec.state_bytes, _BLOCK)
-
-
-def _sample_size(spec: TrajectorySpec) -> int:
-    # The json member is one block of header and one of text.
-    return 2 * _BLOCK + len(spec.timesteps) * _npy_member_size(spec)
-
-
-def _tar_size(spec: TrajectorySpec) -> int:
-    return _padded(spec.shard_samples * _sample_size(spec) + 2 * _BLOCK, tarfile.RECORDSIZE)
-
-
 def _padded(size: int, unit: int) -> int:
     return -(-size // unit) * unit
-
-
-def _check_names(data: bytes, spec: TrajectorySpec, shard: int, timestep: int, start: int) -> None:
-    size = _sample_size(spec)
-    for row in range(spec.shard_samples):
-        name = f"{_sample_key(shard * spec.shard_samples + row)}.{_extension(timestep)}\0".encode()
-        if not data.startswith(name, row * size + start):
-            raise ValueError(f"member {row} of a shard's {_extension(timestep)} must be named {name[:-1].decode()}")

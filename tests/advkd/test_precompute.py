@@ -196,9 +196,9 @@ def spoil(folder: Path, value: float) -> None:
 @pytest.mark.parametrize(
     ("value", "dtype", "message"),
     [
-        (float("nan"), "float32", r"got NaN or infinity from 'tiny' at timestep 499 in samples 0 to 7; check"),
+        (float("nan"), "float32", r"in shard \d at timestep 499, samples \d+ to \d+: got NaN or infinity.*; check the teacher"),
         (float("inf"), "float32", "got NaN or infinity"),
-        (1e6, "float16", r"an overflow of float16; store float32"),
+        (1e6, "float16", r"overflow of float16.*; store float32"),
     ],
 )
 def test_a_teacher_that_fails_leaves_nothing_behind(

@@ -91,7 +91,7 @@ def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_m
     assert missing == [0, 1, 2]
     with monkeypatch.context() as patch:
         patch.setattr(trajectories, "initial_noise", poisoned)
-        with pytest.raises(NonFiniteError, match=r"a teacher's states must be finite.*samples 256 to 383"):
+        with pytest.raises(NonFiniteError, match=r"states must be finite.*samples 256 to 383"):
             precompute(SPEC)
     uri = store_uri(SPEC.store, identity)
     assert not is_sealed(SPEC.store, identity, SPEC.samples)

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from advkd.cache_cli import app
-from storage import digest, join, open_writer, read_json, store_uri, write_json
+from storage import digest, join, open_writer, store_uri
+from tests.storage.damage import change_record
 from tests.storage.trajectories import fill, make_spec, shard_states
 
 runner = CliRunner()
@@ -21,7 +22,7 @@ def root(tmp_path: Path) -> str:
     open_writer(root, make_spec(base_seed=8)).write_shard(1, shard_states(make_spec(base_seed=8), 1))
     fill(root, make_spec(base_seed=9), 8)
     address = join(store_uri(root, make_spec(base_seed=9)), "manifest.json")
-    write_json(address, read_json(address) | {"surprise": 1})
+    change_record(address, {"surprise": 1})
     return root
 
 

@@ -4,11 +4,15 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from crc32c import crc32c
 
-from storage import TrajectorySpec
+from storage import States, TrajectorySpec
 from storage.layouts import layout_of
 from tests.storage.trajectories import make_spec, shard_states
 
@@ -17,6 +21,27 @@ def encoded(spec: TrajectorySpec, shard: int) -> list[bytes]:
     """The objects of a shard of the pretend teacher."""
     stored = {t: values.astype(spec.dtype) for t, values in shard_states(spec, shard).items()}
     return layout_of(spec).encode(spec, shard, stored)
+
+
+def decoded(spec: TrajectorySpec, data: bytes) -> States:
+    """What a layout takes from a shard, each of whose objects holds `data`."""
+    states: States = {}
+
+    def fetch(_: int, size: int, parts: Callable[[], Sequence[memoryview]]) -> None:
+        if size != len(data):
+            raise ValueError(f"holds {len(data)} bytes")
+        offset = 0
+        for part in parts():
+            part[:] = data[offset : offset + len(part)]
+            offset += len(part)
+
+    def place(t: int) -> npt.NDArray[Any]:
+        encoding = spec.encoding(t)
+        states[t] = np.empty((spec.shard_samples, *encoding.shape), dtype=encoding.stored_dtype)
+        return states[t]
+
+    layout_of(spec).read(spec, 0, spec.timesteps, fetch, place)
+    return states
 
 
 def test_a_tar_is_what_webdataset_writes() -> None:
@@ -34,8 +59,9 @@ def test_a_tar_is_what_webdataset_writes() -> None:
 def test_one_trajectory_is_one_range_of_the_tar() -> None:
     spec = make_spec(layout="webdataset")
     tar, index = encoded(spec, 2)
-    offset, size = json.loads(index)["000000000021"]
+    offset, size, checksum = json.loads(index)["000000000021"]
     sample = tar[offset : offset + size]
+    assert crc32c(sample) == checksum
     assert sample.startswith(b"000000000021.json\0")
     expected = shard_states(spec, 2)[999][5].astype(np.float16).tobytes()
     assert expected in sample
@@ -52,14 +78,14 @@ def test_a_tar_with_other_members_is_not_decoded(what: str) -> None:
     }[what]
     assert changed != tar
     with pytest.raises(ValueError, match=r"named|must hold|holds"):
-        layout_of(spec).decode(spec, 0, spec.timesteps, lambda _: changed)
+        decoded(spec, changed)
 
 
 def test_no_memory_is_taken_on_the_spec_s_word_alone() -> None:
     for layout in ("zarr", "webdataset"):
         huge = make_spec(layout=layout, sample_shape=(3, 2**15, 2**15), shard_samples=4096, block_samples=4096)
         with pytest.raises(ValueError, match=r"cannot lie|holds"):
-            layout_of(huge).decode(huge, 0, huge.timesteps, lambda _: b"few bytes")
+            decoded(huge, b"few bytes")
 
 
 def test_storage_imports_no_torch_and_no_prefect() -> None:

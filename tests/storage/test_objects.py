@@ -1,12 +1,15 @@
 """Whole objects under a URI: the same behaviour everywhere, and clear errors where it fails."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
+import random
 import socket
 import time
 from pathlib import Path
 
+import boto3
 import pytest
 
 from storage import (
@@ -30,10 +33,14 @@ from storage import (
     write_bytes,
     write_json,
 )
+from storage.objects import list_objects, read_range
+from tests.faulty_proxy import FAULTS, faulty_proxy
 from tests.s3_server import S3Server
 from tests.storage.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
+
+_INSTANT_FAULTS = tuple(fault for fault in FAULTS if fault != "delay")
 
 
 @pytest.fixture(params=["path", "file", "memory", "s3"])
@@ -60,6 +67,35 @@ class TestEveryKindOfStorage:
         delete(uri)
         delete(uri)
         assert not exists(uri)
+
+    def test_ranges_are_slices(self, root: str) -> None:
+        uri, data = join(root, "object"), random.Random(0).randbytes(10_000)
+        write_bytes(uri, data)
+        for start, stop in ((0, 10_000), (0, 1), (4_000, 4_001), (9_999, 10_000), (9_000, 12_000), (17, 6_543)):
+            assert read_range(uri, start, stop) == data[start:stop]
+        for start, stop in ((10_000, 10_001), (10_000, 10_000), (50_000, 60_000), (0, 0), (12, 12)):
+            assert read_range(uri, start, stop) == b""
+        write_bytes(uri, b"")
+        assert read_range(uri, 0, 10) == b""
+        for start, stop in ((-1, 5), (6, 5), (-7, -3)):
+            with pytest.raises(ValueError, match="start <= stop"):
+                read_range(uri, start, stop)
+        for start, stop in ((0, 10), (5, 5)):
+            with pytest.raises(StoreNotFoundError, match="check the"):
+                read_range(join(root, "nothing"), start, stop)
+
+    def test_listing_tells_size_and_age_and_starts_anywhere(self, root: str) -> None:
+        keys = ["a", "b/1", "b/10", "b/2", "b0", "c"]
+        for size, key in enumerate(keys):
+            write_bytes(join(root, key), bytes(size))
+        found = list_objects(root)
+        assert [(entry.key, entry.size) for entry in found] == list(zip(keys, range(6), strict=True))
+        assert all(abs(entry.modified - time.time()) < 30 for entry in found)
+        for start_after in ("", "0", "a", "b", "b/1", "b/11", "b0", "c", "d"):
+            expected = [entry for entry in found if entry.key > start_after]
+            assert list_objects(root, start_after=start_after) == expected
+        assert [entry.key for entry in list_objects(join(root, "b"), start_after="1")] == ["10", "2"]
+        assert list_objects(join(root, "a")) == []
 
     def test_listing_is_relative_sorted_and_bounded(self, root: str) -> None:
         assert list_prefix(root) == []
@@ -213,9 +249,60 @@ class TestS3Failures:
             read_bytes("s3://KEY:SECRET@bucket/key")
         assert "SECRET" not in str(caught.value)
 
+    def test_folders_of_consoles_are_no_objects(self, s3_root: str, s3_server: S3Server) -> None:
+        with contextlib.closing(boto3.client("s3")) as client:
+            client.put_object(Bucket=s3_root.split("/")[2], Key="stores/folder/", Body=b"")
+        write_bytes(join(s3_root, "folder/object"), b".")
+        assert list_prefix(s3_root) == ["folder/object"]
+        assert list_prefix(join(s3_root, "folder")) == ["object"]
+
     @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on fork with threads
     @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
     def test_a_child_process_opens_its_own(self, s3_root: str, method: str) -> None:
         write_bytes(join(s3_root, "key"), b"before the fork")
         with multiprocessing.get_context(method).Pool(1) as pool:
             assert pool.apply(read_bytes, (join(s3_root, "key"),)) == b"before the fork"
+
+
+class TestAFaultyNetwork:
+    """A proxy between client and server answers 500 and 503, resets, delays and cuts short what it passes on."""
+
+    @pytest.fixture(autouse=True)
+    def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Shorter pauses between attempts than people would want."""
+        monkeypatch.setattr(s3_objects, "_FIRST_PAUSE_SECONDS", 0.01)
+
+    def test_every_byte_is_right(self, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        chance, written = random.Random(0), dict[str, bytes]()
+        with faulty_proxy(s3_server.endpoint, 0.3, delay_seconds=0.05) as proxy:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+            for number in range(15):
+                key, data = f"{number % 4}/{number:02}", chance.randbytes(chance.choice((1, 1000, 300_000)))
+                write_bytes(join(s3_root, key), data)
+                written[key] = data
+                other, whole = chance.choice(sorted(written.items()))
+                assert read_bytes(join(s3_root, other)) == whole
+                start, stop = sorted(chance.choices(range(len(whole) + 1), k=2))
+                assert read_range(join(s3_root, other), start, stop) == whole[start:stop]
+                sizes = {key: len(data) for key, data in written.items()}
+                assert {entry.key: entry.size for entry in list_objects(s3_root)} == sizes
+        assert set(proxy.hits) == set(FAULTS)
+        assert list_prefix(s3_root) == sorted(written)
+
+    @pytest.mark.parametrize("faults", [(fault,) for fault in _INSTANT_FAULTS] + [_INSTANT_FAULTS])
+    def test_nothing_but_faults_ends_soon(
+        self, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, faults: tuple[str, ...]
+    ) -> None:
+        uri, bucket = join(s3_root, "key"), s3_root.split("/")[2]
+        write_bytes(uri, bytes(1000))
+        with faulty_proxy(s3_server.endpoint, 1.0, faults=faults) as proxy:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+            for call in (read_bytes, lambda uri: write_bytes(uri, bytes(2000)), list_prefix):
+                started, requests = time.monotonic(), proxy.requests
+                with pytest.raises(StoreUnreachableError) as caught:
+                    call(uri)
+                assert time.monotonic() - started < 45
+                assert proxy.requests - requests >= s3_objects.MAX_ATTEMPTS
+                for part in (proxy.endpoint, bucket, "AWS_ENDPOINT_URL", "run the same command again"):
+                    assert part in str(caught.value)
+                assert s3_server.key not in str(caught.value)

@@ -1,0 +1,79 @@
+"""Records that check themselves: JSON whose last key is the sha256 of every byte before it.
+
+`json.load` and `jq` read them like any other file. A byte that was changed anywhere is seen before a value is taken, so
+damage is told apart from a record of another release. Parsing is strict: no duplicate keys, no NaN or infinity.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from storage.errors import ManifestError
+
+_CHECK = "sha256"
+
+
+class DamagedRecordError(ManifestError):
+    """The bytes of a record are not those that were written."""
+
+
+def dump_checked(value: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+    """The record as UTF-8 JSON that ends with its own hash.
+
+    Raises:
+        ValueError: It has no keys, a key "sha256" itself, or holds NaN or infinity.
+    """
+    if not value or _CHECK in value:
+        raise ValueError(f'a record must have keys, none of them "{_CHECK}", got {sorted(value)}; rename the key')
+    body = json.dumps(value, indent=indent, allow_nan=False).removesuffix("}").rstrip().encode()
+    return body + _tail(body)
+
+
+def load_checked(data: bytes) -> dict[str, Any]:
+    """The record that `dump_checked` wrote, without its hash.
+
+    Raises:
+        DamagedRecordError: The bytes do not end with their own hash.
+        ManifestError: They do, and are no strict JSON object all the same.
+    """
+    body = data[: -len(_tail(b""))]
+    if not body or data[len(body) :] != _tail(body):
+        raise DamagedRecordError(
+            f"a record must end with the sha256 of all bytes before it, and these {len(data)} bytes do not; they were "
+            "changed since, or never written by this package: repair the store, or restore the file"
+        )
+    value = load_strict(data)
+    if not isinstance(value, dict):
+        raise ManifestError(f"a record must be a JSON object, got {type(value).__name__}; the file is foreign")
+    del value[_CHECK]
+    return value
+
+
+def load_strict(data: bytes) -> Any:
+    """The JSON value in some bytes; `ManifestError` for what is no JSON, or JSON that reads in two ways."""
+    try:
+        return json.loads(data.decode(), parse_constant=_refused_constant, object_pairs_hook=_without_duplicates)
+    except ValueError as error:
+        raise ManifestError(f"a record must be strict JSON in UTF-8, got {error}; the file is foreign") from error
+    except RecursionError:
+        raise ManifestError(
+            "a record must be JSON of a few levels, and this one is nested deeper than can be parsed; the file is "
+            "foreign"
+        ) from None
+
+
+def _tail(body: bytes) -> bytes:
+    return f',\n"{_CHECK}": "{hashlib.sha256(body).hexdigest()}"}}\n'.encode()
+
+
+def _refused_constant(name: str) -> Any:
+    raise ValueError(f"the number {name}")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the keys {sorted(key for key in value if keys.count(key) > 1)} more than once")
+    return value

@@ -1,0 +1,155 @@
+"""How one captured state is stored: its dtype and resolution, the way there and back, and the error that this adds.
+
+`float16` and `float32` keep values as they are, to rounding. `uint8` divides a declared range into 255 equal steps; a
+value outside of it is refused, not clipped. A smaller resolution holds box means (a pyramid). Must not import torch.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.errors import NonFiniteError, ValueRangeError
+
+_STEPS = 255
+_HALF_ROUNDING = {"float16": 2.0**-11, "float32": 2.0**-24}
+_SMALLEST_STEP = {"float16": 2.0**-25, "float32": 2.0**-150}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateEncoding:
+    """How the states of one timestep are stored. `TrajectorySpec.encoding(t)` makes it."""
+
+    full_shape: tuple[int, int, int]
+    """`[C, H, W]` of the teacher's states."""
+    shape: tuple[int, int, int]
+    """`[C, H_k, W_k]` as stored; H_k and W_k divide H and W."""
+    dtype: str
+    """Dtype of the states that readers give: "float16" or "float32"."""
+    uint8_range: tuple[float, float] | None = None
+    """Stored as uint8 codes of this range, None: stored in `dtype`."""
+
+    @property
+    def stored_dtype(self) -> str:
+        """Dtype of the stored numbers."""
+        return self.dtype if self.uint8_range is None else "uint8"
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one stored state."""
+        return math.prod(self.shape) * np.dtype(self.stored_dtype).itemsize
+
+    def reduced(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """States `[B, C, H, W]` at the stored resolution: means over boxes, `[B, C, H_k, W_k]`."""
+        if self.shape == self.full_shape:
+            return states
+        channels, height, width = self.shape
+        boxes = states.reshape(
+            len(states), channels, height, self.full_shape[1] // height, width, self.full_shape[2] // width
+        )
+        means: npt.NDArray[Any] = boxes.mean(axis=(3, 5), dtype=np.float32)
+        return means
+
+    def encode(self, reduced: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What is stored for states at the stored resolution, `[B, C, H_k, W_k]`.
+
+        Raises:
+            NonFiniteError: NaN, infinity, or overflow of the stored dtype.
+            ValueRangeError: A value outside of the declared range of uint8.
+        """
+        if self.uint8_range is not None:
+            low, high = self.uint8_range
+            smallest, largest = float(reduced.min()), float(reduced.max())
+            if not (math.isfinite(smallest) and math.isfinite(largest)):
+                raise NonFiniteError(_found_in(reduced, self.dtype))
+            if smallest < low or largest > high:
+                raise ValueRangeError(
+                    f"got values in [{smallest:.6g}, {largest:.6g}] for the declared uint8 range [{low:g}, {high:g}]; "
+                    "declare a range that holds them, or store floats"
+                )
+            codes: npt.NDArray[Any] = np.rint((reduced - np.float32(low)) * np.float32(_STEPS / (high - low))).astype(
+                np.uint8
+            )
+            return codes
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = np.ascontiguousarray(reduced, dtype=self.dtype)
+        if not np.isfinite(stored).all():
+            raise NonFiniteError(_found_in(reduced, self.dtype))
+        return stored
+
+    def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """States in `dtype`; the stored array itself where it is in that dtype already."""
+        if self.uint8_range is None:
+            return stored
+        states: npt.NDArray[Any] = self._levels()[stored]
+        return states
+
+    def error_bound(self, largest: float) -> float:
+        """What rounding may add to a value at most, for values up to `largest` in magnitude.
+
+        Floats: half a unit in the last place (IEEE 754). uint8: half a step, plus the rounding of the step's value and
+        of the float32 arithmetic that chooses it.
+        """
+        if self.uint8_range is None:
+            return max(largest * _HALF_ROUNDING[self.dtype], _SMALLEST_STEP[self.dtype])
+        low, high = self.uint8_range
+        magnitude = max(abs(low), abs(high))
+        return 0.5 * (high - low) / _STEPS + magnitude * (_HALF_ROUNDING[self.dtype] + 8 * _HALF_ROUNDING["float32"])
+
+    def _levels(self) -> npt.NDArray[Any]:
+        assert self.uint8_range is not None
+        return np.linspace(*self.uint8_range, _STEPS + 1, dtype=np.float64).astype(self.dtype)
+
+
+@dataclass
+class StateTally:
+    """Sums over the states of one timestep, block after block: what the records say of them.
+
+    float64 throughout: of the values as readers get them, of the rounding error against the values that came, at the
+    stored resolution, and of the detail that means over boxes lose.
+    """
+
+    encoding: StateEncoding
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    smallest: float = math.inf
+    largest: float = -math.inf
+    largest_error: float = 0.0
+    error_squares: float = 0.0
+    detail_squares: float = 0.0
+
+    def add(self, states: npt.NDArray[Any], reduced: npt.NDArray[Any], stored: npt.NDArray[Any]) -> None:
+        """Count a block: states as they came, at the stored resolution, and as stored."""
+        values = self.encoding.decode(stored).astype(np.float64)
+        self.count += values.size
+        self.total += float(values.sum())
+        self.squares += _square_sum(values)
+        self.smallest = min(self.smallest, float(values.min()))
+        self.largest = max(self.largest, float(values.max()))
+        if reduced.dtype != stored.dtype:
+            values -= reduced
+            self.largest_error = max(self.largest_error, float(values.max()), -float(values.min()))
+            self.error_squares += _square_sum(values)
+        if reduced is not states:
+            boxes = states.size // reduced.size
+            # Within a box, the mean square less the square of the mean is what the mean leaves out.
+            lost = _square_sum(states.astype(np.float64)) / boxes - _square_sum(reduced.astype(np.float64))
+            self.detail_squares += max(lost, 0.0)
+
+
+def _square_sum(values: npt.NDArray[Any]) -> float:
+    # One thread and one order of adding, so that records do not depend on the machine's cores.
+    flat = values.reshape(-1)
+    return float(np.einsum("i,i->", flat, flat, dtype=np.float64, casting="same_kind"))
+
+
+def _found_in(states: npt.NDArray[Any], dtype: str) -> str:
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(states.astype(dtype)).reshape(len(states), -1).all(axis=1)
+    row = int(np.argmin(finite))
+    if np.isfinite(states[row]).all():
+        return f"got overflow of {dtype} first in row {row}; store float32, or check the teacher's weights"
+    return f"got NaN or infinity first in row {row}; check the teacher's weights and precision, or its scheduler"
