@@ -68,6 +68,9 @@ def train_command(
     samples: Annotated[int | None, typer.Option(help="Trajectories seen in all.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="none, memory or disk: keep what was read of a store in S3.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a student from a store alone; the same command again goes on from the last checkpoint."""
@@ -80,6 +83,7 @@ def train_command(
         samples=base.samples if samples is None else samples,
         seed=base.seed if seed is None else seed,
         device=device or base.device,
+        cache=cache or base.cache,
     )
     with progress() as report:
         for step in train(spec, store, out):

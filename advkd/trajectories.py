@@ -24,9 +24,9 @@ _UPLOADS_PER_SLOT = 1
 class ComputeSlots:
     """How many shards of a process are computed at once, and how many besides are being uploaded.
 
-    `threads` of them at most are in memory: each as it is stored, those that are uploaded as objects too, so that
-    `2 * workers * (states + objects)` bounds the memory of a store's writing whatever its size. A slow upload stops
-    computing when all threads wait for one.
+    `threads` of them at most are in memory: each as it is stored, and those that are uploaded as objects too, twice
+    for a moment while they are made. So `2 * workers * (states + 2 * objects)`, bytes of one shard, bounds the memory
+    of writing a store of any size. A slow upload stops computing when all threads wait for one.
     """
 
     def __init__(self, workers: int) -> None:

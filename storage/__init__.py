@@ -20,9 +20,9 @@ from storage.errors import (
     ValueRangeError,
 )
 from storage.identity import read_identity
-from storage.integrity import ShardProblem, verify
-from storage.loader import Batch, TrajectoryLoader
+from storage.integrity import verify
 from storage.listing import StoreSummary, list_stores, summarize
+from storage.loader import Batch, TrajectoryLoader
 from storage.manifest import Manifest, read_manifest, restore_manifest
 from storage.objects import (
     delete,
@@ -35,6 +35,7 @@ from storage.objects import (
     write_bytes,
     write_json,
 )
+from storage.problems import ShardProblem
 from storage.reading import open_store
 from storage.records import ObjectEntry, StateStatistics
 from storage.shard_index import ShardIndex
@@ -59,8 +60,8 @@ __all__ = [
     "ObjectEntry",
     "Reader",
     "ShardCorruptError",
-    "ShardProblem",
     "ShardIndex",
+    "ShardProblem",
     "SpecMismatchError",
     "StateStatistics",
     "States",

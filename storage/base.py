@@ -145,7 +145,7 @@ class Layout(Protocol):
         fetch_range: FetchRange,
         checksums: Checksums,
     ) -> States:
-        """Stored arrays `[len(rows), C, H_k, W_k]` by ranged reads, each compared with a crc32c out of a checked record.
+        """Stored arrays `[len(rows), C, H_k, W_k]` by ranged reads, compared with crc32c out of a checked record.
 
         A checksum that lies beside the data is not enough: it goes along when objects are swapped.
         """

@@ -1,17 +1,21 @@
 """Records that check themselves: JSON whose last key is the sha256 of every byte before it.
 
 `json.load` and `jq` read them like any other file. A byte that was changed anywhere is seen before a value is taken, so
-damage is told apart from a record of another release. Parsing is strict: no duplicate keys, no NaN or infinity.
+damage is told apart from a record of another release. Parsing is strict: no duplicate keys, no NaN or infinity, not
+many levels, no number that is thousands of digits long. So nothing that takes a record apart needs to fear its form.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from storage.errors import ManifestError
 
 _CHECK = "sha256"
+_DEEPEST = 64
+_LARGEST_INTEGER = 10**100
 
 
 class DamagedRecordError(ManifestError):
@@ -53,18 +57,33 @@ def load_checked(data: bytes) -> dict[str, Any]:
 def load_strict(data: bytes) -> Any:
     """The JSON value in some bytes; `ManifestError` for what is no JSON, or JSON that reads in two ways."""
     try:
-        return json.loads(data.decode(), parse_constant=_refused_constant, object_pairs_hook=_without_duplicates)
+        value = json.loads(data.decode(), parse_constant=_refused_constant, object_pairs_hook=_without_duplicates)
+        _refuse_extremes(value)
     except ValueError as error:
         raise ManifestError(f"a record must be strict JSON in UTF-8, got {error}; the file is foreign") from error
     except RecursionError:
-        raise ManifestError(
-            "a record must be JSON of a few levels, and this one is nested deeper than can be parsed; the file is "
-            "foreign"
-        ) from None
+        raise ManifestError(f"a record must be strict JSON, got {_TOO_DEEP}; the file is foreign") from None
+    return value
 
 
 def _tail(body: bytes) -> bytes:
     return f',\n"{_CHECK}": "{hashlib.sha256(body).hexdigest()}"}}\n'.encode()
+
+
+_TOO_DEEP = f"one that is nested deeper than {_DEEPEST} levels"
+
+
+def _refuse_extremes(value: Any) -> None:
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+        for one in level:
+            if (isinstance(one, float) and math.isinf(one)) or (isinstance(one, int) and abs(one) > _LARGEST_INTEGER):
+                raise ValueError("a number beyond all that records hold")
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [below for one in inner for below in one]
 
 
 def _refused_constant(name: str) -> Any:

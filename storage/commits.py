@@ -6,14 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from storage.checked_json import dump_checked, load_checked
-from storage.errors import ManifestError, StoreError
+from storage.errors import ManifestError, StoreError, StoreNotFoundError
 from storage.objects import join, list_objects, read_bytes, write_bytes
 from storage.records import (
     ObjectEntry,
     StateStatistics,
+    finite_number,
+    list_of,
     require_keys,
     require_layout_version,
     sha256_digits,
+    statistics_from_json,
+    text,
     whole_number,
 )
 from storage.spec import LAYOUT_VERSION
@@ -78,18 +82,18 @@ class CommitRecord:
         require_keys("a commit record", data, {*cls.__dataclass_fields__, "layout_version"})
         elapsed = data["elapsed_seconds"]
         return cls(
-            digest=str(data["digest"]),
+            digest=sha256_digits(data["digest"]),
             shard=whole_number("shard", data["shard"]),
             start=whole_number("start", data["start"]),
             stop=whole_number("stop", data["stop"]),
-            objects=tuple(ObjectEntry.from_json(entry) for entry in data["objects"]),
-            statistics={int(t): StateStatistics.from_json(values) for t, values in data["statistics"].items()},
+            objects=tuple(ObjectEntry.from_json(entry) for entry in list_of("objects", data["objects"])),
+            statistics=statistics_from_json(data["statistics"]),
             noise_sha256=None if data["noise_sha256"] is None else sha256_digits(data["noise_sha256"]),
-            writer=str(data["writer"]),
-            revision=str(data["revision"]),
-            author=str(data["author"]),
-            elapsed_seconds=None if elapsed is None else float(elapsed),
-            created=str(data["created"]),
+            writer=text("writer", data["writer"]),
+            revision=text("revision", data["revision"]),
+            author=text("author", data["author"]),
+            elapsed_seconds=None if elapsed is None else finite_number("elapsed_seconds", elapsed),
+            created=text("created", data["created"]),
         )
 
 
@@ -106,20 +110,16 @@ def write_commit(uri: str, record: CommitRecord) -> None:
 def read_commit(uri: str, shard: int) -> CommitRecord:
     """The record of a finished shard; `ManifestError` if it is damaged or another shard's."""
     address = commit_uri(uri, shard)
+    remedy = f"run `advkd cache repair {uri}`, or, while the store grows, delete the record and run precompute again"
     try:
         record = CommitRecord.from_json(load_checked(read_bytes(address)))
-    except FileNotFoundError:
+    except (StoreNotFoundError, PermissionError, ConnectionError):
         raise
-    except (PermissionError, ConnectionError):
-        raise
-    except (StoreError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ManifestError(
-            f"{address} must be a commit record: {error}; delete it and run precompute again"
-        ) from error
+    except StoreError as error:
+        raise ManifestError(f"{address} must be a commit record: {error}; {remedy}") from error
     if record.shard != shard:
         raise ManifestError(
-            f"{address} must be the record of shard {shard}, got that of shard {record.shard}; "
-            "delete it and run precompute again"
+            f"{address} must be the record of shard {shard}, got that of shard {record.shard}; {remedy}"
         )
     return record
 
@@ -134,11 +134,6 @@ def committed_shards(uri: str, *, after: int = -1) -> set[int]:
 
 def run_facts_apart(one: CommitRecord, other: CommitRecord) -> bool:
     """Whether two records say the same of a shard, whoever computed it, when and in what time."""
-    return one == replace(
-        other,
-        writer=one.writer,
-        revision=one.revision,
-        author=one.author,
-        elapsed_seconds=one.elapsed_seconds,
-        created=one.created,
-    )
+    facts = {name: getattr(one, name) for name in ("writer", "revision", "author", "elapsed_seconds", "created")}
+    # As JSON, since entries compare equal whatever their crc32c.
+    return one.to_json() == replace(other, **facts).to_json()

@@ -1,8 +1,8 @@
 """`DiskCache`: objects kept in a local folder under their sha256, shared by any number of processes, stores and runs.
 
 Not a library's: diskcache 5.6.3 (its last release, 2023) writes files under their final names, checks no content and
-unpickles what it finds; fsspec's file caches expire by age and have no bound (its issue 510); litdata's needs torch,
-belongs to its own chunk format and compares no hashes.
+unpickles what its folder says is a pickle (CVE-2025-69872); fsspec's file caches expire by age and have no bound (its
+issue 510); litdata requires torch, and its cache belongs to its own chunk format and judges a chunk by its size.
 """
 
 import contextlib

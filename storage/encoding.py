@@ -42,37 +42,32 @@ class StateEncoding:
         return math.prod(self.shape) * np.dtype(self.stored_dtype).itemsize
 
     def reduced(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """States `[B, C, H, W]` at the stored resolution: means over boxes, `[B, C, H_k, W_k]`."""
+        """States `[B, C, H, W]` at the stored resolution: means over boxes, `[B, C, H_k, W_k]` in float64.
+
+        In full resolution, the states themselves. Means of values that are not finite are not finite either.
+        """
         if self.shape == self.full_shape:
             return states
+        with np.errstate(over="ignore", invalid="ignore"):
+            means: npt.NDArray[Any] = self.boxes(states).mean(axis=(3, 5), dtype=np.float64)
+        return means
+
+    def boxes(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """States `[B, C, H, W]` as `[B, C, H_k, H / H_k, W_k, W / W_k]`: a box for each value of `reduced`."""
         channels, height, width = self.shape
-        boxes = states.reshape(
+        return states.reshape(
             len(states), channels, height, self.full_shape[1] // height, width, self.full_shape[2] // width
         )
-        means: npt.NDArray[Any] = boxes.mean(axis=(3, 5), dtype=np.float32)
-        return means
 
     def encode(self, reduced: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What is stored for states at the stored resolution, `[B, C, H_k, W_k]`.
 
         Raises:
             NonFiniteError: NaN, infinity, or overflow of the stored dtype.
-            ValueRangeError: A value outside of the declared range of uint8.
+            ValueRangeError: A value outside of the declared range of uint8, whose ends count in float32 too.
         """
         if self.uint8_range is not None:
-            low, high = self.uint8_range
-            smallest, largest = float(reduced.min()), float(reduced.max())
-            if not (math.isfinite(smallest) and math.isfinite(largest)):
-                raise NonFiniteError(_found_in(reduced, self.dtype))
-            if smallest < low or largest > high:
-                raise ValueRangeError(
-                    f"got values in [{smallest:.6g}, {largest:.6g}] for the declared uint8 range [{low:g}, {high:g}]; "
-                    "declare a range that holds them, or store floats"
-                )
-            codes: npt.NDArray[Any] = np.rint((reduced - np.float32(low)) * np.float32(_STEPS / (high - low))).astype(
-                np.uint8
-            )
-            return codes
+            return self._codes(reduced, *self.uint8_range)
         with np.errstate(over="ignore", invalid="ignore"):
             stored = np.ascontiguousarray(reduced, dtype=self.dtype)
         if not np.isfinite(stored).all():
@@ -96,11 +91,29 @@ class StateEncoding:
             return max(largest * _HALF_ROUNDING[self.dtype], _SMALLEST_STEP[self.dtype])
         low, high = self.uint8_range
         magnitude = max(abs(low), abs(high))
-        return 0.5 * (high - low) / _STEPS + magnitude * (_HALF_ROUNDING[self.dtype] + 8 * _HALF_ROUNDING["float32"])
+        rounding = max(magnitude * _HALF_ROUNDING[self.dtype], _SMALLEST_STEP[self.dtype])
+        return 0.5 * (high - low) / _STEPS + rounding + 8 * magnitude * _HALF_ROUNDING["float32"]
+
+    def _codes(self, reduced: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[Any]:
+        smallest, largest = float(reduced.min()), float(reduced.max())
+        if not (math.isfinite(smallest) and math.isfinite(largest)):
+            raise NonFiniteError(_found_in(reduced, reduced.dtype.name))
+        # A teacher that clips to the declared range does so in float32.
+        if smallest < min(low, float(np.float32(low))) or largest > max(high, float(np.float32(high))):
+            outside = ((reduced < low) | (reduced > high)).reshape(len(reduced), -1).any(axis=1)
+            raise ValueRangeError(
+                f"got values in [{smallest:.9g}, {largest:.9g}] for the declared uint8 range [{low:g}, {high:g}], the "
+                f"first in row {int(np.argmax(outside))}; declare a range that holds them, or store floats"
+            )
+        scaled = np.rint((reduced - np.float32(low)) * np.float32(_STEPS / (high - low)))
+        # Rounding may lead past the last code where the range is narrow and far from zero.
+        return np.clip(scaled, 0, _STEPS).astype(np.uint8)
 
     def _levels(self) -> npt.NDArray[Any]:
+        """The value of each code, by the rule that `scale_factor` and `add_offset` give to other people's tools."""
         assert self.uint8_range is not None
-        return np.linspace(*self.uint8_range, _STEPS + 1, dtype=np.float64).astype(self.dtype)
+        low, high = self.uint8_range
+        return (np.arange(_STEPS + 1) * ((high - low) / _STEPS) + low).astype(self.dtype)
 
 
 @dataclass
@@ -134,10 +147,8 @@ class StateTally:
             self.largest_error = max(self.largest_error, float(values.max()), -float(values.min()))
             self.error_squares += _square_sum(values)
         if reduced is not states:
-            boxes = states.size // reduced.size
-            # Within a box, the mean square less the square of the mean is what the mean leaves out.
-            lost = _square_sum(states.astype(np.float64)) / boxes - _square_sum(reduced.astype(np.float64))
-            self.detail_squares += max(lost, 0.0)
+            lost = self.encoding.boxes(states) - reduced[:, :, :, None, :, None]
+            self.detail_squares += _square_sum(lost) * reduced.size / states.size
 
 
 def _square_sum(values: npt.NDArray[Any]) -> float:

@@ -1,75 +1,37 @@
 """Nothing is read on trust (law 5): every object is compared with the size and hash that its commit recorded."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
-from storage.commits import read_commit
+from storage.commits import CommitRecord, read_commit
 from storage.errors import ManifestError, StoreIncompleteError, StoreNotFoundError
 from storage.identity import IDENTITY, read_identity
-from storage.manifest import MANIFEST, Manifest, copy_key, manifest_uri, read_copy, read_manifest
-from storage.objects import join, list_prefix, read_bytes
+from storage.layouts import layout_of
+from storage.manifest import (
+    MANIFEST,
+    Manifest,
+    copy_key,
+    manifest_uri,
+    newest_copy,
+    read_copy,
+    read_manifest,
+    same_store,
+)
+from storage.objects import join, list_prefix, read_into
+from storage.problems import ShardProblem, hash_problem, missing_problem, size_problem
 from storage.records import ObjectEntry
-from storage.seeded_noise import NOISE, noise_sha256, seeded_noise
+from storage.seeded_noise import NOISE, drawn_noise
+from storage.shard_contents import UnreadableObjectError, content_fault
 from storage.spec import digest
 
 _THREADS = 4
 _SHARDS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardProblem:
-    """One object that is not what was committed."""
-
-    uri: str
-    """The store."""
-    shard: int | None
-    """None for metadata of the whole store."""
-    key: str
-    """The object, relative to the store."""
-    expected: str
-    found: str
-
-    @property
-    def message(self) -> str:
-        """Rule, fact, remedy."""
-        whose = "the metadata" if self.shard is None else f"shard {self.shard}"
-        remedy = (
-            "use the release of numpy that wrote it, or compute a store with its noise stored"
-            if self.key == NOISE
-            else f"run `advkd cache repair {self.uri}` to recompute it"
-        )
-        return (
-            f"every object of a store must be what was committed, but in {whose} of {self.uri} {self.key} is not: "
-            f"expected {self.expected}, found {self.found}; {remedy}"
-        )
-
-
-def missing_problem(uri: str, shard: int | None, entry: ObjectEntry) -> ShardProblem:
-    """An object is not there."""
-    return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found="nothing")
-
-
-def size_problem(uri: str, shard: int | None, entry: ObjectEntry, size: int) -> ShardProblem | None:
-    """What is wrong with an object of so many bytes, or None."""
-    if size == entry.size:
-        return None
-    return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found=f"{size} bytes")
-
-
-def hash_problem(
-    uri: str, shard: int | None, entry: ObjectEntry, parts: Iterable[bytes | memoryview]
-) -> ShardProblem | None:
-    """What is wrong with the content of an object, given in order and in any number of parts, or None."""
-    found = hashlib.sha256()
-    for part in parts:
-        found.update(part)
-    if found.hexdigest() == entry.sha256:
-        return None
-    expected, got = f"sha256 {entry.sha256}", f"sha256 {found.hexdigest()}"
-    return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=expected, found=got)
+_HELD_OBJECTS = 2
+"""Of a shard that is verified: enough to read each object once, a tar and its index together."""
 
 
 def open_manifest(uri: str) -> Manifest:
@@ -81,7 +43,7 @@ def open_manifest(uri: str) -> Manifest:
         ManifestError: Its manifest is foreign, newer, damaged or inconsistent.
     """
     try:
-        return read_manifest(uri)
+        manifest = read_manifest(uri)
     except StoreNotFoundError as error:
         if not list_prefix(uri):
             raise StoreNotFoundError(
@@ -92,12 +54,20 @@ def open_manifest(uri: str) -> Manifest:
             f"a store can be read once it is sealed, but {manifest_uri(uri)} is not written yet; run precompute with "
             "the same settings again, it computes the missing shards only"
         ) from error
+    templates = layout_of(manifest.spec).templates(manifest.spec)
+    if manifest.shards.templates != templates:
+        raise ManifestError(
+            f"a {manifest.spec.layout} store keeps its shards in {templates}, but {manifest_uri(uri)} lists "
+            f"{manifest.shards.templates}; `advkd cache repair {uri}` restores it"
+        )
+    return manifest
 
 
 def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> list[ShardProblem]:
     """Read every object of a sealed store and compare it with the manifest; an empty list means all is well.
 
-    A damaged manifest is the only problem that is named, as it is what all others are measured by.
+    Objects that have the right hashes are also read as the reader would, so that what a forged record agrees with is
+    named too. A damaged manifest is the only problem that is named, as it is what all others are measured by.
 
     Args:
         uri: The store.
@@ -112,7 +82,7 @@ def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> l
     except ManifestError as error:
         return [ShardProblem(uri=uri, shard=None, key=MANIFEST, expected="what was sealed", found=str(error))]
     problems = [*_record_problems(uri, manifest), *_page_problems(uri, manifest)]
-    problems += [found for entry in manifest.metadata if (found := _object_problem(uri, None, entry))]
+    problems += [found for entry in manifest.metadata if (found := _object_problem(uri, None, entry, bytearray()))]
     damaged_pages = {problem.key for problem in problems}
     total = manifest.num_shards
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -127,7 +97,7 @@ def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> l
 
 
 def _record_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
-    """Of the records beside the manifest: the store's identity, and the manifest's copy."""
+    """Of the records beside the manifest: the store's identity, and the manifest's copies."""
     try:
         same = digest(read_identity(uri)) == manifest.digest
         found = "another spec"
@@ -137,13 +107,18 @@ def _record_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
         yield ShardProblem(uri=uri, shard=None, key=IDENTITY, expected="the manifest's spec", found=found)
     try:
         copy = read_copy(uri, manifest.num_samples)
-        same = copy.digest == manifest.digest and copy.shards.to_json() == manifest.shards.to_json()
+        same = same_store(copy, manifest)
         found = "another manifest"
     except (ManifestError, StoreNotFoundError) as error:
         same, found = False, str(error)
     if not same:
         key = copy_key(manifest.num_samples)
         yield ShardProblem(uri=uri, shard=None, key=key, expected="a copy of the manifest", found=found)
+    newest = newest_copy(uri)
+    if newest is not None and newest > manifest.num_samples:
+        # Sealing was killed before its last write, or an old manifest was put back.
+        expected, found = f"the seal of {newest} samples, as its copy", f"that of {manifest.num_samples}"
+        yield ShardProblem(uri=uri, shard=None, key=MANIFEST, expected=expected, found=found)
 
 
 def _page_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
@@ -157,33 +132,102 @@ def _page_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
 def _shard_problems(uri: str, manifest: Manifest, damaged_pages: set[str], shard: int) -> list[ShardProblem]:
     index = manifest.shards
     listed = None if index.pages[shard // index.page_shards].key in damaged_pages else index.entries(shard)
-    key, found = f"commits/{shard:06d}.json", "another record"
-    try:
-        record = read_commit(uri, shard)
-        objects = record.objects
-        same = record.digest == manifest.digest and listed in (None, objects)
-    except (ManifestError, StoreNotFoundError) as error:
-        same, objects = False, ()
-        found = "nothing" if isinstance(error, StoreNotFoundError) else "a damaged record"
-    expected = "the commit record of what the manifest lists"
-    problems = [] if same else [ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=found)]
-    problems += [problem for entry in listed or objects if (problem := _object_problem(uri, shard, entry))]
-    if listed is not None and (noise := noise_problem(uri, manifest, shard)):
+    problems: list[ShardProblem] = []
+    record, found = _own_record(uri, manifest, shard, listed)
+    if record is None:
+        key, expected = f"commits/{shard:06d}.json", "the commit record of what the manifest lists"
+        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=found))
+    objects = _ShardObjects(uri, shard, record.objects if record else listed or ())
+    if record is not None and (fault := content_fault(manifest.spec, shard, record.objects, objects.read)):
+        key, expected = record.objects[fault.position].key, f"a {manifest.spec.layout} shard of its spec"
+        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=fault.reason))
+    problems += objects.problems()
+    # Last: a shard whose objects are of their sizes has noise of a size that can be drawn.
+    if listed is not None and not problems and (noise := noise_problem(uri, manifest, shard)):
         problems.append(noise)
     return problems
+
+
+def _own_record(
+    uri: str, manifest: Manifest, shard: int, listed: Sequence[ObjectEntry] | None
+) -> tuple[CommitRecord | None, str]:
+    """The commit record of a shard if it is what the manifest is made of, else None and what was found instead."""
+    try:
+        record = read_commit(uri, shard)
+    except StoreNotFoundError:
+        return None, "nothing"
+    except ManifestError:
+        return None, "a damaged record"
+    spec, index = manifest.spec, manifest.shards
+    first = shard * spec.shard_samples
+    own = (
+        record.digest == manifest.digest
+        and (record.start, record.stop) == (first, first + spec.shard_samples)
+        and tuple(entry.key for entry in record.objects) == index.keys(shard)
+        and set(record.statistics) == set(spec.timesteps)
+        and (record.noise_sha256 is not None) == index.seeded_noise
+        and (listed is None or (record.objects, record.noise_sha256) == (listed, index.noise_sha256(shard)))
+    )
+    return (record, "") if own else (None, "another record")
+
+
+class _ShardObjects:
+    """The objects of a shard that is verified: each is read and compared with its record once."""
+
+    def __init__(self, uri: str, shard: int, entries: Sequence[ObjectEntry]) -> None:
+        self._uri, self._shard, self._entries = uri, shard, entries
+        self._found: dict[int, ShardProblem | None] = {}
+        self._held: OrderedDict[int, bytearray] = OrderedDict()
+
+    def read(self, position: int) -> bytearray:
+        """The bytes of an object; `UnreadableObjectError` where they are not those of its record."""
+        if position not in self._held:
+            if self._found.get(position) is not None:
+                raise UnreadableObjectError(self._entries[position].key)
+            self._held[position] = self._compared(position)
+            if len(self._held) > _HELD_OBJECTS:
+                self._held.popitem(last=False)
+        return self._held[position]
+
+    def problems(self) -> list[ShardProblem]:
+        """Of all objects, those included that nobody has read."""
+        for position in range(len(self._entries)):
+            if position not in self._found:
+                with contextlib.suppress(UnreadableObjectError):
+                    self._compared(position)
+        return [problem for _, problem in sorted(self._found.items()) if problem is not None]
+
+    def _compared(self, position: int) -> bytearray:
+        entry, data = self._entries[position], bytearray()
+        self._found[position] = _object_problem(self._uri, self._shard, entry, data)
+        if self._found[position] is not None:
+            raise UnreadableObjectError(entry.key)
+        return data
+
+
+def _object_problem(uri: str, shard: int | None, entry: ObjectEntry, data: bytearray) -> ShardProblem | None:
+    """What is wrong with an object, whose bytes are left in `data`; no memory is taken for one of another size."""
+
+    def allocate() -> list[memoryview]:
+        data.extend(bytes(entry.size))
+        return [memoryview(data)]
+
+    try:
+        found = read_into(join(uri, entry.key), entry.size, allocate)
+    except StoreNotFoundError:
+        return missing_problem(uri, shard, entry)
+    return size_problem(uri, shard, entry, found) or hash_problem(uri, shard, entry, [data])
 
 
 def noise_problem(uri: str, manifest: Manifest, shard: int) -> ShardProblem | None:
     """Whether noise that is not stored is drawn again to the values that it had, as far as a shard can tell."""
     expected = manifest.shards.noise_sha256(shard)
-    if expected is None or (found := noise_sha256(seeded_noise(manifest.spec, shard))) == expected:
+    if expected is None:
         return None
-    return ShardProblem(uri=uri, shard=shard, key=NOISE, expected=f"sha256 {expected}", found=f"sha256 {found}")
-
-
-def _object_problem(uri: str, shard: int | None, entry: ObjectEntry) -> ShardProblem | None:
-    try:
-        data = read_bytes(join(uri, entry.key))
-    except StoreNotFoundError:
-        return missing_problem(uri, shard, entry)
-    return size_problem(uri, shard, entry, len(data)) or hash_problem(uri, shard, entry, [data])
+    spec, found = manifest.spec, hashlib.sha256()
+    for sample in range(shard * spec.shard_samples, (shard + 1) * spec.shard_samples):
+        found.update(drawn_noise(spec, sample, 1).data)
+    if found.hexdigest() == expected:
+        return None
+    got = f"sha256 {found.hexdigest()}"
+    return ShardProblem(uri=uri, shard=shard, key=NOISE, expected=f"sha256 {expected}", found=got)

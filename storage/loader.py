@@ -4,7 +4,8 @@ The order is that of `assignment.py`, the reading that of `windows.py`; states c
 window in use, those that are read ahead, a batch, and the cache.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, tee
 from typing import Any
@@ -105,16 +106,19 @@ class TrajectoryLoader:
             self.num_samples, self.batch_size, self.rank, self.world_size, drop_last=self.drop_last
         )
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         """Batches from the loader's cursor on, without end; `state_dict` after a batch counts it as used."""
-        for batch in self._batches(count(self._epoch), self._batch):
-            self._batch += 1
-            if self._batch == self.batches_per_epoch:
-                self._epoch, self._batch = self._epoch + 1, 0
-            yield batch
+        with closing(self._batches(count(self._epoch), self._batch)) as batches:
+            for batch in batches:
+                self._batch += 1
+                if self._batch == self.batches_per_epoch:
+                    self._epoch, self._batch = self._epoch + 1, 0
+                yield batch
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch; leaves the loader's cursor alone."""
+    def epoch(self, number: int) -> Generator[Batch, None, None]:
+        """The batches of one epoch, counted from 0; leaves the loader's cursor alone."""
+        if number < 0:
+            raise ValueError(f"an epoch's number must be 0 or more, got {number}; count epochs from 0")
         return self._batches([number], 0)
 
     def state_dict(self) -> dict[str, Any]:
@@ -180,7 +184,7 @@ class TrajectoryLoader:
                 f"{self.num_samples} samples on {self.world_size} ranks; use a smaller batch or more samples"
             )
 
-    def _batches(self, epochs: Iterable[int], first: int) -> Iterator[Batch]:
+    def _batches(self, epochs: Iterable[int], first: int) -> Generator[Batch, None, None]:
         """The batches of some epochs, of the first of them from batch `first` on."""
         planned, plans = tee(self._plan(epochs, first))
         windows = read_windows(
@@ -191,7 +195,7 @@ class TrajectoryLoader:
             prefetch=self.prefetch,
         )
         kept: Batch | None = None
-        try:
+        with closing(windows):
             for plan, held in zip(plans, windows, strict=True):
                 order, start = plan.order, 0
                 while len(order) - start + _length(kept) >= self.batch_size:
@@ -203,8 +207,6 @@ class TrajectoryLoader:
                 if plan.ends_epoch and kept is not None:
                     yield kept
                     kept = None
-        finally:
-            windows.close()
 
     def _plan(self, epochs: Iterable[int], first: int) -> Iterator["_WindowPlan"]:
         """What to read and in which order to use it; windows before the first batch are left out."""

@@ -1,5 +1,7 @@
 """The manifest: all that a reader needs to know about a sealed store, without one listing (laws 4 and 9)."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +9,17 @@ from typing import Any
 from storage.checked_json import dump_checked, load_checked
 from storage.errors import ManifestError, StoreError, StoreNotFoundError
 from storage.objects import join, list_prefix, read_bytes, write_bytes
-from storage.records import ObjectEntry, StateStatistics, require_keys, require_layout_version, whole_number
+from storage.records import (
+    ObjectEntry,
+    StateStatistics,
+    finite_number,
+    list_of,
+    require_keys,
+    require_layout_version,
+    statistics_from_json,
+    text,
+    whole_number,
+)
 from storage.shard_index import ShardIndex
 from storage.spec import LAYOUT_VERSION, TrajectorySpec, digest
 
@@ -16,6 +28,9 @@ MANIFEST = "manifest.json"
 """Its key."""
 
 _COPIES = "seals"
+_COPY_NAME = re.compile(r"(\d{12,})\.json")
+_RUN_FACTS = ("elapsed_seconds", "writer", "revisions", "author", "created", "sealed")
+_WHOLE_NUMBERS = ("base_seed", "solver_steps", "shard_samples", "block_samples")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,18 +100,18 @@ class Manifest:
         require_layout_version("a manifest", data)
         require_keys("a manifest", data, {*cls.__dataclass_fields__, "kind", "layout_version"})
         manifest = cls(
-            spec=TrajectorySpec.from_json(data["spec"]),
-            digest=str(data["digest"]),
+            spec=_spec_as_written(data["spec"]),
+            digest=text("digest", data["digest"]),
             num_samples=whole_number("num_samples", data["num_samples"]),
             shards=ShardIndex.from_json(uri, data["shards"]),
-            metadata=tuple(ObjectEntry.from_json(entry) for entry in data["metadata"]),
-            statistics={int(t): StateStatistics.from_json(values) for t, values in data["statistics"].items()},
-            elapsed_seconds=float(data["elapsed_seconds"]),
-            writer=str(data["writer"]),
-            revisions=tuple(str(revision) for revision in data["revisions"]),
-            author=str(data["author"]),
-            created=str(data["created"]),
-            sealed=str(data["sealed"]),
+            metadata=tuple(ObjectEntry.from_json(entry) for entry in list_of("metadata", data["metadata"])),
+            statistics=statistics_from_json(data["statistics"]),
+            elapsed_seconds=finite_number("elapsed_seconds", data["elapsed_seconds"]),
+            writer=text("writer", data["writer"]),
+            revisions=tuple(text("a revision", revision) for revision in list_of("revisions", data["revisions"])),
+            author=text("author", data["author"]),
+            created=text("created", data["created"]),
+            sealed=text("sealed", data["sealed"]),
         )
         manifest._check()
         return manifest
@@ -122,6 +137,12 @@ class Manifest:
                 f"a manifest's statistics must cover the timesteps {self.spec.timesteps}, got "
                 f"{tuple(self.statistics)}; restore it, or delete manifest.json and run `advkd precompute` again"
             )
+
+
+def same_store(one: Manifest, other: Manifest) -> bool:
+    """Whether two manifests say the same of a store, whoever sealed it and when."""
+    ours, theirs = ({k: v for k, v in each.to_json().items() if k not in _RUN_FACTS} for each in (one, other))
+    return ours == theirs
 
 
 def manifest_uri(uri: str) -> str:
@@ -151,26 +172,61 @@ def write_manifest(uri: str, manifest: Manifest) -> None:
     write_bytes(manifest_uri(uri), data)
 
 
+def newest_copy(uri: str) -> int | None:
+    """Samples of the largest seal of which there is a copy, None if there is none."""
+    found = (_COPY_NAME.fullmatch(name) for name in list_prefix(join(uri, _COPIES)))
+    return max((int(one.group(1)) for one in found if one), default=None)
+
+
 def restore_manifest(uri: str) -> Manifest:
-    """Put the newest good copy of the manifest in its place; `ManifestError` if there is none."""
-    for name in reversed(list_prefix(join(uri, _COPIES))):
-        try:
-            manifest = _read(uri, f"{_COPIES}/{name}")
-        except ManifestError:
-            continue
-        write_bytes(manifest_uri(uri), read_bytes(join(uri, copy_key(manifest.num_samples))))
-        return manifest
-    raise ManifestError(
-        f"a damaged manifest is restored from a copy in {join(uri, _COPIES)}, but there is no good one; delete "
-        f"{manifest_uri(uri)} and run precompute with the same settings again, it seals what is committed"
+    """Put the newest copy of the manifest in its place; `ManifestError` if there is none, or it is damaged.
+
+    An older copy is not taken: the store would lose samples, and nobody would notice.
+    """
+    newest = newest_copy(uri)
+    remedy = (
+        f"delete {manifest_uri(uri)} if it is there and run precompute with the same settings again, it seals what is "
+        "committed"
     )
+    if newest is None:
+        raise ManifestError(f"a manifest is restored from a copy in {join(uri, _COPIES)}, but there is none; {remedy}")
+    try:
+        manifest, data = _parsed(uri, copy_key(newest))
+    except ManifestError as error:
+        raise ManifestError(
+            f"a manifest is restored from its copy, but that cannot be used either ({error}); {remedy}"
+        ) from error
+    write_bytes(manifest_uri(uri), data)
+    return manifest
+
+
+def _spec_as_written(data: object) -> TrajectorySpec:
+    """The spec of a manifest, which must hold the very numbers that are written: 8.0 or true are no whole numbers."""
+    spec = TrajectorySpec.from_json(data)
+    for name in _WHOLE_NUMBERS:
+        whole_number(name, getattr(spec, name))
+    if json.dumps(spec.to_json(), sort_keys=True) != json.dumps(data, sort_keys=True):
+        raise ManifestError("a manifest must hold its spec as it was written, and this one was edited; restore it")
+    return spec
 
 
 def _read(uri: str, key: str) -> Manifest:
+    return _parsed(uri, key)[0]
+
+
+def _parsed(uri: str, key: str) -> tuple[Manifest, bytes]:
+    """A manifest and its bytes."""
     address = join(uri, key)
     try:
-        return Manifest.from_json(uri, load_checked(read_bytes(address)))
+        data = read_bytes(address)
+        manifest = Manifest.from_json(uri, load_checked(data))
     except (StoreNotFoundError, PermissionError, ConnectionError):
         raise
-    except (StoreError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except StoreError as error:
         raise ManifestError(f"{address} cannot be used: {error}; `advkd cache repair {uri}` restores it") from error
+    if key not in (MANIFEST, copy_key(manifest.num_samples)):
+        raise ManifestError(
+            f"{address} must be the copy of a manifest of so many samples, got one of {manifest.num_samples}; "
+            f"`advkd cache repair {uri}` restores it"
+        )
+    return manifest, data

@@ -132,13 +132,13 @@ def object_source(
         ValueError: An unknown cache, or a bound that is not positive.
         StorePermissionError: The folder of a cache on disk cannot be made, written or locked.
     """
-    if cache not in _CACHES:
-        raise ValueError(f"a cache must be one of {sorted(_CACHES)}, got {cache!r}; choose one of them")
+    if cache not in CACHES:
+        raise ValueError(f"a cache must be one of {CACHES}, got {cache!r}; choose one of them")
     if cache_bytes is not None and cache_bytes < 1:
         raise ValueError(
             f"cache_bytes must be positive, got {cache_bytes}; use None for the default, or cache='none' for no cache"
         )
-    return _CACHES[cache](DirectSource(uri), cache_bytes, cache_folder)
+    return _MADE[cache](DirectSource(uri), cache_bytes, cache_folder)
 
 
 def default_cache_folder() -> str:
@@ -159,4 +159,6 @@ def _on_disk(source: ObjectSource, cache_bytes: int | None, folder: str | None) 
     return DiskCache(source, folder or default_cache_folder(), cache_bytes or DEFAULT_DISK_BYTES)
 
 
-_CACHES = {"none": _uncached, "memory": _in_memory, "disk": _on_disk}
+_MADE = {"none": _uncached, "memory": _in_memory, "disk": _on_disk}
+CACHES = tuple(_MADE)
+"""Names of the caches."""

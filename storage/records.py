@@ -12,6 +12,7 @@ from storage.errors import ManifestError
 from storage.spec import LAYOUT_VERSION
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9._-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +37,13 @@ class ObjectEntry:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ObjectEntry":
         """The inverse of `to_json`."""
-        chunks = data.get("crc32c", [])
-        require_keys("an object entry", {"crc32c": chunks, **data}, ("key", "bytes", "sha256", "crc32c"))
-        if not isinstance(data["key"], str) or not isinstance(chunks, list):
-            raise ManifestError(
-                f"an object entry must have a text as its key and a list of crc32c, got {data['key']!r} and {chunks!r}; "
-                "the record is damaged"
-            )
+        optional = ("crc32c",) if isinstance(data, Mapping) and "crc32c" in data else ()
+        require_keys("an object entry", data, ("key", "bytes", "sha256", *optional))
         return cls(
-            key=data["key"],
+            key=downwards(data["key"]),
             size=whole_number("bytes", data["bytes"]),
             sha256=sha256_digits(data["sha256"]),
-            crc32c=tuple(whole_number("crc32c", chunk) for chunk in chunks),
+            crc32c=tuple(whole_number("crc32c", chunk) for chunk in list_of("crc32c", data.get("crc32c", []))),
         )
 
 
@@ -74,7 +70,7 @@ class StateStatistics:
     def from_json(cls, data: Mapping[str, Any]) -> "StateStatistics":
         """The inverse of `to_json`."""
         require_keys("statistics", data, _STATISTICS)
-        return cls(**{name: float(value) for name, value in data.items()})
+        return cls(**{name: finite_number(name, value) for name, value in data.items()})
 
     @classmethod
     def of(cls, tally: StateTally) -> "StateStatistics":
@@ -117,11 +113,49 @@ def pooled(parts: Iterable[tuple[int, StateStatistics]]) -> StateStatistics:
     )
 
 
+def statistics_from_json(data: object) -> dict[int, StateStatistics]:
+    """Statistics per timestep, as commit records and manifests hold them; `ManifestError` for anything else."""
+    if not isinstance(data, Mapping) or any(not timestep.isdecimal() for timestep in data):
+        raise ManifestError("statistics must be a JSON object with one entry per timestep; the record is damaged")
+    return {int(timestep): StateStatistics.from_json(values) for timestep, values in data.items()}
+
+
 def whole_number(what: str, value: object) -> int:
     """The value if it is a whole number of 0 or more and nothing else, else `ManifestError`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ManifestError(f"{what} must be a whole number of 0 or more, got {value!r}; the record is damaged")
     return value
+
+
+def finite_number(what: str, value: object) -> float:
+    """The value as a float if it is a number, else `ManifestError`."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ManifestError(f"{what} must be a finite number, got {value!r}; the record is damaged")
+    return float(value)
+
+
+def text(what: str, value: object) -> str:
+    """The value if it is a text, else `ManifestError`."""
+    if not isinstance(value, str):
+        raise ManifestError(f"{what} must be a text, got {value!r}; the record is damaged")
+    return value
+
+
+def list_of(what: str, value: object) -> list[Any]:
+    """The value if it is a list, else `ManifestError`."""
+    if not isinstance(value, list):
+        raise ManifestError(f"{what} must be a list, got {type(value).__name__}; the record is damaged")
+    return value
+
+
+def downwards(key: object) -> str:
+    """The value if it is a key that stays within its store, else `ManifestError`."""
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise ManifestError(
+            f"the key of an object must lead downwards from its store, in plain names, got {key!r}; the record is "
+            "damaged or forged"
+        )
+    return key
 
 
 def sha256_digits(value: object) -> str:
@@ -146,7 +180,7 @@ def require_keys(what: str, data: object, keys: Iterable[str]) -> None:
 def require_layout_version(what: str, data: object) -> None:
     """Raise `ManifestError` for another layout version, before anything else is looked at."""
     found = data.get("layout_version") if isinstance(data, Mapping) else None
-    if found != LAYOUT_VERSION:
+    if found != LAYOUT_VERSION or not isinstance(found, int) or isinstance(found, bool):
         raise ManifestError(
             f"{what} must have layout version {LAYOUT_VERSION}, got {found!r}; "
             "it is foreign or newer: open it with the release that wrote it"

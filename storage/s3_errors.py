@@ -38,7 +38,7 @@ _BROKEN = (
     *S3_RETRYABLE_ERRORS,
     ConnectionError,
     botocore.exceptions.ConnectionError,
-    # A body that ends before its Content-Length; s3fs knows the other shapes of an answer that is cut short.
+    # A body shorter than its Content-Length, should aiohttp not notice; s3fs knows the other shapes of half an answer.
     botocore.exceptions.IncompleteReadError,
 )
 

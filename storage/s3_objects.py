@@ -3,7 +3,8 @@
 All settings come from the usual AWS variables and profiles, through s3fs and botocore. Retries are made here alone
 (s3fs and botocore are told not to), so that "how long until it gives up" has one answer: the attempt under way after
 `GIVE_UP_SECONDS` is the last, the second at the earliest. So a request that is not answered ends within 45 seconds,
-two attempts of `CONNECT_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS` each; one whose bytes keep coming goes on.
+two attempts of `CONNECT_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS` each, plus what a body to send takes at
+`SLOWEST_UPLOAD`; an answer whose bytes keep coming is waited for.
 """
 
 import logging
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import botocore.exceptions
 import botocore.session
 import s3fs
+from fsspec.asyn import sync
 
 from storage.errors import StoreError, StoreNotFoundError
 from storage.object_storage import Leftover, ObjectInfo
@@ -30,6 +32,8 @@ CONNECT_TIMEOUT_SECONDS = 4
 READ_TIMEOUT_SECONDS = 18
 GIVE_UP_SECONDS = 10.0
 MAX_ATTEMPTS = 6
+SLOWEST_UPLOAD = 2**17
+"""Bytes per second (1 Mbit/s); a slower upload is taken for a dead one."""
 PAGE = 1000
 """Entries per request of a listing; S3 sends no more."""
 _FIRST_PAUSE_SECONDS = 0.1
@@ -73,7 +77,10 @@ class S3Objects:
         """Create or replace an object by a single PUT (at most 5 GiB)."""
         if len(data) >= _SINGLE_PUT_LIMIT:
             raise StoreError(f"an object holds less than 5 GiB, got {len(data)} bytes; use smaller shards")
-        self._attempt(path, lambda fs: fs.pipe_file(path, data, chunksize=_SINGLE_PUT_LIMIT))
+        # aiohttp's time-outs begin once a body is sent; before, it would wait for the server without end.
+        patience = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + len(data) / SLOWEST_UPLOAD
+        options = {"chunksize": _SINGLE_PUT_LIMIT, "timeout": patience}
+        self._attempt(path, lambda fs: sync(fs.loop, fs._pipe_file, path, data, **options))
 
     def exists(self, path: str) -> bool:
         """Whether the object is there; one HEAD."""

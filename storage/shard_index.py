@@ -7,6 +7,7 @@ overwritten, so whoever opened the store before it grew goes on reading.
 
 import hashlib
 import io
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,13 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import ManifestError, StoreNotFoundError
-from storage.objects import join, read_bytes, write_bytes
-from storage.records import ObjectEntry, require_keys
+from storage.objects import join, read_into, write_bytes
+from storage.records import ObjectEntry, downwards, list_of, require_keys, whole_number
 
 PAGE_SHARDS = 4096
 _HELD_PAGES = 64
 _ROW = np.dtype([("bytes", "<i8"), ("sha256", "u1", (32,))])
 _REMEDY = "run `advkd cache repair` on it"
+# Nothing else is ever formatted: a field like {shard:999999999} would take memory, {shard.x} would look around.
+_FIELD = re.compile(r"\{shard(:06d)?\}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +57,16 @@ class ShardIndex:
         arguments = (self.uri, self.templates, self.seeded_noise, self.count, self.total_bytes, self.pages)
         return type(self), (*arguments, self.page_shards)
 
+    def keys(self, shard: int) -> tuple[str, ...]:
+        """Keys of the objects of one shard."""
+        return tuple(template.format(shard=shard) for template in self.templates)
+
     def entries(self, shard: int) -> tuple[ObjectEntry, ...]:
         """The objects of one shard; `ManifestError` if the page that lists them is missing or damaged."""
         row = self._row(shard)
         return tuple(
-            ObjectEntry(key=template.format(shard=shard), size=int(size), sha256=found.tobytes().hex())
-            for template, size, found in zip(self.templates, row["bytes"], row["sha256"], strict=False)
+            ObjectEntry(key=key, size=int(size), sha256=found.tobytes().hex())
+            for key, size, found in zip(self.keys(shard), row["bytes"], row["sha256"], strict=False)
         )
 
     def noise_sha256(self, shard: int) -> str | None:
@@ -100,20 +107,24 @@ class ShardIndex:
     def from_json(cls, uri: str, data: Mapping[str, Any]) -> "ShardIndex":
         """The inverse of `to_json`; pages of impossible sizes are refused before they are read."""
         require_keys("the shard index", data, ("count", "bytes", "objects", "seeded_noise", "page_shards", "pages"))
+        if not isinstance(data["seeded_noise"], bool):
+            raise ManifestError(
+                f"seeded_noise must be true or false, got {data['seeded_noise']!r}; the manifest is damaged: {_REMEDY}"
+            )
         index = cls(
             uri=uri,
-            templates=tuple(str(template) for template in data["objects"]),
-            seeded_noise=bool(data["seeded_noise"]),
-            count=int(data["count"]),
-            total_bytes=int(data["bytes"]),
-            pages=tuple(ObjectEntry.from_json(page) for page in data["pages"]),
-            page_shards=int(data["page_shards"]),
+            templates=tuple(_checked_template(template) for template in list_of("objects", data["objects"])),
+            seeded_noise=data["seeded_noise"],
+            count=whole_number("count", data["count"]),
+            total_bytes=whole_number("bytes", data["bytes"]),
+            pages=tuple(ObjectEntry.from_json(page) for page in list_of("pages", data["pages"])),
+            page_shards=whole_number("page_shards", data["page_shards"]),
         )
         index._check()
         return index
 
     def _check(self) -> None:
-        fits = self.count >= 0 and self.total_bytes >= 0 and 0 < self.page_shards <= PAGE_SHARDS
+        fits = 0 < self.page_shards <= PAGE_SHARDS
         if not fits or len(self.pages) != -(-self.count // self.page_shards):
             raise ManifestError(
                 f"an index of {self.count} shards must have one page per {self.page_shards}, got {len(self.pages)} "
@@ -121,10 +132,10 @@ class ShardIndex:
             )
         for number, page in enumerate(self.pages):
             expected = _page_bytes(self._page_rows(number), self._columns)
-            if page.size != expected or not page.key.startswith("index/"):
+            if page.size != expected or page.key != _page_key(number, page.sha256):
                 raise ManifestError(
-                    f"page {number} of the shard index must be an object of {expected} bytes below index/, got "
-                    f"{page.size} bytes in {page.key}; the manifest is damaged: {_REMEDY}"
+                    f"page {number} of the shard index must be {expected} bytes in {_page_key(number, page.sha256)}, "
+                    f"got {page.size} bytes in {page.key}; the manifest is damaged: {_REMEDY}"
                 )
 
     def _row(self, shard: int) -> Any:
@@ -141,15 +152,21 @@ class ShardIndex:
 
     def _read(self, number: int) -> npt.NDArray[Any]:
         entry = self.pages[number]
-        address = join(self.uri, entry.key)
+        address, data = join(self.uri, entry.key), bytearray()
+
+        def allocate() -> list[memoryview]:
+            data.extend(bytes(entry.size))
+            return [memoryview(data)]
+
         try:
-            data = read_bytes(address)
+            found = read_into(address, entry.size, allocate)
         except StoreNotFoundError as error:
             raise ManifestError(
                 f"every page of a store's shard index must be there, but {address} is missing; {_REMEDY}"
             ) from error
         header = _page_header(self._page_rows(number), self._columns)
-        if hashlib.sha256(data).hexdigest() != entry.sha256 or not data.startswith(header) or len(data) != entry.size:
+        good = found == entry.size and hashlib.sha256(data).hexdigest() == entry.sha256 and data.startswith(header)
+        if not good:
             raise ManifestError(f"a page of a store's shard index must be what was sealed, {address} is not; {_REMEDY}")
         rows = np.frombuffer(data, dtype=_ROW, offset=len(header))
         return rows.reshape(self._page_rows(number), self._columns)
@@ -205,9 +222,24 @@ def _as_row(entries: Sequence[ObjectEntry], noise: str | None) -> npt.NDArray[An
 def _write_page(uri: str, number: int, rows: npt.NDArray[Any]) -> ObjectEntry:
     data = _page_data(rows)
     sha256 = hashlib.sha256(data).hexdigest()
-    entry = ObjectEntry(key=f"index/{number:06d}-{sha256[:16]}.npy", size=len(data), sha256=sha256)
+    entry = ObjectEntry(key=_page_key(number, sha256), size=len(data), sha256=sha256)
     write_bytes(join(uri, entry.key), data)
     return entry
+
+
+def _page_key(number: int, sha256: str) -> str:
+    return f"index/{number:06d}-{sha256[:16]}.npy"
+
+
+def _checked_template(template: object) -> str:
+    """The value if it is a key with the shard's number in it, else `ManifestError`."""
+    if not isinstance(template, str) or len(_FIELD.findall(template)) != 1:
+        raise ManifestError(
+            f"a template of keys must be a text with one {{shard}} or {{shard:06d}}, got {template!r}; the manifest is "
+            f"damaged: {_REMEDY}"
+        )
+    downwards(_FIELD.sub("0", template))
+    return template
 
 
 def _page_data(rows: npt.NDArray[Any]) -> bytes:

@@ -25,6 +25,10 @@ from storage.spec import TrajectorySpec
 _BLOCK = tarfile.BLOCKSIZE
 _JSON = "json"
 _TAR, _INDEX = 0, 1
+_CHECKSUM_DIGITS = 10
+_NAME_DIGITS = 12
+_NAMED = np.r_[0:_NAME_DIGITS, 148:156]
+"""Where the headers of a member differ from sample to sample: its number, and the checksum over the header."""
 
 
 class WebDatasetLayout:
@@ -37,7 +41,7 @@ class WebDatasetLayout:
     def object_bytes(self, spec: TrajectorySpec) -> tuple[int, ...]:
         """The same in every shard: sample numbers have twelve digits."""
         members = _Members(spec)
-        return members.tar_bytes, len(_dump_index(members, 0, [0] * spec.shard_samples))
+        return members.tar_bytes, members.index_bytes
 
     def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> list[bytes]:
         """Members in the order of their names, owner, group and time zero."""
@@ -67,7 +71,10 @@ class WebDatasetLayout:
             return [buffers[-1].data]
 
         fetch(_TAR, members.tar_bytes, parts)
-        rows = buffers[-1][: spec.shard_samples * members.sample_bytes].reshape(-1, members.sample_bytes)
+        end = spec.shard_samples * members.sample_bytes
+        if buffers[-1][end:].any():
+            raise ValueError(f"a tar must hold {spec.shard_samples} samples and nothing after them")
+        rows = buffers[-1][:end].reshape(-1, members.sample_bytes)
         for t in timesteps:
             members.check(rows, shard * spec.shard_samples, t)
             place(t).reshape(len(rows), -1).view(np.uint8)[:] = members.payload(rows, t)
@@ -105,10 +112,16 @@ class WebDatasetLayout:
         return {}
 
     def _read_index(self, members: "_Members", shard: int, fetch: Fetch) -> list[int]:
-        data = bytearray(self.object_bytes(members.spec)[_INDEX])
-        fetch(_INDEX, len(data), lambda: [memoryview(data)])
-        found = json.loads(data)
-        checksums = [int(entry[2]) for entry in found.values()] if isinstance(found, dict) else []
+        data = bytearray()
+
+        def parts() -> list[memoryview]:
+            data[:] = bytes(members.index_bytes)
+            return [memoryview(data)]
+
+        fetch(_INDEX, members.index_bytes, parts)
+        # All is known but the checksums, ten digits at the end of every line but the first and the last two.
+        digits = [line.rstrip(b"],")[-_CHECKSUM_DIGITS:] for line in data.split(b"\n")[1:-2]]
+        checksums = [int(one) if one.strip().isdigit() else -1 for one in digits]
         if len(checksums) != members.spec.shard_samples or _dump_index(members, shard, checksums) != data:
             raise ValueError("the index of a tar must list its samples in order, at the places that the spec demands")
         return checksums
@@ -130,17 +143,30 @@ class _Members:
 
     @cached_property
     def starts(self) -> dict[int, int]:
-        """Where the member of a timestep starts within a sample; the json member is a block of header and one of text."""
+        """Where a timestep's member starts within a sample; the json member is a block of header and one of text."""
         starts, offset = {}, 2 * _BLOCK
         for t in self.timesteps:
             starts[t] = offset
-            offset += _BLOCK + _padded(len(self.headers[t]) + self.spec.encoding(t).state_bytes, _BLOCK)
+            offset += _BLOCK + _padded(self._size(t), _BLOCK)
         starts[-1] = offset
         return starts
 
     @property
     def sample_bytes(self) -> int:
         return self.starts[-1]
+
+    @cached_property
+    def tar_headers(self) -> dict[int, npt.NDArray[np.uint8]]:
+        """The tar header of each timestep's member of sample 0."""
+        headers = {t: _member_header(f"{_sample_key(0)}.{_extension(t)}", self._size(t)) for t in self.timesteps}
+        return {t: np.frombuffer(header, dtype=np.uint8) for t, header in headers.items()}
+
+    @property
+    def index_bytes(self) -> int:
+        """Of an index: its lines differ by the digits of their offsets alone, the first one's being "0"."""
+        rows, size = self.spec.shard_samples, self.sample_bytes
+        further_digits = sum(max(0, rows - _units(10**power, size)) for power in range(1, len(str(rows * size))))
+        return rows * len(next(_index_lines(self, 0, [0]))) + further_digits + len("\n}\n")
 
     @property
     def tar_bytes(self) -> int:
@@ -150,6 +176,9 @@ class _Members:
         """The states' bytes of rows `[n, sample_bytes]`."""
         start = self.starts[timestep] + _BLOCK + len(self.headers[timestep])
         return rows[:, start : start + self.spec.encoding(timestep).state_bytes]
+
+    def _size(self, timestep: int) -> int:
+        return len(self.headers[timestep]) + self.spec.encoding(timestep).state_bytes
 
     def check(self, rows: npt.NDArray[np.uint8], first: int, timestep: int) -> None:
         """`ValueError` unless the members of a timestep have the names and headers of samples `first` and following."""
@@ -164,6 +193,13 @@ class _Members:
             raise ValueError(
                 f"member {row} of a shard's {_extension(timestep)} must be named "
                 f"{_sample_key(first + row)}.{_extension(timestep)}"
+            )
+        same = rows[:, start : start + _BLOCK] == self.tar_headers[timestep]
+        same[:, _NAMED] = True
+        if not same.all():
+            raise ValueError(
+                f"every {_extension(timestep)} must be a plain file of {self._size(timestep)} bytes, and one has "
+                "another tar header"
             )
         found = rows[:, start + _BLOCK : start + _BLOCK + len(header)]
         if not (found == np.frombuffer(header, dtype=np.uint8)).all():
@@ -182,7 +218,8 @@ def _index_lines(members: _Members, shard: int, checksums: Sequence[int]) -> Ite
     """Checksums are padded, so that an index has the same size whatever they are."""
     first, size = shard * members.spec.shard_samples, members.sample_bytes
     for row, checksum in enumerate(checksums):
-        yield f'{"," if row else "{"}\n"{_sample_key(first + row)}": [{row * size}, {size}, {checksum:10d}]'
+        padded = str(checksum).rjust(_CHECKSUM_DIGITS)
+        yield f'{"," if row else "{"}\n"{_sample_key(first + row)}": [{row * size}, {size}, {padded}]'
     yield "\n}\n"
 
 
@@ -207,11 +244,19 @@ def _npy_header(dtype: str, shape: tuple[int, int, int]) -> bytes:
 
 
 def _member(name: str, payload: bytes) -> bytes:
+    return _member_header(name, len(payload)) + payload + bytes(-len(payload) % _BLOCK)
+
+
+def _member_header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
-    info.size = len(payload)
+    info.size = size
     info.mode = 0o444
-    return info.tobuf(tarfile.USTAR_FORMAT) + payload + bytes(-len(payload) % _BLOCK)
+    return info.tobuf(tarfile.USTAR_FORMAT)
 
 
 def _padded(size: int, unit: int) -> int:
-    return -(-size // unit) * unit
+    return _units(size, unit) * unit
+
+
+def _units(size: int, unit: int) -> int:
+    return -(-size // unit)

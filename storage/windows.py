@@ -67,21 +67,26 @@ def read_windows(
     Raises:
         ShardCorruptError: When the window that holds a corrupt shard is asked for.
     """
-    spec, pending, free = reader.manifest.spec, deque[_Pending](), list[_Arrays]()
+    spec, pending = reader.manifest.spec, deque[_Pending]()
+    spare = _Arrays(spec, 0)
     pool = ThreadPoolExecutor(threads, "advkd-read")
     try:
         for pieces in windows:
             needed = len(pieces) * spec.shard_samples
-            arrays = free.pop() if free and free[-1].capacity >= needed else _Arrays(spec, needed)
+            if spare.capacity < needed:
+                # Not before the old memory is given back, which whoever used that window is done with.
+                spare.stored.clear()
+                spare = _Arrays(spec, needed)
             starts = np.cumsum([0, *map(len, pieces)]).tolist()
             reads = [
-                pool.submit(_read_piece, reader, timesteps, piece, arrays, start)
+                pool.submit(_read_piece, reader, timesteps, piece, spare, start)
                 for piece, start in zip(pieces, starts, strict=False)
             ]
-            pending.append(_Pending(pieces, arrays, reads))
+            pending.append(_Pending(pieces, spare, reads))
+            spare = _Arrays(spec, 0)
             if len(pending) > prefetch:
                 yield _finished(pending[0], spec)
-                free.append(pending.popleft().arrays)
+                spare = pending.popleft().arrays
         while pending:
             yield _finished(pending.popleft(), spec)
     finally:

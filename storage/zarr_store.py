@@ -75,10 +75,13 @@ class ZarrLayout:
         for t in timesteps:
             encoding, position = spec.encoding(t), spec.stored_timesteps.index(t)
             size = block * encoding.state_bytes + _CHECKSUM_BYTES
+            expected = checksums(position)
+            if len(expected) != spec.shard_samples // block:
+                raise ValueError(f"a shard's record must hold the crc32c of each of its chunks, got {len(expected)}")
             read: dict[int, npt.NDArray[Any]] = {}
             for number in sorted({row // block for row in rows}):
                 chunk = fetch_range(position, number * size, (number + 1) * size)[:-_CHECKSUM_BYTES]
-                _check_chunk(number, chunk, checksums(position)[number])
+                _check_chunk(number, chunk, expected[number])
                 values = np.frombuffer(chunk, dtype=encoding.stored_dtype)
                 read[number] = values.reshape(block, *encoding.shape)
             states[t] = np.stack([read[row // block][row % block] for row in rows])
@@ -148,8 +151,6 @@ def _read_timestep(spec: TrajectorySpec, timestep: int, fetch: Fetch, place: Pla
     fetch(spec.stored_timesteps.index(timestep), _object_bytes(spec, timestep), parts)
     if taken[-1] != _chunk_index(chunks, size + _CHECKSUM_BYTES):
         raise ValueError("a shard's index must name its chunks in order and without gaps")
-    for number in range(chunks):
-        _check_chunk(number, taken[2 * number], int.from_bytes(taken[2 * number + 1], "little"))
 
 
 def _object_bytes(spec: TrajectorySpec, timestep: int) -> int:

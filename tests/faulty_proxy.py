@@ -100,6 +100,9 @@ class FaultyProxy:
         """One request; whether the connection can be used for another."""
         fault = self._next_fault()
         length = _length(head)
+        if b"expect: 100-continue" in head.lower():
+            # botocore waits for this before it sends the body of a PUT.
+            client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if fault == "reset in the request":
             with self._server() as server:
                 server.sendall(head + _read_exactly(client, length // 2))

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from advkd.training.folders import own_folder, whole_folder
 from advkd.training.spec import TrainSpec
 from advkd.training.state import TrainState, build_student
 from advkd.training.step import train_step
-from storage import Manifest, TrajectoryLoader, TrajectorySpec, open_store
+from storage import Batch, Manifest, TrajectoryLoader, TrajectorySpec, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -88,20 +89,27 @@ def _train(spec: TrainSpec, store: str, manifest: Manifest, state: TrainState, o
     if cursor:
         loader.load_state_dict(cursor)
     last = spec.steps * spec.batch_size
-    for metrics in _steps(spec, state, loader, manifest.spec.timesteps, last):
-        due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
-        if metrics is not None or due:
-            _refuse_non_finite(state, metrics, out)
-        if due or state.samples == last:
-            save_checkpoint(out, state, identity, loader.state_dict())
-        if metrics is not None:
-            yield metrics
+    # Closed however this ends: the loader reads ahead in threads.
+    with closing(iter(loader)) as batches:
+        for metrics in _steps(spec, state, batches, manifest.spec.timesteps, last):
+            due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
+            if metrics is not None or due:
+                _refuse_non_finite(state, metrics, out)
+            if due or state.samples == last:
+                save_checkpoint(out, state, identity, loader.state_dict())
+            if metrics is not None:
+                yield metrics
     export_student(state, manifest.spec, spec, out / STUDENT_FOLDER)
 
 
 def _loader(spec: TrainSpec, store: str, num_samples: int | None) -> TrajectoryLoader:
     return TrajectoryLoader(
-        store, batch_size=spec.batch_size, seed=spec.seed, window=spec.window, num_samples=num_samples
+        store,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        window=spec.window,
+        cache=spec.cache,
+        num_samples=num_samples,
     )
 
 
@@ -124,10 +132,9 @@ def export_student(state: TrainState, store: TrajectorySpec, spec: TrainSpec, fo
 
 
 def _steps(
-    spec: TrainSpec, state: TrainState, loader: TrajectoryLoader, timesteps: tuple[int, ...], last: int
+    spec: TrainSpec, state: TrainState, batches: Iterator[Batch], timesteps: tuple[int, ...], last: int
 ) -> Iterator[StepMetrics | None]:
     device = torch_device(spec.device)
-    batches = iter(loader)
     data_seconds = step_seconds = 0.0
     steps_since_report = 0
     while state.samples < last:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from advkd.discriminators import DiscriminatorSpec
 from advkd.losses import ADVERSARIAL
 from advkd.students import StudentSpec
+from storage.object_source import CACHES
 
 PRECISIONS = ("float32", "bfloat16")
 _Part = TypeVar("_Part")
@@ -38,6 +39,7 @@ class TrainSpec:
         precision: "float32", or "bfloat16" autocast.
         seed: of weights, order of samples and the submodules that are judged.
         window: shards among which samples are shuffled.
+        cache: "none", "memory" or "disk": where the store's objects are kept once they were read; for stores in S3.
         threads: CPU threads of torch; sums depend on it, so it is part of what is resumed. One is also the safe choice
             on shared cores, where two threads that wait for each other can be several times slower than one.
         device: "cpu" or "cuda".
@@ -63,6 +65,7 @@ class TrainSpec:
     precision: str = "float32"
     seed: int = 0
     window: int = 8
+    cache: str = "none"
     threads: int = 1
     device: str = "cpu"
     checkpoint_every: int = 20_000
@@ -87,6 +90,8 @@ class TrainSpec:
                 f"TrainSpec.adversarial must be one of {sorted(ADVERSARIAL)}, got {self.adversarial!r}; choose one of "
                 "them"
             )
+        if self.cache not in CACHES:
+            raise ValueError(f"TrainSpec.cache must be one of {CACHES}, got {self.cache!r}; choose one of them")
         if self.precision not in PRECISIONS:
             raise ValueError(f"TrainSpec.precision must be one of {PRECISIONS}, got {self.precision!r}; choose one")
         for name in ("learning_rate", "discriminator_learning_rate"):

@@ -26,6 +26,12 @@ class TrainState:
                 f"a pointwise distillation loss needs a deterministic sampler, got a cache of {store.sampler!r} "
                 "trajectories, where a state is no function of the noise; precompute with the ddim solver"
             )
+        shapes = {t: list(store.state_shape(t)) for t in store.timesteps}
+        if any(shape != list(store.sample_shape) for shape in shapes.values()):
+            raise ValueError(
+                f"this student works at the teacher's resolution {list(store.sample_shape)} throughout, got a pyramid "
+                f"store with {shapes}; precompute one without --resolutions"
+            )
         submodules = len(store.timesteps) - 1
         device = torch_device(spec.device)
         _, height, width = store.sample_shape

@@ -1,8 +1,8 @@
 """Real writer processes that are killed with SIGKILL: forked ones, which cost milliseconds, and the CLI's own.
 
 `ForkedWriters` is one process that has imported everything, has built the teacher, has a single thread and forks every
-writer; `CommandWriters` runs `python -m advkd precompute`. Both play a round: all writers start at once, each may be
-killed after some seconds; a forked one may also kill itself at the n-th instant between two changes of the disk.
+writer; `CommandWriters` runs `python -m advkd precompute`. Both play a round: all writers start at once, in the
+environment of whoever asks for it, and each meets its fate. A forked one may also kill itself at an exact instant.
 """
 
 import contextlib
@@ -10,8 +10,10 @@ import itertools
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ import pytest
 import torch
 
 from advkd.precompute import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
+from storage import list_prefix
+from storage.provenance import code_revision
 
 HUNG_SECONDS = 120.0
 """A writer that nobody meant to kill is killed after that long, and the round says so by its exit code."""
@@ -31,17 +35,26 @@ _POLL_SECONDS = 0.001
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Writer:
-    """One process that computes a store."""
+@dataclass(frozen=True)
+class Moment:
+    """An instant with a name; the writer then publishes one shard at a time, so that it leaves one known state."""
 
-    spec: PrecomputeSpec
-    environment: Mapping[str, str]
-    """Set beside that of the test: the AWS variables."""
-    kill_after: float | None = None
-    """Seconds after its start."""
-    die_at: int | None = None
-    """The instant at which it kills itself, counted from 1 (forked writers only)."""
+    when: str
+    """"within" a write (a half of the bytes is on the disk), or "before" or "after" a name is given to them."""
+    path: str
+    """A part of the path; the first write whose path has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """How a writer is to die; without any of these it lives."""
+
+    after_seconds: float | None = None
+    """Killed so long after its start."""
+    after_objects: int | None = None
+    """Killed as soon as so many objects have come to its store since its start."""
+    at: int | Moment | None = None
+    """The instant at which it kills itself, or its number, counted from 1 (forked writers only)."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +74,23 @@ class Ending:
 class Writers(Protocol):
     """Plays rounds."""
 
-    def round(self, writers: Sequence[Writer]) -> list[Ending]:
-        """Starts all writers at once and returns when all have ended."""
+    def round(self, spec: PrecomputeSpec, fates: Sequence[Fate]) -> list[Ending]:
+        """Starts a writer of the spec's store per fate, all at once, and returns when all have ended."""
 
 
 class CommandWriters:
     """Writers that are what a user types."""
 
-    def round(self, writers: Sequence[Writer]) -> list[Ending]:
+    def round(self, spec: PrecomputeSpec, fates: Sequence[Fate]) -> list[Ending]:
         """See `Writers.round`."""
+        assert all(fate.at is None for fate in fates), "a command does not kill itself"
+        command = [sys.executable, "-m", "advkd", "precompute", *_options(spec)]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         started: list[subprocess.Popen[bytes]] = []
         try:
-            for writer in writers:
-                command = [sys.executable, "-m", "advkd", "precompute", *_options(writer.spec)]
-                environment = os.environ | _ONE_THREAD | dict(writer.environment)
-                quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-                started.append(subprocess.Popen(command, env=environment, **quiet))
-            return _follow([process.poll for process in started], [process.kill for process in started], writers)
+            for _ in fates:
+                started.append(subprocess.Popen(command, env=os.environ | _ONE_THREAD, **quiet))
+            return _follow(spec, fates, [one.poll for one in started], [one.kill for one in started])
         finally:
             for process in started:
                 process.kill()
@@ -90,16 +103,16 @@ class ForkedWriters:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def round(self, writers: Sequence[Writer]) -> list[Ending]:
+    def round(self, spec: PrecomputeSpec, fates: Sequence[Fate]) -> list[Ending]:
         """See `Writers.round`."""
-        self._connection.send(writers)
+        self._connection.send((spec, fates, dict(os.environ)))
         endings: list[Ending] = self._connection.recv()
         return endings
 
 
 @contextlib.contextmanager
 def forked_writers() -> Iterator[ForkedWriters]:
-    """Starts the forking process and ends it with the block; if this process dies, it ends by itself."""
+    """Starts the forking process and ends it and all of its writers with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,))
@@ -113,104 +126,162 @@ def forked_writers() -> Iterator[ForkedWriters]:
         yield ForkedWriters(ours)
     finally:
         ours.close()
-        process.join(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.kill()
         process.join()
         process.close()
 
 
 def _serve(connection: Connection) -> None:
+    # A group of its own, by which it and its writers are ended together.
+    os.setpgrp()
     torch.set_num_threads(1)
-    # All that a writer would import or fit in its first moments.
+    # All that a writer would import, fit or ask git in its first moments.
     trajectory_spec(PrecomputeSpec(teacher="mixture"), cached_teacher("mixture", "cpu"))
-    connection.send("ready")
-    with contextlib.suppress(EOFError):
+    code_revision()
+    # Whoever started it is gone when the connection is.
+    with contextlib.suppress(EOFError, ConnectionError):
+        connection.send("ready")
         while True:
-            connection.send(_forked_round(connection.recv()))
+            connection.send(_forked_round(*connection.recv()))
 
 
-def _forked_round(writers: Sequence[Writer]) -> list[Ending]:
+def _forked_round(spec: PrecomputeSpec, fates: Sequence[Fate], environment: Mapping[str, str]) -> list[Ending]:
     tasks = Path("/proc/self/task")
     assert not tasks.is_dir() or len(list(tasks.iterdir())) == 1, "only a process of one thread may fork"
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_write, args=(writer,)) for writer in writers]
+    processes = [context.Process(target=_write, args=(spec, fate, environment)) for fate in fates]
     for process in processes:
         process.start()
-    endings = _follow(
-        [lambda process=process: process.exitcode for process in processes],
-        [process.kill for process in processes],
-        writers,
-    )
+    polls = [lambda process=process: process.exitcode for process in processes]
+    endings = _follow(spec, fates, polls, [process.kill for process in processes])
     for process in processes:
         process.close()
     return endings
 
 
-def _write(writer: Writer) -> None:
-    os.environ.update(writer.environment)
-    if writer.die_at is not None:
-        _die_at(writer.die_at)
-    precompute(writer.spec)
+def _write(spec: PrecomputeSpec, fate: Fate, environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    if isinstance(fate.at, int):
+        _die_at_number(fate.at)
+    elif fate.at is not None:
+        _die_at_moment(fate.at)
+    precompute(spec)
 
 
 def _follow(
-    polls: Sequence[Callable[[], int | None]], kills: Sequence[Callable[[], None]], writers: Sequence[Writer]
+    spec: PrecomputeSpec,
+    fates: Sequence[Fate],
+    polls: Sequence[Callable[[], int | None]],
+    kills: Sequence[Callable[[], None]],
 ) -> list[Ending]:
     began = time.monotonic()
     endings: dict[int, Ending] = {}
-    due = {i: HUNG_SECONDS if writer.kill_after is None else writer.kill_after for i, writer in enumerate(writers)}
-    while len(endings) < len(writers):
+    waiting = {i: _due(spec, fate) for i, fate in enumerate(fates)}
+    while len(endings) < len(fates):
         now = time.monotonic() - began
         for i, poll in enumerate(polls):
             if i not in endings and (code := poll()) is not None:
                 endings[i] = Ending(code, now)
-        for i in [i for i, seconds in due.items() if now >= seconds]:
-            del due[i]
-            if i not in endings:
-                kills[i]()
+        for i in [i for i, due in waiting.items() if i not in endings and due(now)]:
+            del waiting[i]
+            kills[i]()
         time.sleep(_POLL_SECONDS)
-    return [endings[i] for i in range(len(writers))]
+    return [endings[i] for i in range(len(fates))]
 
 
-def _die_at(instant: int) -> None:
-    """Makes this process kill itself at an instant: a real SIGKILL between, or within, two system calls.
+def _due(spec: PrecomputeSpec, fate: Fate) -> Callable[[float], bool]:
+    """Whether the time for a writer's kill has come, so many seconds after its start."""
+    seconds = HUNG_SECONDS if fate.after_seconds is None else fate.after_seconds
+    wanted = fate.after_objects
+    if wanted is None:
+        return lambda now: now >= seconds
+    before = len(list_prefix(spec.store))
+    return lambda now: now >= seconds or len(list_prefix(spec.store)) - before >= wanted
 
-    Every new folder and new file, the middle of every write, and both sides of every rename are instants: between two
-    of them nothing changes that another process can see.
-    """
+
+def _die_at_number(number: int) -> None:
     numbers = itertools.count(1)
-    real = {name: getattr(os, name) for name in ("mkdir", "open", "write", "replace", "rename", "link")}
 
-    def may_die() -> None:
-        if next(numbers) == instant:
+    def may_die(when: str, path: str) -> None:
+        # `next` is atomic: the threads of a writer count together.
+        if next(numbers) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    _divide_disk_writes(may_die, starting=lambda: None)
+    _divide_sending(may_die)
+
+
+def _die_at_moment(moment: Moment) -> None:
+    publishing, this_thread = threading.Lock(), threading.local()
+
+    def starting() -> None:
+        if not getattr(this_thread, "publishes", False):
+            publishing.acquire()
+            this_thread.publishes = True
+
+    def may_die(when: str, path: str) -> None:
+        if when == moment.when and moment.path in path:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if when == "after" and "/commits/" in path:
+            this_thread.publishes = False
+            publishing.release()
+
+    _divide_disk_writes(may_die, starting)
+
+
+def _divide_disk_writes(may_die: Callable[[str, str], None], starting: Callable[[], None]) -> None:
+    """Makes instants of this process: a SIGKILL there is a real one between, or within, two system calls.
+
+    Every new folder and new file, the middle of every write, and both sides of every rename are instants: between two
+    of them nothing changes that another process can see. `starting` is called before a write makes its first folder.
+    """
+    make, create, write, replace = os.mkdir, os.open, os.write, os.replace
+    paths: dict[int, str] = {}
+
+    def made(path: Any, *rest: Any, **named: Any) -> None:
+        starting()
+        make(path, *rest, **named)
+        may_die("folder", str(path))
+
     def opened(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-        descriptor: int = real["open"](path, flags, *rest, **named)
+        descriptor = create(path, flags, *rest, **named)
+        paths[descriptor] = str(path)
         if flags & os.O_CREAT:
-            may_die()
+            may_die("created", str(path))
         return descriptor
 
     def written(descriptor: int, data: Any) -> int:
-        half = real["write"](descriptor, memoryview(data)[: len(data) // 2])
-        may_die()
-        return half + int(real["write"](descriptor, memoryview(data)[half:]))
+        half = write(descriptor, memoryview(data)[: len(data) // 2])
+        may_die("within", paths.get(descriptor, ""))
+        return half + write(descriptor, memoryview(data)[half:])
 
-    def made(*arguments: Any, **named: Any) -> None:
-        real["mkdir"](*arguments, **named)
-        may_die()
+    def replaced(source: Any, target: Any, **named: Any) -> None:
+        may_die("before", str(target))
+        replace(source, target, **named)
+        may_die("after", str(target))
 
-    def moved(name: str) -> Callable[..., None]:
-        def move(*arguments: Any, **named: Any) -> None:
-            may_die()
-            real[name](*arguments, **named)
-            may_die()
-
-        return move
-
-    replaced = {"mkdir": made, "open": opened, "write": written}
-    for name, function in (replaced | {name: moved(name) for name in ("replace", "rename", "link")}).items():
+    for name, function in {"mkdir": made, "open": opened, "write": written, "replace": replaced}.items():
         setattr(os, name, function)
+
+
+def _divide_sending(may_die: Callable[[str, str], None]) -> None:
+    """The same for all that is sent over a network: the middle and the end of everything handed to the kernel."""
+    send = socket.socket.send
+
+    def sent(self: socket.socket, data: Any, *flags: int) -> int:
+        if self.family == socket.AF_UNIX:
+            return send(self, data, *flags)
+        half = send(self, memoryview(data)[: (len(data) + 1) // 2], *flags)
+        may_die("within", "")
+        with contextlib.suppress(BlockingIOError):
+            half += send(self, memoryview(data)[half:], *flags)
+        may_die("after", "")
+        return half
+
+    setattr(socket.socket, "send", sent)  # noqa: B010 (mypy refuses to assign to a method)
 
 
 def _options(spec: PrecomputeSpec) -> list[str]:

@@ -2,17 +2,33 @@
 
 import contextlib
 import hashlib
+import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
-from storage import ObjectEntry, TrajectorySpec, delete, join, list_prefix, read_bytes, seal, store_uri, write_bytes
+from storage import (
+    ObjectEntry,
+    StoreError,
+    TrajectorySpec,
+    delete,
+    digest,
+    join,
+    list_prefix,
+    read_bytes,
+    read_manifest,
+    write_bytes,
+)
 from storage.checked_json import dump_checked, load_checked
 from storage.commits import read_commit, write_commit
+from storage.layouts import layout_of
+from storage.manifest import write_manifest
+from storage.shard_index import write_index
+from storage.store import reseal
 
 KINDS = ("flip", "cut", "grow", "delete", "swap objects", "swap ranges")
 
@@ -97,18 +113,54 @@ def inflict(uri: str, damage: Damage) -> None:
         write_bytes(address, damage.data)
 
 
-def forge(root: str, spec: TrajectorySpec, num_samples: int, shard: int, key: str, data: bytes) -> None:
-    """Replace an object of a shard and make commit record and manifest agree with it, as somebody with rights could."""
-    uri = store_uri(root, spec)
-    write_bytes(join(uri, key), data)
+def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes: Mapping[str, bytes]) -> None:
+    """Replace objects of a shard and make commit record, index and manifest agree, as somebody with rights could."""
+    for key, data in changes.items():
+        write_bytes(join(uri, key), data)
     record = read_commit(uri, shard)
-    entry = ObjectEntry(key=key, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-    objects = tuple(entry if found.key == key else found for found in record.objects)
-    write_commit(uri, replace(record, objects=objects))
-    delete(join(uri, "manifest.json"))
-    seal(root, spec, num_samples)
+    objects = [read_bytes(join(uri, entry.key)) for entry in record.objects]
+    chunks = layout_of(spec).chunk_crc32c(spec, objects)
+    entries = tuple(
+        ObjectEntry(key=entry.key, size=len(data), sha256=hashlib.sha256(data).hexdigest(), crc32c=crc32c)
+        for entry, data, crc32c in zip(record.objects, objects, chunks, strict=True)
+    )
+    write_commit(uri, replace(record, objects=entries))
+    reseal(uri, spec, num_samples)
+
+
+def claim(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
+    """Seal a store as one of another spec: whatever lies there is said to be objects of that spec's sizes."""
+    real, layout = read_manifest(uri), layout_of(spec)
+    sizes = layout.object_bytes(spec)
+    rows = []
+    for shard in range(spec.num_shards(num_samples)):
+        keys = [template.format(shard=shard) for template in layout.templates(spec)]
+        hashes = [hashlib.sha256(read_bytes(join(uri, key))).hexdigest() for key in keys]
+        rows.append(
+            tuple(ObjectEntry(key=k, size=size, sha256=h) for k, size, h in zip(keys, sizes, hashes, strict=True))
+        )
+    noise = "0" * 64 if spec.noise == "seeded" else None
+    index = write_index(uri, layout.templates(spec), [(row, noise) for row in rows])
+    statistics = dict.fromkeys(spec.timesteps, next(iter(real.statistics.values())))
+    claimed = replace(
+        real, spec=spec, digest=digest(spec), num_samples=num_samples, shards=index, metadata=(), statistics=statistics
+    )
+    write_manifest(uri, claimed)
 
 
 def change_record(address: str, changes: dict[str, Any]) -> None:
     """Edit a record and make it agree with its own hash, as somebody with rights could."""
     write_bytes(address, dump_checked(load_checked(read_bytes(address)) | changes))
+
+
+def assert_explained(error: BaseException) -> None:
+    """The error is one of ours, and its message has a rule, a fact and a remedy."""
+    message = str(error)
+    assert isinstance(error, StoreError | ValueError), f"{type(error).__name__}: {message}"
+    assert re.search(r"\b(must|needs|can|has|holds|keeps|is|demands)\b", message), message
+    assert re.search(
+        r"[;:] .*\b(repair|restore|restored|restores|run|open it|use|check|choose|sort|append|take|ask|delete|foreign|"
+        r"damaged|give|declare|rename|name it)\b",
+        message,
+        re.DOTALL,
+    ), message

@@ -26,7 +26,7 @@ from storage.object_source import (
     default_cache_folder,
     object_source,
 )
-from storage.objects import join, write_bytes
+from storage.objects import delete, join, write_bytes
 from storage.records import ObjectEntry
 
 pytestmark = pytest.mark.timeout(60)
@@ -145,6 +145,15 @@ class TestEverySource:
             assert read(source, entry) == content(0, 100)
 
 
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_an_object_on_s3_is_fetched_once(kind: str, s3_root: str, tmp_path: Path) -> None:
+    (entry,) = make_store(s3_root, [300_000])
+    source = object_source(s3_root, kind, cache_folder=str(tmp_path))
+    assert read(source, entry) == content(0, 300_000)
+    delete(join(s3_root, entry.key))
+    assert read(source, entry) == content(0, 300_000)
+
+
 class TestMemoryCache:
     """Bounded, least recently used first, whole objects only."""
 
@@ -247,7 +256,7 @@ class TestChoice:
         assert (DEFAULT_MEMORY_BYTES, DEFAULT_DISK_BYTES) == (2147483648, 53687091200)
 
     def test_an_unknown_name_and_a_bound_of_nothing_are_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"one of \['disk', 'memory', 'none'\], got 'ram'; choose"):
+        with pytest.raises(ValueError, match=r"one of \('none', 'memory', 'disk'\), got 'ram'; choose"):
             object_source("memory://a", "ram")
         for cache in ("none", "memory", "disk"):
             with pytest.raises(ValueError, match="cache_bytes must be positive, got 0; use None"):

@@ -42,11 +42,11 @@ def test_half_an_object_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, kept
     assert len(requests) == 2
 
 
-def test_half_an_error_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with scripted_server([Answer(404, b"<Error><Code>NoSuch"), Answer(200, b"data")]) as (endpoint, requests):
+def test_folders_of_consoles_are_no_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = _LISTING.replace(b"p/1<", b"p/<").replace(b"p/2<", b"p/folder/<")
+    with scripted_server([Answer(200, listing)]) as (endpoint, _):
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        assert read_bytes("s3://b/p") == b"data"
-    assert len(requests) == 2
+        assert list_prefix("s3://b/p") == []
 
 
 def test_a_server_that_knows_no_ranges(monkeypatch: pytest.MonkeyPatch) -> None:

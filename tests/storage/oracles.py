@@ -1,0 +1,108 @@
+"""What a store must hold to the bit, and eyes on what is written and asked for."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from storage import Batch, States, TrajectorySpec, open_store
+from storage.local_objects import LocalObjects
+from storage.object_source import DirectSource
+from storage.s3_objects import S3Objects
+from tests.storage.damage import Contents, contents
+from tests.storage.trajectories import make_spec, states_of
+
+KINDS = ("zarr", "webdataset", "float32", "uint8", "seeded", "pyramid", "all")
+"""One spec of each kind that the loader must not care about."""
+
+
+def spec_of_kind(kind: str, **changes: Any) -> TrajectorySpec:
+    """A small spec: a layout, or an encoding in Zarr; "all" encodings at once are in a tar."""
+    uint8 = {"uint8_ranges": (None, (-2.5, 2.5), (-1.0, 1.0))}
+    # The noise of some sample may leave a range that its state is declared in; tanh cannot.
+    bounded = {"signal": (0.01, 1.0, 1.0), "sigma": (0.99, 0.0, 0.0)}
+    pyramid = {"resolutions": ((2, 2), (4, 2), (1, 1))}
+    fields: dict[str, dict[str, Any]] = {
+        "zarr": {},
+        "webdataset": {"layout": "webdataset"},
+        "float32": {"dtype": "float32"},
+        "uint8": uint8 | bounded,
+        "seeded": {"noise": "seeded"},
+        "pyramid": pyramid,
+        "all": {"layout": "webdataset", "noise": "seeded"} | uint8 | bounded | pyramid,
+    }
+    return make_spec(**(fields[kind] | changes))
+
+
+def shown_states(spec: TrajectorySpec, start: int, stop: int) -> States:
+    """What readers give for samples `start` to `stop - 1`: the teacher's states, there and back."""
+    shown: States = {}
+    for t, values in states_of(spec, start, stop).items():
+        encoding = spec.encoding(t)
+        shown[t] = encoding.decode(encoding.encode(encoding.reduced(values)))
+    return shown
+
+
+def assert_states(found: States, expected: States, samples: Sequence[int] | npt.NDArray[np.int64]) -> None:
+    """The same bits for some samples."""
+    assert len(found) > 0
+    for t, values in found.items():
+        assert values.dtype == expected[t].dtype
+        np.testing.assert_array_equal(values, expected[t][np.asarray(samples, dtype=np.int64)])
+
+
+def assert_holds(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
+    """Every sample is what the teacher gives for it, to the bit, whole shards and single samples alike."""
+    expected, reader = shown_states(spec, 0, num_samples), open_store(uri)
+    assert reader.manifest.num_samples == num_samples
+    for shard in range(reader.manifest.num_shards):
+        assert_states(reader.read_shard(shard), expected, reader.manifest.shard_range(shard))
+    samples = np.random.default_rng(0).permutation(num_samples)
+    assert_states(reader.read_samples(samples.tolist()), expected, samples)
+    assert_states(reader.read_samples([num_samples - 1]), expected, [num_samples - 1])
+
+
+def assert_same_batches(found: Iterable[Batch], expected: Iterable[Batch]) -> None:
+    """As many, the same samples in the same order, the same bits."""
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.indices, other.indices)
+        assert list(one.states) == list(other.states)
+        assert_states(one.states, other.states, np.arange(len(other.indices)))
+
+
+def snapshot(uri: str) -> Contents:
+    """Every data object of a store: what lies below `shards/`, metadata for other tools left out."""
+    return Contents({key: data for key, data in contents(uri, "shards/").items() if not key.endswith("zarr.json")})
+
+
+def watch_writes(monkeypatch: pytest.MonkeyPatch, around: Callable[[str, Callable[[], None]], None]) -> None:
+    """Every write of an object, local or in S3, becomes `around(its address, the write)`."""
+    for kind in (LocalObjects, S3Objects):
+
+        def watched(
+            self: Any, path: str, data: bytes, original: Callable[[Any, str, bytes], None] = kind.write
+        ) -> None:
+            around(path, lambda: original(self, path, data))
+
+        monkeypatch.setattr(kind, "write", watched)
+
+
+def count_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of all data objects that are asked of stores from now on, past all caches."""
+    asked: list[str] = []
+    original = DirectSource.read_into
+
+    def counted(self: DirectSource, entry: Any, allocate: Any) -> int:
+        asked.append(entry.key)
+        return original(self, entry, allocate)
+
+    monkeypatch.setattr(DirectSource, "read_into", counted)
+    return asked
+
+
+def reading_threads() -> list[str]:
+    """The loader's threads that are alive."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("advkd-read")]
