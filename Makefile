@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# litdata is compared with and nothing else: beside .venv's packages, without the torchvision that it asks for.
+COMPARED := $(VENV)/compared
 # Idle OpenMP threads must sleep, not spin: this must be in the environment before torch is imported.
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-teacher deploy clean
+.PHONY: install demo test lint format bench-train bench-teacher bench-cache deploy clean
 
 install: $(INSTALLED)
 
@@ -20,7 +22,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m flows.distill --preset quick --root runs/demo
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -37,6 +39,13 @@ bench-train: $(INSTALLED)
 
 bench-teacher: $(INSTALLED)
 	$(BIN)/python -m benchmarks.teacher
+
+bench-cache: $(INSTALLED) $(COMPARED)
+	PYTHONPATH=$(COMPARED) $(BIN)/python -m benchmarks.cache
+
+$(COMPARED): benchmarks/requirements.txt | $(INSTALLED)
+	rm -rf $@
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ --requirement $<
 
 deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy

@@ -1,32 +1,44 @@
-"""`advkd cache ls|show|verify|repair`: what stores there are, what one holds, whether it is intact, and mending it.
+"""`advkd cache ls|show|verify|repair|gc|convert|plan|rm`: what stores there are, what one holds, and all their care.
 
 For people: tables on stdout, progress on stderr; for machines: `--json` on stdout instead. The URI is the last line
-of the people's stdout. Anything wrong ends with exit code 1 and a message of rule, fact and remedy.
+of the people's stdout. Anything wrong ends with exit code 1 and one line of rule, fact and remedy.
 """
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from advkd.cache_output import AsJson, Uri, clear_errors, print_json, stdout
+from advkd.cache_care_cli import convert_command, gc_command, rm_command
+from advkd.cache_output import AsJson, Uri, age_text, clear_errors, columns, print_json, size_text, stdout
+from advkd.cache_plan_cli import plan_command
+from advkd.cache_show import (
+    facts_table,
+    grid_table,
+    growth_json,
+    manifest_json,
+    sealed_at,
+    statistics_table,
+    summary_json,
+)
+from advkd.progress import progress
 from storage import (
-    Manifest,
     StoreError,
     StoreNotFoundError,
     StoreSummary,
-    TrajectorySpec,
-    digest,
     list_stores,
+    measure_growth,
     open_store,
+    read_manifest,
     summarize,
     verify,
 )
+from storage.commits import committed_shards
 
-app = typer.Typer(name="cache", help="Look at trajectory stores and check them.", no_args_is_help=True)
+app = typer.Typer(name="cache", help="Look at trajectory stores and take care of them.", no_args_is_help=True)
+app.command("gc")(gc_command)
+app.command("convert")(convert_command)
+app.command("plan")(plan_command)
+app.command("rm")(rm_command)
 
 
 @app.command("ls")
@@ -34,41 +46,52 @@ def list_command(
     root: Annotated[str, typer.Argument(metavar="ROOT", help="Where stores live: a folder or s3://bucket/prefix.")],
     as_json: AsJson = False,
 ) -> None:
-    """List the stores below a root, sealed or growing, with samples, shards and size in MiB."""
+    """List the stores below a root, sealed or growing, with their samples, shards, size and age."""
     with clear_errors():
         stores = list_stores(root)
+        facts = [(one, *_size_and_time(one)) for one in stores]
         if as_json:
-            print_json([_summary_json(one) for one in stores])
+            print_json([summary_json(one) | {"bytes": size, "written": written} for one, size, written in facts])
             return
-        table = Table("state", "teacher", "sampler", "samples", "shards", "MiB", "layout", "URI", box=None)
-        for one in stores:
+        table = columns("state", "teacher", "sampler", "layout", "samples", "shards", "size", "age", "URI", left=4)
+        table.columns[-1].justify = "left"
+        for one, size, written in facts:
             spec = one.spec
-            names = (spec.teacher, _sampler(spec), spec.layout) if spec else ("?", one.problem or "?", "?")
-            size = "-" if one.total_bytes is None else f"{one.total_bytes / 2**20:.1f}"
-            table.add_row(
-                one.state, names[0], names[1], str(one.num_samples), str(one.num_shards), size, names[2], one.uri
-            )
+            names = (spec.teacher, f"{spec.sampler}, {spec.solver_steps} steps", spec.layout) if spec else ("?",) * 3
+            counts = (f"{one.num_samples:,}", f"{one.num_shards:,}", "-" if size is None else size_text(size))
+            table.add_row(one.state, *names, *counts, age_text(written), one.uri)
         stdout().print(table if stores else f"no stores below {root}")
+        for one in stores:
+            if one.problem is not None:
+                typer.echo(f"unreadable: {one.problem}", err=True)
         typer.echo(root)
 
 
 @app.command("show")
 def show_command(uri: Uri, as_json: AsJson = False) -> None:
-    """Print everything that is known about a store: teacher, sampler, grid, seed, counts, bytes, statistics."""
+    """Print everything that is known about a store: teacher, sampler, grid, seed, counts, bytes, statistics, origin."""
     with clear_errors():
         summary = summarize(uri)
         if summary is None:
             open_store(uri)
             raise StoreNotFoundError(f"a store is a folder with a manifest.json, but {uri} holds none; check the URI")
-        if summary.spec is None:
+        spec = summary.spec
+        if spec is None:
             raise StoreError(summary.problem or f"{uri} cannot be read")
         manifest = open_store(uri).manifest if summary.state == "sealed" else None
+        extension = len(committed_shards(uri, after=manifest.num_shards - 1)) if manifest else 0
+        found = None if manifest else measure_growth(uri, spec)
         if as_json:
-            print_json(_summary_json(summary) | _manifest_json(manifest))
+            more = manifest_json(manifest, extension) if manifest else growth_json(found) if found else {}
+            print_json(summary_json(summary) | more)
             return
         console = stdout()
-        console.print(_facts(summary, summary.spec, manifest))
-        console.print(_grid(summary.spec, manifest))
+        console.print(facts_table(summary, spec, manifest, extension, found))
+        console.print()
+        console.print(grid_table(spec))
+        if manifest is not None:
+            console.print()
+            console.print(statistics_table(manifest))
         typer.echo(uri)
 
 
@@ -76,10 +99,8 @@ def show_command(uri: Uri, as_json: AsJson = False) -> None:
 def verify_command(uri: Uri, as_json: AsJson = False) -> None:
     """Read every object of a store and compare size and sha256; exit code 1 if one is not what was committed."""
     with clear_errors():
-        columns = (TextColumn("checking shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("verify", total=None)
-            problems = verify(uri, progress=lambda done, total: progress.update(task, completed=done, total=total))
+        with progress() as report:
+            problems = verify(uri, progress=lambda done, total: report("shards checked", done, total))
         if as_json:
             listed = [
                 {"shard": one.shard, "key": one.key, "expected": one.expected, "found": one.found} for one in problems
@@ -103,7 +124,6 @@ def repair_command(
     as_json: AsJson = False,
 ) -> None:
     """Compute the damaged shards of a store again, those alone; the teacher must be the one it was computed with."""
-    from advkd.progress import progress
     from advkd.repair import repair
 
     with clear_errors(), progress() as report:
@@ -115,71 +135,11 @@ def repair_command(
     typer.echo(uri)
 
 
-def _sampler(spec: TrajectorySpec) -> str:
-    return f"{spec.sampler}, {spec.solver_steps} steps"
-
-
-def _summary_json(one: StoreSummary) -> dict[str, Any]:
-    return {
-        "uri": one.uri,
-        "state": one.state,
-        "digest": digest(one.spec) if one.spec else None,
-        "spec": one.spec.to_json() if one.spec else None,
-        "num_samples": one.num_samples,
-        "num_shards": one.num_shards,
-        "bytes": one.total_bytes,
-        "problem": one.problem,
-    }
-
-
-def _manifest_json(manifest: Manifest | None) -> dict[str, Any]:
-    if manifest is None:
-        return {}
-    return {
-        "statistics": {str(t): values.to_json() for t, values in manifest.statistics.items()},
-        "elapsed_seconds": manifest.elapsed_seconds,
-        "writer": manifest.writer,
-        "created": manifest.created,
-        "sealed": manifest.sealed,
-    }
-
-
-def _facts(summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None) -> Table:
-    kind = "ODE (deterministic)" if spec.deterministic else "SDE (stochastic)"
-    guidance = "none" if spec.guidance_scale is None else f"{spec.guidance_scale:g}"
-    rows = {
-        "state": summary.state,
-        "digest": digest(spec),
-        "teacher": spec.teacher,
-        "fingerprint": spec.fingerprint,
-        "sampler": f"{_sampler(spec)}, {kind}",
-        "sampler config": json.dumps(spec.sampler_config, sort_keys=True),
-        "conditioning": "none" if spec.conditioning is None else json.dumps(spec.conditioning, sort_keys=True),
-        "guidance scale": guidance,
-        "base seed": str(spec.base_seed),
-        "sample shape": f"{list(spec.sample_shape)} (C, H, W), {spec.dtype}",
-        "layout": f"{spec.layout}, {spec.shard_samples} samples per shard, {spec.block_samples} per block",
-        "samples": str(summary.num_samples),
-        "shards": str(summary.num_shards),
-    }
-    if manifest is not None:
-        rows |= {
-            "bytes": f"{manifest.total_bytes} ({manifest.total_bytes / 2**20:.1f} MiB)",
-            "computed in": f"{manifest.elapsed_seconds:.1f} s, summed over shards",
-            "created": manifest.created,
-            "last sealed": manifest.sealed,
-            "writer": manifest.writer,
-        }
-    table = Table(box=None, show_header=False)
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
-
-
-def _grid(spec: TrajectorySpec, manifest: Manifest | None) -> Table:
-    table = Table("timestep", "a_t", "s_t", "mean", "std", "min", "max", box=None)
-    for t, signal, sigma in zip(spec.timesteps, spec.signal, spec.sigma, strict=True):
-        found = manifest.statistics[t] if manifest else None
-        values = (found.mean, found.std, found.min, found.max) if found else ()
-        table.add_row(str(t), f"{signal:.6f}", f"{sigma:.6f}", *(f"{value:.4f}" for value in values))
-    return table
+def _size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:
+    """Bytes of the data of a store, and when it was last sealed or added to; None where it is unreadable."""
+    if one.spec is None:
+        return None, None
+    if one.state == "sealed":
+        return one.total_bytes, sealed_at(read_manifest(one.uri))
+    found = measure_growth(one.uri, one.spec)
+    return found.total_bytes, found.latest_commit

@@ -1,14 +1,15 @@
 """What a store will hold and cost, before anything is spent: pure arithmetic, nothing is loaded, read or written.
 
 Bytes are those of the layout's objects to the byte, requests those of this package's writer and reader, failed and
-repeated ones aside. Only the JSON records (`commits/`, `spec.json`, the manifest) are counted but not weighed: their
-lengths depend on the statistics that are yet to be computed, about 1 kB per captured timestep and shard at most.
+repeated ones aside. Only records and index are counted but not weighed, as the records' lengths depend on statistics
+that are yet to be computed: about 300 bytes per object of data, and 1 kB per shard.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from advkd.cache_costs import Costs, Prices, Requests
 from storage import TrajectorySpec
 from storage.layouts import layout_of
 from storage.shard_index import PAGE_SHARDS
@@ -19,62 +20,16 @@ _SMALL_OBJECT = 8 * 2**20
 _LARGEST_OBJECT = 5 * 2**30
 _FEW_SAMPLES = 8
 _LONG_SECONDS = 30 * 86_400.0
-_GIGABYTE = 10**9
+_HELD_PAGES = 64
 
-
-@dataclass(frozen=True, kw_only=True)
-class Requests:
-    """Requests to an object store, as they are billed."""
-
-    put: int = 0
-    """PUT."""
-    get: int = 0
-    """GET and HEAD, also those that find nothing."""
-    list: int = 0
-    """LIST, one per 1000 keys; billed like PUT."""
-
-    def __add__(self, other: "Requests") -> "Requests":
-        return Requests(put=self.put + other.put, get=self.get + other.get, list=self.list + other.list)
-
-    def __mul__(self, times: int) -> "Requests":
-        return Requests(put=times * self.put, get=times * self.get, list=times * self.list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """What a provider asks, in USD; 0 where it asks nothing."""
-
-    thousand_puts: float = 0.0
-    """Per 1000 PUT or LIST."""
-    thousand_gets: float = 0.0
-    """Per 1000 GET or HEAD."""
-    gigabyte_month: float = 0.0
-    """Per 10^9 bytes held for a month."""
-    worker_hour: float = 0.0
-    """Per hour of one worker."""
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"Prices.{name} must be a finite number of USD, 0 or more, got {value}; correct it")
-
-    def requests(self, asked: Requests) -> float:
-        """USD for some requests."""
-        return (asked.put + asked.list) / 1000 * self.thousand_puts + asked.get / 1000 * self.thousand_gets
-
-
-@dataclass(frozen=True, kw_only=True)
-class Costs:
-    """USD."""
-
-    compute: float | None
-    """Of the busy workers; None without a teacher's speed."""
-    making: float
-    """Of the requests of precompute and seal."""
-    month: float
-    """Of holding the store for a month."""
-    epoch: float
-    """Of the requests of opening the store and reading it once."""
+_FIND_OUT = Requests(get=2, list=1)
+"""What is missing: manifest.json and spec.json, neither there yet, and an empty commits/."""
+_SHARD_GETS = 4
+"""Before a shard is put: manifest.json and spec.json of `open_writer`, spec.json twice of `announce`."""
+_SEAL = Requests(put=2, get=2)
+"""manifest.json, which is not there, and spec.json; then the manifest and its copy."""
+_OPEN = Requests(get=1)
+"""The manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +53,13 @@ class CachePlan:
     metadata_bytes: int
     """Of Zarr's `zarr.json` files; none in other layouts."""
     records: int
-    """Commit records, `spec.json`, the manifest and the pages of its index."""
+    """Commit records, `spec.json`, the manifest, its copy and the pages of its index."""
     precompute: Requests
-    """Of one process that computes every shard; each further one adds a handful, each further run what finds out what is
-    missing."""
+    """Of one process that computes every shard; each further one, and each further run, asks what is missing too."""
     seal: Requests
     open: Requests
     epoch: Requests
-    """Of one rank that reads every timestep once, without a cache."""
+    """Of one rank that reads every timestep of every sample once, without a cache."""
     epoch_bytes: int
     """Data bytes of that epoch."""
     passes: int
@@ -164,15 +118,15 @@ def plan_cache(
     pages = -(-shards // PAGE_SHARDS)
     precompute = _precompute_requests(shards, len(sizes))
     seal = _seal_requests(shards, len(metadata) + pages)
-    epoch = Requests(get=shards * len(read) + pages)
-    data_bytes = shards * sum(sizes)
+    epoch = Requests(get=shards * len(read) + _page_reads(shards, pages))
+    data_bytes, metadata_bytes = shards * sum(sizes), sum(map(len, metadata.values()))
     costs = None
     if prices is not None:
         costs = Costs(
             compute=None if worker_seconds is None else worker_seconds / 3600 * prices.worker_hour,
             making=prices.requests(precompute + seal),
-            month=(data_bytes + sum(map(len, metadata.values()))) / _GIGABYTE * prices.gigabyte_month,
-            epoch=prices.requests(_OPEN + epoch),
+            month=prices.month(data_bytes + metadata_bytes),
+            epoch=prices.requests(_OPEN + epoch) + prices.reading(shards * sum(read)),
         )
     return CachePlan(
         spec=spec,
@@ -184,8 +138,8 @@ def plan_cache(
         shard_bytes=sum(sizes),
         largest_object=max(sizes),
         metadata_objects=len(metadata),
-        metadata_bytes=sum(map(len, metadata.values())),
-        records=shards + pages + 2,
+        metadata_bytes=metadata_bytes,
+        records=shards + pages + 3,
         precompute=precompute,
         seal=seal,
         open=_OPEN,
@@ -201,11 +155,18 @@ def plan_cache(
 
 
 def _precompute_requests(shards: int, objects: int) -> Requests:
-    raise NotImplementedError
+    """Finding out, then objects and record of every shard; whoever comes first puts spec.json instead of reading it."""
+    return _FIND_OUT + Requests(put=objects + 1, get=_SHARD_GETS) * shards + Requests(put=1, get=-1)
 
 
 def _seal_requests(shards: int, metadata: int) -> Requests:
-    raise NotImplementedError
+    """Are all records there, what do they say, and what follows from them."""
+    return _SEAL + Requests(put=metadata, get=shards, list=-(-shards // _KEYS_PER_LISTING))
+
+
+def _page_reads(shards: int, pages: int) -> int:
+    """Each page once; or, where a reader cannot hold them all, whenever a random shard's page is none of those held."""
+    return pages if pages <= _HELD_PAGES else shards - shards * _HELD_PAGES // pages
 
 
 def _sizes_read(spec: TrajectorySpec, sizes: Sequence[int]) -> list[int]:
@@ -240,6 +201,11 @@ def _warnings(
         yield (
             f"shards are computed whole: {hidden} samples beyond the {num_samples} asked for are computed and stored "
             "too; ask for them as well, or use a smaller --shard-samples"
+        )
+    if (reads := _page_reads(shards, pages := -(-shards // PAGE_SHARDS))) > pages:
+        yield (
+            f"a reader holds {_HELD_PAGES} of the {pages} pages of the index, and reads {reads} of them in an epoch in "
+            f"random order; use a larger --shard-samples, for {_HELD_PAGES * PAGE_SHARDS} shards or fewer"
         )
     if workers > shards:
         yield f"{shards} shards keep {shards} workers busy, {workers - shards} of {workers} have nothing to do"

@@ -15,7 +15,6 @@ from flows.parameters import Strict
 from flows.tasks import ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 from storage import store_uri
 
-
 _SLOTS = ComputeSlots(os.cpu_count() or 1)
 
 

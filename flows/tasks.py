@@ -21,8 +21,8 @@ from advkd.precompute import PrecomputeSpec
 from advkd.progress import progress
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from advkd.registry.tracking import register as register_in_process
-from advkd.trajectories import ComputeSlots
 from advkd.training.spec import TrainSpec
+from advkd.trajectories import ComputeSlots
 from flows.child import run_module
 from storage import Manifest, is_sealed, join, write_json
 

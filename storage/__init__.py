@@ -19,6 +19,7 @@ from storage.errors import (
     StoreUnreachableError,
     ValueRangeError,
 )
+from storage.growth import Growth, measure_growth
 from storage.identity import read_identity
 from storage.integrity import verify
 from storage.listing import StoreSummary, list_stores, summarize
@@ -54,6 +55,7 @@ __all__ = [
     "Buffer",
     "CommitRecord",
     "GridMismatchError",
+    "Growth",
     "Manifest",
     "ManifestError",
     "NonFiniteError",
@@ -85,6 +87,7 @@ __all__ = [
     "list_folders",
     "list_prefix",
     "list_stores",
+    "measure_growth",
     "missing_shards",
     "open_store",
     "open_writer",

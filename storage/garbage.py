@@ -197,9 +197,7 @@ def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
     return manifest.spec, manifest
 
 
-def _uncommitted(
-    uri: str, keys: StoreKeys, manifest: Manifest | None, data: Iterable[ObjectInfo]
-) -> Iterator[Garbage]:
+def _uncommitted(uri: str, keys: StoreKeys, manifest: Manifest | None, data: Iterable[ObjectInfo]) -> Iterator[Garbage]:
     """Data of shards that have no record and that no manifest lists, each as young as its shard's youngest object."""
     listed = manifest.num_shards if manifest is not None else 0
     shards: dict[int, list[ObjectInfo]] = {}

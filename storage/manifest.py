@@ -124,8 +124,9 @@ class Manifest:
             )
         if self.num_samples < 1 or self.spec.num_shards(self.num_samples) != self.num_shards:
             raise ManifestError(
-                f"{self.num_samples} samples need ceil(N / {self.spec.shard_samples}) shards, but the manifest lists "
-                f"{self.num_shards}; restore it, or delete manifest.json and run `advkd precompute` again"
+                f"a manifest must list 1 sample or more in as many shards of {self.spec.shard_samples} as they fill, and "
+                f"this one of {self.num_samples} samples lists {self.num_shards}; restore it, or delete manifest.json "
+                "and run `advkd precompute` again"
             )
         if self.shards.seeded_noise != (self.spec.noise == "seeded"):
             raise ManifestError(

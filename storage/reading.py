@@ -210,7 +210,12 @@ class ShardReader:
 
     def _require_noise(self, shard: int) -> None:
         """The generator draws one shard's noise to the same bits, so it does all others'."""
-        if not self._noise_checked and (problem := noise_problem(self.uri, self.manifest, shard)):
+        if self._noise_checked:
+            return
+        # No memory is taken on the manifest's word: a state that is stored shows first that shards are of their size.
+        self.read_stored(shard, self.manifest.spec.stored_timesteps[:1])
+        problem = noise_problem(self.uri, self.manifest, shard)
+        if problem is not None:
             raise ShardCorruptError(problem.message)
         self._noise_checked = True
 

@@ -207,7 +207,7 @@ def _empty(folder: Path) -> None:
 
 def _remove_if_empty(folder: Path) -> None:
     try:
-        folder.rmdir()
+        folder.absolute().rmdir()
     except OSError as error:
         raise StoreError(
             f"the folder of a removed store must be empty, but {folder} cannot be removed: {error.strerror}; look what "

@@ -32,7 +32,13 @@ HUNG_SECONDS = 120.0
 """A writer that nobody meant to kill is killed after that long, and the round says so by its exit code."""
 
 _POLL_SECONDS = 0.001
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # No checkout: a commit that someone makes meanwhile would change the revision in the records.
+    "GIT_DIR": os.devnull,
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class CommandWriters:
         started: list[subprocess.Popen[bytes]] = []
         try:
             for _ in fates:
-                started.append(subprocess.Popen(command, env=os.environ | _ONE_THREAD, **quiet))
+                started.append(subprocess.Popen(command, env=os.environ | _ENVIRONMENT, **quiet))
             return _follow(spec, fates, [one.poll for one in started], [one.kill for one in started])
         finally:
             for process in started:
@@ -117,7 +123,7 @@ def forked_writers() -> Iterator[ForkedWriters]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,))
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in _ONE_THREAD.items():
+        for name, value in _ENVIRONMENT.items():
             environment.setenv(name, value)
         process.start()
     theirs.close()
@@ -137,7 +143,7 @@ def _serve(connection: Connection) -> None:
     # A group of its own, by which it and its writers are ended together.
     os.setpgrp()
     torch.set_num_threads(1)
-    # All that a writer would import, fit or ask git in its first moments.
+    # All that a writer would import, fit or look up in its first moments.
     trajectory_spec(PrecomputeSpec(teacher="mixture"), cached_teacher("mixture", "cpu"))
     code_revision()
     # Whoever started it is gone when the connection is.

@@ -131,7 +131,7 @@ def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes:
 def claim(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
     """Seal a store as one of another spec: whatever lies there is said to be objects of that spec's sizes."""
     real, layout = read_manifest(uri), layout_of(spec)
-    sizes = layout.object_bytes(spec)
+    sizes = [min(size, 2**62) for size in layout.object_bytes(spec)]
     rows = []
     for shard in range(spec.num_shards(num_samples)):
         keys = [template.format(shard=shard) for template in layout.templates(spec)]
