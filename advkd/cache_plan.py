@@ -118,7 +118,10 @@ def plan_cache(
     pages = -(-shards // PAGE_SHARDS)
     precompute = _precompute_requests(shards, len(sizes))
     seal = _seal_requests(shards, len(metadata) + pages)
-    epoch = Requests(get=shards * len(read) + _page_reads(shards, pages))
+    # Before a reader draws noise it reads one stored state of that shard, once.
+    drawn = read[: spec.noise == "seeded"]
+    epoch = Requests(get=shards * len(read) + len(drawn) + _page_reads(shards, pages))
+    epoch_bytes = shards * sum(read) + sum(drawn)
     data_bytes, metadata_bytes = shards * sum(sizes), sum(map(len, metadata.values()))
     costs = None
     if prices is not None:
@@ -126,7 +129,7 @@ def plan_cache(
             compute=None if worker_seconds is None else worker_seconds / 3600 * prices.worker_hour,
             making=prices.requests(precompute + seal),
             month=prices.month(data_bytes + metadata_bytes),
-            epoch=prices.requests(_OPEN + epoch) + prices.reading(shards * sum(read)),
+            epoch=prices.requests(_OPEN + epoch) + prices.reading(epoch_bytes),
         )
     return CachePlan(
         spec=spec,
@@ -144,7 +147,7 @@ def plan_cache(
         seal=seal,
         open=_OPEN,
         epoch=epoch,
-        epoch_bytes=shards * sum(read),
+        epoch_bytes=epoch_bytes,
         passes=computed * sample_passes,
         workers=workers,
         worker_seconds=worker_seconds,

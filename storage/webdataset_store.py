@@ -8,7 +8,6 @@ decoded by strides.
 """
 
 import io
-import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ _BLOCK = tarfile.BLOCKSIZE
 _JSON = "json"
 _TAR, _INDEX = 0, 1
 _CHECKSUM_DIGITS = 10
-_NAME_DIGITS = 12
-_NAMED = np.r_[0:_NAME_DIGITS, 148:156]
-"""Where the headers of a member differ from sample to sample: its number, and the checksum over the header."""
+_SIZE_FIELD, _CHECKSUM_FIELD = slice(124, 136), slice(148, 156)
+"""Of a tar's header (POSIX.1-1988 ustar)."""
 
 
 class WebDatasetLayout:
@@ -49,7 +47,7 @@ class WebDatasetLayout:
         tar, checksums = io.BytesIO(), []
         for row in range(spec.shard_samples):
             key = _sample_key(first + row)
-            sample = [_member(f"{key}.{_JSON}", json.dumps({"index": first + row}).encode())]
+            sample = [_member(f"{key}.{_JSON}", _json_text(first + row))]
             for t in members.timesteps:
                 sample.append(_member(f"{key}.{_extension(t)}", members.headers[t] + stored[t][row].tobytes()))
             data = b"".join(sample)
@@ -75,8 +73,8 @@ class WebDatasetLayout:
         if buffers[-1][end:].any():
             raise ValueError(f"a tar must hold {spec.shard_samples} samples and nothing after them")
         rows = buffers[-1][:end].reshape(-1, members.sample_bytes)
+        members.check(rows, shard * spec.shard_samples, timesteps)
         for t in timesteps:
-            members.check(rows, shard * spec.shard_samples, t)
             place(t).reshape(len(rows), -1).view(np.uint8)[:] = members.payload(rows, t)
 
     def read_rows(
@@ -98,8 +96,7 @@ class WebDatasetLayout:
             if crc32c(data) != expected[row]:
                 raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
             samples.append(np.frombuffer(data, dtype=np.uint8)[None])
-            for t in timesteps:
-                members.check(samples[-1], first + row, t)
+            members.check(samples[-1], first + row, timesteps)
         states: States = {}
         for t in timesteps:
             encoding = spec.encoding(t)
@@ -155,12 +152,6 @@ class _Members:
     def sample_bytes(self) -> int:
         return self.starts[-1]
 
-    @cached_property
-    def tar_headers(self) -> dict[int, npt.NDArray[np.uint8]]:
-        """The tar header of each timestep's member of sample 0."""
-        headers = {t: _member_header(f"{_sample_key(0)}.{_extension(t)}", self._size(t)) for t in self.timesteps}
-        return {t: np.frombuffer(header, dtype=np.uint8) for t, header in headers.items()}
-
     @property
     def index_bytes(self) -> int:
         """Of an index: its lines differ by the digits of their offsets alone, the first one's being "0"."""
@@ -180,34 +171,42 @@ class _Members:
     def _size(self, timestep: int) -> int:
         return len(self.headers[timestep]) + self.spec.encoding(timestep).state_bytes
 
-    def check(self, rows: npt.NDArray[np.uint8], first: int, timestep: int) -> None:
-        """`ValueError` unless the members of a timestep have the names and headers of samples `first` and following."""
-        start, header = self.starts[timestep], self.headers[timestep]
-        names = np.frombuffer(
-            b"".join(f"{_sample_key(first + row)}.{_extension(timestep)}\0".encode() for row in range(len(rows))),
-            dtype=np.uint8,
-        ).reshape(len(rows), -1)
-        wrong = (rows[:, start : start + names.shape[1]] != names).any(axis=1)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise ValueError(
-                f"member {row} of a shard's {_extension(timestep)} must be named "
-                f"{_sample_key(first + row)}.{_extension(timestep)}"
-            )
-        same = rows[:, start : start + _BLOCK] == self.tar_headers[timestep]
-        same[:, _NAMED] = True
-        if not same.all():
-            raise ValueError(
-                f"every {_extension(timestep)} must be a plain file of {self._size(timestep)} bytes, and one has "
-                "another tar header"
-            )
-        found = rows[:, start + _BLOCK : start + _BLOCK + len(header)]
-        if not (found == np.frombuffer(header, dtype=np.uint8)).all():
-            encoding = self.spec.encoding(timestep)
-            raise ValueError(
-                f"every {_extension(timestep)} must hold {encoding.stored_dtype} {list(encoding.shape)}, and one has "
-                "another npy header"
-            )
+    def check(self, rows: npt.NDArray[np.uint8], first: int, timesteps: Sequence[int]) -> None:
+        """`ValueError` unless the members of samples `first` and following are the spec's; others are not looked at."""
+        samples = range(first, first + len(rows))
+        texts = [_json_text(sample) for sample in samples]
+        _check_headers(rows[:, :_BLOCK], samples, _JSON, [len(text) for text in texts])
+        if rows[:, _BLOCK : 2 * _BLOCK].tobytes() != b"".join(text.ljust(_BLOCK, b"\0") for text in texts):
+            raise ValueError("every json of a tar must hold the number of its sample, and one does not")
+        for t in timesteps:
+            start, header = self.starts[t], np.frombuffer(self.headers[t], dtype=np.uint8)
+            _check_headers(rows[:, start : start + _BLOCK], samples, _extension(t), [self._size(t)] * len(rows))
+            if (rows[:, start + _BLOCK : start + _BLOCK + len(header)] != header).any():
+                encoding = self.spec.encoding(t)
+                raise ValueError(
+                    f"every {_extension(t)} must hold {encoding.stored_dtype} {list(encoding.shape)}, and one has "
+                    "another npy header"
+                )
+
+
+def _check_headers(headers: npt.NDArray[np.uint8], samples: range, extension: str, sizes: Sequence[int]) -> None:
+    """`ValueError` unless tar headers `[n, 512]` are those of plain files with these names and sizes, in this order."""
+    names = [f"{_sample_key(sample)}.{extension}" for sample in samples]
+    width = len(names[0]) + 1
+    wrong = (headers[:, :width] != _rows_of("\0".join([*names, ""]).encode(), width)).any(axis=1)
+    if wrong.any():
+        raise ValueError(f"a member of a tar must be named {names[int(np.argmax(wrong))]}, and is not")
+    octal = _rows_of(b"".join(b"%011o\0" % size for size in sizes), _SIZE_FIELD.stop - _SIZE_FIELD.start)
+    other = headers != np.frombuffer(_member_header(names[0], 0), dtype=np.uint8)
+    other[:, _SIZE_FIELD] = headers[:, _SIZE_FIELD] != octal
+    # The checksum, over all of the header, says nothing of its own.
+    other[:, :width] = other[:, _CHECKSUM_FIELD] = False
+    if other.any():
+        raise ValueError(f"every {extension} of a tar must be a plain file of the spec's size, and one is not")
+
+
+def _rows_of(data: bytes, width: int) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
 
 
 def _dump_index(members: _Members, shard: int, checksums: Sequence[int]) -> bytes:
@@ -225,6 +224,10 @@ def _index_lines(members: _Members, shard: int, checksums: Sequence[int]) -> Ite
 
 def _sample_key(sample: int) -> str:
     return f"{sample:012d}"
+
+
+def _json_text(sample: int) -> bytes:
+    return b'{"index": %d}' % sample
 
 
 def _extension(timestep: int) -> str:

@@ -6,20 +6,17 @@ environment of whoever asks for it, and each meets its fate. A forked one may al
 """
 
 import contextlib
-import itertools
 import multiprocessing
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 import torch
@@ -27,11 +24,12 @@ import torch
 from advkd.precompute import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from storage import list_prefix
 from storage.provenance import code_revision
+from tests.advkd.kill_instants import Moment, die_at
 
 HUNG_SECONDS = 120.0
 """A writer that nobody meant to kill is killed after that long, and the round says so by its exit code."""
 
-_POLL_SECONDS = 0.001
+_FORKED_POLL_SECONDS, _COMMAND_POLL_SECONDS = 0.001, 0.01
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -39,16 +37,6 @@ _ENVIRONMENT = {
     # No checkout: a commit that someone makes meanwhile would change the revision in the records.
     "GIT_DIR": os.devnull,
 }
-
-
-@dataclass(frozen=True)
-class Moment:
-    """An instant with a name; the writer then publishes one shard at a time, so that it leaves one known state."""
-
-    when: str
-    """"within" a write (a half of the bytes is on the disk), or "before" or "after" a name is given to them."""
-    path: str
-    """A part of the path; the first write whose path has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +84,8 @@ class CommandWriters:
         try:
             for _ in fates:
                 started.append(subprocess.Popen(command, env=os.environ | _ENVIRONMENT, **quiet))
-            return _follow(spec, fates, [one.poll for one in started], [one.kill for one in started])
+            polls, kills = [one.poll for one in started], [one.kill for one in started]
+            return _follow(spec, fates, polls, kills, _COMMAND_POLL_SECONDS)
         finally:
             for process in started:
                 process.kill()
@@ -161,7 +150,7 @@ def _forked_round(spec: PrecomputeSpec, fates: Sequence[Fate], environment: Mapp
     for process in processes:
         process.start()
     polls = [lambda process=process: process.exitcode for process in processes]
-    endings = _follow(spec, fates, polls, [process.kill for process in processes])
+    endings = _follow(spec, fates, polls, [process.kill for process in processes], _FORKED_POLL_SECONDS)
     for process in processes:
         process.close()
     return endings
@@ -170,10 +159,8 @@ def _forked_round(spec: PrecomputeSpec, fates: Sequence[Fate], environment: Mapp
 def _write(spec: PrecomputeSpec, fate: Fate, environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
-    if isinstance(fate.at, int):
-        _die_at_number(fate.at)
-    elif fate.at is not None:
-        _die_at_moment(fate.at)
+    if fate.at is not None:
+        die_at(fate.at)
     precompute(spec)
 
 
@@ -182,6 +169,7 @@ def _follow(
     fates: Sequence[Fate],
     polls: Sequence[Callable[[], int | None]],
     kills: Sequence[Callable[[], None]],
+    pause_seconds: float,
 ) -> list[Ending]:
     began = time.monotonic()
     endings: dict[int, Ending] = {}
@@ -194,7 +182,7 @@ def _follow(
         for i in [i for i, due in waiting.items() if i not in endings and due(now)]:
             del waiting[i]
             kills[i]()
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause_seconds)
     return [endings[i] for i in range(len(fates))]
 
 
@@ -206,88 +194,6 @@ def _due(spec: PrecomputeSpec, fate: Fate) -> Callable[[float], bool]:
         return lambda now: now >= seconds
     before = len(list_prefix(spec.store))
     return lambda now: now >= seconds or len(list_prefix(spec.store)) - before >= wanted
-
-
-def _die_at_number(number: int) -> None:
-    numbers = itertools.count(1)
-
-    def may_die(when: str, path: str) -> None:
-        # `next` is atomic: the threads of a writer count together.
-        if next(numbers) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    _divide_disk_writes(may_die, starting=lambda: None)
-    _divide_sending(may_die)
-
-
-def _die_at_moment(moment: Moment) -> None:
-    publishing, this_thread = threading.Lock(), threading.local()
-
-    def starting() -> None:
-        if not getattr(this_thread, "publishes", False):
-            publishing.acquire()
-            this_thread.publishes = True
-
-    def may_die(when: str, path: str) -> None:
-        if when == moment.when and moment.path in path:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if when == "after" and "/commits/" in path:
-            this_thread.publishes = False
-            publishing.release()
-
-    _divide_disk_writes(may_die, starting)
-
-
-def _divide_disk_writes(may_die: Callable[[str, str], None], starting: Callable[[], None]) -> None:
-    """Makes instants of this process: a SIGKILL there is a real one between, or within, two system calls.
-
-    Every new folder and new file, the middle of every write, and both sides of every rename are instants: between two
-    of them nothing changes that another process can see. `starting` is called before a write makes its first folder.
-    """
-    make, create, write, replace = os.mkdir, os.open, os.write, os.replace
-    paths: dict[int, str] = {}
-
-    def made(path: Any, *rest: Any, **named: Any) -> None:
-        starting()
-        make(path, *rest, **named)
-        may_die("folder", str(path))
-
-    def opened(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-        descriptor = create(path, flags, *rest, **named)
-        paths[descriptor] = str(path)
-        if flags & os.O_CREAT:
-            may_die("created", str(path))
-        return descriptor
-
-    def written(descriptor: int, data: Any) -> int:
-        half = write(descriptor, memoryview(data)[: len(data) // 2])
-        may_die("within", paths.get(descriptor, ""))
-        return half + write(descriptor, memoryview(data)[half:])
-
-    def replaced(source: Any, target: Any, **named: Any) -> None:
-        may_die("before", str(target))
-        replace(source, target, **named)
-        may_die("after", str(target))
-
-    for name, function in {"mkdir": made, "open": opened, "write": written, "replace": replaced}.items():
-        setattr(os, name, function)
-
-
-def _divide_sending(may_die: Callable[[str, str], None]) -> None:
-    """The same for all that is sent over a network: the middle and the end of everything handed to the kernel."""
-    send = socket.socket.send
-
-    def sent(self: socket.socket, data: Any, *flags: int) -> int:
-        if self.family == socket.AF_UNIX:
-            return send(self, data, *flags)
-        half = send(self, memoryview(data)[: (len(data) + 1) // 2], *flags)
-        may_die("within", "")
-        with contextlib.suppress(BlockingIOError):
-            half += send(self, memoryview(data)[half:], *flags)
-        may_die("after", "")
-        return half
-
-    setattr(socket.socket, "send", sent)  # noqa: B010 (mypy refuses to assign to a method)
 
 
 def _options(spec: PrecomputeSpec) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import re
 import secrets
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,13 +15,17 @@ from hypothesis import strategies as st
 from storage import (
     ObjectEntry,
     StoreError,
+    TrajectoryLoader,
     TrajectorySpec,
     delete,
     digest,
     join,
     list_prefix,
+    list_stores,
+    open_store,
     read_bytes,
     read_manifest,
+    verify,
     write_bytes,
 )
 from storage.checked_json import dump_checked, load_checked
@@ -131,7 +136,7 @@ def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes:
 def claim(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
     """Seal a store as one of another spec: whatever lies there is said to be objects of that spec's sizes."""
     real, layout = read_manifest(uri), layout_of(spec)
-    sizes = [min(size, 2**62) for size in layout.object_bytes(spec)]
+    sizes = [min(size, 2**59) for size in layout.object_bytes(spec)]
     rows = []
     for shard in range(spec.num_shards(num_samples)):
         keys = [template.format(shard=shard) for template in layout.templates(spec)]
@@ -164,3 +169,37 @@ def assert_explained(error: BaseException) -> None:
         message,
         re.DOTALL,
     ), message
+
+
+def everything(uri: str) -> Iterator[Callable[[], object]]:
+    """Each way of reading a store."""
+    yield lambda: open_store(uri)
+    yield lambda: verify(uri)
+    yield lambda: list_stores(uri.rsplit("/", 2)[0])
+    yield lambda: open_store(uri).read_shard(0)
+    yield lambda: open_store(uri).read_samples([0])
+    yield lambda: open_store(uri).read_samples(range(open_store(uri).manifest.num_samples))
+    yield lambda: open_store(uri).read_samples([0], timesteps=open_store(uri).manifest.spec.timesteps[:1])
+    yield lambda: list(TrajectoryLoader(uri, batch_size=4, seed=1).epoch(0))
+
+
+def refusals(uri: str) -> int:
+    """How many ways of reading raise; each of them must say why in one of our errors."""
+    count = 0
+    for read in everything(uri):
+        try:
+            read()
+        except Exception as error:
+            assert_explained(error)
+            count += 1
+    return count
+
+
+def peak_memory(action: Callable[[], object]) -> int:
+    """Bytes that an action takes at most beside those that are taken already."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

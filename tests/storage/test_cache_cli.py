@@ -1,110 +1,195 @@
-"""`advkd cache ls|show|verify`, as typed."""
+"""`advkd cache ls|show|verify` as typed: what they print where, for people and machines, and how they end."""
 
-import json
+import re
+import shutil
+import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from advkd.cache_cli import app
-from storage import digest, join, open_writer, store_uri
-from tests.storage.damage import change_record
+from advkd.cache_output import age_text, billed_text, duration_text, size_text
+from storage import digest, open_writer, read_manifest, store_uri
+from tests.storage.cache_commands import make_stores, refused, run, told
 from tests.storage.trajectories import fill, make_spec, shard_states
 
-runner = CliRunner()
+pytestmark = pytest.mark.timeout(60)
+COMMANDS = ("ls", "show", "verify", "repair", "gc", "convert", "plan", "rm")
+RICH = {
+    "noise": "seeded",
+    "signal": (0.0, 0.5, 1.0),
+    "sigma": (1.0, 0.8, 0.0),
+    "resolutions": ((4, 4), (2, 4), (4, 4)),
+    "uint8_ranges": (None, None, (-8.0, 8.0)),
+}
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    """A sealed store, a growing one and one with a damaged manifest."""
-    root = str(tmp_path)
-    fill(root, make_spec(), 20)
-    open_writer(root, make_spec(base_seed=8)).write_shard(1, shard_states(make_spec(base_seed=8), 1))
-    fill(root, make_spec(base_seed=9), 8)
-    address = join(store_uri(root, make_spec(base_seed=9)), "manifest.json")
-    change_record(address, {"surprise": 1})
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three stores, for copies."""
+    root = tmp_path_factory.mktemp("stores")
+    make_stores(str(root))
     return root
 
 
-def test_ls(root: str) -> None:
-    result = runner.invoke(app, ["ls", root])
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1] == root
-    for part in ("sealed", "growing", "unreadable", "digits", store_uri(root, make_spec())):
-        assert part in result.stdout
-    listed = json.loads(runner.invoke(app, ["ls", root, "--json"]).stdout)
-    assert sorted((one["state"], one["num_samples"]) for one in listed) == [
-        ("growing", 8),
-        ("sealed", 20),
-        ("unreadable", 0),
-    ]
+@pytest.fixture
+def root(stores: Path, tmp_path: Path) -> str:
+    """A sealed store, a growing one and one with a damaged manifest."""
+    return str(shutil.copytree(stores, tmp_path / "root"))
 
 
-def test_ls_of_nothing(tmp_path: Path) -> None:
-    result = runner.invoke(app, ["ls", str(tmp_path)])
-    assert result.exit_code == 0
-    assert "no stores" in result.stdout
-    assert json.loads(runner.invoke(app, ["ls", str(tmp_path), "--json"]).stdout) == []
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    overview = run("--help").stdout
+    assert re.search(rf"\b{command}\b +[A-Z][a-z]+", overview)
+    shown = run(command, "--help").stdout
+    assert "--json" in shown
+    assert re.search(r"[A-Z][a-z]+ [a-z]+.*[.,;:]", shown)
 
 
-def test_show_prints_everything(root: str) -> None:
-    spec = make_spec()
-    uri = store_uri(root, spec)
-    result = runner.invoke(app, ["show", uri])
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1] == uri
-    for part in (digest(spec), spec.fingerprint, "ddim, 20 steps, ODE", "0.010000", "0.990000", "std", "float16", "20"):
-        assert part in result.stdout
-    shown = json.loads(runner.invoke(app, ["show", uri, "--json"]).stdout)
-    assert shown["spec"] == spec.to_json()
-    assert set(shown["statistics"]) == {"999", "500", "0"}
+class TestLs:
+    """What stores there are."""
+
+    def test_table(self, root: str) -> None:
+        result = run("ls", root)
+        assert result.stdout.splitlines()[-1] == root
+        for part in ("sealed", "growing", "unreadable", "digits", store_uri(root, make_spec()), "size", "age"):
+            assert part in result.stdout
+        assert "surprise" in result.stderr
+
+    def test_json(self, root: str) -> None:
+        listed = told("ls", root)
+        assert sorted((one["state"], one["num_samples"]) for one in listed) == [
+            ("growing", 8),
+            ("sealed", 20),
+            ("unreadable", 0),
+        ]
+        per_shard = read_manifest(store_uri(root, make_spec())).total_bytes // 3
+        assert {one["state"]: one["bytes"] for one in listed} == {
+            "sealed": 3 * per_shard,
+            "growing": per_shard,
+            "unreadable": None,
+        }
+        assert all(0 <= time.time() - one["written"] < 60 for one in listed if one["state"] != "unreadable")
+
+    def test_nothing(self, tmp_path: Path) -> None:
+        assert "no stores" in run("ls", str(tmp_path)).stdout
+        assert told("ls", str(tmp_path)) == []
 
 
-def test_show_of_a_growing_store(root: str) -> None:
-    result = runner.invoke(app, ["show", store_uri(root, make_spec(base_seed=8))])
-    assert result.exit_code == 0
-    assert "growing" in result.stdout
+class TestShow:
+    """Everything that one would ask of a store."""
+
+    def test_prints_everything(self, root: str) -> None:
+        spec, uri = make_spec(), store_uri(root, make_spec())
+        result = run("show", uri)
+        assert result.stdout.splitlines()[-1] == uri
+        manifest = read_manifest(uri)
+        for part in (
+            *(digest(spec), spec.fingerprint, "ddim, 20 steps, ODE", '"eta": 0.0', "conditioning"),
+            *("7, noise stored", "float16", "20, and 4 hidden", "0.010000", "0.990000", "1 page(s)"),
+            *(
+                f"{manifest.total_bytes:,}",
+                "9 data objects",
+                "zarr, 8 samples per shard, 4 per block",
+                duration_text(manifest.elapsed_seconds),
+            ),
+            *(manifest.author, manifest.writer, *manifest.revisions, manifest.created, manifest.sealed),
+            *("mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail"),
+        ):
+            assert part in result.stdout, part
+        found = manifest.statistics[500]
+        for value in (f"{found.mean:.4f}", f"{found.std:.4f}", f"{found.max_error:.2e}", f"{found.rms_error:.2e}"):
+            assert value in result.stdout
+
+    def test_how_states_are_stored(self, tmp_path: Path) -> None:
+        spec = make_spec(**RICH, deterministic=False, sampler="ddpm", guidance_scale=2.5, conditioning={"labels": 10})
+        fill(str(tmp_path), spec, 8)
+        uri = store_uri(str(tmp_path), spec)
+        shown = run("show", uri).stdout
+        for part in ("SDE (stochastic)", "2.5", '{"labels": 10}', "drawn from the seed", "2 x 4"):
+            assert part in shown
+        assert "uint8 of [-8, 8]" in shown
+        statistics = told("show", uri)["statistics"]
+        for timestep, values in statistics.items():
+            largest = max(abs(values["min"]), abs(values["max"]))
+            assert values["error_bound"] == spec.encoding(int(timestep)).error_bound(largest)
+            assert 0 < values["max_error"] <= values["error_bound"]
+        assert statistics["500"]["rms_detail"] > 0 == statistics["0"]["rms_detail"]
+
+    def test_fits_into_a_hundred_columns(self, tmp_path: Path) -> None:
+        long = {f"a_long_setting_of_the_scheduler_{number}": number / 7 for number in range(12)}
+        spec = make_spec(**RICH, sampler_config=long, conditioning=long)
+        fill(str(tmp_path), spec, 8)
+        shown = run("show", store_uri(str(tmp_path), spec)).stdout
+        assert max(len(line.rstrip()) for line in shown.splitlines()[:-1]) <= 100
+
+    def test_json(self, root: str) -> None:
+        uri = store_uri(root, make_spec())
+        shown = told("show", uri)
+        assert (shown["spec"], shown["uri"]) == (make_spec().to_json(), uri)
+        assert set(shown["statistics"]) == {"999", "500", "0"}
+        manifest = read_manifest(uri)
+        for fact in ("author", "writer", "created", "sealed", "elapsed_seconds"):
+            assert shown[fact] == getattr(manifest, fact)
+        assert (shown["revisions"], shown["index_pages"]) == (list(manifest.revisions), 1)
+
+    def test_a_growing_store(self, root: str) -> None:
+        uri = store_uri(root, make_spec(base_seed=8))
+        shown = run("show", uri).stdout
+        for part in ("growing", "1 committed so far", "of how many is not written", "the latest"):
+            assert part in shown
+        assert told("show", uri)["latest_commit"]
+
+    def test_an_extension_under_way(self, root: str) -> None:
+        uri = store_uri(root, make_spec())
+        open_writer(root, make_spec()).write_shard(4, shard_states(make_spec(), 4))
+        assert "1 more committed, not sealed yet" in run("show", uri).stdout
+        assert told("show", uri)["shards_of_extension"] == 1
 
 
-def test_verify(root: str) -> None:
-    uri = store_uri(root, make_spec())
-    result = runner.invoke(app, ["verify", uri])
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1] == uri
-    assert json.loads(runner.invoke(app, ["verify", uri, "--json"]).stdout) == {"uri": uri, "ok": True, "problems": []}
+class TestVerify:
+    """Whether every object is what was committed."""
 
+    def test_a_good_store(self, root: str) -> None:
+        uri = store_uri(root, make_spec())
+        assert run("verify", uri).stdout.splitlines()[-1] == uri
+        assert told("verify", uri) == {"uri": uri, "ok": True, "problems": []}
 
-def test_verify_of_a_damaged_store(root: str) -> None:
-    uri = store_uri(root, make_spec())
-    damaged = Path(uri) / "shards" / "t0500" / "c" / "1" / "0" / "0" / "0"
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
-    result = runner.invoke(app, ["verify", uri])
-    assert result.exit_code == 1
-    assert "shard 1" in result.stderr
-    assert f"advkd cache repair {uri}" in result.stderr
-    result = runner.invoke(app, ["verify", uri, "--json"])
-    assert result.exit_code == 1
-    assert [one["shard"] for one in json.loads(result.stdout)["problems"]] == [1]
+    def test_a_damaged_store(self, root: str) -> None:
+        uri = store_uri(root, make_spec())
+        damaged = Path(uri) / "shards" / "t0500" / "c" / "1" / "0" / "0" / "0"
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+        result = run("verify", uri, code=1)
+        assert "shard 1" in result.stderr
+        assert f"advkd cache repair {uri}" in result.stderr
+        assert [one["shard"] for one in told("verify", uri, code=1)["problems"]] == [1]
 
 
 @pytest.mark.parametrize("command", ["show", "verify"])
-def test_what_is_wrong_is_said_without_a_traceback(root: str, command: str) -> None:
-    unreadable = store_uri(root, make_spec(base_seed=9))
-    for uri, message in ((root + "/nowhere", "nothing at"), (unreadable, "surprise")):
-        result = runner.invoke(app, [command, uri])
-        assert result.exit_code == 1
-        assert message in result.stderr
-        assert "Traceback" not in result.output
-    result = runner.invoke(app, ["verify", store_uri(root, make_spec(base_seed=8))])
-    assert result.exit_code == 1
-    assert "not written yet" in result.stderr
+def test_what_is_wrong_is_said_in_one_line(root: str, command: str) -> None:
+    assert "nothing at" in refused(command, root + "/nowhere")
+    unreadable = run(command, store_uri(root, make_spec(base_seed=9)), code=1)
+    assert "surprise" in unreadable.stderr
+    assert "not written yet" in refused("verify", store_uri(root, make_spec(base_seed=8)))
 
 
-def test_a_store_in_s3(s3_root: str) -> None:
-    fill(s3_root, make_spec(), 8)
-    uri = store_uri(s3_root, make_spec())
-    for command in ("show", "verify"):
-        result = runner.invoke(app, [command, uri])
-        assert result.exit_code == 0
-        assert result.stdout.splitlines()[-1] == uri
-    assert uri in runner.invoke(app, ["ls", s3_root]).stdout
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (size_text(1023), "1023 B"),
+        (size_text(118 * 2**20), "118.0 MiB"),
+        (size_text(2**40 - 1), "1.0 TiB"),
+        (billed_text(196.6e12), "196.6 TB"),
+        (billed_text(0), "0 B"),
+        (billed_text(3.2e18), "3,200.0 PB"),
+        (duration_text(0.04), "0.0 s"),
+        (duration_text(59.6), "60 s"),
+        (duration_text(3600), "1 h"),
+        (duration_text(86_400 * 41 + 7200), "41 d 2 h"),
+        (age_text(None), "-"),
+        (age_text(float("inf")), "-"),
+        (age_text(0.0)[-2:], " d"),
+    ],
+)
+def test_how_numbers_are_told(text: str, expected: str) -> None:
+    assert text == expected

@@ -4,9 +4,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from storage import (
@@ -17,7 +15,6 @@ from storage import (
     list_prefix,
     missing_shards,
     open_store,
-    open_writer,
     seal,
     store_uri,
     verify,
@@ -25,36 +22,16 @@ from storage import (
 )
 from storage.commits import commit_uri, read_commit, write_commit
 from storage.errors import StoreNotFoundError
-from storage.garbage import OLD_COPY, OLD_PAGE, UNCOMMITTED, UNFINISHED, StoreGarbage, find_garbage, remove_garbage
+from storage.garbage import OLD_COPY, OLD_PAGE, UNCOMMITTED, find_garbage, remove_garbage
 from storage.keys import Role, StoreKeys
 from storage.manifest import copy_key, manifest_uri, read_manifest
-from storage.objects import list_leftovers, list_objects
+from storage.objects import list_objects
+from tests.storage.cleaning import clean, data_of, write
 from tests.storage.damage import contents
-from tests.storage.trajectories import fill, make_spec, shard_states
+from tests.storage.trajectories import fill
 
 pytestmark = pytest.mark.timeout(60)
 DAY = 86_400.0
-
-
-def clean(uri: str) -> list[StoreGarbage]:
-    """Remove all garbage whatever its age; what was found."""
-    found = find_garbage(uri, 0, now=time.time() + 5)
-    for one in found:
-        assert remove_garbage(one) == list(one.old)
-    return found
-
-
-def write(root: str, spec: TrajectorySpec, *shards: int) -> str:
-    """Commit some shards; the store's URI."""
-    writer = open_writer(root, spec)
-    for shard in shards:
-        writer.write_shard(shard, shard_states(spec, shard))
-    return writer.uri
-
-
-def data_of(uri: str, spec: TrajectorySpec, shard: int) -> set[str]:
-    """Keys of a shard's data objects."""
-    return {key for key in list_prefix(uri) if StoreKeys(spec).shard(key) == shard}
 
 
 class TestNothingInUseIsTouched:
@@ -79,7 +56,8 @@ class TestNothingInUseIsTouched:
         assert contents(uri) == before
         assert missing_shards(root, spec, 32) == [2]
 
-    def test_a_damaged_store_keeps_all_that_its_manifest_lists(self, root: str, spec: TrajectorySpec) -> None:
+    def test_a_damaged_store_keeps_all_that_its_manifest_lists(self, tmp_path: Path, spec: TrajectorySpec) -> None:
+        root = str(tmp_path)
         fill(root, spec, 20)
         uri = store_uri(root, spec)
         delete(commit_uri(uri, 1))
@@ -133,7 +111,8 @@ class TestShardsWithoutARecord:
         assert found.old == ()
         assert {one.key for one in found.young} == {*first, last}
 
-    def test_a_record_that_comes_after_the_search_saves_its_shard(self, root: str, spec: TrajectorySpec) -> None:
+    def test_a_record_that_comes_after_the_search_saves_its_shard(self, tmp_path: Path, spec: TrajectorySpec) -> None:
+        root = str(tmp_path)
         uri = write(root, spec, 0, 1, 2)
         record = read_commit(uri, 1)
         for shard in (1, 2):
@@ -174,8 +153,9 @@ class TestIndexOfAStoreThatGrew:
         remove_garbage(found)
         assert set(reader.read_samples(range(8))) == set(spec.timesteps)
 
-    def test_none_goes_while_a_larger_seal_is_under_way(self, root: str, spec: TrajectorySpec) -> None:
+    def test_none_goes_while_a_larger_seal_is_under_way(self, tmp_path: Path, spec: TrajectorySpec) -> None:
         """Pages and copy of the extension are written, its manifest is not: it may be restored from the copy."""
+        root = str(tmp_path)
         fill(root, spec, 8)
         uri = store_uri(root, spec)
         old = contents(uri, "manifest.json")["manifest.json"]
@@ -186,7 +166,8 @@ class TestIndexOfAStoreThatGrew:
         assert found.old == ()
         assert contents(uri) == before
 
-    def test_none_goes_without_a_manifest(self, root: str, spec: TrajectorySpec) -> None:
+    def test_none_goes_without_a_manifest(self, tmp_path: Path, spec: TrajectorySpec) -> None:
+        root = str(tmp_path)
         fill(root, spec, 8)
         uri = store_uri(root, spec)
         delete(manifest_uri(uri))
@@ -195,7 +176,8 @@ class TestIndexOfAStoreThatGrew:
         assert contents(uri) == before
         assert is_sealed(root, spec, 8) is False
 
-    def test_a_page_that_comes_into_use_after_the_search_stays(self, root: str, spec: TrajectorySpec) -> None:
+    def test_a_page_that_comes_into_use_after_the_search_stays(self, tmp_path: Path, spec: TrajectorySpec) -> None:
+        root = str(tmp_path)
         fill(root, spec, 8)
         uri = store_uri(root, spec)
         old = contents(uri, "manifest.json")["manifest.json"]
@@ -233,7 +215,8 @@ class TestWhatIsNotUnderstoodStays:
         assert (found.old, found.foreign) == ((), (key,))
         assert contents(uri) == before
 
-    def test_every_key_of_a_store_is_known(self, root: str, spec: TrajectorySpec) -> None:
+    def test_every_key_of_a_store_is_known(self, tmp_path: Path, spec: TrajectorySpec) -> None:
+        root = str(tmp_path)
         fill(root, spec, 12)
         uri = store_uri(root, spec)
         roles = [StoreKeys(spec).role(key) for key in list_prefix(uri)]
@@ -241,7 +224,8 @@ class TestWhatIsNotUnderstoodStays:
         assert {*Role} - {*roles} <= {Role.FOREIGN, Role.METADATA}
 
     @pytest.mark.parametrize("record", ["manifest.json", "spec.json"])
-    def test_an_unreadable_record(self, root: str, spec: TrajectorySpec, record: str) -> None:
+    def test_an_unreadable_record(self, tmp_path: Path, spec: TrajectorySpec, record: str) -> None:
+        root = str(tmp_path)
         uri = write(root, spec, 0, 1)
         if record == "manifest.json":
             seal(root, spec, 8)
@@ -253,7 +237,8 @@ class TestWhatIsNotUnderstoodStays:
         assert record in found.problem
         assert contents(uri) == before
 
-    def test_records_of_two_specs(self, root: str, spec: TrajectorySpec) -> None:
+    def test_records_of_two_specs(self, tmp_path: Path, spec: TrajectorySpec) -> None:
+        root = str(tmp_path)
         other = replace(spec, base_seed=8)
         fill(root, spec, 8)
         fill(root, other, 8)
@@ -268,72 +253,3 @@ class TestWhatIsNotUnderstoodStays:
             find_garbage(join(root, "digits", "0" * 16), 0)
         with pytest.raises(ValueError, match="0 seconds or more"):
             find_garbage(root, -1)
-
-
-class TestARoot:
-    """All stores below it, one by one."""
-
-    def test_every_store_is_cleaned(self, root: str, spec: TrajectorySpec) -> None:
-        killed = write(root, spec, 0, 1)
-        delete(commit_uri(killed, 1))
-        other = replace(spec, base_seed=8, teacher="another")
-        fill(root, other, 8)
-        write_bytes(join(root, "references", "curve.json"), b"{}")
-        before = contents(root)
-        lost = {f"{killed.removeprefix(root + '/')}/{key}" for key in data_of(killed, spec, 1)}
-        found = clean(root)
-        assert sorted(one.uri for one in found) == sorted([killed, store_uri(root, other)])
-        assert contents(root) == {key: data for key, data in before.items() if key not in lost}
-
-
-class TestUnfinishedWrites:
-    """Of stores, at any depth; those elsewhere are named and stay."""
-
-    def test_on_disk(self, tmp_path: Path) -> None:
-        root, spec = str(tmp_path), make_spec()
-        fill(root, spec, 8)
-        uri = store_uri(root, spec)
-        never = tmp_path / "digits" / ("b" * 16)
-        never.mkdir()
-        for folder in (Path(uri), Path(uri, "shards", "t0500", "c"), never, tmp_path):
-            (folder / ".tmp-000001.json-17-abcdef01").write_bytes(bytes(1000))
-        before = contents(root)
-        old = Path(uri, ".tmp-000001.json-17-abcdef01")
-        os.utime(old, (0, time.time() - 2 * DAY))
-        found = find_garbage(root, DAY)
-        assert [(one.kind, one.key, one.size) for store in found for one in store.old] == [
-            (UNFINISHED, ".tmp-000001.json-17-abcdef01", 1000)
-        ]
-        assert sum(len(remove_garbage(one)) for one in found) == 1
-        assert not old.exists()
-        found = clean(root)
-        assert sorted(one.uri for one in found if one.old) == sorted([uri, str(never)])
-        assert [one.foreign for one in found if one.uri == root] == [(".tmp-000001.json-17-abcdef01",)]
-        assert [one.key for one in list_leftovers(root)] == [".tmp-000001.json-17-abcdef01"]
-        assert contents(root) == before
-
-    def test_in_s3(self, s3_root: str) -> None:
-        spec = make_spec()
-        fill(s3_root, spec, 8)
-        uri, bucket = store_uri(s3_root, spec), s3_root.split("/")[2]
-        client: Any = boto3.client("s3")
-        keys = [f"{place}/shards/a" for place in (uri, join(s3_root, "digits", "b" * 16), join(s3_root, "elsewhere"))]
-        for key in keys:
-            client.create_multipart_upload(Bucket=bucket, Key=key.removeprefix(f"s3://{bucket}/"))
-        client.close()
-        before = contents(s3_root)
-        assert not any(one.old for one in find_garbage(s3_root, DAY))
-        found = clean(s3_root)
-        assert [one.uri for one in found if one.old] == sorted([uri, join(s3_root, "digits", "b" * 16)])
-        assert [one.foreign for one in found if one.uri == s3_root] == [("elsewhere/shards/a",)]
-        assert [one.key for one in list_leftovers(s3_root)] == ["elsewhere/shards/a"]
-        assert contents(s3_root) == before
-
-    def test_of_an_unreadable_store(self, tmp_path: Path, spec: TrajectorySpec) -> None:
-        fill(str(tmp_path), spec, 8)
-        uri = store_uri(str(tmp_path), spec)
-        write_bytes(manifest_uri(uri), b"{")
-        Path(uri, ".tmp-x").write_bytes(b".")
-        (found,) = clean(uri)
-        assert [one.key for one in found.old] == [".tmp-x"]
-        assert list_leftovers(uri) == []
