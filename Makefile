@@ -40,12 +40,13 @@ bench-train: $(INSTALLED)
 bench-teacher: $(INSTALLED)
 	$(BIN)/python -m benchmarks.teacher
 
-bench-cache: $(INSTALLED) $(COMPARED)
+bench-cache: $(COMPARED)/.installed
 	PYTHONPATH=$(COMPARED) $(BIN)/python -m benchmarks.cache
 
-$(COMPARED): benchmarks/requirements.txt | $(INSTALLED)
-	rm -rf $@
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ --requirement $<
+$(COMPARED)/.installed: benchmarks/requirements.txt $(INSTALLED)
+	rm -rf $(COMPARED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(COMPARED) --requirement $<
+	touch $@
 
 deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy

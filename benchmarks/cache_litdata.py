@@ -1,4 +1,8 @@
-"""litdata on the same samples: `optimize` once, then its streaming dataset and loader. Not a dependency of ours."""
+"""litdata on the same samples: `optimize` once, then its streaming dataset and loader.
+
+Not a dependency of ours; `make bench-cache` installs it beside the packages of `.venv`, without the torchvision that it
+asks for and does not need here.
+"""
 
 import os
 from functools import cache, partial
@@ -9,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.cache_data import BATCH, TIMESTEPS
-
-MISSING = "litdata is compared with, but is not installed; run `make bench-cache`, which installs it beside .venv"
+from benchmarks.measure import megabytes_per_second
 
 
 def optimize(files: list[str], output: str, samples: int, chunk_samples: int) -> None:
@@ -44,20 +47,25 @@ def _mapped(files: tuple[str, ...]) -> list[npt.NDArray[Any]]:
     return [np.load(file, mmap_mode="r") for file in files]
 
 
-class LitdataEpochs:
-    """Epochs of shuffled batches of 64 in this process."""
+def litdata_speed(folder: str) -> float:
+    """MB/s of a second epoch of shuffled batches."""
+    batches = _batches(folder)
 
-    def __init__(self, folder: str) -> None:
-        os.environ["LITDATA_CACHE_DIR"] = str(Path(folder) / "cache")
-        import litdata
+    def read() -> int:
+        return sum(value.nbytes for batch in batches for name, value in batch.items() if name != "index")
 
-        dataset = litdata.StreamingDataset(str(Path(folder) / "chunks"), shuffle=True, seed=0)
-        self._loader = litdata.StreamingDataLoader(dataset, batch_size=BATCH, num_workers=0)
+    read()
+    return megabytes_per_second(read)
 
-    def read(self) -> int:
-        """One epoch; the bytes of its states."""
-        return sum(value.nbytes for batch in self._loader for name, value in batch.items() if name != "index")
 
-    def order(self) -> list[int]:
-        """One epoch's sample numbers."""
-        return [int(index) for batch in self._loader for index in batch["index"]]
+def litdata_order(folder: str, seed: int) -> list[int]:
+    """The sample numbers of one epoch."""
+    return [int(index) for batch in _batches(folder, seed) for index in batch["index"]]
+
+
+def _batches(folder: str, seed: int = 0) -> Any:
+    os.environ["LITDATA_CACHE_DIR"] = str(Path(folder) / "cache")
+    import litdata
+
+    dataset = litdata.StreamingDataset(str(Path(folder) / "chunks"), shuffle=True, seed=seed)
+    return litdata.StreamingDataLoader(dataset, batch_size=BATCH, num_workers=0)

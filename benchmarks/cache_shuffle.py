@@ -15,37 +15,37 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.cache_data import BATCH, SHARDS, Scale, filled_store, object_uris
-from benchmarks.cache_litdata import LitdataEpochs
+from benchmarks.cache_litdata import litdata_order, litdata_speed
 from benchmarks.cache_loading import litdata_chunks
 from benchmarks.cache_process import call
-from benchmarks.cache_readers import LoaderEpochs, epochs_of, states_read, tar_samples
+from benchmarks.cache_readers import later_epochs_speed, tar_samples, tars_speed
 from benchmarks.cache_report import Section
-from benchmarks.measure import REPEATS, interleaved, megabytes_per_second, table
+from benchmarks.measure import REPEATS, Runs, figures, interleaved, table
 from storage import TrajectoryLoader
 
 WINDOWS = (1, 2, 4, 8)
 CLASSES = 10
 TAR_BUFFER = 1000
-_SPEED = "MB/s"
+_WINDOW = "our loader, window {}"
+_LITDATA = "litdata, shuffle=True"
+_TARS = f"webdataset, .shuffle({TAR_BUFFER})"
+_PERFECT = "perfect shuffle"
+_FORMS = {"displacement": ".3f", "sorted": ".2f", "random": ".2f"}
 
 
 def run(folder: Path, scale: Scale) -> Section:
     """The whole part."""
-    uris = {layout: filled_store(folder, layout, scale.samples) for layout in ("zarr", "webdataset")}
-    found = call(measure, uris, litdata_chunks(folder, scale), scale.samples, cores=1)
-    names = list(found[0])
-    figures = {name: {key: median(one[name][key] for one in found) for key in found[0][name]} for name in names}
-    fastest = max(figures[name].get(_SPEED, 0.0) for name in names)
-    rows = [
-        [
-            name,
-            f"{of['displacement']:.3f}",
-            f"{of['sorted']:.2f}",
-            f"{of['random']:.2f}",
-            f"{of[_SPEED]:.0f} ({of[_SPEED] / fastest:.2f})" if _SPEED in of else "-",
-        ]
-        for name, of in figures.items()
-    ]
+    uri = filled_store(folder, "zarr", scale.samples)
+    tars = object_uris(filled_store(folder, "webdataset", scale.samples), data_only=True)
+    chunks = litdata_chunks(folder, scale)
+    found = call(qualities, uri, tars, chunks, scale.samples)
+    runs = _speeds(uri, tars, chunks)
+    speeds = {name: median(figures(runs, name)) for name in runs[0]}
+    rows = []
+    for name, of in found.items():
+        shown = [f"{median(one[figure] for one in of):{form}}" for figure, form in _FORMS.items()]
+        speed = f"{speeds[name]:.0f} ({speeds[name] / max(speeds.values()):.2f})" if name in speeds else "-"
+        rows.append([name, *shown, speed])
     header = ["order", "displacement / N", "mixing, sorted labels", "mixing, random labels", "MB/s (of fastest)"]
     text = (
         f"{scale.samples} samples in {SHARDS} shards, batches of {BATCH}, one core, Zarr layout for our loader, later "
@@ -62,29 +62,28 @@ def run(folder: Path, scale: Scale) -> Section:
     return Section(title="Shuffle quality", text=text)
 
 
-def measure(uris: dict[str, str], chunks: str, samples: int) -> list[dict[str, dict[str, float]]]:
-    """Per repeat, the figures of every order."""
-    tars = object_uris(uris["webdataset"], data_only=True)
-    litdata = LitdataEpochs(chunks)
-    orders: dict[str, Callable[[int], Sequence[int]]] = {}
-    speeds: dict[str, Callable[[], float]] = {}
-    for window in WINDOWS:
-        name = f"our loader, window {window}"
-        epochs = epochs_of(uris["zarr"], window=window)
-        orders[name] = partial(_loader_order, uris["zarr"], window)
-        speeds[name] = partial(_later, epochs)
-    orders["litdata, shuffle=True"] = lambda _: litdata.order()
-    speeds["litdata, shuffle=True"] = lambda: megabytes_per_second(litdata.read)
-    shuffled = f"webdataset, .shuffle({TAR_BUFFER})"
-    orders[shuffled] = partial(_tar_order, tars)
-    speeds[shuffled] = lambda: megabytes_per_second(lambda: states_read(tar_samples(tars, TAR_BUFFER)))
-    orders["perfect shuffle"] = lambda repeat: np.random.default_rng(repeat).permutation(samples).tolist()
-    found: list[dict[str, dict[str, float]]] = []
-    for repeat, speed in enumerate(interleaved(speeds, REPEATS)):
-        found.append({name: quality(np.array(order(repeat)), samples, repeat) for name, order in orders.items()})
-        for name, value in speed.items():
-            found[-1][name][_SPEED] = value
-    return found
+def _speeds(uri: str, tars: Sequence[str], chunks: str) -> Runs:
+    cases: dict[str, Callable[[], float]] = {
+        _WINDOW.format(window): partial(call, later_epochs_speed, uri, {"window": window}, cores=1)
+        for window in WINDOWS
+    }
+    cases[_LITDATA] = partial(call, litdata_speed, chunks, cores=1)
+    cases[_TARS] = partial(call, tars_speed, tars, TAR_BUFFER, cores=1)
+    return interleaved(cases)
+
+
+def qualities(uri: str, tars: list[str], chunks: str, samples: int) -> dict[str, list[dict[str, float]]]:
+    """The quality of every order, repeat by repeat, each with another seed."""
+    orders: dict[str, Callable[[int], Sequence[int]]] = {
+        _WINDOW.format(window): partial(_loader_order, uri, window) for window in WINDOWS
+    }
+    orders[_LITDATA] = partial(litdata_order, chunks)
+    orders[_TARS] = partial(_tar_order, tars)
+    orders[_PERFECT] = lambda seed: np.random.default_rng(seed).permutation(samples).tolist()
+    return {
+        name: [quality(np.array(order(seed)), samples, seed) for seed in range(REPEATS)]
+        for name, order in orders.items()
+    }
 
 
 def quality(order: npt.NDArray[np.int64], samples: int, seed: int) -> dict[str, float]:
@@ -104,15 +103,10 @@ def mixing(labels: npt.NDArray[np.int64]) -> float:
     return float((((counts - expected) ** 2 / expected).sum(axis=1) / (CLASSES - 1)).mean())
 
 
-def _later(epochs: LoaderEpochs) -> float:
-    epochs.first()
-    return epochs.later()
-
-
-def _loader_order(uri: str, window: int, repeat: int) -> list[int]:
-    loader = TrajectoryLoader(uri, batch_size=BATCH, seed=repeat, window=window)
+def _loader_order(uri: str, window: int, seed: int) -> list[int]:
+    loader = TrajectoryLoader(uri, batch_size=BATCH, seed=seed, window=window)
     return [int(index) for batch in loader.epoch(1) for index in batch.indices]
 
 
-def _tar_order(tars: Sequence[str], repeat: int) -> list[int]:
-    return [sample["json"]["index"] for sample in tar_samples(tars, TAR_BUFFER, repeat)]
+def _tar_order(tars: Sequence[str], seed: int) -> list[int]:
+    return [sample["json"]["index"] for sample in tar_samples(tars, TAR_BUFFER, seed)]

@@ -1,25 +1,27 @@
 """Part "threads": what a second reading thread gives the loader on two cores."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks.cache_data import LAYOUTS, Scale, filled_store
 from benchmarks.cache_process import call
-from benchmarks.cache_readers import epochs_of
+from benchmarks.cache_readers import first_epoch_speed, later_epochs_speed
 from benchmarks.cache_report import Section
-from benchmarks.measure import figures, interleaved, ratios, spread, table
+from benchmarks.measure import Runs, figures, interleaved, ratios, spread, table
 
 CORES = 2
+EPOCHS = {"first epoch": first_epoch_speed, "later epochs": later_epochs_speed}
 
 
 def run(folder: Path, scale: Scale) -> Section:
     """The whole part."""
     uris = {layout: filled_store(folder, layout, scale.samples) for layout in LAYOUTS}
-    runs = call(measure, uris, cores=CORES)
+    runs = _measure(uris)
     rows = []
     for layout in LAYOUTS:
-        for epoch in ("first epoch", "later epochs"):
+        for epoch in EPOCHS:
             one, two = f"{layout}, {epoch}, 1", f"{layout}, {epoch}, 2"
             speeds = [f"{median(figures(runs, case)):.0f}" for case in (one, two)]
             rows.append([layout, epoch, *speeds, spread(ratios(runs, two, one))])
@@ -32,12 +34,10 @@ def run(folder: Path, scale: Scale) -> Section:
     return Section(title="One and two reading threads", text=text)
 
 
-def measure(uris: dict[str, str]) -> list[dict[str, float]]:
-    """MB/s of first and later epochs."""
-    cases: dict[str, Any] = {}
+def _measure(uris: dict[str, str]) -> Runs:
+    cases: dict[str, Callable[[], float]] = {}
     for layout, uri in uris.items():
         for threads in (1, 2):
-            epochs = epochs_of(uri, threads=threads)
-            cases[f"{layout}, first epoch, {threads}"] = epochs.first
-            cases[f"{layout}, later epochs, {threads}"] = epochs.later
+            for epoch, speed in EPOCHS.items():
+                cases[f"{layout}, {epoch}, {threads}"] = partial(call, speed, uri, {"threads": threads}, cores=CORES)
     return interleaved(cases)

@@ -55,9 +55,10 @@ class StateEncoding:
     def boxes(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """States `[B, C, H, W]` as `[B, C, H_k, H / H_k, W_k, W / W_k]`: a box for each value of `reduced`."""
         channels, height, width = self.shape
-        return states.reshape(
+        boxes: npt.NDArray[Any] = states.reshape(
             len(states), channels, height, self.full_shape[1] // height, width, self.full_shape[2] // width
         )
+        return boxes
 
     def encode(self, reduced: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What is stored for states at the stored resolution, `[B, C, H_k, W_k]`.
@@ -107,7 +108,8 @@ class StateEncoding:
             )
         scaled = np.rint((reduced - np.float32(low)) * np.float32(_STEPS / (high - low)))
         # Rounding may lead past the last code where the range is narrow and far from zero.
-        return np.clip(scaled, 0, _STEPS).astype(np.uint8)
+        codes: npt.NDArray[Any] = np.clip(scaled, 0, _STEPS).astype(np.uint8)
+        return codes
 
     def _levels(self) -> npt.NDArray[Any]:
         """The value of each code, by the rule that `scale_factor` and `add_offset` give to other people's tools."""

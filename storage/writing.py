@@ -18,7 +18,7 @@ from storage.layouts import layout_of
 from storage.objects import join, write_bytes
 from storage.provenance import author, code_revision, writer_version
 from storage.records import ObjectEntry, StateStatistics, utc_now
-from storage.seeded_noise import noise_sha256
+from storage.seeded_noise import drawn_noise, noise_sha256
 from storage.spec import TrajectorySpec, digest, store_uri
 
 
@@ -114,6 +114,7 @@ class ShardBuffer:
             )
         for t in self._spec.timesteps:
             self._stored[t][rows] = self._encoded(t, row, states[t])
+        self._require_drawn_noise(row, count)
         self._filled[rows] = True
 
     def commit(self, *, elapsed_seconds: float | None = None) -> CommitRecord:
@@ -156,6 +157,19 @@ class ShardBuffer:
                     f"{list(values.shape)} at timestep {t}; compute all samples, the store hides those beyond "
                     "num_samples"
                 )
+
+    def _require_drawn_noise(self, row: int, count: int) -> None:
+        """Of noise that is not stored, readers get what they draw: a teacher must have begun with the very same."""
+        spec = self._spec
+        if spec.noise == "stored":
+            return
+        first, noise = self.index * spec.shard_samples + row, spec.timesteps[0]
+        if not np.array_equal(self._stored[noise][row : row + count], drawn_noise(spec, first, count)):
+            raise ValueError(
+                f"the states at timestep {noise} of a store with seeded noise must be the noise that is drawn from seed "
+                f"{spec.base_seed}, got others in samples {first} to {first + count - 1}; begin with "
+                'seeding.initial_noise, or store the noise (noise="stored")'
+            )
 
     def _encoded(self, timestep: int, row: int, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
         encoding = self._spec.encoding(timestep)

@@ -162,6 +162,8 @@ def test_one_of_several_writers_is_killed(
     assert {len(store.endings) for store in stores} == {count}
 
 
+# Six starts of Python with all of its imports: on busy cores they take minutes.
+@pytest.mark.timeout(600)
 def test_the_command_is_killed(local_store: MakeStore, chance: random.Random) -> None:
     """What a user types, typed twice at once: both are killed, soon and later, then both again, then one of them."""
 

@@ -1,4 +1,4 @@
-"""Tars that are not what their store says, each as large as the good one: what somebody with the right to write could put.
+"""Tars that are not what their store says, each as large as the good one, for somebody with the right to write.
 
 The tools here are the standard library's, so that a forged tar is one that others can open.
 """
@@ -20,10 +20,10 @@ FORGED_SAMPLE = 11
 _NAME = f"{FORGED_SAMPLE:012d}.t0500.npy"
 
 
-def replaced(tar: bytes, name: str = _NAME, payload: bytes | None = None, **header: Any) -> bytes:
+def replaced(tar: bytes, of: str = _NAME, payload: bytes | None = None, **header: Any) -> bytes:
     """A tar of which one member has another header or payload; sizes and checksums are made to fit."""
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
-        member = archive.getmember(name)
+        member = archive.getmember(of)
     room = -(-member.size // 512) * 512
     content = tar[member.offset_data : member.offset_data + room]
     if payload is not None:
@@ -62,15 +62,19 @@ def extended(tar: bytes) -> bytes:
     return tar[:end] + info.tobuf(tarfile.USTAR_FORMAT) + tar[end + 512 :]
 
 
-def npy(description: dict[str, Any] | None = None, array: Any = None, version: tuple[int, int] = (1, 0)) -> bytes:
-    """A `.npy` whose header says anything, with no more than a good state's bytes behind it; or a pickled one."""
+def npy(changes: dict[str, Any] | None = None, *, version: int = 1) -> bytes:
+    """A `.npy` whose header says anything, with a good state's bytes behind it."""
     file = io.BytesIO()
-    if array is not None:
-        np.save(file, array, allow_pickle=True)
-        return file.getvalue()
-    good = {"descr": "<f2", "fortran_order": False, "shape": (2, 4, 4)}
-    np.lib.format._write_array_header(file, good | (description or {}), version)  # type: ignore[attr-defined]
-    return (file.getvalue() + bytes(64))[:192]
+    write = {1: np.lib.format.write_array_header_1_0, 2: np.lib.format.write_array_header_2_0}[version]
+    write(file, {"descr": "<f2", "fortran_order": False, "shape": (2, 4, 4)} | (changes or {}))
+    return file.getvalue() + bytes(64)
+
+
+def pickled_npy() -> bytes:
+    """A `.npy` that runs a command when it is loaded with pickles allowed."""
+    file = io.BytesIO()
+    np.save(file, np.array([Bomb()], dtype=object), allow_pickle=True)
+    return file.getvalue()
 
 
 class Bomb:
@@ -81,13 +85,11 @@ class Bomb:
 
 
 FORGED_TARS: dict[str, Callable[[bytes], bytes]] = {
-    "a name that climbs": lambda tar: (
-        replaced(tar, name=_NAME, payload=None) and renamed(tar, "../000000011.t0500.npy")
-    ),
-    "an absolute name": lambda tar: renamed(tar, "/etc/cron.d/x"),
-    "the name of another sample": lambda tar: renamed(tar, "000000000012.t0500.npy"),
-    "the name of another timestep": lambda tar: renamed(tar, f"{FORGED_SAMPLE:012d}.t0999.npy"),
-    "a json that climbs": lambda tar: renamed(tar, "../../x.json", of=f"{FORGED_SAMPLE:012d}.json"),
+    "a name that climbs": lambda tar: replaced(tar, name="../000000011.t0500.npy"),
+    "an absolute name": lambda tar: replaced(tar, name="/etc/cron.d/x"),
+    "the name of another sample": lambda tar: replaced(tar, name="000000000012.t0500.npy"),
+    "the name of another timestep": lambda tar: replaced(tar, name=f"{FORGED_SAMPLE:012d}.t0999.npy"),
+    "a json that climbs": lambda tar: replaced(tar, f"{FORGED_SAMPLE:012d}.json", name="../../x.json"),
     "a json of another sample": lambda tar: replaced(tar, f"{FORGED_SAMPLE:012d}.json", b'{"index": 12}'),
     "a json that is huge": lambda tar: replaced(tar, f"{FORGED_SAMPLE:012d}.json", size=8 * 2**30 - 1),
     "a symbolic link": lambda tar: replaced(tar, type=tarfile.SYMTYPE, linkname="/etc/passwd", size=0),
@@ -97,7 +99,7 @@ FORGED_TARS: dict[str, Callable[[bytes], bytes]] = {
     "a size far beyond the tar": lambda tar: replaced(tar, size=8 * 2**30 - 1),
     "a size that is too small": lambda tar: replaced(tar, size=1),
     "an object dtype": lambda tar: replaced(tar, payload=npy({"descr": "|O"})),
-    "a pickled array": lambda tar: replaced(tar, payload=npy(array=np.array([Bomb()], dtype=object))),
+    "a pickled array": lambda tar: replaced(tar, payload=pickled_npy()),
     "a bare pickle": lambda tar: replaced(tar, payload=pickle.dumps(Bomb())),
     "another dtype": lambda tar: replaced(tar, payload=npy({"descr": "<i2"})),
     "a wider dtype": lambda tar: replaced(tar, payload=npy({"descr": "<f4", "shape": (2, 2, 4)})),
@@ -105,7 +107,7 @@ FORGED_TARS: dict[str, Callable[[bytes], bytes]] = {
     "another order of axes": lambda tar: replaced(tar, payload=npy({"fortran_order": True})),
     "a shape far beyond the tar": lambda tar: replaced(tar, payload=npy({"shape": (2**20, 2**20, 2**20)})),
     "a negative shape": lambda tar: replaced(tar, payload=npy({"shape": (-2, -4, 4)})),
-    "another npy version": lambda tar: replaced(tar, payload=npy(version=(2, 0))),
+    "another npy version": lambda tar: replaced(tar, payload=npy(version=2)),
     "an npy header far beyond the tar": lambda tar: replaced(
         tar, payload=b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(180)
     ),
@@ -116,11 +118,6 @@ FORGED_TARS: dict[str, Callable[[bytes], bytes]] = {
     "no tar at all": lambda tar: (b"\x1f\x8b\x08\x00" * len(tar))[: len(tar)],
 }
 """Forgeries of sample 11 by name; all keep the size of the tar."""
-
-
-def renamed(tar: bytes, name: str, of: str = _NAME) -> bytes:
-    """A tar of which one member has another name."""
-    return replaced(tar, of, name=name)
 
 
 def with_checksums(index: bytes, tar: bytes) -> bytes:

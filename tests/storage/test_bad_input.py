@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from storage import ManifestError, StoreError, TrajectorySpec, digest, open_store, store_uri, verify
 from storage.checked_json import dump_checked, load_checked
 from tests.storage.damage import Contents, Damage, assert_explained, contents, examples, inflicted, refusals
-from tests.storage.trajectories import fill, make_spec, states_of
+from tests.storage.oracles import shown_states, spec_of_kind
+from tests.storage.trajectories import fill
 
 pytestmark = pytest.mark.timeout(120)
 NUM_SAMPLES = 21
@@ -33,19 +34,19 @@ JSON = st.recursive(
 )
 
 
-@pytest.fixture(params=["zarr", "webdataset", "seeded noise"])
+@pytest.fixture(params=["zarr", "webdataset", "seeded"])
 def spec(request: pytest.FixtureRequest) -> TrajectorySpec:
     """Both layouts, and a store whose noise is drawn again."""
-    if request.param == "seeded noise":
-        return make_spec(noise="seeded")
-    return make_spec(layout=request.param)
+    return spec_of_kind(request.param)
 
 
 @pytest.fixture
 def uri(tmp_path: Path, spec: TrajectorySpec) -> str:
     """A good store."""
     fill(str(tmp_path), spec, NUM_SAMPLES)
-    return store_uri(str(tmp_path), spec)
+    made = store_uri(str(tmp_path), spec)
+    assert refusals(made) == 0
+    return made
 
 
 def assert_right_or_refused(uri: str, spec: TrajectorySpec) -> None:
@@ -64,8 +65,7 @@ def assert_right_or_refused(uri: str, spec: TrajectorySpec) -> None:
             assert_explained(error)
             continue
         for t, values in states.items():
-            expected = states_of(spec, 0, 24)[t][list(samples)].astype(spec.dtype)
-            np.testing.assert_array_equal(values, expected)
+            np.testing.assert_array_equal(values, shown_states(spec, 0, 24)[t][list(samples)])
 
 
 def changed_places(value: Any, draw: Callable[[Any], Any]) -> Any:

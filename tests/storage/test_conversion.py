@@ -150,7 +150,8 @@ class TestResuming:
         assert contents(rest.uri).items() >= here.items()
         assert verify(rest.uri) == []
 
-    def test_a_store_that_grew(self, root: str, spec: TrajectorySpec) -> None:
+    def test_a_store_that_grew(self, tmp_path: Path, spec: TrajectorySpec) -> None:
+        root = str(tmp_path)
         fill(root, spec, 12)
         uri = store_uri(root, spec)
         assert converted(uri).copied == 2

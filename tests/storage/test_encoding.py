@@ -74,6 +74,19 @@ def test_uint8_comes_back_within_the_bound(
     assert error <= one.error_bound(float(np.abs(given_states).max()))
 
 
+@settings(deadline=None, max_examples=60)
+@given(low=st.floats(500.0, 2000.0), steps=st.integers(1, 40))
+def test_a_narrow_range_far_from_zero_does_not_wrap_around(low: float, steps: int) -> None:
+    """A few units in the last place wide: the float32 arithmetic of codes leads beyond the last one."""
+    first = np.float32(low)
+    inside = first + np.arange(steps + 1, dtype=np.float32) * np.spacing(first)
+    ends = (low, max(float(inside[-1]), low + 1e-6))
+    one = encoding((1, 1, len(inside)), "float32", uint8_range=ends)
+    found = one.decode(one.encode(inside.reshape(1, 1, 1, -1))).reshape(-1)
+    assert np.abs(found.astype(np.float64) - inside).max() <= one.error_bound(ends[1])
+    assert (np.diff(found) >= 0).all()
+
+
 @settings(deadline=None, max_examples=200)
 @given(dtype=DTYPES, ends=declared_ranges())
 def test_uint8_levels_are_evenly_spaced_from_end_to_end_and_keep_their_codes(

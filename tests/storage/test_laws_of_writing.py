@@ -87,7 +87,7 @@ class TestEveryStore:
         fill(join(root, "undisturbed"), spec, num_samples)
         undisturbed = snapshot(store_uri(join(root, "undisturbed"), spec))
 
-        @examples(root, local=40, s3=5)
+        @examples(root, local=25, s3=3)
         @given(data=st.data())
         def property_(data: st.DataObject) -> None:
             place = fresh(root)

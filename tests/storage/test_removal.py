@@ -177,7 +177,8 @@ class TestRefused:
         assert contents(uri) == before
 
     @pytest.mark.parametrize("place", ["nowhere", "files"])
-    def test_what_is_no_store(self, root: str, place: str) -> None:
+    def test_what_is_no_store(self, tmp_path: Path, place: str) -> None:
+        root = str(tmp_path)
         write_bytes(join(root, "files", "shards", "data"), b".")
         with pytest.raises(StoreNotFoundError, match=r"neither spec\.json nor manifest\.json"):
             store_contents(join(root, place))
