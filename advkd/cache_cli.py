@@ -35,10 +35,6 @@ from storage import (
 from storage.commits import committed_shards
 
 app = typer.Typer(name="cache", help="Look at trajectory stores and take care of them.", no_args_is_help=True)
-app.command("gc")(gc_command)
-app.command("convert")(convert_command)
-app.command("plan")(plan_command)
-app.command("rm")(rm_command)
 
 
 @app.command("ls")
@@ -133,6 +129,12 @@ def repair_command(
         return
     typer.echo(f"recomputed shards {list(found.shards)}" if found.shards or found.metadata else "nothing to repair")
     typer.echo(uri)
+
+
+app.command("gc")(gc_command)
+app.command("convert")(convert_command)
+app.command("plan")(plan_command)
+app.command("rm")(rm_command)
 
 
 def _size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:

@@ -99,11 +99,15 @@ def _facts(plan: CachePlan) -> Any:
             f"{duration_text(plan.worker_seconds)} of work in all"
         )
     if costs is not None:
-        compute = "" if costs.compute is None else f"{costs.compute:,.2f} for workers, "
+        compute = f"{_usd(costs.compute)} for workers, " if costs.compute else ""
         rows["USD"] = (
-            f"{compute}{costs.making:,.2f} for requests, {costs.month:,.2f} per month, {costs.epoch:,.2f} per epoch"
+            f"{compute}{_usd(costs.making)} for requests, {_usd(costs.month)} per month, {_usd(costs.epoch)} per epoch"
         )
     return facts(rows)
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.2g}"
 
 
 def _requests(plan: CachePlan) -> Any:

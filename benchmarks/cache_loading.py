@@ -20,9 +20,9 @@ _READS = {
     _TARS: "sample by sample, in order",
     _LITDATA: "batches of 64, shuffled",
     "zarr, first epoch": "batches of 64, shuffled; the sha256 of every object is checked",
-    "zarr": "batches of 64, shuffled; the crc32c of every chunk is checked",
+    "zarr": "batches of 64, shuffled; the crc32c of every object is checked",
     "webdataset, first epoch": "batches of 64, shuffled; the sha256 of every object is checked",
-    "webdataset": "batches of 64, shuffled; the names and headers of all members are checked",
+    "webdataset": "batches of 64, shuffled; the crc32c of every object is checked",
 }
 
 

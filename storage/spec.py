@@ -229,6 +229,12 @@ class TrajectorySpec:
                 f"TrajectorySpec.uint8_ranges must hold finite pairs (low, high), low < high, got {ranges}; declare "
                 "the range of the states' values"
             )
+        largest = {"float16": 65504.0, "float32": 3.4e38}[self.dtype]
+        if any(one and max(abs(one[0]), abs(one[1])) > largest for one in ranges):
+            raise ValueError(
+                f"TrajectorySpec.uint8_ranges must fit {self.dtype}, in which readers get the values, got {ranges}; "
+                "use float32, or declare a smaller range"
+            )
         if ranges[0] is not None:
             raise ValueError(
                 f"the noise has no bounds, so its timestep {self.timesteps[0]} cannot be stored as uint8, got the "

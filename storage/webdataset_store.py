@@ -73,7 +73,7 @@ class WebDatasetLayout:
         if buffers[-1][end:].any():
             raise ValueError(f"a tar must hold {spec.shard_samples} samples and nothing after them")
         rows = buffers[-1][:end].reshape(-1, members.sample_bytes)
-        members.check(rows, shard * spec.shard_samples, timesteps)
+        members.check(rows, range(shard * spec.shard_samples, (shard + 1) * spec.shard_samples), timesteps)
         for t in timesteps:
             place(t).reshape(len(rows), -1).view(np.uint8)[:] = members.payload(rows, t)
 
@@ -95,12 +95,13 @@ class WebDatasetLayout:
             data = fetch_range(_TAR, row * members.sample_bytes, (row + 1) * members.sample_bytes)
             if crc32c(data) != expected[row]:
                 raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
-            samples.append(np.frombuffer(data, dtype=np.uint8)[None])
-            members.check(samples[-1], first + row, timesteps)
+            samples.append(np.frombuffer(data, dtype=np.uint8))
+        found = np.stack(samples)
+        members.check(found, [first + row for row in rows], timesteps)
         states: States = {}
         for t in timesteps:
             encoding = spec.encoding(t)
-            flat = np.concatenate([members.payload(sample, t) for sample in samples])
+            flat = np.ascontiguousarray(members.payload(found, t))
             states[t] = flat.view(encoding.stored_dtype).reshape(len(rows), *encoding.shape)
         return states
 
@@ -171,9 +172,8 @@ class _Members:
     def _size(self, timestep: int) -> int:
         return len(self.headers[timestep]) + self.spec.encoding(timestep).state_bytes
 
-    def check(self, rows: npt.NDArray[np.uint8], first: int, timesteps: Sequence[int]) -> None:
-        """`ValueError` unless the members of samples `first` and following are the spec's; others are not looked at."""
-        samples = range(first, first + len(rows))
+    def check(self, rows: npt.NDArray[np.uint8], samples: Sequence[int], timesteps: Sequence[int]) -> None:
+        """`ValueError` unless rows `[n, sample_bytes]` are these samples with the spec's members at these timesteps."""
         texts = [_json_text(sample) for sample in samples]
         _check_headers(rows[:, :_BLOCK], samples, _JSON, [len(text) for text in texts])
         if rows[:, _BLOCK : 2 * _BLOCK].tobytes() != b"".join(text.ljust(_BLOCK, b"\0") for text in texts):
@@ -189,7 +189,9 @@ class _Members:
                 )
 
 
-def _check_headers(headers: npt.NDArray[np.uint8], samples: range, extension: str, sizes: Sequence[int]) -> None:
+def _check_headers(
+    headers: npt.NDArray[np.uint8], samples: Sequence[int], extension: str, sizes: Sequence[int]
+) -> None:
     """`ValueError` unless tar headers `[n, 512]` are those of plain files with these names and sizes, in this order."""
     names = [f"{_sample_key(sample)}.{extension}" for sample in samples]
     width = len(names[0]) + 1

@@ -166,7 +166,7 @@ class ShardBuffer:
         first, noise = self.index * spec.shard_samples + row, spec.timesteps[0]
         if not np.array_equal(self._stored[noise][row : row + count], drawn_noise(spec, first, count)):
             raise ValueError(
-                f"the states at timestep {noise} of a store with seeded noise must be the noise that is drawn from seed "
+                f"states at timestep {noise} of a store with seeded noise must be the noise that is drawn from seed "
                 f"{spec.base_seed}, got others in samples {first} to {first + count - 1}; begin with "
                 'seeding.initial_noise, or store the noise (noise="stored")'
             )

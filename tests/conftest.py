@@ -8,6 +8,7 @@ import pytest
 from tests.s3_server import S3Server, serve_s3
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What shares expensive fixtures runs in one process: the tests of a file, and all that need a Prefect server."""
     for item in items:

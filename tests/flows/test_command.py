@@ -150,7 +150,7 @@ def test_nothing_runs_on_when_the_command_ends(machine, tmp_path, ending):
         text=True,
     )
     try:
-        assert wait_until(lambda: processes_about(tmp_path), 60)
+        assert wait_until(lambda: processes_about(tmp_path), 180)
         time.sleep(1)
         started = psutil.Process(command.pid).children(recursive=True)
         assert len(started) >= 2
