@@ -25,13 +25,11 @@ from storage.objects import join, list_prefix, read_into
 from storage.problems import ShardProblem, hash_problem, missing_problem, size_problem
 from storage.records import ObjectEntry
 from storage.seeded_noise import NOISE, drawn_noise
-from storage.shard_contents import UnreadableObjectError, content_fault
+from storage.shard_contents import HELD_OBJECTS, UnreadableObjectError, content_fault
 from storage.spec import digest
 
 _THREADS = 4
 _SHARDS_AT_ONCE = 64
-_HELD_OBJECTS = 2
-"""Of a shard that is verified: enough to read each object once, a tar and its index together."""
 
 
 def open_manifest(uri: str) -> Manifest:
@@ -185,7 +183,7 @@ class _ShardObjects:
             if self._found.get(position) is not None:
                 raise UnreadableObjectError(self._entries[position].key)
             self._held[position] = self._compared(position)
-            if len(self._held) > _HELD_OBJECTS:
+            if len(self._held) > HELD_OBJECTS:
                 self._held.popitem(last=False)
         return self._held[position]
 

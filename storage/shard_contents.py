@@ -3,7 +3,7 @@
 Every way of reading is tried, whole objects and ranges. Does no input or output itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,13 @@ import numpy.typing as npt
 
 from storage.layouts import layout_of
 from storage.records import ObjectEntry
-from storage.scatter import byte_parts, fill
+from storage.scatter import byte_parts
 from storage.spec import TrajectorySpec
+
+HELD_OBJECTS = 2
+"""Objects of a shard that are wanted again and again: a tar and its index."""
+
+_ROWS_AT_ONCE = 64
 
 
 class UnreadableObjectError(ValueError):
@@ -44,10 +49,12 @@ def content_fault(
 
     def fetch(position: int, size: int, parts: Callable[[], Sequence[memoryview]]) -> None:
         nonlocal last
-        last, data = position, read(position)
+        last, data, offset = position, memoryview(read(position)), 0
         if len(data) != size:
             raise ValueError(f"the manifest lists {len(data)} bytes, the spec demands {size}")
-        fill(byte_parts(parts(), size), bytes(data))
+        for part in byte_parts(parts(), size):
+            part[:] = data[offset : offset + len(part)]
+            offset += len(part)
 
     def fetch_range(position: int, start: int, stop: int) -> bytes:
         nonlocal last
@@ -58,14 +65,25 @@ def content_fault(
         encoding = spec.encoding(timestep)
         return np.empty((spec.shard_samples, *encoding.shape), dtype=encoding.stored_dtype)
 
-    for t in spec.stored_timesteps:
-        # One at a time: a shard as large as memory allows must be verified too.
+    for timesteps in _together(spec, len(entries)):
         try:
-            layout.read(spec, shard, [t], fetch, place)
-            rows = range(spec.shard_samples)
-            layout.read_rows(spec, shard, rows, [t], fetch, fetch_range, lambda position: entries[position].crc32c)
+            layout.read(spec, shard, timesteps, fetch, place)
+            for rows in _blocks(spec):
+                layout.read_rows(spec, shard, rows, timesteps, fetch, fetch_range, lambda at: entries[at].crc32c)
         except UnreadableObjectError:
             continue
         except ValueError as error:
             return ContentFault(last, str(error))
     return None
+
+
+def _together(spec: TrajectorySpec, objects: int) -> Sequence[Sequence[int]]:
+    """Timesteps that are read at once, so that every object is asked for while it is held, and no more memory taken."""
+    return [spec.stored_timesteps] if objects <= HELD_OBJECTS else [[t] for t in spec.stored_timesteps]
+
+
+def _blocks(spec: TrajectorySpec) -> Iterator[range]:
+    """The rows of a shard, some whole chunks at a time."""
+    step = spec.block_samples * -(-_ROWS_AT_ONCE // spec.block_samples)
+    for start in range(0, spec.shard_samples, step):
+        yield range(start, min(start + step, spec.shard_samples))
