@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from storage.commits import CommitRecord, read_commit
-from storage.errors import ManifestError, StoreIncompleteError, StoreNotFoundError
+from storage.errors import ManifestError, StoreError, StoreIncompleteError, StoreNotFoundError
 from storage.identity import IDENTITY, read_identity
 from storage.layouts import layout_of
 from storage.manifest import (
@@ -214,6 +214,11 @@ def _object_problem(uri: str, shard: int | None, entry: ObjectEntry, data: bytea
         found = read_into(join(uri, entry.key), entry.size, allocate)
     except StoreNotFoundError:
         return missing_problem(uri, shard, entry)
+    except (PermissionError, ConnectionError):
+        raise
+    except StoreError as error:
+        # A bad disk does not keep the other objects from being looked at.
+        return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found=str(error))
     return size_problem(uri, shard, entry, found) or hash_problem(uri, shard, entry, [data])
 
 

@@ -124,8 +124,8 @@ class Manifest:
             )
         if self.num_samples < 1 or self.spec.num_shards(self.num_samples) != self.num_shards:
             raise ManifestError(
-                f"a manifest must list 1 sample or more, in shards of {self.spec.shard_samples} that they fill, "
-                f"and this one of {self.num_samples} samples lists {self.num_shards}; restore it, or delete "
+                f"a manifest must list 1 sample or more, and the shards of {self.spec.shard_samples} that they fill; "
+                f"this one of {self.num_samples} samples lists {self.num_shards} shards; restore it, or delete "
                 "manifest.json and run `advkd precompute` again"
             )
         if self.shards.seeded_noise != (self.spec.noise == "seeded"):

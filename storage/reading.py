@@ -65,7 +65,7 @@ class ShardReader:
         objects = [t for t in wanted if t in spec.stored_timesteps]
         self._checked(index, lambda: self._layout.read(spec, index, objects, self._fetch(index), keep))
         for t in set(wanted) - set(objects):
-            self._require_noise(index)
+            self._require_noise(index, sized=bool(objects))
             keep(t)[:] = seeded_noise(spec, index)
         return {t: stored[t] for t in wanted}
 
@@ -114,7 +114,7 @@ class ShardReader:
                 ),
             )
         for t in set(timesteps) - set(objects):
-            self._require_noise(shard)
+            self._require_noise(shard, sized=bool(objects))
             stored[t] = np.concatenate(
                 [drawn_noise(spec, shard * spec.shard_samples + row, 1) for row in rows.tolist()]
             )
@@ -208,12 +208,13 @@ class ShardReader:
                 f"{self.uri} has shards 0 to {self.manifest.num_shards - 1}, got {index}; ask for one of them"
             )
 
-    def _require_noise(self, shard: int) -> None:
+    def _require_noise(self, shard: int, *, sized: bool) -> None:
         """The generator draws one shard's noise to the same bits, so it does all others'."""
         if self._noise_checked:
             return
-        # No memory is taken on the manifest's word: a state that is stored shows first that shards are of their size.
-        self.read_stored(shard, self.manifest.spec.stored_timesteps[:1])
+        if not sized:
+            # No memory is taken on the manifest's word: a state that is stored shows that shards are of their size.
+            self.read_stored(shard, self.manifest.spec.stored_timesteps[:1])
         problem = noise_problem(self.uri, self.manifest, shard)
         if problem is not None:
             raise ShardCorruptError(problem.message)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import ManifestError, StoreNotFoundError
+from storage.errors import ManifestError, StoreError, StoreNotFoundError
 from storage.objects import join, read_into, write_bytes
 from storage.records import ObjectEntry, downwards, list_of, require_keys, whole_number
 
@@ -164,6 +164,10 @@ class ShardIndex:
             raise ManifestError(
                 f"every page of a store's shard index must be there, but {address} is missing; {_REMEDY}"
             ) from error
+        except (PermissionError, ConnectionError):
+            raise
+        except StoreError as error:
+            raise ManifestError(f"a page of a store's shard index must be readable, but {error}; {_REMEDY}") from error
         header = _page_header(self._page_rows(number), self._columns)
         good = found == entry.size and hashlib.sha256(data).hexdigest() == entry.sha256 and data.startswith(header)
         if not good:

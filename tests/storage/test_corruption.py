@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from storage import (
     ManifestError,
     ShardCorruptError,
+    StoreError,
     StoreIncompleteError,
     TrajectoryLoader,
     TrajectorySpec,
+    join,
     open_store,
     store_uri,
     verify,
+    write_bytes,
 )
 from storage.base import States
 from tests.storage.damage import Damage, contents, damages, examples, inflicted
@@ -163,6 +166,24 @@ def test_a_shard_that_was_checked_is_checked_for_its_size_again(tmp_path: Path) 
         pytest.raises(ShardCorruptError, match="shard 1"),
     ):
         reader.read_shard(1)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "webdataset"])
+def test_an_object_that_cannot_be_read_does_not_keep_others_from_being_looked_at(tmp_path: Path, kind: str) -> None:
+    """As from a bad disk; here a folder has its name."""
+    store = Sealed(str(tmp_path), spec_of_kind(kind))
+    page = next(key for key in store.good if key.startswith("index/"))
+    data = next(key for key, shard in store.read_keys.items() if shard == 1)
+    for key in (data, page, "commits/000002.json", "seals/000000000021.json", "spec.json"):
+        Path(store.uri, key).unlink()
+        Path(store.uri, key).mkdir()
+        shard = store.shard_keys.get(key)
+        assert [(problem.shard, problem.key) for problem in verify(store.uri)] == [(shard, key)]
+        if key in (data, page):
+            with pytest.raises(StoreError, match="Is a directory"):
+                _load_all(store.uri)
+        Path(store.uri, key).rmdir()
+        write_bytes(join(store.uri, key), store.good[key])
 
 
 def test_two_damages_are_both_named(store: Sealed) -> None:

@@ -184,3 +184,12 @@ def test_plain_zarr_decodes_uint8_to_the_same_values(tmp_path: Path) -> None:
 
 def _all(spec: TrajectorySpec, shards: list[dict[int, npt.NDArray[Any]]]) -> dict[int, npt.NDArray[Any]]:
     return {t: np.concatenate([states[t] for states in shards]) for t in spec.timesteps}
+
+
+def test_other_noise_than_the_drawn_one_is_not_written(tmp_path: Path) -> None:
+    spec = make_spec(noise="seeded")
+    states = shard_states(spec, 0)
+    states[999][5, 0, 0, 0] += 1.0
+    with pytest.raises(ValueError, match=r"noise that is drawn from seed 7, got others in samples 4 to 7; "):
+        open_writer(str(tmp_path), spec).write_shard(0, states)
+    assert list_prefix(str(tmp_path)) == []

@@ -254,7 +254,8 @@ class TestS3Failures:
     @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
     def test_a_child_process_opens_its_own(self, s3_root: str, method: str) -> None:
         write_bytes(join(s3_root, "key"), b"before the fork")
-        with multiprocessing.get_context(method).Pool(1) as pool:
+        # A fork server that an earlier test started has the environment of then.
+        with multiprocessing.get_context(method).Pool(1, _set_environment, (dict(os.environ),)) as pool:
             assert pool.apply(read_bytes, (join(s3_root, "key"),)) == b"before the fork"
 
 
@@ -294,3 +295,7 @@ class TestAFaultyNetwork:
                 for part in (proxy.endpoint, bucket, "AWS_ENDPOINT_URL", "run the same command again"):
                     assert part in str(caught.value)
                 assert s3_server.key not in str(caught.value)
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    os.environ.update(variables)

@@ -34,7 +34,10 @@ def make_spec(**changes: Any) -> TrajectorySpec:
 def states_of(spec: TrajectorySpec, start: int, stop: int) -> dict[int, npt.NDArray[np.float32]]:
     """States of samples `start` to `stop - 1`: each a fixed function of the sample's own noise."""
     noise = initial_noise(spec.base_seed, start, stop, spec.sample_shape)
-    return {t: np.tanh(noise) * a + s * noise for t, a, s in zip(spec.timesteps, spec.signal, spec.sigma, strict=True)}
+    levels = zip(spec.timesteps, spec.signal, spec.sigma, strict=True)
+    states = {t: np.tanh(noise) * a + s * noise for t, a, s in levels}
+    # What readers draw again must be what was written.
+    return states | ({spec.timesteps[0]: noise} if spec.noise == "seeded" else {})
 
 
 def shard_states(spec: TrajectorySpec, shard: int) -> dict[int, npt.NDArray[np.float32]]:
