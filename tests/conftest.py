@@ -8,12 +8,10 @@ import pytest
 from tests.s3_server import S3Server, serve_s3
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """What shares expensive fixtures runs in one process: the tests of a file, and all that need a Prefect server."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("flows" if folder == "flows" else item.path.stem))
+    folder = item.path.parent.name
+    item.add_marker(pytest.mark.xdist_group("flows" if folder == "flows" else item.path.stem))
 
 
 @pytest.fixture(scope="session")
