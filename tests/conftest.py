@@ -8,12 +8,6 @@ import pytest
 from tests.s3_server import S3Server, serve_s3
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """What shares expensive fixtures runs in one process: the tests of a file, and all that need a Prefect server."""
-    folder = item.path.parent.name
-    item.add_marker(pytest.mark.xdist_group("flows" if folder == "flows" else item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server with authentication, one per test process."""
