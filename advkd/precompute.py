@@ -188,8 +188,21 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
     began = time.monotonic()
     identity, missing = plan(spec)
     tally = Tally(_reporter(progress), "trajectories", len(missing) * identity.shard_samples)
+    failed = threading.Event()
+
+    def compute(index: int) -> None:
+        # A thread that has failed takes the next shard before anybody can cancel that: against a host that is dead, it
+        # would wait once more.
+        if failed.is_set():
+            return
+        try:
+            compute_shard(spec, index, partial(tally, index), slots)
+        except BaseException:
+            failed.set()
+            raise
+
     with torch_threads(1), ThreadPoolExecutor(slots.threads) as pool:
-        shards = [pool.submit(compute_shard, spec, index, partial(tally, index), slots) for index in missing]
+        shards = [pool.submit(compute, index) for index in missing]
         try:
             for shard in as_completed(shards):
                 shard.result()

@@ -69,7 +69,19 @@ def read_windows(
     """
     spec, pending = reader.manifest.spec, deque[_Pending]()
     spare = _Arrays(spec, 0)
-    pool = ThreadPoolExecutor(threads, "advkd-read")
+    pool, failures = ThreadPoolExecutor(threads, "advkd-read"), list[BaseException]()
+
+    def read(piece: Piece, arrays: _Arrays, start: int) -> None:
+        # A thread that has failed takes the next piece before anybody can cancel that: against a host that is dead, it
+        # would wait once more. A piece that is left out fails too, so that no window is given with a gap in it.
+        if failures:
+            raise failures[0]
+        try:
+            _read_piece(reader, timesteps, piece, arrays, start)
+        except BaseException as error:
+            failures.append(error)
+            raise
+
     try:
         for pieces in windows:
             needed = len(pieces) * spec.shard_samples
@@ -78,10 +90,7 @@ def read_windows(
                 spare.stored.clear()
                 spare = _Arrays(spec, needed)
             starts = np.cumsum([0, *map(len, pieces)]).tolist()
-            reads = [
-                pool.submit(_read_piece, reader, timesteps, piece, spare, start)
-                for piece, start in zip(pieces, starts, strict=False)
-            ]
+            reads = [pool.submit(read, piece, spare, start) for piece, start in zip(pieces, starts, strict=False)]
             pending.append(_Pending(pieces, spare, reads))
             spare = _Arrays(spec, 0)
             if len(pending) > prefetch:

@@ -119,7 +119,7 @@ def zarr_store(tmp_path: Path) -> Sealed:
 
 
 def test_any_damage_to_any_object_is_repaired(store: Sealed) -> None:
-    @examples(store.uri, local=40)
+    @examples(store.uri, local=20)
     @given(damage=damages(store.good, tuple(store.good)))
     def property_(damage: Damage) -> None:
         store.assert_repaired([damage])
@@ -130,7 +130,7 @@ def test_any_damage_to_any_object_is_repaired(store: Sealed) -> None:
 def test_damage_to_an_object_and_to_the_records_that_tell_of_it_is_repaired(store: Sealed) -> None:
     """Manifest, its copy, index page, metadata or `spec.json`, and something of a shard, at once."""
 
-    @examples(store.uri, local=25)
+    @examples(store.uri, local=12)
     @given(one=damages(store.good, store.other_keys), other=damages(store.good, tuple(store.shard_of)))
     def property_(one: Damage, other: Damage) -> None:
         store.assert_repaired([one, other])
@@ -139,7 +139,7 @@ def test_damage_to_an_object_and_to_the_records_that_tell_of_it_is_repaired(stor
 
 
 def test_any_two_damages_are_repaired(zarr_store: Sealed) -> None:
-    @examples(zarr_store.uri, local=50)
+    @examples(zarr_store.uri, local=25)
     @given(data=st.data())
     def property_(data: st.DataObject) -> None:
         one, other = (data.draw(damages(zarr_store.good, tuple(zarr_store.good))) for _ in range(2))
@@ -155,7 +155,7 @@ def test_any_two_damages_are_repaired(zarr_store: Sealed) -> None:
 def test_objects_that_were_exchanged_are_repaired(zarr_store: Sealed) -> None:
     good = zarr_store.good
 
-    @examples(zarr_store.uri, local=30)
+    @examples(zarr_store.uri, local=15)
     @given(keys=st.lists(st.sampled_from(sorted(zarr_store.shard_of)), min_size=2, max_size=2, unique=True))
     def property_(keys: list[str]) -> None:
         assume(good[keys[0]] != good[keys[1]])
@@ -176,7 +176,7 @@ def test_all_that_tells_of_a_shard_may_be_lost_at_once(store: Sealed) -> None:
 def test_damage_in_s3_is_repaired(s3_root: str, kind: str) -> None:
     store = sealed(spec_of(s3_root, kind))
 
-    @examples(store.uri, s3=6)
+    @examples(store.uri, s3=5)
     @given(one=damages(store.good, store.other_keys), other=damages(store.good, tuple(store.shard_of)))
     def property_(one: Damage, other: Damage) -> None:
         store.assert_repaired([one, other])

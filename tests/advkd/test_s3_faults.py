@@ -28,7 +28,7 @@ from storage import (
     verify,
     write_bytes,
 )
-from storage.s3_objects import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
+from storage.s3_objects import CONNECT_TIMEOUT_SECONDS, MAX_ATTEMPTS, READ_TIMEOUT_SECONDS
 from tests.advkd.conftest import mixture_spec, tiny_train
 from tests.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
@@ -39,6 +39,7 @@ SEED = 9
 SAMPLES = SHARDS * SHARD_SAMPLES - 3
 LAYOUTS = ("zarr", "webdataset")
 RUN_FACTS = {"created", "sealed", "elapsed_seconds", "author", "sha256"}
+ERRORS = ("500", "503")
 INSTANT_FAULTS = tuple(fault for fault in FAULTS if fault != "delay")
 STATED_SECONDS = 2 * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS)
 """What the README says, about 40: two attempts that are not answered. Each of these faults is noticed at once."""
@@ -116,7 +117,7 @@ def test_an_epoch_is_whole_and_right(
         loader = TrajectoryLoader(
             remote, batch_size=16, seed=3, window=4, drop_last=False, cache=cache, cache_folder=str(tmp_path)
         )
-        for number in range(3):
+        for number in range(2):
             seen: list[int] = []
             for batch in loader.epoch(number):
                 seen += batch.indices.tolist()
@@ -124,7 +125,7 @@ def test_an_epoch_is_whole_and_right(
                     np.testing.assert_array_equal(values, states[t][batch.indices])
             assert sorted(seen) == list(range(SAMPLES))
     objects = SHARDS * (len(states) if local[0].format == "zarr" else 1)
-    assert_spoiled(proxy, 3 * objects if cache == "none" else objects)
+    assert_spoiled(proxy, 2 * objects if cache == "none" else objects)
     # What was damaged on its way is not kept, and what is kept is not asked for again.
     assert cache == "none" or proxy.requests < 1.5 * objects
 
@@ -162,8 +163,10 @@ class TestNothingGetsThrough:
     """Every request is spoiled, from the first one on or all at once after a good start."""
 
     @contextmanager
-    def ends_soon(self, proxy: FaultyProxy, bucket: str) -> Iterator[None]:
-        """With an error that says where and what to do, and no thread of ours that goes on."""
+    def ends_soon(self, proxy: FaultyProxy, bucket: str, threads: int) -> Iterator[None]:
+        """With an error that says where and what to do; so many threads give up once each, and none goes on."""
+        # aiohttp asks once more by itself where a connection broke.
+        attempts = threads * MAX_ATTEMPTS * (1 if proxy._faults == ERRORS else 2)
         before, began = set(threading.enumerate()), time.monotonic()
         with pytest.raises(StoreUnreachableError) as caught:
             yield
@@ -172,7 +175,7 @@ class TestNothingGetsThrough:
             assert part in str(caught.value)
         ours = [thread for thread in set(threading.enumerate()) - before if thread not in proxy._threads]
         assert [thread.name for thread in ours if thread.name != "fsspecIO"] == []
-        assert set(proxy.hits) <= set(INSTANT_FAULTS)
+        assert MAX_ATTEMPTS <= sum(proxy.hits.values()) <= attempts
 
     @pytest.mark.parametrize("after", [0, 5])
     def test_precompute_ends(
@@ -182,9 +185,10 @@ class TestNothingGetsThrough:
             if done >= after * SHARD_SAMPLES:
                 proxy.share = 1.0
 
-        with failing(s3_server, 0.0 if after else 1.0, faults=INSTANT_FAULTS) as proxy:
+        share, faults = (0.0, ERRORS) if after else (1.0, INSTANT_FAULTS)
+        with failing(s3_server, share, faults=faults) as proxy:
             spec = spec_of(s3_root, local[0].format)
-            with self.ends_soon(proxy, s3_root.split("/")[2]):
+            with self.ends_soon(proxy, s3_root.split("/")[2], threads=4 if after else 1):
                 precompute(spec, progress, workers=2)
             requests = proxy.requests
             time.sleep(0.5)
@@ -194,17 +198,9 @@ class TestNothingGetsThrough:
         assert result.computed <= 8 - max(0, after - 4)
         assert verify(result.uri) == []
 
-    def test_a_loader_ends(self, remote: str, s3_server: S3Server) -> None:
-        with failing(s3_server, 0.0, faults=INSTANT_FAULTS) as proxy:
-            batches = TrajectoryLoader(remote, batch_size=8, seed=0, window=1).epoch(0)
-            next(batches)
-            proxy.share = 1.0
-            with self.ends_soon(proxy, remote.split("/")[2]):
-                list(batches)
-
     def test_training_ends_and_goes_on(self, remote: str, s3_server: S3Server, tmp_path: Path) -> None:
         spec = tiny_train(samples=160, checkpoint_every=32)
-        with failing(s3_server, 0.0, faults=INSTANT_FAULTS) as proxy, self.ends_soon(proxy, remote.split("/")[2]):
+        with failing(s3_server, 0.0, faults=ERRORS) as proxy, self.ends_soon(proxy, remote.split("/")[2], 2):
             for step in train(spec, remote, tmp_path / "run"):
                 if step.samples == 64:
                     proxy.share = 1.0

@@ -98,7 +98,7 @@ def keys_of(good: Contents) -> tuple[str, ...]:
 def test_any_bytes_in_place_of_a_record_are_refused(uri: str, spec: TrajectorySpec) -> None:
     good = contents(uri)
 
-    @examples(uri, local=40)
+    @examples(uri, local=25)
     @given(key=st.sampled_from(keys_of(good)), data=st.binary(max_size=300) | JSON.map(as_record))
     def property_(key: str, data: bytes) -> None:
         with inflicted(uri, Damage(key, "replaced", data), good):
@@ -112,7 +112,7 @@ def test_any_change_to_a_forged_record_is_refused_or_harmless(uri: str, spec: Tr
     good = contents(uri)
     keys = [key for key in keys_of(good) if key.endswith(".json") and ".idx." not in key]
 
-    @examples(uri, local=60)
+    @examples(uri, local=40)
     @given(key=st.sampled_from(keys), data=st.data())
     def property_(key: str, data: st.DataObject) -> None:
         record = changed_places(load_checked(good[key]), data.draw)

@@ -70,7 +70,7 @@ def test_any_damage_to_a_store_with_every_encoding_is_named_and_never_read(tmp_p
     """Noise that is drawn again, states as uint8 and at smaller resolutions."""
     store = Sealed(str(tmp_path), spec_of_kind("all", layout=layout))
 
-    @examples(store.uri, local=40)
+    @examples(store.uri, local=25)
     @given(damage=damages(store.good, tuple(key for key in store.good if not _sealing(key))))
     def property_(damage: Damage) -> None:
         shard = store.shard_keys.get(damage.key)
@@ -84,7 +84,7 @@ def test_any_damage_to_a_store_with_every_encoding_is_named_and_never_read(tmp_p
 
 
 def test_a_damaged_data_object_is_named_and_never_read(store: Sealed) -> None:
-    @examples(store.uri, local=60)
+    @examples(store.uri, local=35)
     @given(damage=damages(store.good, tuple(store.data_keys)))
     def property_(damage: Damage) -> None:
         shard = store.data_keys[damage.key]
@@ -98,7 +98,7 @@ def test_a_damaged_data_object_is_named_and_never_read(store: Sealed) -> None:
 
 
 def test_a_damaged_commit_or_metadata_object_is_named_and_reading_goes_on(store: Sealed) -> None:
-    @examples(store.uri, local=60)
+    @examples(store.uri, local=35)
     @given(damage=damages(store.good, (*store.commit_keys, *store.other_keys)))
     def property_(damage: Damage) -> None:
         with inflicted(store.uri, damage, store.good):
@@ -113,7 +113,7 @@ def test_a_damaged_commit_or_metadata_object_is_named_and_reading_goes_on(store:
 def test_a_damaged_manifest_is_refused(store: Sealed) -> None:
     keys = tuple(key for key in store.good if _sealing(key))
 
-    @examples(store.uri, local=100)
+    @examples(store.uri, local=50)
     @given(damage=damages(store.good, keys))
     def property_(damage: Damage) -> None:
         with inflicted(store.uri, damage, store.good):

@@ -3,6 +3,7 @@
 What is forged is the form. Other values in the right form are a store like any other: only computing them again tells.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from tests.storage.damage import assert_explained, examples, forge, peak_memory,
 from tests.storage.tar_forgery import FORGED_SAMPLE, FORGED_TARS, extended, with_checksums
 from tests.storage.trajectories import fill, make_spec, states_of
 
+LAYOUTS = ("zarr", "webdataset")
 NUM_SAMPLES = 24
 MEMORY = 4 * 2**20
 """What reading a forged store in every way may take at once; reading the good ones of these tests takes less."""
@@ -38,10 +40,28 @@ CHUNK = 4 * 2 * 4 * 4 * 2 + 4
 """Bytes of one of the two chunks of a shard, with its crc32c."""
 
 
-def store_of(root: Path, layout: str) -> tuple[str, TrajectorySpec]:
-    spec = make_spec(layout=layout)
-    fill(str(root), spec, NUM_SAMPLES)
-    return store_uri(str(root), spec), spec
+StoreOf = Callable[[str], tuple[str, TrajectorySpec]]
+
+
+@pytest.fixture(scope="module")
+def good_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good store in each layout."""
+    root = tmp_path_factory.mktemp("good")
+    for layout in LAYOUTS:
+        fill(str(root / layout), make_spec(layout=layout), NUM_SAMPLES)
+    return root
+
+
+@pytest.fixture
+def store_of(good_root: Path, tmp_path: Path) -> StoreOf:
+    """Gives a copy of the good store in a layout, which a test may forge."""
+
+    def copied(layout: str) -> tuple[str, TrajectorySpec]:
+        shutil.copytree(good_root / layout, tmp_path / layout)
+        spec = make_spec(layout=layout)
+        return store_uri(str(tmp_path / layout), spec), spec
+
+    return copied
 
 
 def assert_refused(uri: str, spec: TrajectorySpec, sample: int = FORGED_SAMPLE) -> None:
@@ -72,8 +92,8 @@ def assert_right_or_refused(uri: str, spec: TrajectorySpec, samples: list[int]) 
 
 
 @pytest.mark.parametrize("what", FORGED_TARS)
-def test_a_forged_tar_is_refused(tmp_path: Path, what: str) -> None:
-    uri, spec = store_of(tmp_path, "webdataset")
+def test_a_forged_tar_is_refused(store_of: StoreOf, what: str) -> None:
+    uri, spec = store_of("webdataset")
     good, index = read_bytes(join(uri, TAR)), read_bytes(join(uri, INDEX))
     tar = FORGED_TARS[what](good)
     assert len(tar) == len(good)
@@ -83,8 +103,8 @@ def test_a_forged_tar_is_refused(tmp_path: Path, what: str) -> None:
     assert assert_right_or_refused(uri, spec, [FORGED_SAMPLE])
 
 
-def test_a_tar_with_one_member_more_is_refused(tmp_path: Path) -> None:
-    uri, spec = store_of(tmp_path, "webdataset")
+def test_a_tar_with_one_member_more_is_refused(store_of: StoreOf) -> None:
+    uri, spec = store_of("webdataset")
     forge(uri, spec, NUM_SAMPLES, 1, {TAR: extended(read_bytes(join(uri, TAR)))})
     assert_refused(uri, spec)
 
@@ -92,8 +112,8 @@ def test_a_tar_with_one_member_more_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [lambda tar: tar[:-512], lambda tar: tar + bytes(512), lambda tar: b"", lambda tar: 2 * tar]
 )
-def test_a_tar_of_another_size_is_refused(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
-    uri, spec = store_of(tmp_path, "webdataset")
+def test_a_tar_of_another_size_is_refused(store_of: StoreOf, change: Callable[[bytes], bytes]) -> None:
+    uri, spec = store_of("webdataset")
     forge(uri, spec, NUM_SAMPLES, 1, {TAR: change(read_bytes(join(uri, TAR)))})
     assert_refused(uri, spec)
 
@@ -117,9 +137,9 @@ FORGED_INDEXES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("same_size", [True, False])
 @pytest.mark.parametrize("what", FORGED_INDEXES)
-def test_a_forged_index_of_a_tar_is_refused(tmp_path: Path, what: str, same_size: bool) -> None:
+def test_a_forged_index_of_a_tar_is_refused(store_of: StoreOf, what: str, same_size: bool) -> None:
     """Whole shards are read without it."""
-    uri, spec = store_of(tmp_path, "webdataset")
+    uri, spec = store_of("webdataset")
     good = read_bytes(join(uri, INDEX))
     forged = FORGED_INDEXES[what](good)
     assert forged != good
@@ -132,11 +152,11 @@ def test_a_forged_index_of_a_tar_is_refused(tmp_path: Path, what: str, same_size
     assert peak_memory(lambda: refusals(uri)) < MEMORY
 
 
-def test_any_forged_index_of_a_tar_is_refused(tmp_path: Path) -> None:
-    uri, spec = store_of(tmp_path, "webdataset")
+def test_any_forged_index_of_a_tar_is_refused(store_of: StoreOf) -> None:
+    uri, spec = store_of("webdataset")
     good = read_bytes(join(uri, INDEX))
 
-    @examples(uri, local=60)
+    @examples(uri, local=30)
     @given(place=st.integers(0, len(good) - 1), data=st.binary(min_size=1, max_size=12))
     def property_(place: int, data: bytes) -> None:
         forged = (good[:place] + data + good[place + len(data) :])[: len(good)]
@@ -168,8 +188,8 @@ FORGED_ENDS = {
 
 
 @pytest.mark.parametrize("what", FORGED_ENDS)
-def test_a_zarr_shard_with_another_index_is_refused(tmp_path: Path, what: str) -> None:
-    uri, spec = store_of(tmp_path, "zarr")
+def test_a_zarr_shard_with_another_index_is_refused(store_of: StoreOf, what: str) -> None:
+    uri, spec = store_of("zarr")
     good, end = read_bytes(join(uri, OBJECT)), FORGED_ENDS[what]
     assert good[-len(end) :] == chunk_index((0, CHUNK), (CHUNK, CHUNK)) != end
     forge(uri, spec, NUM_SAMPLES, 1, {OBJECT: good[: -len(end)] + end})
@@ -179,25 +199,25 @@ def test_a_zarr_shard_with_another_index_is_refused(tmp_path: Path, what: str) -
 @pytest.mark.parametrize(
     "change", [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b"", lambda data: 3 * data]
 )
-def test_a_zarr_shard_of_another_size_is_refused(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
-    uri, spec = store_of(tmp_path, "zarr")
+def test_a_zarr_shard_of_another_size_is_refused(store_of: StoreOf, change: Callable[[bytes], bytes]) -> None:
+    uri, spec = store_of("zarr")
     forge(uri, spec, NUM_SAMPLES, 1, {OBJECT: change(read_bytes(join(uri, OBJECT)))})
     assert_refused(uri, spec)
 
 
-def test_a_chunk_without_its_own_checksum_is_named_and_no_range_of_it_is_read(tmp_path: Path) -> None:
+def test_a_chunk_without_its_own_checksum_is_named_and_no_range_of_it_is_read(store_of: StoreOf) -> None:
     """Plain Zarr refuses it, so we say that it is damaged."""
-    uri, spec = store_of(tmp_path, "zarr")
+    uri, spec = store_of("zarr")
     good = read_bytes(join(uri, OBJECT))
     forge(uri, spec, NUM_SAMPLES, 1, {OBJECT: good[: CHUNK - 4] + bytes(4) + good[CHUNK:]})
     assert [assert_right_or_refused(uri, spec, [sample]) for sample in (8, 11, 12)] == [True, True, False]
     assert [(problem.shard, problem.key) for problem in verify(uri)] == [(1, OBJECT)]
 
 
-@pytest.mark.parametrize("layout", ["zarr", "webdataset"])
-def test_objects_of_two_shards_that_are_exchanged_are_never_taken_for_each_other(tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_exchanged_objects_of_two_shards_are_never_taken_for_each_other(store_of: StoreOf, layout: str) -> None:
     """Every object is whole and carries checksums of its own: only the record knows whose it is."""
-    uri, spec = store_of(tmp_path, layout)
+    uri, spec = store_of(layout)
     entries = [open_store(uri).manifest.shards.entries(shard) for shard in (0, 1)]
     for ours, theirs in zip(*entries, strict=True):
         one, other = read_bytes(join(uri, ours.key)), read_bytes(join(uri, theirs.key))
@@ -212,8 +232,8 @@ def test_objects_of_two_shards_that_are_exchanged_are_never_taken_for_each_other
     assert {problem.shard for problem in verify(uri)} == {0, 1}
 
 
-def test_chunks_that_are_exchanged_with_their_checksums_are_never_taken_for_each_other(tmp_path: Path) -> None:
-    uri, spec = store_of(tmp_path, "zarr")
+def test_exchanged_chunks_with_their_checksums_are_never_taken_for_each_other(store_of: StoreOf) -> None:
+    uri, spec = store_of("zarr")
     data = read_bytes(join(uri, OBJECT))
     write_bytes(join(uri, OBJECT), data[CHUNK : 2 * CHUNK] + data[:CHUNK] + data[2 * CHUNK :])
     for sample in range(8, 16):
@@ -221,9 +241,9 @@ def test_chunks_that_are_exchanged_with_their_checksums_are_never_taken_for_each
     assert_refused(uri, spec)
 
 
-def test_samples_that_are_exchanged_within_a_tar_are_never_taken_for_each_other(tmp_path: Path) -> None:
+def test_exchanged_samples_of_a_tar_are_never_taken_for_each_other(store_of: StoreOf) -> None:
     """The index goes along: names and the record's hash tell."""
-    uri, spec = store_of(tmp_path, "webdataset")
+    uri, spec = store_of("webdataset")
     good, index = read_bytes(join(uri, TAR)), read_bytes(join(uri, INDEX))
     tar = FORGED_TARS["two samples the other way round"](good)
     write_bytes(join(uri, TAR), tar)
@@ -232,9 +252,9 @@ def test_samples_that_are_exchanged_within_a_tar_are_never_taken_for_each_other(
     assert all(assert_right_or_refused(uri, spec, [sample]) for sample in range(8, 16))
 
 
-def test_a_record_without_checksums_gives_no_ranged_read(tmp_path: Path) -> None:
+def test_a_record_without_checksums_gives_no_ranged_read(store_of: StoreOf) -> None:
     """Somebody forged the record alone, whose checksums are in no manifest."""
-    uri, spec = store_of(tmp_path, "zarr")
+    uri, spec = store_of("zarr")
     record = read_commit(uri, 1)
     for chunks in ((), (1,), (1, 2), tuple(range(9))):
         write_commit(uri, replace(record, objects=tuple(replace(one, crc32c=chunks) for one in record.objects)))

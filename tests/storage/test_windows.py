@@ -7,7 +7,7 @@ import gc
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import ObjectEntry, ShardCorruptError, TrajectorySpec, join, open_store, store_uri, write_bytes
+from storage import (
+    ObjectEntry,
+    ShardCorruptError,
+    StoreError,
+    StoreUnreachableError,
+    TrajectorySpec,
+    join,
+    open_store,
+    store_uri,
+    write_bytes,
+)
+from storage import windows as windows_module
 from storage.assignment import Piece
 from storage.object_source import DirectSource
 from storage.windows import Window, read_windows
@@ -218,3 +229,38 @@ def test_a_window_is_right_until_the_next_one_is_asked_for(uri: str) -> None:
     memory = [window.stored[0].__array_interface__["data"][0] for window in held]
     assert memory == [memory[number % 3] for number in range(len(held))]
     assert len(set(memory)) == 3
+
+
+class Backwards:
+    """A pool whose second thread is faster than its first: of two pieces the later one is read first."""
+
+    def __init__(self, *_: object) -> None:
+        self._waiting: list[tuple[Future[None], Callable[..., None], tuple[object, ...]]] = []
+
+    def submit(self, function: Callable[..., None], *arguments: object) -> "Future[None]":
+        self._waiting.append((Future(), function, arguments))
+        future = self._waiting[-1][0]
+        while len(self._waiting) > 1:
+            for done, call, values in (self._waiting.pop(), self._waiting.pop()):
+                try:
+                    done.set_result(call(*values))
+                except StoreError as error:
+                    done.set_exception(error)
+        return future
+
+    def shutdown(self, **_: object) -> None:
+        """There are no threads."""
+
+
+def test_a_window_that_was_left_out_after_an_error_is_never_given(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading shard 1 fails before that of shard 0 has begun: what shard 0's window holds is nobody's states."""
+
+    def during(shard: int) -> None:
+        if shard == 1:
+            raise StoreUnreachableError("the endpoint must answer; check it")
+
+    monkeypatch.setattr(windows_module, "ThreadPoolExecutor", Backwards)
+    watched = Watched(uri, during)
+    with pytest.raises(StoreUnreachableError):
+        next(read_windows(open_store(uri, watched), (999, 0), ONE_EACH, threads=2, prefetch=1))
+    assert watched.asked == [1]
