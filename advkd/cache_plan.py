@@ -118,10 +118,8 @@ def plan_cache(
     pages = -(-shards // PAGE_SHARDS)
     precompute = _precompute_requests(shards, len(sizes))
     seal = _seal_requests(shards, len(metadata) + pages)
-    # Before a reader draws noise it reads one stored state of that shard, once.
-    drawn = read[: spec.noise == "seeded"]
-    epoch = Requests(get=shards * len(read) + len(drawn) + _page_reads(shards, pages))
-    epoch_bytes = shards * sum(read) + sum(drawn)
+    epoch = Requests(get=shards * len(read) + _page_reads(shards, pages))
+    epoch_bytes = shards * sum(read)
     data_bytes, metadata_bytes = shards * sum(sizes), sum(map(len, metadata.values()))
     costs = None
     if prices is not None:
