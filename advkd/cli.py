@@ -75,7 +75,7 @@ def train_command(
 ) -> None:
     """Train a student from a store alone; the same command again goes on from the last checkpoint."""
     from advkd.training.loop import STUDENT_FOLDER, train
-    from advkd.training.spec import train_spec_from_json
+    from advkd.training.spec_json import train_spec_from_json
 
     base = preset(preset_name).train if spec_file is None else train_spec_from_json(_read_json(spec_file))
     spec = replace(
@@ -87,8 +87,7 @@ def train_command(
     )
     with progress() as report:
         for step in train(spec, store, out):
-            phase = "adversarial" if step.adversarial_phase else "distillation"
-            report("training", step.samples, step.total, f"{phase}, error {step.distillation:.4f}")
+            report("training", step.samples, step.total, f"{step.phase}, error {step.distillation:.4f}")
     student = out / STUDENT_FOLDER
     _tell(f"student trained on {spec.samples} samples", str(student), {"spec": asdict(spec)}, as_json)
 

@@ -8,7 +8,8 @@ from statistics import fmean, median
 from advkd.precompute import precompute
 from advkd.presets import preset
 from advkd.training.loop import train
-from advkd.training.spec import PRECISIONS, TrainSpec
+from advkd.training.run_spec import PRECISIONS
+from advkd.training.spec import TrainSpec
 from benchmarks.cache_data import Scale
 from benchmarks.cache_process import call
 from benchmarks.cache_report import Goal, Section

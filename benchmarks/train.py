@@ -15,8 +15,7 @@ from advkd.cpu import no_denormals, torch_threads
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.presets import preset
 from advkd.training.data import to_torch
-from advkd.training.state import TrainState
-from advkd.training.step import train_step
+from advkd.training.layerwise import LayerwiseMethod
 from benchmarks.measure import medians, seconds_per_call, table, write
 from storage import TrajectoryLoader, open_store
 
@@ -28,14 +27,15 @@ CALLS = 24
 def measure(store: str, precision: str) -> dict[str, float]:
     spec = replace(preset("quick").train, precision=precision, threads=1)
     manifest = open_store(store).manifest
-    state = TrainState(spec, manifest.spec)
+    distilling = LayerwiseMethod(replace(spec, warmup=1.0), manifest.spec)
+    playing = LayerwiseMethod(replace(spec, warmup=0.0), manifest.spec)
     loader = TrajectoryLoader(store, batch_size=spec.batch_size, seed=0, window=spec.window)
     batches = iter(loader)
     device = torch.device("cpu")
     batch = to_torch(next(batches), manifest.spec.timesteps, device)
     data = seconds_per_call(lambda: to_torch(next(batches), manifest.spec.timesteps, device), 2 * CALLS, warm=4)
-    student = seconds_per_call(lambda: train_step(state, batch, spec, adversarial=False), CALLS)
-    both = seconds_per_call(lambda: train_step(state, batch, spec, adversarial=True), CALLS)
+    student = seconds_per_call(lambda: distilling.step(batch), CALLS)
+    both = seconds_per_call(lambda: playing.step(batch), CALLS)
     return {"data": data, "student": student, "discriminator": both - student, "adversarial step": data + both}
 
 

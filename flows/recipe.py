@@ -12,8 +12,8 @@ from advkd.precompute import PrecomputeSpec, StoreResult, cached_teacher, trajec
 from advkd.registry.tracking import RegisterSpec
 from advkd.teachers import Teacher
 from advkd.training.checkpoint import run_identity
-from advkd.training.spec import TrainSpec
-from advkd.training.state import TrainState
+from advkd.training.method import build_method
+from advkd.training.run_spec import RunSpec
 from storage.objects import join
 
 _DEFAULTS = PrecomputeSpec()
@@ -33,7 +33,7 @@ class Recipe:
 
     root: str
     precompute: PrecomputeSpec
-    train: TrainSpec
+    train: RunSpec
     samples: int
     model: str
 
@@ -79,7 +79,7 @@ def recipe(
     preset: str = "full",
     root: str = "runs",
     precompute: PrecomputeSpec | None = None,
-    train: TrainSpec | None = None,
+    train: RunSpec | None = None,
     model: str | None = None,
     samples: int | None = None,
 ) -> Recipe:
@@ -118,7 +118,7 @@ def _check_stages(plan: Recipe, teacher: Teacher) -> None:
     """Lets the later stages refuse now, not after an hour: everything that they check is known already."""
     trajectories = trajectory_spec(plan.precompute, teacher)
     # Untrained networks are cheap, and whoever builds them knows whether solver, patches and weights fit.
-    TrainState(plan.train, trajectories)
+    build_method(plan.train, trajectories)
     features_for(teacher.sample_shape)
     EvaluateSpec(student="", out="", samples=plan.samples)
     RegisterSpec(student="", report="", out="", model=plan.model)

@@ -6,25 +6,32 @@ from typing import Protocol
 
 from torch import Tensor
 
+from advkd.students.blocks import BLOCKS
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSpec:
     """The shape of a layerwise student; its time grid comes from the store.
 
     Attributes:
+        kind: of the blocks: "conv", "depthwise" or "attention".
         width: channels of the hidden features.
-        blocks: residual blocks per submodule.
+        blocks: residual blocks per submodule; or one number for each, from noisy to clean.
         patch: side of the pixel block that becomes one position (pixel-unshuffle), so it must divide height and width.
     """
 
+    kind: str = "conv"
     width: int = 48
-    blocks: int = 2
+    blocks: int | tuple[int, ...] = 2
     patch: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "patch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"StudentSpec.{name} must be positive, got {getattr(self, name)}; use at least 1")
+        if self.kind not in BLOCKS:
+            raise ValueError(f"StudentSpec.kind must be one of {sorted(BLOCKS)}, got {self.kind!r}; choose one of them")
+        each = self.blocks if isinstance(self.blocks, tuple | list) else (self.blocks,)
+        for name, value in (("width", self.width), ("patch", self.patch), *(("blocks", count) for count in each)):
+            if value < 1:
+                raise ValueError(f"StudentSpec.{name} must be positive, got {value}; use at least 1")
 
 
 class Student(Protocol):

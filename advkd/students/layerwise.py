@@ -12,7 +12,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from advkd.schedule import skip_coefficients
-from advkd.students.blocks import CleanHead, ResidualBlock
+from advkd.students.blocks import BLOCKS, CleanHead
 
 
 class LayerwiseStudent(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -26,8 +26,9 @@ class LayerwiseStudent(ModelMixin, ConfigMixin):  # type: ignore[misc]
         signal: Sequence[float],
         sigma: Sequence[float],
         width: int = 48,
-        blocks: int = 2,
+        blocks: int | Sequence[int] = 2,
         patch: int = 2,
+        kind: str = "conv",
     ) -> None:
         """Builds an untrained student.
 
@@ -39,9 +40,10 @@ class LayerwiseStudent(ModelMixin, ConfigMixin):  # type: ignore[misc]
             width: see `StudentSpec`.
             blocks: see `StudentSpec`.
             patch: see `StudentSpec`.
+            kind: see `StudentSpec`.
 
         Raises:
-            ValueError: the image is not divisible by `patch`, or the grid is not one.
+            ValueError: the image is not divisible by `patch`, the grid is not one, or `blocks` does not fit it.
         """
         super().__init__()
         channels, height, width_px = sample_shape
@@ -53,11 +55,21 @@ class LayerwiseStudent(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.sample_shape = (channels, height, width_px)
         self.coefficients = skip_coefficients(signal, sigma)
         self.stem = nn.Conv2d(channels * patch * patch, width, 3, padding=1)
-        self.submodules = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(width) for _ in range(blocks))) for _ in self.timesteps[1:]
-        )
+        submodules = len(self.timesteps) - 1
+        depths = [blocks] * submodules if isinstance(blocks, int) else list(blocks)
+        if len(depths) != submodules:
+            raise ValueError(
+                f"blocks must be one number, or one for each of the {submodules} submodules, got {tuple(depths)}; give "
+                "as many as the grid has states besides the noise"
+            )
+        self.submodules = nn.ModuleList(nn.Sequential(*(BLOCKS[kind](width) for _ in range(depth))) for depth in depths)
         self.heads = nn.ModuleList(CleanHead(width, channels, patch) for _ in self.timesteps[1:])
         self.patch = patch
+
+    @property
+    def output_weight(self) -> Tensor:
+        """Of the last submodule's head, where the gradients of two losses are compared."""
+        return self.heads[-1].conv.weight  # type: ignore[union-attr, return-value]
 
     def estimates(self, noise: Tensor) -> list[Tensor]:
         """The clean estimates `F_1 ... F_K` of unit normal `noise`, each `[B, C, H, W]`."""

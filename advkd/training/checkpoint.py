@@ -17,7 +17,7 @@ from torch import Tensor
 
 from advkd.hashing import file_sha256
 from advkd.training.folders import whole_folder
-from advkd.training.spec import TrainSpec
+from advkd.training.run_spec import RunSpec
 from advkd.training.state import TrainState
 
 KEEP = 2
@@ -29,7 +29,7 @@ class CheckpointError(ValueError):
     """A checkpoint that does not belong to this run, or is damaged."""
 
 
-def run_identity(spec: TrainSpec, store_digest: str) -> dict[str, Any]:
+def run_identity(spec: RunSpec, store_digest: str) -> dict[str, Any]:
     """What must be equal for a run to be continued: all but where it runs, where it caches and how often it saves."""
     facts = asdict(spec)
     for name in ("device", "cache", "checkpoint_every", "report_every"):

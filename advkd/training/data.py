@@ -16,10 +16,18 @@ class TrajectoryBatch:
     noise: Tensor
     states: tuple[Tensor, ...]
 
+    def split(self, parts: int) -> list["TrajectoryBatch"]:
+        """Equal parts, in order."""
+        rows = len(self.noise) // parts
+        pieces = zip(self.noise.split(rows), *(state.split(rows) for state in self.states), strict=True)
+        return [TrajectoryBatch(noise=noise, states=tuple(states)) for noise, *states in pieces]
 
-def to_torch(batch: Batch, timesteps: tuple[int, ...], device: torch.device) -> TrajectoryBatch:
-    """Copies to the device in the stored dtype and converts there; the copy is asynchronous on CUDA."""
-    moved = [_move(batch.states[t], device) for t in timesteps]
+
+def to_torch(
+    batch: Batch, timesteps: tuple[int, ...], device: torch.device, rows: slice = slice(None)
+) -> TrajectoryBatch:
+    """Copies some rows to the device in the stored dtype and converts there; the copy is asynchronous on CUDA."""
+    moved = [_move(batch.states[t][rows], device) for t in timesteps]
     return TrajectoryBatch(noise=moved[0], states=tuple(moved[1:]))
 
 

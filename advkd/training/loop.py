@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from advkd.cpu import no_denormals, torch_threads
 from advkd.device import torch_device
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
 from advkd.training.data import to_torch
+from advkd.training.distributed import joined_processes
 from advkd.training.folders import own_folder, whole_folder
-from advkd.training.spec import TrainSpec
-from advkd.training.state import TrainState, build_student
-from advkd.training.step import train_step
-from storage import Batch, Manifest, TrajectoryLoader, TrajectorySpec, open_store
+from advkd.training.method import Method, build_method
+from advkd.training.run_spec import RunSpec
+from advkd.training.state import TrainState
+from storage import Batch, Manifest, TrajectoryLoader, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class StepMetrics:
 
     samples: int
     total: int
-    adversarial_phase: bool
+    phase: str
     distillation: float
     adversarial: float
     discriminator: float
@@ -53,7 +54,7 @@ class StepMetrics:
     step_seconds: float
 
 
-def train(spec: TrainSpec, store: str, out: Path) -> Iterator[StepMetrics]:
+def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
     """Trains a student from the store alone; yields every `spec.report_every` steps and after the last one.
 
     The same call on the same `out` continues from its newest checkpoint, and yields nothing where the run is already
@@ -69,42 +70,47 @@ def train(spec: TrainSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         CheckpointError: `out` belongs to another run, or its checkpoint is damaged.
         NonFiniteLossError: with the last good checkpoint kept.
     """
-    with torch_threads(spec.threads), no_denormals():
+    with torch_threads(spec.threads), no_denormals(), joined_processes(spec.device) as processes:
         # Whatever does not fit is refused before the folder is touched.
         manifest = open_store(store).manifest
-        state = TrainState(spec, manifest.spec)
-        _loader(spec, store, None)
-        with own_folder(out):
-            yield from _train(spec, store, manifest, state, out)
+        method = build_method(spec, manifest.spec, processes)
+        _loader(spec, store, method, None)
+        with own_folder(out) if processes.first else nullcontext():
+            processes.wait()
+            yield from _train(spec, store, manifest, method, out)
 
 
-def _train(spec: TrainSpec, store: str, manifest: Manifest, state: TrainState, out: Path) -> Iterator[StepMetrics]:
+def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, out: Path) -> Iterator[StepMetrics]:
     identity = run_identity(spec, manifest.digest)
+    state, processes = method.state, method.processes
     cursor: dict[str, Any] = {}
     for newest in checkpoints(out)[-1:]:
         cursor = load_checkpoint(newest, state, identity)
         logger.info("continuing from %s", newest)
     # A store that was extended meanwhile goes on giving the samples that the run began with.
-    loader = _loader(spec, store, cursor.get("num_samples"))
+    loader = _loader(spec, store, method, cursor.get("num_samples"))
     if cursor:
         loader.load_state_dict(cursor)
     last = spec.steps * spec.batch_size
     # Closed however this ends: the loader reads ahead in threads.
     with closing(iter(loader)) as batches:
-        for metrics in _steps(spec, state, batches, manifest.spec.timesteps, last):
+        for metrics in _steps(spec, method, batches, last):
             due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
             if metrics is not None or due:
                 _refuse_non_finite(state, metrics, out)
-            if due or state.samples == last:
+            if (due or state.samples == last) and processes.first:
                 save_checkpoint(out, state, identity, loader.state_dict())
             if metrics is not None:
                 yield metrics
-    export_student(state, manifest.spec, spec, out / STUDENT_FOLDER)
+    if processes.first:
+        export_student(state, out / STUDENT_FOLDER)
+    processes.wait()
 
 
-def _loader(spec: TrainSpec, store: str, num_samples: int | None) -> TrajectoryLoader:
+def _loader(spec: RunSpec, store: str, method: Method, num_samples: int | None) -> TrajectoryLoader:
     return TrajectoryLoader(
         store,
+        timesteps=method.store.timesteps,
         batch_size=spec.batch_size,
         seed=spec.seed,
         window=spec.window,
@@ -113,39 +119,29 @@ def _loader(spec: TrainSpec, store: str, num_samples: int | None) -> TrajectoryL
     )
 
 
-def learning_rate(spec: TrainSpec, samples: int) -> float:
-    """The student's rate after `samples` samples: linear rise, then a cosine to zero at the end of the run."""
-    rise = min(1.0, (samples + spec.batch_size) / max(spec.rise_samples, spec.batch_size))
-    return spec.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * samples / spec.samples))
-
-
-def export_student(state: TrainState, store: TrajectorySpec, spec: TrainSpec, folder: Path) -> None:
+def export_student(state: TrainState, folder: Path) -> None:
     """Saves the averaged student as config.json and safetensors; the folder appears whole or not at all.
 
     Raises:
         OSError: it cannot be written; nothing of it is kept.
     """
-    averaged = build_student(spec, store)
+    averaged = type(state.student).from_config(state.student.config)
     averaged.load_state_dict({name: value.cpu() for name, value in state.ema.state_dict().items()})
     with whole_folder(folder, "a student") as partial:
         averaged.save_pretrained(partial, safe_serialization=True)
 
 
-def _steps(
-    spec: TrainSpec, state: TrainState, batches: Iterator[Batch], timesteps: tuple[int, ...], last: int
-) -> Iterator[StepMetrics | None]:
-    device = torch_device(spec.device)
+def _steps(spec: RunSpec, method: Method, batches: Iterator[Batch], last: int) -> Iterator[StepMetrics | None]:
+    state, device = method.state, torch_device(spec.device)
+    rows = method.processes.share(spec.batch_size)
     data_seconds = step_seconds = 0.0
     steps_since_report = 0
     while state.samples < last:
         began = time.perf_counter()
-        batch = to_torch(next(batches), timesteps, device)
+        batch = to_torch(next(batches), method.store.timesteps, device, rows)
         loaded = time.perf_counter()
-        rate = learning_rate(spec, state.samples)
-        for group in state.student_optimizer.param_groups:
-            group["lr"] = rate
-        adversarial = state.samples >= spec.warmup * spec.samples
-        losses = train_step(state, batch, spec, adversarial=adversarial)
+        phase, rate = method.phase(), method.learning_rate()
+        losses = method.step(batch)
         state.samples += spec.batch_size
         # The average is short at first, as there is nothing yet to average (EDM, section F).
         state.ema.update(state.student, spec.batch_size, min(spec.ema_halflife, 0.1 * state.samples))
@@ -156,15 +152,16 @@ def _steps(
         if (state.samples // spec.batch_size) % spec.report_every and state.samples < last:
             yield None
             continue
+        values = losses.values(method.processes)
         yield StepMetrics(
             samples=state.samples,
             total=last,
-            adversarial_phase=adversarial,
-            distillation=losses.distillation.item(),
-            adversarial=losses.adversarial.item(),
-            discriminator=losses.discriminator.item(),
-            margin=(losses.real_logit - losses.fake_logit).item(),
-            adversarial_scale=losses.adversarial_scale.item(),
+            phase=phase,
+            distillation=values["distillation"],
+            adversarial=values["adversarial"],
+            discriminator=values["discriminator"],
+            margin=values["real_logit"] - values["fake_logit"],
+            adversarial_scale=values["adversarial_scale"],
             learning_rate=rate,
             data_seconds=data_seconds / steps_since_report,
             step_seconds=step_seconds / steps_since_report,

@@ -14,6 +14,7 @@ import torch
 from advkd.students import StudentSpec
 from advkd.training.checkpoint import CheckpointError, checkpoints, load_checkpoint, run_identity, save_checkpoint
 from advkd.training.loop import train
+from advkd.training.method import build_method
 from advkd.training.state import TrainState
 from storage import open_store
 from tests.advkd.conftest import tiny_train
@@ -30,7 +31,7 @@ def stopped(store: str, out: Path, samples: int = FIRST_CHECKPOINT) -> None:
 
 
 def fresh(store: str, **changes: object) -> TrainState:
-    return TrainState(tiny_train(**changes), open_store(store).manifest.spec)
+    return build_method(tiny_train(**changes), open_store(store).manifest.spec).state
 
 
 def test_a_checkpoint_holds_all_of_the_state(mixture_store: str, tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""Which of a store's timesteps a run trains on."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+from storage import TrajectorySpec
+
+
+def training_grid(store: TrajectorySpec, timesteps: tuple[int, ...] | None) -> TrajectorySpec:
+    """The store's facts for the chosen timesteps alone, completed with the noise and the clean state.
+
+    Raises:
+        ValueError: timesteps that the store does not hold, out of order, or none between noise and image.
+    """
+    if timesteps is None:
+        return store
+    ends = (store.timesteps[0], store.timesteps[-1])
+    inner = [t for t in timesteps if t not in ends]
+    missing = [t for t in inner if t not in store.timesteps]
+    if missing:
+        raise ValueError(
+            f"a run's timesteps must be in its store, got {missing} where it holds {store.timesteps}; choose among "
+            "these, or precompute a store with the others"
+        )
+    if any(later >= earlier for earlier, later in pairwise(timesteps)):
+        raise ValueError(
+            f"a run's timesteps must be strictly decreasing, got {timesteps}; sort them from noise to clean"
+        )
+    chosen = (ends[0], *inner, ends[1])
+    places = [store.timesteps.index(t) for t in chosen]
+    return replace(
+        store,
+        timesteps=chosen,
+        signal=tuple(store.signal[place] for place in places),
+        sigma=tuple(store.sigma[place] for place in places),
+        resolutions=None if store.resolutions is None else tuple(store.resolutions[place] for place in places),
+        uint8_ranges=None if store.uint8_ranges is None else tuple(store.uint8_ranges[place] for place in places),
+    )

@@ -1,0 +1,75 @@
+"""What a method of training is to the loop: a state, its schedules, and one step."""
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from advkd.training.data import TrajectoryBatch
+from advkd.training.distributed import ALONE, Processes
+from advkd.training.run_spec import RunSpec
+from advkd.training.spec import TrainSpec
+from advkd.training.state import TrainState
+from storage import TrajectorySpec
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Scalars on the device, so that reading them is the caller's decision; zero where a phase has not begun."""
+
+    distillation: Tensor
+    adversarial: Tensor
+    adversarial_scale: Tensor
+    discriminator: Tensor
+    real_logit: Tensor
+    fake_logit: Tensor
+
+    def values(self, processes: Processes) -> dict[str, float]:
+        """As numbers, means over all processes; waits for the device."""
+        names = [one.name for one in fields(self)]
+        found = torch.stack([getattr(self, name) for name in names])
+        processes.average_([found])
+        return dict(zip(names, found.tolist(), strict=True))
+
+
+class Method(Protocol):
+    """One way of training a student."""
+
+    state: TrainState
+    processes: Processes
+    store: TrajectorySpec
+    """The store's facts, for the timesteps of the run alone."""
+
+    def phase(self) -> str:
+        """What the next step does, in a word or two."""
+
+    def step(self, batch: TrajectoryBatch) -> StepLosses:
+        """One update of student and discriminator on this process's share; the clock is left to the caller."""
+
+    def learning_rate(self) -> float:
+        """The student's, for the next step."""
+
+
+def build_method(spec: RunSpec, store: TrajectorySpec, processes: Processes = ALONE) -> Method:
+    """The method that a spec describes, at its beginning: the weights depend on the seed alone.
+
+    Raises:
+        ValueError: the spec does not fit the store's shape, grid or sampler, or the number of processes.
+    """
+    from advkd.training.layerwise import LayerwiseMethod
+
+    rows = processes.share(spec.batch_size)
+    if (rows.stop - rows.start) % spec.accumulate:
+        raise ValueError(
+            f"accumulate must divide each process's share of a batch ({rows.stop - rows.start} of {spec.batch_size}), "
+            f"got {spec.accumulate}; choose a divisor"
+        )
+    if isinstance(spec, TrainSpec):
+        return LayerwiseMethod(spec, store, processes)
+    raise TypeError(f"a run's spec must be a TrainSpec, got a {type(spec).__name__}; build one")
+
+
+def autocast(spec: RunSpec, like: Tensor, *, enabled: bool = True) -> torch.autocast:
+    """The run's precision for networks that work on tensors such as `like`."""
+    return torch.autocast(like.device.type, torch.bfloat16, enabled=enabled and spec.precision == "bfloat16")

@@ -1,0 +1,124 @@
+"""`make bench-recipe`: variants of the recipe, trained from one cache for an equal budget, side by side.
+
+`python -m benchmarks.recipe --seconds 180 --groups depth grid` runs some groups with another budget. The budget is CPU
+seconds of one thread, from each variant's own seconds per step, so a busy machine does not change who wins. What was
+measured stays in `runs/recipe/` and is not measured again.
+"""
+
+import argparse
+import json
+import os
+import statistics
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from advkd.precompute import PrecomputeSpec, precompute
+from advkd.progress import progress
+from advkd.teachers import SolverSpec
+from benchmarks.cache_process import call
+from benchmarks.measure import progress as say
+from benchmarks.measure import table, write
+from benchmarks.recipe_variants import BASE, GROUPS, Variant
+
+CACHE = PrecomputeSpec(teacher="digits", samples=16384, solver=SolverSpec(steps=50), captures=50, shard_samples=1024)
+"""All 50 states, so that every grid of 50 steps can be trained from it."""
+EVALUATION_SAMPLES = 5000
+EVALUATION_SEEDS = (0, 1, 2)
+FIGURES = ("worth", "fd", "fd_real", "recall", "params", "macs", "steps", "steps_per_second")
+
+
+def main() -> None:
+    options = _options()
+    root = Path(options.root)
+    with progress() as report:
+        store = precompute(CACHE, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
+    chosen = [*(BASE if options.groups == list(GROUPS) else ()), *(v for name in options.groups for v in GROUPS[name])]
+    runs = [(variant, seed) for seed in range(options.seeds) for variant in chosen]
+    found: dict[str, list[dict[str, float]]] = {}
+    with ThreadPoolExecutor(options.workers) as pool:
+        waiting = {pool.submit(_measured, root, store, *run, options.seconds): run for run in runs}
+        for done, future in enumerate(as_completed(waiting), 1):
+            variant, seed = waiting[future]
+            found.setdefault(variant.name, []).append(future.result())
+            say(f"{done}/{len(runs)} {variant.name}, seed {seed}: {_line(found[variant.name][-1])}")
+    text = "\n\n".join(_section(name, GROUPS[name], found) for name in options.groups)
+    print(text)
+    if options.write:
+        write("recipe", f"# Variants of the recipe\n\n{_protocol(options)}\n\n{text}")
+
+
+def _measured(root: Path, store: str, variant: Variant, seed: int, seconds: float) -> dict[str, float]:
+    path = root / f"{variant.name.replace(' ', '-').replace('/', '-')}-{seconds:g}s-{seed}.json"
+    if path.is_file():
+        kept = json.loads(path.read_text())
+        if kept["variant"] == variant.facts():
+            return dict(kept["figures"])
+    figures = call(measure, store, variant.facts(), seed, seconds, str(root), environment={"OMP_NUM_THREADS": "1"})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"variant": variant.facts(), "figures": figures}, indent=1))
+    return dict(figures)
+
+
+def measure(store: str, facts: dict[str, Any], seed: int, seconds: float, root: str) -> dict[str, float]:
+    """Trains one variant for `seconds` CPU seconds and evaluates it."""
+    from benchmarks.recipe_run import train_and_evaluate
+
+    return train_and_evaluate(
+        store, facts, seed=seed, seconds=seconds, root=root, samples=EVALUATION_SAMPLES, seeds=EVALUATION_SEEDS
+    )
+
+
+def _section(name: str, variants: tuple[Variant, ...], found: dict[str, list[dict[str, float]]]) -> str:
+    rows = []
+    for variant in (*BASE, *variants):
+        runs = found.get(variant.name, [])
+        if runs:
+            middle = {figure: statistics.median(run[figure] for run in runs) for figure in FIGURES}
+            worths = sorted(run["worth"] for run in runs)
+            rows.append(
+                [
+                    variant.name,
+                    f"{middle['worth']:.1f} ({worths[0]:.1f} to {worths[-1]:.1f})",
+                    f"{middle['fd']:.2f}",
+                    f"{middle['fd_real']:.1f}",
+                    f"{middle['recall']:.3f}",
+                    f"{middle['params'] / 1000:.0f} k",
+                    f"{middle['macs'] / 1e6:.1f} M",
+                    f"{middle['steps_per_second']:.1f}",
+                    f"{middle['steps']:.0f}",
+                ]
+            )
+    header = ["variant", "worth", "FD to teacher@50", "FD to real", "recall", "parameters", "multiply-adds", "steps/s"]
+    return f"## {name}\n\n{table([*header, 'steps'], rows)}"
+
+
+def _line(figures: dict[str, float]) -> str:
+    return (
+        f"worth {figures['worth']:.2f}, FD {figures['fd']:.2f}, recall {figures['recall']:.3f}, "
+        f"{figures['params'] / 1000:.0f} k, {figures['steps']:.0f} steps, {figures['steps_per_second']:.1f}/s"
+    )
+
+
+def _protocol(options: argparse.Namespace) -> str:
+    return (
+        f"`make bench-recipe`: teacher `digits`, {CACHE.samples} trajectories of {CACHE.solver.steps} DDIM steps, "
+        f"{options.seconds:g} CPU seconds of one thread per run, {options.seeds} training seed(s) (medians; worth with "
+        f"its range). Evaluated on {EVALUATION_SAMPLES} noises, the same for teacher and student, means of "
+        f"{len(EVALUATION_SEEDS)} evaluation seeds."
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=150.0, help="CPU seconds of training per run")
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
+    parser.add_argument("--seeds", type=int, default=1, help="training seeds")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
+    parser.add_argument("--root", default="runs/recipe")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/recipe.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""One variant of the recipe: its budget in samples, its training, its figures."""
+
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from advkd.cpu import no_denormals, torch_threads
+from advkd.evaluation.distances import worth_steps
+from advkd.evaluation.evaluate import student_samples
+from advkd.evaluation.features import features_for
+from advkd.evaluation.reference import real_set, reference_for
+from advkd.evaluation.scores import score
+from advkd.students.loading import load_student
+from advkd.teachers import load_teacher
+from advkd.training.data import to_torch
+from advkd.training.layerwise import LayerwiseMethod
+from advkd.training.loop import train
+from advkd.training.spec import TrainSpec
+from advkd.training.spec_json import train_spec_from_json
+from storage import TrajectoryLoader, open_store
+
+PROBED_STEPS = 12
+
+
+def train_and_evaluate(
+    store: str, facts: dict[str, Any], *, seed: int, seconds: float, root: str, samples: int, seeds: tuple[int, ...]
+) -> dict[str, float]:
+    """The figures of one run."""
+    spec = train_spec_from_json(facts["train"])
+    assert isinstance(spec, TrainSpec)
+    spec = replace(spec, seed=seed, checkpoint_every=10**9, report_every=100)
+    distilling, playing = _seconds_per_step(spec, store)
+    per_step = spec.warmup * distilling + (1.0 - spec.warmup) * playing
+    steps = max(2, int(seconds / per_step))
+    spec = replace(
+        spec,
+        samples=steps * spec.batch_size,
+        rise_samples=min(spec.rise_samples, steps * spec.batch_size // 10),
+        ema_halflife=facts["ema_share"] * steps * spec.batch_size,
+    )
+    out = Path(root) / "work" / f"{os.getpid()}"
+    began = time.process_time()
+    *_, last = train(spec, store, out)
+    taken = time.process_time() - began
+    found = evaluate(out, root, samples, seeds)
+    shutil.rmtree(out)
+    return {**found, "steps": steps, "steps_per_second": steps / taken, "error": last.distillation}
+
+
+def evaluate(out: Path, root: str, samples: int, seeds: tuple[int, ...]) -> dict[str, float]:
+    """Distances of a student, means over evaluation seeds."""
+    student, teacher = load_student(out), load_teacher("digits")
+    extractor = features_for(teacher.sample_shape)
+    real = real_set(teacher.sample_shape, extractor)
+    assert real is not None
+    figures: list[dict[str, float]] = []
+    with torch_threads(1):
+        for seed in seeds:
+            reference = reference_for(teacher, root=root, seed=seed, samples=samples)
+            features = extractor(student_samples(student, seed, samples, "cpu", lambda done, total: None))
+            scores = score(features, reference.teacher_set, extractor)
+            figures.append(
+                {
+                    "worth": worth_steps(reference.curve, scores.fd.value).steps,
+                    "fd": scores.fd.value,
+                    "recall": scores.recall.value,
+                    "precision": scores.precision.value,
+                    "fd_real": score(features, real, extractor).fd.value,
+                }
+            )
+    means = {name: fmean(one[name] for one in figures) for name in figures[0]}
+    return {**means, "params": sum(p.numel() for p in student.parameters()), "macs": _macs(student)}
+
+
+def _macs(student: torch.nn.Module) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        student(torch.zeros(1, *student.sample_shape))  # type: ignore[arg-type]
+    return counter.get_total_flops() / 2
+
+
+@torch_threads(1)
+@no_denormals()
+def _seconds_per_step(spec: TrainSpec, store: str) -> tuple[float, float]:
+    """CPU seconds of a step of distillation, and of one with the discriminator."""
+    found = []
+    for warmup in (1.0, 0.0):
+        method = LayerwiseMethod(replace(spec, warmup=warmup), open_store(store).manifest.spec)
+        batches = iter(
+            TrajectoryLoader(store, timesteps=method.store.timesteps, batch_size=spec.batch_size, seed=1, window=1)
+        )
+        batch = to_torch(next(batches), method.store.timesteps, torch.device("cpu"))
+        batches.close()
+        for _ in range(4):
+            method.step(batch)
+        began = time.process_time()
+        for _ in range(PROBED_STEPS):
+            method.step(batch)
+        found.append((time.process_time() - began) / PROBED_STEPS)
+    return found[0], found[1]
