@@ -19,6 +19,7 @@ from advkd.training.distributed import ALONE, Processes
 from advkd.training.ema import Ema
 from advkd.training.grid import training_grid
 from advkd.training.method import StepLosses, autocast
+from advkd.training.muon import Muon
 from advkd.training.spec import TrainSpec
 from advkd.training.state import TrainState
 from storage import TrajectorySpec
@@ -198,7 +199,11 @@ def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
     return TrainState(
         student=student,
         discriminator=discriminator,
-        student_optimizer=torch.optim.Adam(student.parameters(), lr=spec.learning_rate, betas=(0.9, 0.99), **fused),
+        student_optimizer=(
+            Muon(student.parameters(), lr=spec.learning_rate)
+            if spec.optimizer == "muon"
+            else torch.optim.Adam(student.parameters(), lr=spec.learning_rate, betas=(0.9, 0.99), **fused)
+        ),
         discriminator_optimizer=torch.optim.Adam(
             discriminator.parameters(), lr=spec.discriminator_learning_rate, betas=(0.0, 0.99), **fused
         ),

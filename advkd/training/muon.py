@@ -1,0 +1,81 @@
+"""Muon for convolutions: momentum whose matrix is orthogonalised before it moves the weights.
+
+Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with the size of an update matched to Adam's (Liu et
+al. 2025, https://arxiv.org/abs/2502.16982, Eq. 4), so that it takes Adam's learning rates. `torch.optim.Muon` takes
+matrices only, one after the other and in bfloat16; here equal shapes are stacked and computed in float32. What is no
+kernel (biases) is left to Adam.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+_MATCHED_RMS = 0.2
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for weights of two and more axes, Adam for the others; one learning rate for both."""
+
+    def __init__(
+        self,
+        weights: Iterable[nn.Parameter],
+        lr: float,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.99),
+    ) -> None:
+        super().__init__(weights, {"lr": lr, "momentum": momentum, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of every weight that has a gradient."""
+        for group in self.param_groups:
+            moved = [weight for weight in group["params"] if weight.grad is not None]
+            by_shape: dict[torch.Size, list[Tensor]] = {}
+            for weight in moved:
+                if weight.ndim >= 2:
+                    by_shape.setdefault(weight.shape, []).append(weight)
+            for weights in by_shape.values():
+                self._orthogonalised(weights, group)
+            self._adam([weight for weight in moved if weight.ndim < 2], group)
+
+    def _orthogonalised(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        updates = []
+        for weight in weights:
+            state = self.state[weight]
+            if not state:
+                state["momentum"] = torch.zeros_like(weight)
+            state["momentum"].lerp_(weight.grad, 1.0 - group["momentum"])
+            # Nesterov's look ahead
+            updates.append(weight.grad.lerp(state["momentum"], group["momentum"]).flatten(1))  # type: ignore[union-attr]
+        turned = orthogonalised(torch.stack(updates))
+        rate = group["lr"] * _MATCHED_RMS * max(turned.shape[1:]) ** 0.5
+        for weight, update in zip(weights, turned, strict=True):
+            weight.sub_(update.view(weight.shape), alpha=rate)
+
+    def _adam(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        first, second = group["betas"]
+        for weight in weights:
+            state = self.state[weight]
+            if not state:
+                state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
+            state["step"] += 1
+            state["mean"].lerp_(weight.grad, 1.0 - first)
+            state["square"].lerp_(weight.grad.square(), 1.0 - second)  # type: ignore[union-attr]
+            count = state["step"].item()
+            root = (state["square"] / (1.0 - second**count)).sqrt_().add_(1e-8)
+            weight.addcdiv_(state["mean"], root, value=-group["lr"] / (1.0 - first**count))
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """About `U V^T` of each matrix `U S V^T`, `[N, rows, columns]`, by Newton-Schulz iterations."""
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    found: Tensor = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
+    a, b, c = _COEFFICIENTS
+    for _ in range(_ITERATIONS):
+        gram = found @ found.mT
+        found = a * found + (b * gram + c * gram @ gram) @ found
+    return found if matrices.shape[1] <= matrices.shape[2] else found.mT
