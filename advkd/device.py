@@ -5,6 +5,15 @@ import torch
 KINDS = ("cpu", "cuda")
 
 
+def computes_bfloat16(name: str) -> bool:
+    """Whether a device has arithmetic for bfloat16: CUDA devices, and CPUs with AMX or AVX-512 BF16."""
+    if torch.device(name).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Older releases of torch do not tell.
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
 def torch_device(name: str) -> torch.device:
     """The device called `name`: "cpu", "cuda" or "cuda:1".
 

@@ -27,7 +27,7 @@ PRESETS: dict[str, Preset] = {
         train=TrainSpec(
             student=StudentSpec(width=48, blocks=2),
             samples=90_000,
-            precision="bfloat16",
+            precision="auto",
             window=20,
             checkpoint_every=15_000,
         ),
@@ -36,7 +36,7 @@ PRESETS: dict[str, Preset] = {
     "full": Preset(
         precompute=PrecomputeSpec(samples=32768, solver=SolverSpec(steps=50), captures=5, shard_samples=1024),
         train=TrainSpec(
-            student=StudentSpec(width=48, blocks=2), samples=1_500_000, precision="bfloat16", checkpoint_every=50_000
+            student=StudentSpec(width=48, blocks=2), samples=1_500_000, precision="auto", checkpoint_every=50_000
         ),
     ),
 }

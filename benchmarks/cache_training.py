@@ -8,7 +8,6 @@ from statistics import fmean, median
 from advkd.precompute import precompute
 from advkd.presets import preset
 from advkd.training.loop import train
-from advkd.training.run_spec import PRECISIONS
 from advkd.training.spec import TrainSpec
 from benchmarks.cache_data import Scale
 from benchmarks.cache_process import call
@@ -16,7 +15,6 @@ from benchmarks.cache_report import Goal, Section
 from benchmarks.measure import REPEATS, figures, progress, spread, table
 
 REPORT_STEPS = 20
-PROBED_STEPS = 2
 
 
 def run(folder: Path, scale: Scale) -> Section:
@@ -35,7 +33,7 @@ def run(folder: Path, scale: Scale) -> Section:
     text = (
         f"The `quick` student, batches of 64, {scale.training_steps} steps of the real loop on a store of "
         f"{scale.training_samples} samples of 5 states 1x16x16 from the closed-form teacher, one torch thread, in the "
-        "precision that is faster on the machine, which makes the share larger. Data is "
+        "precision that the machine computes in. Data is "
         f"`next(batches)` and the conversion to tensors. The first {REPORT_STEPS} steps read the first window and warm "
         f"torch up; the last column has them too.\n\n{table(header, rows)}"
     )
@@ -55,7 +53,7 @@ def measure(folder: str, steps: int, samples: int) -> list[dict[str, float]]:
     store = precompute(
         replace(quick.precompute, teacher="mixture", store=str(Path(folder) / "training"), samples=samples)
     )
-    spec = replace(quick.train, precision=_quicker_precision(quick.train, store.uri))
+    spec = quick.train
     runs = []
     for repeat in range(REPEATS):
         data, step = _seconds(spec, store.uri, steps, REPORT_STEPS)
@@ -69,15 +67,6 @@ def measure(folder: str, steps: int, samples: int) -> list[dict[str, float]]:
         )
         progress(f"  {repeat + 1}/{REPEATS} waited {runs[-1]['waited']:.2%} of {runs[-1]['step']:.3f} s")
     return runs
-
-
-def _quicker_precision(spec: TrainSpec, store: str) -> str:
-    """The one whose steps are shorter on this machine: waiting is a larger share of them."""
-
-    def taken(precision: str) -> float:
-        return _seconds(replace(spec, precision=precision), store, 2 * PROBED_STEPS, PROBED_STEPS)[1][-1]
-
-    return min(PRECISIONS, key=taken)
 
 
 def _seconds(spec: TrainSpec, store: str, steps: int, report_every: int) -> tuple[list[float], list[float]]:

@@ -6,12 +6,13 @@ measured stays in `runs/recipe/` and is not measured again.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.progress import progress
@@ -19,12 +20,12 @@ from advkd.teachers import SolverSpec
 from benchmarks.cache_process import call
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write
+from benchmarks.recipe_run import train_and_evaluate
 from benchmarks.recipe_variants import BASE, GROUPS, Variant
+from storage.objects import write_json
 
 CACHE = PrecomputeSpec(teacher="digits", samples=16384, solver=SolverSpec(steps=50), captures=50, shard_samples=1024)
 """All 50 states, so that every grid of 50 steps can be trained from it."""
-EVALUATION_SAMPLES = 5000
-EVALUATION_SEEDS = (0, 1, 2)
 FIGURES = ("worth", "fd", "fd_real", "recall", "params", "macs", "steps", "steps_per_second")
 
 
@@ -32,12 +33,16 @@ def main() -> None:
     options = _options()
     root = Path(options.root)
     with progress() as report:
-        store = precompute(CACHE, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
+        store = precompute(
+            replace(CACHE, samples=options.trajectories),
+            lambda done, total: report("trajectories", done, total),
+            os.cpu_count() or 1,
+        ).uri
     chosen = [*(BASE if options.groups == list(GROUPS) else ()), *(v for name in options.groups for v in GROUPS[name])]
     runs = [(variant, seed) for seed in range(options.seeds) for variant in chosen]
     found: dict[str, list[dict[str, float]]] = {}
     with ThreadPoolExecutor(options.workers) as pool:
-        waiting = {pool.submit(_measured, root, store, *run, options.seconds): run for run in runs}
+        waiting = {pool.submit(_measured, root, store, *run, options): run for run in runs}
         for done, future in enumerate(as_completed(waiting), 1):
             variant, seed = waiting[future]
             found.setdefault(variant.name, []).append(future.result())
@@ -48,25 +53,21 @@ def main() -> None:
         write("recipe", f"# Variants of the recipe\n\n{_protocol(options)}\n\n{text}")
 
 
-def _measured(root: Path, store: str, variant: Variant, seed: int, seconds: float) -> dict[str, float]:
-    path = root / f"{variant.name.replace(' ', '-').replace('/', '-')}-{seconds:g}s-{seed}.json"
+def _measured(root: Path, store: str, variant: Variant, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    task = {
+        "store": store,
+        **variant.facts(),
+        "seed": seed,
+        "seconds": options.seconds,
+        "evaluation_samples": options.evaluation_samples,
+        "evaluation_seeds": list(range(options.evaluation_seeds)),
+    }
+    path = root / f"{hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:16]}.json"
     if path.is_file():
-        kept = json.loads(path.read_text())
-        if kept["variant"] == variant.facts():
-            return dict(kept["figures"])
-    figures = call(measure, store, variant.facts(), seed, seconds, str(root), environment={"OMP_NUM_THREADS": "1"})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"variant": variant.facts(), "figures": figures}, indent=1))
+        return dict(json.loads(path.read_text())["figures"])
+    figures = call(train_and_evaluate, task, str(root), environment={"OMP_NUM_THREADS": "1"})
+    write_json(str(path), {"name": variant.name, "task": task, "figures": figures})
     return dict(figures)
-
-
-def measure(store: str, facts: dict[str, Any], seed: int, seconds: float, root: str) -> dict[str, float]:
-    """Trains one variant for `seconds` CPU seconds and evaluates it."""
-    from benchmarks.recipe_run import train_and_evaluate
-
-    return train_and_evaluate(
-        store, facts, seed=seed, seconds=seconds, root=root, samples=EVALUATION_SAMPLES, seeds=EVALUATION_SEEDS
-    )
 
 
 def _section(name: str, variants: tuple[Variant, ...], found: dict[str, list[dict[str, float]]]) -> str:
@@ -102,10 +103,10 @@ def _line(figures: dict[str, float]) -> str:
 
 def _protocol(options: argparse.Namespace) -> str:
     return (
-        f"`make bench-recipe`: teacher `digits`, {CACHE.samples} trajectories of {CACHE.solver.steps} DDIM steps, "
+        f"`make bench-recipe`: teacher `digits`, {options.trajectories} trajectories of {CACHE.solver.steps} DDIM steps, "
         f"{options.seconds:g} CPU seconds of one thread per run, {options.seeds} training seed(s) (medians; worth with "
-        f"its range). Evaluated on {EVALUATION_SAMPLES} noises, the same for teacher and student, means of "
-        f"{len(EVALUATION_SEEDS)} evaluation seeds."
+        f"its range). Evaluated on {options.evaluation_samples} noises, the same for teacher and student, means of "
+        f"{options.evaluation_seeds} evaluation seed(s)."
     )
 
 
@@ -114,6 +115,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=150.0, help="CPU seconds of training per run")
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
     parser.add_argument("--seeds", type=int, default=1, help="training seeds")
+    parser.add_argument("--evaluation-samples", type=int, default=5000)
+    parser.add_argument("--evaluation-seeds", type=int, default=3)
+    parser.add_argument("--trajectories", type=int, default=CACHE.samples, help="of the cache")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
     parser.add_argument("--root", default="runs/recipe")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/recipe.md")

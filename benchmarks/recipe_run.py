@@ -28,32 +28,30 @@ from storage import TrajectoryLoader, open_store
 PROBED_STEPS = 12
 
 
-def train_and_evaluate(
-    store: str, facts: dict[str, Any], *, seed: int, seconds: float, root: str, samples: int, seeds: tuple[int, ...]
-) -> dict[str, float]:
-    """The figures of one run."""
-    spec = train_spec_from_json(facts["train"])
+def train_and_evaluate(task: dict[str, Any], root: str) -> dict[str, float]:
+    """Trains one variant for its share of CPU seconds, and the figures of that run."""
+    spec, store = train_spec_from_json(task["train"]), task["store"]
     assert isinstance(spec, TrainSpec)
-    spec = replace(spec, seed=seed, checkpoint_every=10**9, report_every=100)
+    spec = replace(spec, seed=task["seed"], checkpoint_every=10**9, report_every=100)
     distilling, playing = _seconds_per_step(spec, store)
     per_step = spec.warmup * distilling + (1.0 - spec.warmup) * playing
-    steps = max(2, int(seconds / per_step))
+    steps = max(2, int(task["seconds"] / per_step))
     spec = replace(
         spec,
         samples=steps * spec.batch_size,
         rise_samples=min(spec.rise_samples, steps * spec.batch_size // 10),
-        ema_halflife=facts["ema_share"] * steps * spec.batch_size,
+        ema_halflife=task["ema_share"] * steps * spec.batch_size,
     )
     out = Path(root) / "work" / f"{os.getpid()}"
     began = time.process_time()
     *_, last = train(spec, store, out)
     taken = time.process_time() - began
-    found = evaluate(out, root, samples, seeds)
+    found = evaluate(out, root, task["evaluation_samples"], task["evaluation_seeds"])
     shutil.rmtree(out)
     return {**found, "steps": steps, "steps_per_second": steps / taken, "error": last.distillation}
 
 
-def evaluate(out: Path, root: str, samples: int, seeds: tuple[int, ...]) -> dict[str, float]:
+def evaluate(out: Path, root: str, samples: int, seeds: list[int]) -> dict[str, float]:
     """Distances of a student, means over evaluation seeds."""
     student, teacher = load_student(out), load_teacher("digits")
     extractor = features_for(teacher.sample_shape)

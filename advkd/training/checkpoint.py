@@ -34,6 +34,7 @@ def run_identity(spec: RunSpec, store_digest: str) -> dict[str, Any]:
     facts = asdict(spec)
     for name in ("device", "cache", "checkpoint_every", "report_every"):
         del facts[name]
+    facts["precision"] = spec.computed_precision
     # Through JSON, so that a stored identity compares equal to a fresh one.
     return dict(json.loads(json.dumps({"store": store_digest, **facts})))
 

@@ -72,4 +72,4 @@ def build_method(spec: RunSpec, store: TrajectorySpec, processes: Processes = AL
 
 def autocast(spec: RunSpec, like: Tensor, *, enabled: bool = True) -> torch.autocast:
     """The run's precision for networks that work on tensors such as `like`."""
-    return torch.autocast(like.device.type, torch.bfloat16, enabled=enabled and spec.precision == "bfloat16")
+    return torch.autocast(like.device.type, torch.bfloat16, enabled=enabled and spec.computed_precision == "bfloat16")

@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from advkd.device import computes_bfloat16
 from storage.object_source import CACHES
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class RunSpec:
         accumulate: equal parts in which a process computes its share of a batch, one after the other, where memory is
             short.
         ema_halflife: samples after which a weight counts half in the averaged student; 0: no average.
-        precision: "float32", or "bfloat16" autocast.
+        precision: "float32", "bfloat16" autocast, or "auto": bfloat16 on devices that compute in it, float32 elsewhere,
+            where it is several times slower.
         seed: of weights, order of samples and whatever else a method draws.
         window: shards among which samples are shuffled.
         cache: "none", "memory" or "disk": where the store's objects are kept once they were read; for stores in S3.
@@ -62,6 +64,13 @@ class RunSpec:
         for name, allowed in (("cache", CACHES), ("precision", PRECISIONS)):
             check_choice(f"{kind}.{name}", getattr(self, name), allowed)
         check_not_negative(f"{kind}.ema_halflife", self.ema_halflife)
+
+    @property
+    def computed_precision(self) -> str:
+        """ "float32" or "bfloat16": what `precision` means on the run's device."""
+        if self.precision != "auto":
+            return self.precision
+        return "bfloat16" if computes_bfloat16(self.device) else "float32"
 
     @property
     def steps(self) -> int:
