@@ -33,7 +33,8 @@ def main() -> None:
     options = _options()
     root = Path(options.root)
     with progress() as report:
-        store = precompute(
+        asked = replace(CACHE, samples=options.trajectories)
+        store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
             replace(CACHE, samples=options.trajectories),
             lambda done, total: report("trajectories", done, total),
             os.cpu_count() or 1,
@@ -103,7 +104,8 @@ def _line(figures: dict[str, float]) -> str:
 
 def _protocol(options: argparse.Namespace) -> str:
     return (
-        f"`make bench-recipe`: teacher `digits`, {options.trajectories} trajectories of {CACHE.solver.steps} DDIM steps, "
+        f"`make bench-recipe`: teacher `digits`, {options.trajectories} trajectories of {CACHE.solver.steps} DDIM "
+        "steps, "
         f"{options.seconds:g} CPU seconds of one thread per run, {options.seeds} training seed(s) (medians; worth with "
         f"its range). Evaluated on {options.evaluation_samples} noises, the same for teacher and student, means of "
         f"{options.evaluation_seeds} evaluation seed(s)."

@@ -67,7 +67,7 @@ class RunSpec:
 
     @property
     def computed_precision(self) -> str:
-        """ "float32" or "bfloat16": what `precision` means on the run's device."""
+        """What `precision` means on the run's device: "float32" or "bfloat16"."""
         if self.precision != "auto":
             return self.precision
         return "bfloat16" if computes_bfloat16(self.device) else "float32"
