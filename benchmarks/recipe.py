@@ -35,10 +35,6 @@ def main() -> None:
     with progress() as report:
         asked = replace(CACHE, samples=options.trajectories)
         store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
-            replace(CACHE, samples=options.trajectories),
-            lambda done, total: report("trajectories", done, total),
-            os.cpu_count() or 1,
-        ).uri
     chosen = [*(BASE if options.groups == list(GROUPS) else ()), *(v for name in options.groups for v in GROUPS[name])]
     runs = [(variant, seed) for seed in range(options.seeds) for variant in chosen]
     found: dict[str, list[dict[str, float]]] = {}
