@@ -38,7 +38,7 @@ class AlarmBounds:
     """When an observation is bad, and how many bad ones in a row stop a run.
 
     Measured on the closed-form teacher (16x16, width 16, batch 32, 9 600 to 19 200 samples). Healthy, with each of the
-    three games and even without a penalty: spread 0.30 untrained and 0.68 to 0.89 in the game, margins up to 3.1,
+    three games and even without a penalty: spread 0.30 untrained and 0.68 to 0.89 in the game, margins up to 3.4,
     gradient norms up to 5. Provoked: an adversarial weight of 100 without a penalty falls to a spread of 0.2; a
     discriminator learning rate of 0.1 gives margins of 1e5 and gradients of 1e5; a student learning rate of 10 makes
     one image of all noises, spread 0. Softplus losses teach nothing at a margin of 20: their slope is 2e-9 there.
