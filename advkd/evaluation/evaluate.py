@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import FeatureExtractor, features_for
-from advkd.evaluation.pictures import Strips, render_pictures
+from advkd.evaluation.pictures import TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import SAMPLES, Reference, real_set, reference_for
 from advkd.evaluation.report import render_report
 from advkd.evaluation.results import EvalReport, SubmoduleScores
 from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
+from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.evaluation.trajectories import (
     EVALUATION_START,
     evaluation_noise,
@@ -128,9 +129,16 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     report = _report(spec, student, teacher, extractor, reference, images, strips, solver_steps, cost)
     tell("metrics", 1, 1)
     pictures = render_pictures(report, images[: len(reference.pictures)], reference.pictures, strips)
+    observations = read_observations(student_files(spec.student).config.parent)
+    if observations:
+        light, dark = (training_png(observations, dark=dark) for dark in (False, True))
+        pictures = replace(pictures, training=light, training_dark=dark)
+    else:
+        delete(join(spec.out, TRAINING_PICTURE))
     for name, png in pictures.files().items():
         write_bytes(join(spec.out, name), png)
-    write_bytes(join(spec.out, REPORT), render_report(report, pictures).encode())
+    sentence = training_sentence(observations) if observations else ""
+    write_bytes(join(spec.out, REPORT), render_report(report, pictures, sentence).encode())
     write_bytes(join(spec.out, METRICS), report.to_json().encode())
     return report
 

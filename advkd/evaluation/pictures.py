@@ -25,6 +25,7 @@ COLUMNS = 8
 STRIP_NOISES = 4
 TILE = 40
 STRIP_TILE = 64
+TRAINING_PICTURE = "training.png"
 Rgba = npt.NDArray[np.uint8]
 
 
@@ -51,15 +52,18 @@ class Pictures:
     clean_strips: bytes
     curve: bytes
     curve_dark: bytes
+    training: bytes | None = None
+    training_dark: bytes | None = None
 
     def files(self) -> dict[str, bytes]:
         """Those that are also written beside the page, by file name."""
-        return {
+        found = {
             "samples.png": self.samples,
             "strips.png": self.strips,
             "strips-clean.png": self.clean_strips,
             "curve.png": self.curve,
         }
+        return found if self.training is None else {**found, TRAINING_PICTURE: self.training}
 
 
 def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips: Strips) -> Pictures:

@@ -48,14 +48,15 @@ dl.protocol dt { color: var(--soft); } dl.protocol dd { margin: 0; min-width: 0;
 """
 
 
-def render_report(report: EvalReport, pictures: Pictures) -> str:
-    """The page as one HTML text."""
+def render_report(report: EvalReport, pictures: Pictures, training: str = "") -> str:
+    """The page as one HTML text; `training` is the sentence above the picture of the training, where there is one."""
     title = worth_sentence(report.worth)
     sections = (
         _headline(report, title),
         _curve(report, pictures),
         _samples(report, pictures),
         _strips(report, pictures),
+        _training(pictures, training),
         _metrics(report),
         _costs(report),
         _protocol(report),
@@ -157,6 +158,17 @@ def _strips(report: EvalReport, pictures: Pictures) -> str:
         f'<img src="{_data(pictures.clean_strips)}" alt="Implied clean images of teacher and student"></figure></div>\n'
         + _table(header, rows)
         + f'<p class="soft">{first.fd_state.n_fake} noises, the teacher at {report.solver_steps} DDIM steps.</p>'
+    )
+
+
+def _training(pictures: Pictures, sentence: str) -> str:
+    if pictures.training is None or pictures.training_dark is None:
+        return ""
+    return (
+        f"<h2>Training</h2>\n<p>{escape(sentence)}</p>\n<figure><picture>"
+        f'<source srcset="{_data(pictures.training_dark)}" media="(prefers-color-scheme: dark)">'
+        f'<img src="{_data(pictures.training)}" alt="Margins, gradients, deviations, spread and inputs in training">'
+        "</picture></figure>"
     )
 
 

@@ -30,9 +30,9 @@ class CheckpointError(ValueError):
 
 
 def run_identity(spec: RunSpec, store_digest: str) -> dict[str, Any]:
-    """What must be equal for a run to be continued: all but where it runs, where it caches and how often it saves."""
+    """What must be equal for a run to be continued: all but where it runs and caches and how often it tells."""
     facts = asdict(spec)
-    for name in ("device", "cache", "checkpoint_every", "report_every"):
+    for name in ("device", "cache", "checkpoint_every", "report_every", "monitor_every"):
         del facts[name]
     facts["precision"] = spec.computed_precision
     # Through JSON, so that a stored identity compares equal to a fresh one.

@@ -22,6 +22,10 @@ class TrajectoryBatch:
         pieces = zip(self.noise.split(rows), *(state.split(rows) for state in self.states), strict=True)
         return [TrajectoryBatch(noise=noise, states=tuple(states)) for noise, *states in pieces]
 
+    def head(self, rows: int) -> "TrajectoryBatch":
+        """The first rows."""
+        return TrajectoryBatch(noise=self.noise[:rows], states=tuple(state[:rows] for state in self.states))
+
 
 def to_torch(
     batch: Batch, timesteps: tuple[int, ...], device: torch.device, rows: slice = slice(None)

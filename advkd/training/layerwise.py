@@ -5,6 +5,7 @@ One student forward per step serves the distillation, the student's and the disc
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import ALONE, Processes
 from advkd.training.ema import Ema
 from advkd.training.grid import training_grid
-from advkd.training.method import StepLosses, autocast
+from advkd.training.method import StepLosses, View, Views, autocast
 from advkd.training.muon import Muon
 from advkd.training.spec import TrainSpec
 from advkd.training.state import TrainState
@@ -83,6 +84,24 @@ class LayerwiseMethod:
         if adversarial:
             logits = self._discriminator_update([one for one in judged if one is not None])
         return StepLosses(*(one.squeeze(0) for one in torch.cat([means, logits]).split(1)))
+
+    def views(self, batch: TrajectoryBatch) -> Views:
+        """Every submodule's clean estimate beside the teacher's, as the discriminator is shown them."""
+        with autocast(self.spec, batch.noise):
+            estimates = self.state.student.estimates(batch.noise)
+        played = self.state.adversarial_steps > 0
+        return Views(
+            inputs=batch.noise,
+            submodules=tuple(
+                View(self._clean(batch, k), estimate.float(), partial(self._logits, k) if played else None)
+                for k, estimate in enumerate(estimates)
+            ),
+        )
+
+    def _logits(self, submodule: int, images: Tensor) -> Tensor:
+        which = torch.full((len(images),), submodule, device=images.device)
+        with autocast(self.spec, images):
+            return self.state.discriminator(images, which).float()  # type: ignore[no-any-return]
 
     def _draw_submodules(self) -> Tensor:
         """Which submodule's estimate is judged of each sample, drawn for the batches of all processes alike."""

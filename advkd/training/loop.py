@@ -4,34 +4,31 @@ Callers log, show progress and stop; the loop itself saves checkpoints and, at t
 """
 
 import logging
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from advkd.cpu import no_denormals, torch_threads
 from advkd.device import torch_device
+from advkd.training.alarms import refuse_non_finite
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
 from advkd.training.data import to_torch
 from advkd.training.distributed import joined_processes
 from advkd.training.folders import own_folder, whole_folder
+from advkd.training.memory import memory_hint
 from advkd.training.method import Method, build_method
+from advkd.training.observation import OBSERVATIONS, Observation, observations_to_json
 from advkd.training.run_spec import RunSpec
 from advkd.training.state import TrainState
+from advkd.training.watch import Watch
 from storage import Batch, Manifest, TrajectoryLoader, open_store
 
 logger = logging.getLogger(__name__)
 
 STUDENT_FOLDER = "student"
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss or a weight became NaN or infinite: the run stopped, its last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,11 @@ class StepMetrics:
     data_seconds: float
     step_seconds: float
 
+    @property
+    def losses(self) -> tuple[float, float, float]:
+        """Those that must stay finite."""
+        return self.distillation, self.adversarial, self.discriminator
+
 
 def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
     """Trains a student from the store alone; yields every `spec.report_every` steps and after the last one.
@@ -68,7 +70,9 @@ def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
     Raises:
         StoreError: the store is missing, unsealed or damaged.
         CheckpointError: `out` belongs to another run, or its checkpoint is damaged.
-        NonFiniteLossError: with the last good checkpoint kept.
+        TrainingAlarmError: values that are not finite, a collapse or an exploding discriminator, with the last good
+            checkpoint kept.
+        StepMemoryError: a step does not fit in memory.
     """
     with torch_threads(spec.threads), no_denormals(), joined_processes(spec.device) as processes:
         # Whatever does not fit is refused before the folder is touched.
@@ -91,19 +95,20 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, out: P
     loader = _loader(spec, store, method, cursor.get("num_samples"))
     if cursor:
         loader.load_state_dict(cursor)
+    watch = Watch(spec, method, out)
     last = spec.steps * spec.batch_size
     # Closed however this ends: the loader reads ahead in threads.
     with closing(iter(loader)) as batches:
-        for metrics in _steps(spec, method, batches, last):
+        for metrics in _steps(spec, method, batches, last, watch):
             due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
             if metrics is not None or due:
-                _refuse_non_finite(state, metrics, out)
-            if (due or state.samples == last) and processes.first:
+                refuse_non_finite(state, () if metrics is None else metrics.losses, out)
+            if ((due and not watch.suspicious) or state.samples == last) and processes.first:
                 save_checkpoint(out, state, identity, loader.state_dict())
             if metrics is not None:
                 yield metrics
     if processes.first:
-        export_student(state, out / STUDENT_FOLDER)
+        export_student(state, out / STUDENT_FOLDER, watch.observations)
     processes.wait()
 
 
@@ -119,8 +124,10 @@ def _loader(spec: RunSpec, store: str, method: Method, num_samples: int | None) 
     )
 
 
-def export_student(state: TrainState, folder: Path) -> None:
+def export_student(state: TrainState, folder: Path, observations: Sequence[Observation] = ()) -> None:
     """Saves the averaged student as config.json and safetensors; the folder appears whole or not at all.
+
+    What was observed of its training lies beside them as `monitors.json`, for an evaluation to draw.
 
     Raises:
         OSError: it cannot be written; nothing of it is kept.
@@ -129,9 +136,13 @@ def export_student(state: TrainState, folder: Path) -> None:
     averaged.load_state_dict({name: value.cpu() for name, value in state.ema.state_dict().items()})
     with whole_folder(folder, "a student") as partial:
         averaged.save_pretrained(partial, safe_serialization=True)
+        if observations:
+            (partial / OBSERVATIONS).write_text(observations_to_json(observations), encoding="utf-8")
 
 
-def _steps(spec: RunSpec, method: Method, batches: Iterator[Batch], last: int) -> Iterator[StepMetrics | None]:
+def _steps(
+    spec: RunSpec, method: Method, batches: Iterator[Batch], last: int, watch: Watch
+) -> Iterator[StepMetrics | None]:
     state, device = method.state, torch_device(spec.device)
     rows = method.processes.share(spec.batch_size)
     data_seconds = step_seconds = 0.0
@@ -141,13 +152,15 @@ def _steps(spec: RunSpec, method: Method, batches: Iterator[Batch], last: int) -
         batch = to_torch(next(batches), method.store.timesteps, device, rows)
         loaded = time.perf_counter()
         phase, rate = method.phase(), method.learning_rate()
-        losses = method.step(batch)
+        with memory_hint(spec, rows.stop - rows.start):
+            losses = method.step(batch)
         state.samples += spec.batch_size
         # The average is short at first, as there is nothing yet to average (EDM, section F).
         state.ema.update(state.student, spec.batch_size, min(spec.ema_halflife, 0.1 * state.samples))
         data_seconds += loaded - began
         step_seconds += time.perf_counter() - began
         steps_since_report += 1
+        watch.look(batch)
         # Numbers are read from the device only when they are reported.
         if (state.samples // spec.batch_size) % spec.report_every and state.samples < last:
             yield None
@@ -168,16 +181,3 @@ def _steps(spec: RunSpec, method: Method, batches: Iterator[Batch], last: int) -
         )
         data_seconds = step_seconds = 0.0
         steps_since_report = 0
-
-
-def _refuse_non_finite(state: TrainState, metrics: StepMetrics | None, out: Path) -> None:
-    losses = [] if metrics is None else [metrics.distillation, metrics.adversarial, metrics.discriminator]
-    norms = torch._foreach_norm([p.detach() for p in (*state.student.parameters(), *state.discriminator.parameters())])
-    if all(math.isfinite(loss) for loss in losses) and bool(torch.isfinite(torch.stack(norms)).all()):
-        return
-    kept = checkpoints(out)[-1:]
-    raise NonFiniteLossError(
-        f"losses and weights must stay finite, got {losses} after {state.samples} samples; the last good checkpoint is "
-        f"{kept[0] if kept else 'none yet'}; lower learning_rate or adversarial_weight, or use float32, and run again "
-        "in another output folder"
-    )

@@ -1,5 +1,6 @@
-"""What a method of training is to the loop: a state, its schedules, and one step."""
+"""What a method of training is to the loop: a state, its schedules, one step, and what there is to see of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -33,6 +34,36 @@ class StepLosses:
         return dict(zip(names, found.tolist(), strict=True))
 
 
+@dataclass(frozen=True)
+class View:
+    """What one submodule makes of a batch, beside what its teacher makes of it.
+
+    Attributes:
+        real: the teacher's images, float32 `[B, C, H, W]`: clean estimates or states, as the method compares them.
+        fake: the student's of the same noises, in the same shape.
+        logits: the discriminator's of such images, `[B, C, H, W]` to `[B]`, with whatever else it is shown of this
+            batch already in it; None until it had its first update.
+    """
+
+    real: Tensor
+    fake: Tensor
+    logits: Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a method shows of its networks on one batch.
+
+    Attributes:
+        inputs: what the student's first layer was given, `[B, ...]`; sampling gives it a unit normal.
+        submodules: from noisy to clean, as far as they are in training already; the last one is the one whose collapse
+            stops a run.
+    """
+
+    inputs: Tensor
+    submodules: tuple[View, ...]
+
+
 class Method(Protocol):
     """One way of training a student."""
 
@@ -49,6 +80,12 @@ class Method(Protocol):
 
     def learning_rate(self) -> float:
         """The student's, for the next step."""
+
+    def views(self, batch: TrajectoryBatch) -> Views:
+        """One pass of the networks as they are; called without gradients, on a few rows of a batch.
+
+        It changes nothing and draws nothing from `state.generator`. No process waits for another in it.
+        """
 
 
 def build_method(spec: RunSpec, store: TrajectorySpec, processes: Processes = ALONE) -> Method:

@@ -31,6 +31,8 @@ class RunSpec:
         device: "cpu" or "cuda".
         checkpoint_every: samples between two checkpoints.
         report_every: steps between two reports of the losses.
+        monitor_every: samples between two observations of the networks (`advkd.training.monitors`), by which a run that
+            goes wrong is stopped; with more than `samples` there is one alone, at the end.
     """
 
     timesteps: tuple[int, ...] | None = None
@@ -46,10 +48,12 @@ class RunSpec:
     device: str = "cpu"
     checkpoint_every: int = 20_000
     report_every: int = 10
+    monitor_every: int = 5_000
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
-        for name in ("samples", "batch_size", "accumulate", "threads", "window", "checkpoint_every", "report_every"):
+        intervals = ("checkpoint_every", "report_every", "monitor_every")
+        for name in ("samples", "batch_size", "accumulate", "threads", "window", *intervals):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{kind}.{name} must be a positive whole number, got {value!r}; use at least 1")

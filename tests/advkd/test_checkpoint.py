@@ -63,7 +63,7 @@ def test_moments_lie_in_memory_as_their_weights_do(mixture_store: str, tmp_path:
 def test_only_the_newest_two_are_kept(mixture_store: str, tmp_path: Path) -> None:
     list(train(tiny_train(), mixture_store, tmp_path))
     assert [int(path.name) for path in checkpoints(tmp_path)] == [72, 96]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "checkpoints", "student"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "checkpoints", "monitors.jsonl", "student"]
 
 
 @pytest.mark.parametrize(

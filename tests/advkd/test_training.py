@@ -19,10 +19,11 @@ from advkd.precompute import compute_shard, precompute, trajectory_spec
 from advkd.students import StudentSpec
 from advkd.students.loading import load_student
 from advkd.teachers import SolverSpec, load_teacher
+from advkd.training.alarms import NonFiniteLossError
 from advkd.training.checkpoint import checkpoints
 from advkd.training.data import to_torch
 from advkd.training.folders import own_folder
-from advkd.training.loop import NonFiniteLossError, StepMetrics, train
+from advkd.training.loop import StepMetrics, train
 from advkd.training.method import build_method
 from advkd.training.spec import TrainSpec
 from advkd.training.spec_json import train_spec_from_json
