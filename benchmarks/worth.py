@@ -1,0 +1,116 @@
+"""`make bench-worth`: what the presets' students are worth, by the protocol of the headline.
+
+Trains each preset from its own cache with several training seeds, times it, and evaluates on 5000 noises with three
+evaluation seeds, the same noises for the student, teacher@50 and every teacher@n. Latency is compared with that of as
+many teacher steps as the student is worth. What is finished is not trained again.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from advkd.evaluation.cost import measure_cost
+from advkd.precompute import precompute
+from advkd.presets import preset
+from advkd.progress import progress
+from advkd.students.loading import load_student
+from advkd.teachers import load_teacher
+from advkd.training.loop import train
+from benchmarks.measure import progress as say
+from benchmarks.measure import table, write
+from benchmarks.recipe_run import evaluate
+from storage.objects import write_json
+
+TEACHER_STEPS = 50
+
+
+def main() -> None:
+    options = _options()
+    rows = []
+    for name in options.presets:
+        runs = [measure(name, seed, options) for seed in range(options.seeds)]
+        rows.append(_row(name, runs))
+        say(f"{name}: {rows[-1]}")
+    header = [
+        "preset",
+        "training",
+        "parameters",
+        "worth",
+        "FD to teacher@50",
+        "FD to real",
+        "recall",
+        "batch 1",
+        "batch 64",
+    ]
+    text = (
+        f"# What the presets are worth\n\n`make bench-worth`: teacher `digits`, {options.seeds} training seed(s), "
+        f"medians, in brackets the lowest and the highest; each student on {options.evaluation_samples} noises, means of "
+        f"{options.evaluation_seeds} evaluation seed(s), the same noises for teacher and student. Training is wall time "
+        "of one process with one torch thread. The last two columns are how many times faster one pass is than as many "
+        f"teacher steps as it is worth.\n\n{table(header, rows)}"
+    )
+    if options.write:
+        write("worth", text)
+    else:
+        print(text)
+
+
+def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """One run of a preset; kept in `<root>/worth-<preset>-<seed>.json`."""
+    kept = Path(options.root) / f"worth-{name}-{seed}.json"
+    if kept.is_file():
+        return dict(json.loads(kept.read_text()))
+    chosen = preset(name)
+    with progress() as report:
+        asked = replace(chosen.precompute, store=str(Path(options.root) / "stores"))
+        store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
+        out = Path(options.root) / f"{name}-{seed}"
+        began = time.monotonic()
+        for step in train(replace(chosen.train, seed=seed), store, out):
+            report("training", step.samples, step.total, f"{step.phase}, error {step.distillation:.4f}")
+        seconds = time.monotonic() - began
+    found = evaluate(out, options.root, options.evaluation_samples, list(range(options.evaluation_seeds)))
+    cost = measure_cost(load_student(out), load_teacher("digits"), teacher_steps=TEACHER_STEPS)
+    for batch, milliseconds in cost.student.latency_ms.items():
+        at_worth = cost.teacher.latency_ms[batch] * found["worth"] / TEACHER_STEPS
+        found[f"speedup {batch}"] = at_worth / milliseconds
+    figures = {**found, "seconds": seconds}
+    write_json(str(kept), figures)
+    return figures
+
+
+def _row(name: str, runs: list[dict[str, float]]) -> list[str]:
+    def shown(figure: str, form: str) -> str:
+        found = sorted(run[figure] for run in runs)
+        return f"{statistics.median(found):{form}} ({found[0]:{form}} to {found[-1]:{form}})"
+
+    return [
+        name,
+        f"{shown('seconds', '.0f')} s",
+        f"{runs[0]['params'] / 1000:.0f} k",
+        f"**{statistics.median(run['worth'] for run in runs):.1f}** {shown('worth', '.1f').partition(' ')[2]}",
+        shown("fd", ".2f"),
+        shown("fd_real", ".1f"),
+        shown("recall", ".3f"),
+        f"{shown('speedup 1', '.0f')}x",
+        f"{shown('speedup 64', '.0f')}x",
+    ]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--presets", nargs="+", default=["quick", "full"])
+    parser.add_argument("--seeds", type=int, default=3, help="training seeds")
+    parser.add_argument("--evaluation-samples", type=int, default=5000)
+    parser.add_argument("--evaluation-seeds", type=int, default=3)
+    parser.add_argument("--root", default="runs/worth")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/worth.md")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
