@@ -22,7 +22,9 @@ import pytest
 import torch
 from torch.distributed import TCPStore
 
-HUNG_SECONDS = 100.0
+HUNG_SECONDS = 200.0
+"""A process that nobody meant to kill is killed after that long, and its exit code tells."""
+
 _MODULES = ("advkd.cli", "advkd.training.loop", "advkd.training.layerwise", "advkd.training.spec_json")
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -54,11 +56,16 @@ class Forker:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._asked = 0
 
     def group(self, *jobs: Job) -> list[Ended]:
         """Runs jobs at once, until all have ended."""
-        self._connection.send(jobs)
-        found: list[Ended] = self._connection.recv()
+        self._asked += 1
+        self._connection.send((self._asked, jobs))
+        # A test that timed out has left without its answer.
+        while (answer := self._connection.recv())[0] != self._asked:
+            pass
+        found: list[Ended] = answer[1]
         return found
 
     def ranks(self, count: int, function: Callable[..., Any], *arguments: Any) -> list[Ended]:
@@ -112,7 +119,8 @@ def _serve(connection: Connection) -> None:
     with contextlib.suppress(EOFError, ConnectionError):
         connection.send("ready")
         while True:
-            connection.send(_group(connection.recv()))
+            number, jobs = connection.recv()
+            connection.send((number, _group(jobs)))
 
 
 def _group(jobs: Sequence[Job]) -> list[Ended]:

