@@ -7,6 +7,7 @@ it). Bad input ends with a message of rule, fact and remedy, and exit code 1.
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from advkd.precompute import PrecomputeSpec, precompute
 from advkd.precompute_options import takes_precompute_options
 from advkd.presets import preset
 from advkd.progress import progress
+from advkd.torchrun import SilencedError, alike_on_this_machine, speaks
 from storage import StoreError, join
 
 app = typer.Typer(
@@ -30,6 +32,8 @@ app = typer.Typer(
 app.add_typer(cache_cli.app, name="cache")
 app.add_typer(teacher_cli.app, name="teacher")
 app.add_typer(evaluation_cli.app, name="evaluation")
+
+_SILENCED_SECONDS = 5.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
 Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
@@ -73,18 +77,22 @@ def train_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a student from a store alone; the same command again goes on from the last checkpoint."""
+    """Train a student from a store alone; the same command again goes on from the last checkpoint.
+
+    In several processes: torchrun --nproc-per-node 2 -m advkd train ...
+    """
     from advkd.training.loop import STUDENT_FOLDER, train
     from advkd.training.spec_json import train_spec_from_json
 
-    base = preset(preset_name).train if spec_file is None else train_spec_from_json(_read_json(spec_file))
-    spec = replace(
-        base,
-        samples=base.samples if samples is None else samples,
-        seed=base.seed if seed is None else seed,
-        device=device or base.device,
-        cache=cache or base.cache,
-    )
+    with alike_on_this_machine():
+        base = preset(preset_name).train if spec_file is None else train_spec_from_json(_read_json(spec_file))
+        spec = replace(
+            base,
+            samples=base.samples if samples is None else samples,
+            seed=base.seed if seed is None else seed,
+            device=device or base.device,
+            cache=cache or base.cache,
+        )
     with progress() as report:
         for step in train(spec, store, out):
             report("training", step.samples, step.total, f"{step.phase}, error {step.distillation:.4f}")
@@ -131,17 +139,23 @@ def sample_command(
 
 
 def main() -> None:
-    """Entry point: errors of ours become one line on stderr and exit code 1."""
+    """Entry point: errors of ours become one line on stderr and exit code 1; of several processes one tells it."""
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except SilencedError:
+        # torchrun ends all processes with the first that exits, which must be the one that speaks.
+        time.sleep(_SILENCED_SECONDS)
+        sys.exit(1)
     except (StoreError, ValueError, OSError, ArithmeticError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)
 
 
 def _tell(sentence: str, uri: str, facts: dict[str, Any], as_json: bool) -> None:
+    if not speaks():
+        return
     if as_json:
         typer.echo(json.dumps({"uri": uri, **facts}))
         return

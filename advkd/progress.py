@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from advkd.torchrun import speaks
+
 FORM_VARIABLE = "ADVKD_PROGRESS"
 """Set to "json" by a parent process that shows the progress of its child itself."""
 
@@ -51,12 +53,14 @@ def console() -> Console:
 
 @contextmanager
 def progress(say: Callable[[str], None] | None = None) -> Iterator[Report]:
-    """Shows what is reported inside, in the form that the surroundings ask for.
+    """Shows what is reported inside, in the form that the surroundings ask for; of several processes one shows it.
 
     Args:
         say: where lines go when stderr is no terminal; None: to stderr.
     """
-    if os.environ.get(FORM_VARIABLE) == "json":
+    if not speaks():
+        yield _unheard
+    elif os.environ.get(FORM_VARIABLE) == "json":
         yield _Lines(_print_json, _JSON_SECONDS)
     elif not console().is_terminal:
         yield _Lines(lambda update, clock: (say or _print_line)(_as_text(update, clock)), _LINE_SECONDS)
@@ -143,6 +147,10 @@ class _Bars:
             if label not in self._tasks:
                 self._tasks[label] = self._bars.add_task(label, total=total, completed=done, note=note)
         self._bars.update(self._tasks[label], completed=done, total=total, note=note)
+
+
+def _unheard(label: str, done: int, total: int, note: str = "") -> None:
+    """Another process shows the same."""
 
 
 class _RateColumn(TextColumn):

@@ -48,9 +48,10 @@ def main() -> None:
     ]
     text = (
         f"# What the presets are worth\n\n`make bench-worth`: teacher `digits`, {options.seeds} training seed(s), "
-        f"medians, in brackets the lowest and the highest; each student on {options.evaluation_samples} noises, means of "
-        f"{options.evaluation_seeds} evaluation seed(s), the same noises for teacher and student. Training is wall time "
-        "of one process with one torch thread. The last two columns are how many times faster one pass is than as many "
+        "medians, in brackets the lowest and the highest; each student on "
+        f"{options.evaluation_samples} noises, means of {options.evaluation_seeds} evaluation seed(s), the same noises for "
+        "teacher and student. Training is wall time of one process with one torch thread. The last two columns are how "
+        "many times faster one pass is than as many "
         f"teacher steps as it is worth.\n\n{table(header, rows)}"
     )
     if options.write:

@@ -4,7 +4,7 @@
     student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py
 
 diffusers runs the two Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
-short and import torch and diffusers alone.
+short and import torch, numpy and diffusers alone.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ def _texts(config: Path, lineage: Lineage, report: EvalReport) -> dict[str, str]
         f"{PIPELINE_MODULE}.py": Path(pipeline.__file__).read_text(encoding="utf-8"),
         f"student/{CONFIG}": _json(student),
         f"student/{STUDENT_MODULE}.py": bundle_source(
-            LayerwiseStudent, "The student's network, copied from advkd's source: torch and diffusers, nothing else."
+            LayerwiseStudent, "The student's network, copied from advkd's source: torch, numpy and diffusers alone."
         ),
         "README.md": model_card(lineage, report),
     }
@@ -98,15 +98,15 @@ one forward pass; the chain inside predicts its teacher's states at {", ".join(m
 
 ## Use
 ```python
-import torch
 from diffusers import DiffusionPipeline
 
 folder = "."  # this folder
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-images = pipe(batch_size=16, generator=torch.Generator().manual_seed(0)).images
+images = pipe(batch_size=16, seed=0).images  # or generator=torch.Generator().manual_seed(0), as everywhere in diffusers
+states = pipe.student.sample(16, seed=0, states=True).states  # what every submodule predicts, in [-1, 1]
 ```
 `trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{STUDENT_MODULE}.py` of this folder. Both are
-short and import torch and diffusers only; read them first.
+short and import torch, numpy and diffusers only; read them first.
 
 ## Quality
 {report.samples} noises (base seed {report.seed}, first index {report.first_index}), the same for student and teacher.

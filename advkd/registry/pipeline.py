@@ -11,6 +11,8 @@ from diffusers.utils.torch_utils import randn_tensor
 class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Samples images in a single forward pass of a student network."""
 
+    model_cpu_offload_seq = "student"
+
     def __init__(self, student: ModelMixin) -> None:
         super().__init__()
         self.register_modules(student=student)
@@ -20,34 +22,60 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         self,
         batch_size: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
+        num_inference_steps: int = 1,
         output_type: str = "pil",
         return_dict: bool = True,
         noise: torch.Tensor | None = None,
+        seed: int | None = None,
     ) -> ImagePipelineOutput | tuple[torch.Tensor]:
         """Samples `batch_size` images.
 
         Args:
             batch_size: number of images.
             generator: of the noise; a list gives every image its own, so that it does not depend on the batch.
+            num_inference_steps: 1, for callers who always give it: there is one pass, and no progress bar.
             output_type: "pil", "np" (`[B, H, W, C]`) or "pt" (`[B, C, H, W]`), the last two in [0, 1].
             return_dict: whether to return an `ImagePipelineOutput` rather than a tuple.
-            noise: unit normal `[B, C, H, W]` to start from, instead of a fresh one.
+            noise: unit normal `[B, C, H, W]` to start from, instead of a fresh one; B images are made.
+            seed: image i is made of the noise of (seed, i) alone, as by the student's `sample`.
 
         Raises:
-            ValueError: an unknown output type, or noise of another shape.
+            ValueError: a value out of range, more than one source of noise, generators or noise that do not fit.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'output_type must be "pil", "np" or "pt", got {output_type!r}; choose one of them')
-        sample_shape = tuple(self.student.config.sample_shape)
-        if noise is None:
-            shape = (batch_size, *sample_shape)
-            noise = randn_tensor(shape, generator=generator, device=self.device, dtype=self.student.dtype)
-        elif tuple(noise.shape[1:]) != sample_shape:
-            raise ValueError(f"noise must have the shape [B, *{sample_shape}], got {tuple(noise.shape)}; reshape it")
-        clean = self.student(noise.to(self.device, self.student.dtype))
+        if num_inference_steps != 1:
+            raise ValueError(f"num_inference_steps must be 1 for a student, got {num_inference_steps}; leave it out")
+        given = [
+            name for name, value in (("generator", generator), ("noise", noise), ("seed", seed)) if value is not None
+        ]
+        if len(given) > 1:
+            raise ValueError(f"noise must come from one source, got {' and '.join(given)}; give one of them")
+        clean = (
+            self.student.sample(batch_size, seed).images
+            if seed is not None
+            else self._clean(batch_size, generator, noise)
+        )
         images = (clean / 2 + 0.5).clamp(0, 1)
         if output_type != "pt":
             images = images.cpu().permute(0, 2, 3, 1).float().numpy()
         if output_type == "pil":
             images = self.numpy_to_pil(images)
         return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    def _clean(
+        self, count: int, generator: torch.Generator | list[torch.Generator] | None, noise: torch.Tensor | None
+    ) -> torch.Tensor:
+        shape = tuple(self.student.config.sample_shape)
+        if noise is not None:
+            if tuple(noise.shape[1:]) != shape:
+                raise ValueError(f"noise must have the shape [B, *{shape}], got {tuple(noise.shape)}; reshape it")
+            return self.student(noise.to(self._execution_device, self.student.dtype))  # type: ignore[no-any-return]
+        if count < 1:
+            raise ValueError(f"batch_size must be positive, got {count}; ask for at least 1")
+        if isinstance(generator, list) and len(generator) != count:
+            raise ValueError(f"generators must be as many as images ({count}), got {len(generator)}; give one for each")
+        drawn = randn_tensor(
+            (count, *shape), generator=generator, device=self._execution_device, dtype=self.student.dtype
+        )
+        return self.student(drawn)  # type: ignore[no-any-return]

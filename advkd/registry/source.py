@@ -1,4 +1,4 @@
-"""One self-contained Python file out of the definitions that a class needs, taken from this package's own source.
+"""One self-contained Python file out of the definitions that a class needs, taken from our packages' own source.
 
 So a registered model carries the very code it was trained with, and nobody writes it twice.
 """
@@ -9,16 +9,16 @@ import inspect
 from dataclasses import dataclass, field
 from types import ModuleType
 
-PACKAGE = "advkd"
+PACKAGES = ("advkd", "storage")
 
 
 def bundle_source(definition: type, note: str) -> str:
-    """The source of `definition` and of all that it uses from this package, in one module without our imports.
+    """The source of `definition` and of all that it uses from our packages, in one module without our imports.
 
     Definitions are copied as they stand, comments included, each after those it uses; other packages' imports are kept.
 
     Args:
-        definition: a class of this package.
+        definition: a class of ours.
         note: the module's docstring.
 
     Raises:
@@ -85,7 +85,7 @@ def _read(module: ModuleType) -> _Module:
 
 def _follow(module: ModuleType, table: _Module, origin: str, aliases: list[ast.alias]) -> None:
     for alias in aliases:
-        if origin.split(".")[0] != PACKAGE:
+        if origin.split(".")[0] not in PACKAGES:
             table.foreign[alias.asname or alias.name] = f"from {origin} import {ast.unparse(alias)}"
         elif alias.asname:
             _refuse(module, f"{origin}.{alias.name} as {alias.asname}")
@@ -94,9 +94,10 @@ def _follow(module: ModuleType, table: _Module, origin: str, aliases: list[ast.a
 
 
 def _refuse(module: ModuleType, imported: str) -> None:
-    if imported.split(".")[0] == PACKAGE:
+    package = imported.split(".")[0]
+    if package in PACKAGES:
         raise ValueError(
-            f"a module that travels with a model must import this package as `from {PACKAGE}.x import y`, got "
+            f"a module that travels with a model must import our packages as `from {package}.x import y`, got "
             f"{imported!r} in {module.__name__}; change that import"
         )
 

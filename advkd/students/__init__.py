@@ -2,5 +2,6 @@
 
 from advkd.students.base import Student, StudentSpec
 from advkd.students.layerwise import LayerwiseStudent
+from advkd.students.sampling import Samples, SeededSampling
 
-__all__ = ["LayerwiseStudent", "Student", "StudentSpec"]
+__all__ = ["LayerwiseStudent", "Samples", "SeededSampling", "Student", "StudentSpec"]

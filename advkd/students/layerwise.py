@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from advkd.schedule import skip_coefficients
 from advkd.students.blocks import BLOCKS, CleanHead
+from advkd.students.sampling import SeededSampling
 
 
-class LayerwiseStudent(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore[misc]
     """`h_0 = stem(x_T)`, `h_k = S_k(h_{k-1})`, `F_k = head_k(h_k)`, `x_hat_k = skip_k x_T + gain_k F_k`."""
 
     @register_to_config  # type: ignore[untyped-decorator]

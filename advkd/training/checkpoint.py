@@ -6,7 +6,6 @@ size and sha256 of each file.
 """
 
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from advkd.hashing import file_sha256
-from advkd.training.folders import whole_folder
+from advkd.training.folders import remove_folder, whole_folder
 from advkd.training.run_spec import RunSpec
 from advkd.training.state import TrainState
 
@@ -49,7 +48,7 @@ def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], load
     with whole_folder(final, "a checkpoint") as partial:
         _write(partial, state, identity, loader)
     for old in checkpoints(out)[:-KEEP]:
-        shutil.rmtree(old)
+        remove_folder(old)
     return final
 
 
@@ -159,10 +158,20 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
 
 
 def _check_identity(folder: Path, saved: dict[str, Any], asked: dict[str, Any]) -> None:
-    differing = sorted(name for name in saved.keys() | asked.keys() if saved.get(name) != asked.get(name))
+    there, here = _flat(saved), _flat(asked)
+    differing = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
     if differing:
-        facts = ", ".join(f"{name}: {saved.get(name)!r} there, {asked.get(name)!r} here" for name in differing)
+        facts = ", ".join(f"{name}: {there.get(name)!r} there, {here.get(name)!r} here" for name in differing)
         raise CheckpointError(
             f"a run goes on only with the settings it began with, got other ones than {folder} has ({facts}); "
             "give the same settings, or another output folder"
         )
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """`{"student": {"width": 8}}` as `{"student.width": 8}`."""
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        inner = _flat(value) if isinstance(value, dict) else {"": value}
+        flat |= {f"{name}.{key}".rstrip("."): one for key, one in inner.items()}
+    return flat

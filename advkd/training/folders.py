@@ -51,7 +51,7 @@ def whole_folder(final: Path, what: str) -> Iterator[Path]:
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
         if final.exists():
-            shutil.rmtree(final)
+            remove_folder(final)
         partial.rename(final)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -59,3 +59,10 @@ def whole_folder(final: Path, what: str) -> Iterator[Path]:
             f"{what} must be written whole, got {error} for {final}, and nothing of it is kept; free some space or "
             "check the folder's permissions, and run the same again to go on from what is there"
         ) from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder, which is never seen in part: a process killed meanwhile leaves a hidden rest."""
+    hidden = folder.with_name(f".{folder.name}.old.{os.getpid()}")
+    folder.rename(hidden)
+    shutil.rmtree(hidden)

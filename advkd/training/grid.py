@@ -9,8 +9,10 @@ from storage import TrajectorySpec
 def training_grid(store: TrajectorySpec, timesteps: tuple[int, ...] | None) -> TrajectorySpec:
     """The store's facts for the chosen timesteps alone, completed with the noise and the clean state.
 
+    None inside makes a student of one submodule, from noise to image.
+
     Raises:
-        ValueError: timesteps that the store does not hold, out of order, or none between noise and image.
+        ValueError: timesteps that the store does not hold, or out of order.
     """
     if timesteps is None:
         return store

@@ -60,7 +60,8 @@ def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
     """Trains a student from the store alone; yields every `spec.report_every` steps and after the last one.
 
     The same call on the same `out` continues from its newest checkpoint, and yields nothing where the run is already
-    finished. On a CPU the final weights are bit-identical to those of an uninterrupted run.
+    finished. On a CPU the final weights are bit-identical to those of an uninterrupted run. Under `torchrun` all
+    processes yield the same metrics (`advkd.training.distributed`).
 
     Args:
         spec: the run.
@@ -73,6 +74,8 @@ def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         TrainingAlarmError: values that are not finite, a collapse or an exploding discriminator, with the last good
             checkpoint kept.
         StepMemoryError: a step does not fit in memory.
+        ConnectionError: another process of this run ended.
+        SilencedError: another process of this run has raised what is wrong.
     """
     with torch_threads(spec.threads), no_denormals(), joined_processes(spec.device) as processes:
         # Whatever does not fit is refused before the folder is touched.
@@ -91,6 +94,7 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, out: P
     for newest in checkpoints(out)[-1:]:
         cursor = load_checkpoint(newest, state, identity)
         logger.info("continuing from %s", newest)
+    processes.require_alike("settings, store and checkpoint", (repr(spec), manifest.digest, state.samples))
     # A store that was extended meanwhile goes on giving the samples that the run began with.
     loader = _loader(spec, store, method, cursor.get("num_samples"))
     if cursor:

@@ -1,7 +1,7 @@
 """Small real parts that the tests of the method share: teacher folders, stores, specs."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from advkd.precompute import PrecomputeSpec, precompute
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
 from advkd.training.spec import TrainSpec
+from tests.advkd.forked import Forker, forker
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Other work on the same cores must fail no test.
@@ -79,6 +80,13 @@ def mixture_spec(root: Path, **changes: object) -> PrecomputeSpec:
 def mixture_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URI of a sealed store that tests only read."""
     return precompute(mixture_spec(tmp_path_factory.mktemp("stores"))).uri
+
+
+@pytest.fixture(scope="session")
+def fork() -> Iterator[Forker]:
+    """Runs calls and commands in real processes that start in milliseconds."""
+    with forker() as found:
+        yield found
 
 
 def tiny_train(**changes: object) -> TrainSpec:

@@ -69,7 +69,11 @@ def test_only_the_newest_two_are_kept(mixture_store: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"student": StudentSpec(width=16, blocks=1)}, r"student: .*'width': 8.* there, .*'width': 16.* here"),
+        ({"student": StudentSpec(width=16, blocks=1)}, r"\(student\.width: 8 there, 16 here\)"),
+        (
+            {"student": StudentSpec(width=8, blocks=(1,)), "timesteps": (999, 0), "accumulate": 2},
+            r"\(accumulate: 1 there, 2 here, student\.blocks: 1 there, \[1\] here, timesteps: None there, \[999",
+        ),
         ({"seed": 1}, "seed: 0 there, 1 here"),
         ({"samples": 200}, "samples: 96 there, 200 here"),
         ({"precision": "bfloat16"}, "precision: 'float32' there, 'bfloat16' here"),

@@ -127,3 +127,18 @@ def test_a_toy_generator_finds_the_mean_of_the_data(name: str) -> None:
         trail.append(shift.detach().clone())
     settled = torch.stack(trail[-100:]).mean(0)
     assert torch.linalg.vector_norm(settled - target) < 0.35
+
+
+@pytest.mark.parametrize("name", sorted(ADVERSARIAL))
+@given(angle=st.floats(0, 2 * math.pi), distance=st.floats(0.1, 5.0))
+def test_the_adversarial_gradient_points_from_the_student_s_mean_to_the_teacher_s(
+    name: str, angle: float, distance: float
+) -> None:
+    """2-D unit Gaussians m apart: the best discriminator's logit is <m, x> + c, so the descent is along m exactly."""
+    apart = distance * torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+    noise = torch.randn(256, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    shift = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    # log N(x; m, 1) - log N(x; 0, 1)
+    on_real, on_fake = ((x @ apart - 0.5 * apart.square().sum()) for x in (noise + apart, noise + shift))
+    (gradient,) = torch.autograd.grad(ADVERSARIAL[name].generator(on_real, on_fake), shift)
+    torch.testing.assert_close(-gradient / gradient.norm(), apart / distance, rtol=0, atol=1e-9)

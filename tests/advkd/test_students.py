@@ -11,6 +11,7 @@ from advkd.schedule import implied_clean, linear_schedule, solver_grid
 from advkd.students import LayerwiseStudent, StudentSpec
 from advkd.students.loading import StudentError, load_student, student_files
 from advkd.teachers import SolverSpec
+from storage.seeding import initial_noise
 from tests.advkd.test_teachers import affine_flow_map, mixture_teacher, noise_of
 
 SCHEDULE = linear_schedule()
@@ -20,7 +21,7 @@ def student(
     timesteps: tuple[int, ...] = (999, 799, 399, 0),
     shape: tuple[int, int, int] = (2, 8, 12),
     seed: int = 0,
-    **size: int,
+    **size: int | str,
 ) -> LayerwiseStudent:
     torch.manual_seed(seed)
     return LayerwiseStudent(
@@ -101,6 +102,61 @@ def test_a_saved_student_gives_identical_output(tmp_path: Path) -> None:
         assert (found.timesteps, found.sample_shape) == (model.timesteps, model.sample_shape)
         assert found.coefficients == model.coefficients
     assert not any(weight.requires_grad for weight in load_student(tmp_path / "run").parameters())
+
+
+# -- sampling ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "attention"])
+def test_an_image_depends_on_its_seed_and_its_number_alone(kind: str) -> None:
+    """Bit for bit whatever `n` is, to rounding whatever the rows per pass are: kernels sum in another order."""
+    model = shaken(student(kind=kind))
+    whole = model.sample(21, seed=3).images
+    assert whole.shape == (21, 2, 8, 12)
+    for n in (1, 2, 8, 9, 20):
+        assert torch.equal(model.sample(n, seed=3).images, whole[:n])
+    scale = float(whole.abs().max())
+    for rows in (1, 4, 64):
+        torch.testing.assert_close(model.sample(21, 3, batch_size=rows).images, whole, rtol=0, atol=1e-5 * scale)
+    assert not torch.isclose(model.sample(21, seed=4).images, whole).any(1).all()
+
+
+def test_samples_are_made_of_a_store_s_noises() -> None:
+    model, noise = shaken(student()), torch.from_numpy(initial_noise(5, 0, 8, (2, 8, 12)))
+    found = model.sample(8, seed=5, states=True)
+    with torch.no_grad():
+        states = model.states(noise, model.estimates(noise))
+    assert [tuple(state.shape) for state in found.states] == [(8, 2, 8, 12)] * 3
+    for mine, theirs in zip(found.states, states, strict=True):
+        assert torch.equal(mine, theirs)
+    assert torch.equal(found.images, found.states[-1])
+    assert torch.equal(found.images, model.sample(8, seed=5).images)
+    assert model.sample(8, seed=5).states == ()
+    # Ordinary tensors, which may enter a computation with gradients.
+    found.images.clone().requires_grad_().square().sum().backward()
+
+
+def test_samples_of_a_half_precision_student_are_float32() -> None:
+    model = student()
+    expected = model.sample(3).images
+    for weight in model.parameters():
+        weight.data = weight.data.to(torch.bfloat16)
+    found = model.sample(3).images
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n": 0}, "the number of images must be positive, got 0"),
+        ({"n": 2, "batch_size": 0}, "the number of rows per pass must be positive, got 0"),
+        ({"n": 2, "seed": -1}, r"a base seed must lie in \[0, 2\*\*63\), got -1"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        student().sample(**wrong)
 
 
 @pytest.mark.parametrize("patch", [3, 5, 8])

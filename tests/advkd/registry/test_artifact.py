@@ -52,14 +52,29 @@ each = [torch.Generator().manual_seed(seed) for seed in (5, 6)]
 assert pipe(batch_size=2, generator=each, output_type="pt").images.shape == (2, 1, 16, 16)
 pictures = pipe(batch_size=2).images
 assert [picture.size for picture in pictures] == [(16, 16)] * 2
-for wrong in ({"output_type": "latent"}, {"noise": torch.zeros(2, 3, 8, 8)}):
+sampled = pipe.student.sample(3, seed=7, states=True)
+assert [tuple(state.shape) for state in sampled.states] == [(3, 1, 16, 16)] * (len(pipe.student.timesteps) - 1)
+seeded = pipe(batch_size=3, seed=7, output_type="pt").images
+for wrong in (
+    {"output_type": "latent"},
+    {"noise": torch.zeros(2, 3, 8, 8)},
+    {"num_inference_steps": 50},
+    {"batch_size": 0},
+    {"batch_size": 0, "seed": 1},
+    {"batch_size": 3, "generator": each},
+    {"seed": 1, "generator": each},
+):
     try:
         pipe(**wrong)
     except ValueError as error:
         print(error)
     else:
         raise AssertionError(wrong)
-save_file({"clean": clean.contiguous(), "images": images.contiguous()}, out)
+halves = pipe.to(torch.float16)(noise=noise, num_inference_steps=1, output_type="pt").images
+assert halves.dtype == torch.float16
+torch.testing.assert_close(halves.float(), images, rtol=0, atol=2e-3)
+tensors = {"clean": clean, "images": images, "sampled": sampled.images, "seeded": seeded}
+save_file({name: value.contiguous() for name, value in tensors.items()}, out)
 """
 
 
@@ -103,13 +118,21 @@ def test_diffusers_loads_it_where_advkd_is_not_installed(artifact: Path, evaluat
     assert run.returncode == 0, run.stderr
     assert 'output_type must be "pil", "np" or "pt", got \'latent\'' in run.stdout
     assert "noise must have the shape [B, *(1, 16, 16)], got (2, 3, 8, 8)" in run.stdout
+    assert "num_inference_steps must be 1 for a student, got 50; leave it out" in run.stdout
+    assert "batch_size must be positive, got 0" in run.stdout
+    assert "the number of images must be positive, got 0" in run.stdout
+    assert "generators must be as many as images (3), got 2; give one for each" in run.stdout
+    assert "noise must come from one source, got generator and seed; give one of them" in run.stdout
     found = load_file(tmp_path / "out.safetensors")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    expected = load_student(evaluated.spec.student)(noise)
+    student = load_student(evaluated.spec.student)
+    expected, sampled = student(noise), student.sample(3, seed=7).images
     torch.set_num_threads(threads)
     assert torch.equal(found["clean"], expected)
     assert torch.equal(found["images"], (expected / 2 + 0.5).clamp(0, 1))
+    assert torch.equal(found["sampled"], sampled)
+    assert torch.equal(found["seeded"], (sampled / 2 + 0.5).clamp(0, 1))
 
 
 def test_the_folder_holds_these_files_and_no_machine_s_path(artifact: Path) -> None:
@@ -128,12 +151,12 @@ def test_the_folder_holds_these_files_and_no_machine_s_path(artifact: Path) -> N
             assert path.encode() not in text, (name, path)
 
 
-def test_the_code_in_it_imports_torch_and_diffusers_alone(artifact: Path) -> None:
+def test_the_code_in_it_imports_torch_numpy_and_diffusers_alone(artifact: Path) -> None:
     for name in ("pipeline.py", "student/layerwise_student.py"):
         tree = ast.parse((artifact / name).read_text())
         imported = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
         imported |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-        assert imported <= {"torch", "diffusers", *sys.stdlib_module_names}
+        assert imported <= {"torch", "numpy", "diffusers", *sys.stdlib_module_names}
 
 
 def test_the_card_says_what_how_good_and_where_from(artifact: Path, evaluated: Evaluated, lineage: Lineage) -> None:
@@ -206,7 +229,7 @@ def test_a_bundle_defines_each_name_once_and_before_its_use() -> None:
     names = [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
     assert len(names) == len(set(names))
     assert names[-1] == "LayerwiseStudent"
-    assert {"SkipCoefficients", "skip_coefficients", "ResidualBlock", "CleanHead"} <= set(names)
+    assert {"SkipCoefficients", "skip_coefficients", "ConvBlock", "CleanHead", "initial_noise"} <= set(names)
     assert "@dataclass(frozen=True)" in text
     namespace: dict[str, object] = {"__name__": "bundled"}
     sys.modules["bundled"] = type(sys)("bundled")
@@ -222,10 +245,10 @@ def test_an_import_that_cannot_be_followed_is_refused(tmp_path: Path, monkeypatc
     (package / "renamed.py").write_text("from fakepackage.other import f as g\n\n\nclass A:\n    x = g()\n")
     (package / "whole.py").write_text("import fakepackage.other\n\n\nclass A:\n    x = fakepackage.other.f()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(source, "PACKAGE", "fakepackage")
+    monkeypatch.setattr(source, "PACKAGES", ("fakepackage",))
     for name in ("renamed", "whole"):
         module = __import__(f"fakepackage.{name}", fromlist=["A"])
-        with pytest.raises(ValueError, match=r"must import this package as `from fakepackage.x import y`, got"):
+        with pytest.raises(ValueError, match=r"must import our packages as `from fakepackage.x import y`, got"):
             bundle_source(module.A, "note")
 
 
