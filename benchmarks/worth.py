@@ -50,8 +50,8 @@ def main() -> None:
         f"# What the presets are worth\n\n`make bench-worth`: teacher `digits`, {options.seeds} training seed(s), "
         "medians, in brackets the lowest and the highest; each student on "
         f"{options.evaluation_samples} noises, means of {options.evaluation_seeds} evaluation seed(s), the same "
-        "noises for teacher and student. Training is wall time of one process with one torch thread. The last two columns are how "
-        "many times faster one pass is than as many "
+        "noises for teacher and student. Training is wall time of one process with one torch thread. The last two "
+        "columns are how many times faster one pass is than as many "
         f"teacher steps as it is worth.\n\n{table(header, rows)}"
     )
     if options.write:
