@@ -7,13 +7,13 @@ from torch import Tensor
 
 from advkd.device import torch_device
 from advkd.evaluation.pictures import grid_png
-from advkd.students import LayerwiseStudent
+from advkd.students import AnyStudent
 from advkd.students.loading import load_student
 from storage import write_bytes
 from storage.seeding import initial_noise
 
 
-def sample_student(student: LayerwiseStudent, n: int, seed: int, batch_size: int = 256) -> Tensor:
+def sample_student(student: AnyStudent, n: int, seed: int, batch_size: int = 256) -> Tensor:
     """`n` clean images `[n, C, H, W]`, float32 on the CPU; image i depends on (seed, i) alone.
 
     Raises:
