@@ -5,7 +5,7 @@ Prefect itself refuses it only when the run starts, on the worker.
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import GetJsonSchemaHandler, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import ConfigDict, GetJsonSchemaHandler, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import CoreSchema
 
 from advkd.training.paper_spec import PaperSpec
@@ -37,7 +37,8 @@ def _by_method(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     if not isinstance(value, dict):
         return handler(value)
     meant = PaperSpec if value.get("method") == "paper" else TrainSpec
-    return TypeAdapter(meant).validate_python(value)
+    # Pydantic takes a config for a dataclass only where something is around it.
+    return TypeAdapter(meant | None, config=ConfigDict(extra="forbid")).validate_python(value)
 
 
 TrainingSpec = Annotated[Strict[TrainSpec] | Strict[PaperSpec], WrapValidator(_by_method)]

@@ -52,7 +52,6 @@ def test_quick_completes_and_a_second_run_recomputes_nothing(machine, tmp_path):
         ('precompute={"sampels": 3}', "sampels"),
         ('precompute={"solver": {"step": 3}}', "step"),
         ('train={"students": 3}', "students"),
-        ('train={"method": "paper", "warmup": 0.4}', "warmup"),
         ("precision=1", "precision"),
         ("preset=fast", "fast"),
     ],
