@@ -98,7 +98,7 @@ class NormedBlock(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Normalised by the batch in training, by running statistics else."""
-        return nn.functional.leaky_relu(self.norm(self.conv(hidden)), 0.01)
+        return nn.functional.leaky_relu(self.norm(self.conv(hidden)), 0.01, inplace=True)
 
 
 def flat_block(features: int, width: int) -> NormedBlock:
