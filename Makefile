@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-teacher bench-cache deploy clean
+.PHONY: install demo test lint format bench-train bench-paper bench-teacher bench-cache deploy clean
 
 install: $(INSTALLED)
 
@@ -36,6 +36,9 @@ format: $(INSTALLED)
 
 bench-train: $(INSTALLED)
 	$(BIN)/python -m benchmarks.train
+
+bench-paper: $(INSTALLED)
+	$(BIN)/python -m benchmarks.paper_step
 
 bench-teacher: $(INSTALLED)
 	$(BIN)/python -m benchmarks.teacher

@@ -64,10 +64,13 @@ def train_command(
     store: Annotated[str, typer.Option(help="URI of a sealed store.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints and the student; run again to resume.")],
     preset_name: Annotated[
-        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores) or full.")
+        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores), full or paper.")
     ] = "quick",
     spec_file: Annotated[
-        Path | None, typer.Option("--spec", help="JSON file with the whole TrainSpec, instead of a preset.")
+        Path | None,
+        typer.Option(
+            "--spec", help='JSON file with the whole TrainSpec (or PaperSpec: "method": "paper"), instead of a preset.'
+        ),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Trajectories seen in all.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
@@ -95,7 +98,8 @@ def train_command(
         )
     with progress() as report:
         for step in train(spec, store, out):
-            report("training", step.samples, step.total, f"{step.phase}, error {step.distillation:.4f}")
+            figure = f"error {step.distillation:.4f}" if step.distillation else f"margin {step.margin:.2f}"
+            report("training", step.samples, step.total, f"{step.phase}, {figure}")
     student = out / STUDENT_FOLDER
     _tell(f"student trained on {spec.samples} samples", str(student), {"spec": asdict(spec)}, as_json)
 

@@ -88,15 +88,13 @@ def _parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
     hints = get_type_hints(flow.fn)
     described = flow.parameters.properties
     for parameter in inspect.signature(flow.fn).parameters.values():
-        kind = next(
-            (part for part in (hints[parameter.name], *get_args(hints[parameter.name])) if is_dataclass(part)), None
-        )
+        kinds = [part for part in (hints[parameter.name], *get_args(hints[parameter.name])) if is_dataclass(part)]
         required = parameter.default is inspect.Parameter.empty
         default = "" if required or parameter.default is None else f" [default: {parameter.default}]"
         parser.add_argument(
             f"--{parameter.name.replace('_', '-')}",
-            metavar=f"JSON of {kind.__name__}" if kind else parameter.name.upper(),
-            type=_json_object if kind else str,
+            metavar="JSON of " + " or ".join(kind.__name__ for kind in kinds) if kinds else parameter.name.upper(),
+            type=_json_object if kinds else str,
             required=required,
             default=argparse.SUPPRESS,
             help=(described[parameter.name].get("description", "") + default).replace("%", "%%"),

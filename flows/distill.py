@@ -6,10 +6,9 @@ from prefect import flow
 
 from advkd.precompute import PrecomputeSpec
 from advkd.presets import PRESETS
-from advkd.training.spec import TrainSpec
 from flows.artifacts import publish
 from flows.evaluate import evaluate as evaluate_student
-from flows.parameters import Strict
+from flows.parameters import Strict, TrainingSpec
 from flows.precompute import precompute as fill_store
 from flows.recipe import recipe
 from flows.register import register as register_student
@@ -25,7 +24,7 @@ def distill(
     preset: PresetName = "full",
     root: str = "runs",
     precompute: Strict[PrecomputeSpec] | None = None,
-    train: Strict[TrainSpec] | None = None,
+    train: TrainingSpec | None = None,
     model: str | None = None,
     samples: int | None = None,
 ) -> DistillResult:

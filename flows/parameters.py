@@ -5,8 +5,11 @@ Prefect itself refuses it only when the run starts, on the worker.
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import GetJsonSchemaHandler
+from pydantic import ConfigDict, GetJsonSchemaHandler, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import CoreSchema
+
+from advkd.training.paper_spec import PaperSpec
+from advkd.training.spec import TrainSpec
 
 Specified = TypeVar("Specified")
 
@@ -27,3 +30,16 @@ def _close(schema: dict[str, Any], handler: GetJsonSchemaHandler) -> None:
 
 
 Strict = Annotated[Specified, _NoOtherKeys()]
+
+
+def _by_method(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Whatever is wrong is then said of the spec that was meant, not of every spec that there is."""
+    if not isinstance(value, dict):
+        return handler(value)
+    meant = PaperSpec if value.get("method") == "paper" else TrainSpec
+    # Pydantic takes a config for a dataclass only where something is around it.
+    return TypeAdapter(meant | None, config=ConfigDict(extra="forbid")).validate_python(value)
+
+
+TrainingSpec = Annotated[Strict[TrainSpec] | Strict[PaperSpec], WrapValidator(_by_method)]
+"""The spec of either method, told apart by `method`; ours where that is left out."""

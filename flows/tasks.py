@@ -21,7 +21,7 @@ from advkd.precompute import PrecomputeSpec
 from advkd.progress import progress
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from advkd.registry.tracking import register as register_in_process
-from advkd.training.spec import TrainSpec
+from advkd.training.run_spec import RunSpec
 from advkd.trajectories import ComputeSlots
 from flows.child import run_module
 from storage import Manifest, is_sealed, join, write_json
@@ -82,7 +82,7 @@ def seal_store(spec: PrecomputeSpec) -> Manifest:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=7 * DAY, tags=["training"])
-def train_student(spec: TrainSpec, store: str, out: str) -> str:
+def train_student(spec: RunSpec, store: str, out: str) -> str:
     """Folder of the student, trained in a process of its own, from its last checkpoint on if there is one."""
     file = join(out, "train.json")
     write_json(file, asdict(spec))

@@ -8,8 +8,8 @@ from prefect import flow, get_run_logger
 
 from advkd.training.checkpoint import checkpoints, read_record, run_identity
 from advkd.training.loop import STUDENT_FOLDER
-from advkd.training.spec import TrainSpec
-from flows.parameters import Strict
+from advkd.training.run_spec import RunSpec
+from flows.parameters import TrainingSpec
 from flows.tasks import train_student
 from storage import open_store
 
@@ -24,7 +24,7 @@ class StudentResult:
 
 
 @flow(name="train", persist_result=False)
-def train(spec: Strict[TrainSpec], store: str, out: str) -> StudentResult:
+def train(spec: TrainingSpec, store: str, out: str) -> StudentResult:
     """Trains a student from a store alone; a finished one is left as it is, an interrupted one goes on.
 
     Args:
@@ -43,7 +43,7 @@ def train(spec: Strict[TrainSpec], store: str, out: str) -> StudentResult:
     return result
 
 
-def finished_student(spec: TrainSpec, store: str, out: str) -> str | None:
+def finished_student(spec: RunSpec, store: str, out: str) -> str | None:
     """The student that exactly this run has left in `out`, None if the run has yet to begin or to go on.
 
     Raises:

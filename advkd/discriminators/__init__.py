@@ -1,5 +1,6 @@
-"""Discriminators: networks that judge a submodule's clean estimate; no I/O."""
+"""Discriminators: networks that judge what a submodule predicts; no I/O."""
 
+from advkd.discriminators.dcgan import DcganDiscriminator
 from advkd.discriminators.projection import DiscriminatorSpec, ProjectionDiscriminator
 
-__all__ = ["DiscriminatorSpec", "ProjectionDiscriminator"]
+__all__ = ["DcganDiscriminator", "DiscriminatorSpec", "ProjectionDiscriminator"]

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from advkd.cpu import torch_threads
 from advkd.evaluation.trajectories import clean_timesteps
-from advkd.students import LayerwiseStudent
+from advkd.students import AnyStudent
 from advkd.teachers import SolverSpec, Teacher
 
 BATCHES = (1, 64)
@@ -51,7 +51,7 @@ class CostReport:
 
 
 def measure_cost(
-    student: LayerwiseStudent,
+    student: AnyStudent,
     teacher: Teacher,
     *,
     teacher_steps: int = 50,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
 from advkd.evaluation.cost import CostReport, measure_cost
@@ -29,7 +30,7 @@ from advkd.evaluation.trajectories import (
 )
 from advkd.hashing import file_sha256
 from advkd.schedule import implied_clean
-from advkd.students import LayerwiseStudent
+from advkd.students import AnyStudent
 from advkd.students.loading import load_student, student_files
 from advkd.teachers import Teacher, load_teacher
 from storage.objects import delete, join, write_bytes
@@ -143,7 +144,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     return report
 
 
-def check_pair(student: LayerwiseStudent, teacher: Teacher) -> None:
+def check_pair(student: AnyStudent, teacher: Teacher) -> None:
     """Refuses a student and a teacher that do not belong together.
 
     Raises:
@@ -171,7 +172,7 @@ def check_pair(student: LayerwiseStudent, teacher: Teacher) -> None:
 
 @torch.no_grad()
 def student_samples(
-    student: LayerwiseStudent, seed: int, count: int, device: str, progress: Callable[[int, int], None]
+    student: AnyStudent, seed: int, count: int, device: str, progress: Callable[[int, int], None]
 ) -> Tensor:
     """The student's images on the evaluation's noises, one pass each: float32 `[count, C, H, W]` on the CPU.
 
@@ -186,31 +187,41 @@ def student_samples(
 
 
 @torch.no_grad()
-def student_strips(student: LayerwiseStudent, trajectory: Tensor, device: str) -> Strips:
-    """The student's states and clean estimates on the noises of a teacher's trajectory `[K + 1, N, C, H, W]`."""
+def student_strips(student: AnyStudent, trajectory: Tensor, device: str) -> Strips:
+    """States and the clean images that they imply, on the noises of a teacher's trajectory `[K + 1, N, C, H, W]`.
+
+    A submodule that works at a coarser side is compared at that side: means over boxes, enlarged to the image again.
+    """
     noise = trajectory[0]
-    predicted, estimated = [], []
-    for batch in torch.split(noise, BATCH):
-        estimates = student.estimates(batch.to(device))
-        predicted.append(torch.stack(student.states(batch.to(device), estimates)).float().cpu())
-        estimated.append(torch.stack(estimates).float().cpu())
-    skips, gains = student.coefficients.skip, student.coefficients.gain
-    implied = [
-        implied_clean(state, noise, skip, gain) for state, skip, gain in zip(trajectory[1:], skips, gains, strict=True)
-    ]
+    batches = [student.predictions(batch.to(device)) for batch in torch.split(noise, BATCH)]
+    ours, theirs, our_clean, their_clean = [], [], [], []
+    for k, parts in enumerate(zip(*batches, strict=True)):
+        mine = _finite(torch.cat([part.float().cpu() for part in parts]))
+        state, coarse = (
+            adaptive_avg_pool2d(full, (mine.shape[-2], mine.shape[-1])) for full in (trajectory[k + 1], noise)
+        )
+        skip, gain = student.coefficients.skip[k], student.coefficients.gain[k]
+        ours.append(_enlarged(mine, noise))
+        theirs.append(_enlarged(state, noise))
+        our_clean.append(_enlarged(implied_clean(mine, coarse, skip, gain), noise))
+        their_clean.append(_enlarged(implied_clean(state, coarse, skip, gain), noise))
     return Strips(
         timesteps=student.timesteps,
         noise=noise,
-        teacher_states=trajectory[1:],
-        student_states=_finite(torch.cat(predicted, dim=1)),
-        teacher_clean=torch.stack(implied),
-        student_clean=_finite(torch.cat(estimated, dim=1)),
+        teacher_states=torch.stack(theirs),
+        student_states=torch.stack(ours),
+        teacher_clean=torch.stack(their_clean),
+        student_clean=torch.stack(our_clean),
     )
+
+
+def _enlarged(states: Tensor, like: Tensor) -> Tensor:
+    return states if states.shape == like.shape else interpolate(states, size=like.shape[-2:], mode="nearest")
 
 
 def _report(
     spec: EvaluateSpec,
-    student: LayerwiseStudent,
+    student: AnyStudent,
     teacher: Teacher,
     extractor: FeatureExtractor,
     reference: Reference,

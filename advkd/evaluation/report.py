@@ -157,7 +157,9 @@ def _strips(report: EvalReport, pictures: Pictures) -> str:
         "<figure><figcaption>Implied clean images</figcaption>"
         f'<img src="{_data(pictures.clean_strips)}" alt="Implied clean images of teacher and student"></figure></div>\n'
         + _table(header, rows)
-        + f'<p class="soft">{first.fd_state.n_fake} noises, the teacher at {report.solver_steps} DDIM steps.</p>'
+        + f'<p class="soft">{first.fd_state.n_fake} noises, the teacher at {report.solver_steps} DDIM steps. '
+        "Of a student of a stochastic sampler (the paper's) only the FDs of states say something: its states are no "
+        "function of the noise, so neither pairs nor implied clean images are its aim.</p>"
     )
 
 

@@ -19,7 +19,8 @@ class SubmoduleScores:
     """One submodule's prediction against the teacher's state on the same noises.
 
     `state` compares the states themselves, `clean` the clean images that they imply (the noise taken out); `rmse` is
-    paired, per pixel, in images of [-1, 1].
+    paired, per pixel, in images of [-1, 1]. The teacher's states are those of deterministic DDIM: of a student that was
+    trained on a stochastic sampler's, which are no function of the noise, only the FDs of states say something.
     """
 
     timestep: int

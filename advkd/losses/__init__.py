@@ -2,6 +2,13 @@
 
 from advkd.losses.adversarial import ADVERSARIAL, AdversarialLoss
 from advkd.losses.distillation import pseudo_huber
-from advkd.losses.penalties import gradient_penalty
+from advkd.losses.penalties import gradient_penalty, interpolated, one_centred_penalty
 
-__all__ = ["ADVERSARIAL", "AdversarialLoss", "gradient_penalty", "pseudo_huber"]
+__all__ = [
+    "ADVERSARIAL",
+    "AdversarialLoss",
+    "gradient_penalty",
+    "interpolated",
+    "one_centred_penalty",
+    "pseudo_huber",
+]

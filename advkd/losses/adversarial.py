@@ -2,7 +2,8 @@
 
 `discriminator_loss(real, fake)` and `generator_loss(real, fake)` of one kind stand together in `ADVERSARIAL`.
 Sources: relativistic pairing (Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, as in R3GAN, Huang et al.
-2024, https://arxiv.org/abs/2501.05441), non-saturating (Goodfellow et al. 2014), hinge (Lim & Ye 2017).
+2024, https://arxiv.org/abs/2501.05441), non-saturating (Goodfellow et al. 2014), hinge (Lim & Ye 2017), WGAN
+(Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875).
 """
 
 from collections.abc import Callable
@@ -39,8 +40,13 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """`-E D(fake)`."""
+    """`-E D(fake)`; WGAN's too."""
     return -fake.mean()
+
+
+def wgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """`E D(fake) - E D(real)`, minus the Wasserstein distance where D is 1-Lipschitz: it needs a penalty."""
+    return fake.mean() - real.mean()
 
 
 @dataclass(frozen=True)
@@ -55,4 +61,5 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
     "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator),
     "non-saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
     "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
+    "wgan": AdversarialLoss(wgan_discriminator, hinge_generator),
 }

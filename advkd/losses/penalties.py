@@ -1,6 +1,7 @@
-"""Zero-centred gradient penalties on the discriminator: R1 at the teacher's states, R2 at the student's.
+"""Gradient penalties on the discriminator: zero-centred (R1, R2), and one-centred between real and fake (WGAN-GP).
 
-Mescheder et al. 2018 (https://arxiv.org/abs/1801.04406), section 4.1.
+Mescheder et al. 2018 (https://arxiv.org/abs/1801.04406), section 4.1; Gulrajani et al. 2017
+(https://arxiv.org/abs/1704.00028), section 4.
 """
 
 import torch
@@ -10,8 +11,27 @@ from torch import Tensor
 def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
     """`1/2 E |grad_x D(x)|^2`, a scalar that can be differentiated again.
 
-    R1 with the teacher's states as `inputs`, R2 with the student's (Eq. 9 and 10). `inputs` `[B, C, H, W]` must require
-    a gradient and lead to `logits` `[B]`.
+    R1 with the teacher's states as `inputs`, R2 with the student's (Mescheder, Eq. 9 and 10). `inputs` `[B, C, H, W]`
+    must require a gradient and lead to `logits` `[B]`.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
     return 0.5 * gradient.float().square().flatten(1).sum(1).mean()
+
+
+def one_centred_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
+    """`E (|grad_x D(x)| - 1)^2`, a scalar that can be differentiated again (Gulrajani, Eq. 3, without its weight).
+
+    `inputs` `[B, C, H, W]`, as `interpolated` gives them, must require a gradient and lead to `logits` `[B]`.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    norms: Tensor = torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)
+    return (norms - 1.0).square().mean()
+
+
+def interpolated(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """`share x + (1 - share) x~` (Gulrajani, section 4), a leaf that requires a gradient: `[B, C, H, W]`.
+
+    `share` `[B]` in [0, 1] is how much of each sample is real.
+    """
+    weight = share.view(-1, *[1] * (real.dim() - 1))
+    return (weight * real + (1.0 - weight) * fake).detach().requires_grad_()

@@ -1,7 +1,7 @@
 """A student as a folder that diffusers loads without this package: weights, code, and a card with its lineage.
 
     model_index.json  pipeline.py  README.md
-    student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py
+    student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py (or progressive_student.py)
 
 diffusers runs the two Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
 short and import torch, numpy and diffusers alone.
@@ -19,11 +19,10 @@ from advkd.evaluation.scores import Metric
 from advkd.registry import pipeline
 from advkd.registry.lineage import Lineage
 from advkd.registry.source import bundle_source
-from advkd.students import LayerwiseStudent
+from advkd.students import AnyStudent
 from advkd.students.loading import CONFIG, WEIGHTS, load_student, student_files
 from advkd.training.folders import whole_folder
 
-STUDENT_MODULE = "layerwise_student"
 PIPELINE_MODULE = "pipeline"
 
 
@@ -34,13 +33,13 @@ def export_artifact(student_folder: str | Path, out: str | Path, lineage: Lineag
         StudentError: no usable student.
         OSError: it cannot be written; what was begun is removed.
     """
-    load_student(student_folder)
+    kind = type(load_student(student_folder))
     final = Path(out)
     files = student_files(student_folder)
     with whole_folder(final, "an artifact") as partial:
         (partial / "student").mkdir(exist_ok=True)
         shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
-        for name, text in _texts(files.config, lineage, report).items():
+        for name, text in _texts(kind, files.config, lineage, report).items():
             (partial / name).write_text(text, encoding="utf-8")
     return final
 
@@ -56,11 +55,17 @@ def artifact_digest(folder: str | Path) -> str:
     return sha.hexdigest()
 
 
-def _texts(config: Path, lineage: Lineage, report: EvalReport) -> dict[str, str]:
+def student_module(kind: type[AnyStudent]) -> str:
+    """Name of the module that a student's network travels in."""
+    return f"{kind.__module__.rpartition('.')[2]}_student"
+
+
+def _texts(kind: type[AnyStudent], config: Path, lineage: Lineage, report: EvalReport) -> dict[str, str]:
+    module = student_module(kind)
     index = {
         "_class_name": [PIPELINE_MODULE, pipeline.AdvKDPipeline.__name__],
         "_diffusers_version": diffusers.__version__,
-        "student": [STUDENT_MODULE, LayerwiseStudent.__name__],
+        "student": [module, kind.__name__],
     }
     student = json.loads(config.read_text(encoding="utf-8"))
     # diffusers may note where a model was loaded from, which is nobody else's business.
@@ -69,14 +74,14 @@ def _texts(config: Path, lineage: Lineage, report: EvalReport) -> dict[str, str]
         "model_index.json": _json(index),
         f"{PIPELINE_MODULE}.py": Path(pipeline.__file__).read_text(encoding="utf-8"),
         f"student/{CONFIG}": _json(student),
-        f"student/{STUDENT_MODULE}.py": bundle_source(
-            LayerwiseStudent, "The student's network, copied from advkd's source: torch, numpy and diffusers alone."
+        f"student/{module}.py": bundle_source(
+            kind, "The student's network, copied from advkd's source: torch, numpy and diffusers alone."
         ),
-        "README.md": model_card(lineage, report),
+        "README.md": model_card(module, lineage, report),
     }
 
 
-def model_card(lineage: Lineage, report: EvalReport) -> str:
+def model_card(module: str, lineage: Lineage, report: EvalReport) -> str:
     """The card: what it is, how to use it, how good it is by which protocol, where it comes from."""
     student, teacher = report.cost.student, report.cost.teacher
     metrics = [*report.to_teacher.metrics(), *(() if report.to_real is None else report.to_real.metrics())]
@@ -105,7 +110,7 @@ pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_r
 images = pipe(batch_size=16, seed=0).images  # or generator=torch.Generator().manual_seed(0), as everywhere in diffusers
 states = pipe.student.sample(16, seed=0, states=True).states  # what every submodule predicts, in [-1, 1]
 ```
-`trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{STUDENT_MODULE}.py` of this folder. Both are
+`trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
 short and import torch, numpy and diffusers only; read them first.
 
 ## Quality

@@ -1,11 +1,11 @@
 """What a student is, and the frozen description of one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
+from advkd.schedule import SkipCoefficients
 from advkd.students.blocks import BLOCKS
 
 
@@ -38,12 +38,12 @@ class Student(Protocol):
     """A chain of K submodules; one forward pass from noise to the clean state."""
 
     timesteps: tuple[int, ...]
+    sample_shape: tuple[int, int, int]
+    coefficients: SkipCoefficients
+    """Of the schedule on `timesteps`, which say what clean image a state implies."""
 
-    def estimates(self, noise: Tensor) -> list[Tensor]:
-        """The clean estimates `F_1 ... F_K`, each `[B, C, H, W]`."""
-
-    def states(self, noise: Tensor, estimates: Sequence[Tensor]) -> list[Tensor]:
-        """The predicted states `x_hat_{t_1} ... x_hat_{t_K}` from the clean estimates."""
+    def predictions(self, noise: Tensor) -> list[Tensor]:
+        """The predicted states `x_hat_{t_1} ... x_hat_{t_K}`, each `[B, C, H_k, W_k]`."""
 
     def __call__(self, noise: Tensor) -> Tensor:
         """The clean state alone, `[B, C, H, W]`; the inner heads are skipped."""

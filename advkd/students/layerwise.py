@@ -86,6 +86,10 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         pairs = zip(self.coefficients.skip, self.coefficients.gain, estimates, strict=True)
         return [skip * noise + gain * estimate for skip, gain, estimate in pairs]
 
+    def predictions(self, noise: Tensor) -> list[Tensor]:
+        """The predicted states at `timesteps[1:]` of unit normal `noise`, each `[B, C, H, W]`."""
+        return self.states(noise, self.estimates(noise))
+
     def forward(self, noise: Tensor) -> Tensor:
         """The clean state of unit normal `noise`, both `[B, C, H, W]`, in one pass; inner heads are skipped."""
         hidden = self._stem(noise)

@@ -8,10 +8,12 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from advkd.students.layerwise import LayerwiseStudent
+from advkd.students import AnyStudent, LayerwiseStudent, ProgressiveStudent
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+STUDENTS: dict[str, type[AnyStudent]] = {kind.__name__: kind for kind in (LayerwiseStudent, ProgressiveStudent)}
+"""What a config may name: no other class is ever built from one."""
 
 
 class StudentError(ValueError):
@@ -41,7 +43,7 @@ def student_files(folder: str | Path) -> StudentFiles:
     )
 
 
-def load_student(folder: str | Path) -> LayerwiseStudent:
+def load_student(folder: str | Path) -> AnyStudent:
     """The student of a folder, in evaluation mode and without gradients, on the CPU.
 
     Raises:
@@ -67,21 +69,22 @@ def _read_config(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise StudentError(f"{path} must hold JSON, got something else; export the student again") from error
     found = config.get("_class_name") if isinstance(config, dict) else None
-    if found != LayerwiseStudent.__name__:
+    if not isinstance(found, str) or found not in STUDENTS:
         raise StudentError(
-            f"a student must be a {LayerwiseStudent.__name__}, got {found!r} in {path}; give the folder that "
+            f"a student must be a {' or a '.join(STUDENTS)}, got {found!r} in {path}; give the folder that "
             "`advkd train` wrote"
         )
     return dict(config)
 
 
-def _build(config: dict[str, Any], path: Path) -> LayerwiseStudent:
+def _build(config: dict[str, Any], path: Path) -> AnyStudent:
+    kind = STUDENTS[config["_class_name"]]
     arguments = {name: value for name, value in config.items() if not name.startswith("_")}
     try:
-        student: LayerwiseStudent = LayerwiseStudent(**arguments)
+        student: AnyStudent = kind(**arguments)
     except (TypeError, ValueError) as error:
         raise StudentError(
-            f"a student's config must describe a {LayerwiseStudent.__name__}, got another one in {path} "
+            f"a student's config must describe a {kind.__name__}, got another one in {path} "
             f"({_first_line(error)}); it was edited or written by another version: train or "
             "export the student again"
         ) from error

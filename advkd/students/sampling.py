@@ -17,14 +17,17 @@ BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class Samples:
-    """Clean images `[n, C, H, W]` and, if asked for, the K predicted states, the last of them clean; float32, CPU."""
+    """Clean images `[n, C, H, W]` and, if asked for, the K predicted states at their sizes, the last one clean.
+
+    float32, on the CPU.
+    """
 
     images: Tensor
     states: tuple[Tensor, ...] = ()
 
 
 class SeededSampling:
-    """For a student that is a module from noise to image, with `estimates`, `states` and `sample_shape`."""
+    """For a student that is a module from noise to image, with `predictions` and `sample_shape`."""
 
     @torch.no_grad()
     def sample(self: Any, n: int, seed: int = 0, *, batch_size: int = BATCH_SIZE, states: bool = False) -> Samples:
@@ -50,7 +53,7 @@ class SeededSampling:
         passes = []
         for noise in _noises(n, seed, batch_size, self.sample_shape):
             moved = noise.to(weight.device, weight.dtype)
-            found = self.states(moved, self.estimates(moved)) if states else [self(moved)]
+            found = self.predictions(moved) if states else [self(moved)]
             passes.append([one.float().cpu() for one in found])
         whole = [torch.cat(parts)[:n].contiguous() for parts in zip(*passes, strict=True)]
         return Samples(images=whole[-1], states=tuple(whole) if states else ())

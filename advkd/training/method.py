@@ -9,6 +9,7 @@ from torch import Tensor
 
 from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import ALONE, Processes
+from advkd.training.paper_spec import PaperSpec
 from advkd.training.run_spec import RunSpec
 from advkd.training.spec import TrainSpec
 from advkd.training.state import TrainState
@@ -95,6 +96,7 @@ def build_method(spec: RunSpec, store: TrajectorySpec, processes: Processes = AL
         ValueError: the spec does not fit the store's shape, grid or sampler, or the number of processes.
     """
     from advkd.training.layerwise import LayerwiseMethod
+    from advkd.training.paper import PaperMethod
 
     rows = processes.share(spec.batch_size)
     if (rows.stop - rows.start) % spec.accumulate:
@@ -104,7 +106,9 @@ def build_method(spec: RunSpec, store: TrajectorySpec, processes: Processes = AL
         )
     if isinstance(spec, TrainSpec):
         return LayerwiseMethod(spec, store, processes)
-    raise TypeError(f"a run's spec must be a TrainSpec, got a {type(spec).__name__}; build one")
+    if isinstance(spec, PaperSpec):
+        return PaperMethod(spec, store, processes)
+    raise TypeError(f"a run's spec must be a TrainSpec or a PaperSpec, got a {type(spec).__name__}; build one")
 
 
 def autocast(spec: RunSpec, like: Tensor, *, enabled: bool = True) -> torch.autocast:

@@ -24,7 +24,7 @@ class TrainSpec(RunSpec):
         discriminator_learning_rate: the discriminator's, constant.
         rise_samples: samples over which the learning rate rises.
         warmup: share of `samples` with distillation alone, in [0, 1]; 1 never starts the adversarial phase.
-        adversarial: kind of game: "relativistic", "non-saturating" or "hinge".
+        adversarial: kind of game: "relativistic", "non-saturating", "hinge" or "wgan".
         adversarial_weight: norm of the adversarial gradient at the last submodule's weights, relative to the
             distillation gradient's.
         adversarial_limit: upper bound of the factor that makes them so: a discriminator at chance has a tiny gradient,

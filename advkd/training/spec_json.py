@@ -5,12 +5,14 @@ from typing import Any, TypeVar
 
 from advkd.discriminators import DiscriminatorSpec
 from advkd.students import StudentSpec
+from advkd.training.paper_spec import PaperSpec
 from advkd.training.run_spec import RunSpec
 from advkd.training.spec import TrainSpec
 
 _Part = TypeVar("_Part")
 _SPECS: dict[str, tuple[type[RunSpec], dict[str, type]]] = {
     "layerwise": (TrainSpec, {"student": StudentSpec, "discriminator": DiscriminatorSpec}),
+    "paper": (PaperSpec, {}),
 }
 
 

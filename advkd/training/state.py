@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from advkd.students import LayerwiseStudent
+from advkd.students import AnyStudent
 from advkd.training.ema import Ema
 
 
@@ -24,7 +24,7 @@ class TrainState:
         adversarial_steps: discriminator updates made.
     """
 
-    student: LayerwiseStudent
+    student: AnyStudent
     discriminator: nn.Module
     student_optimizer: torch.optim.Optimizer
     discriminator_optimizer: torch.optim.Optimizer

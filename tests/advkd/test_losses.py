@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from advkd.losses import ADVERSARIAL, gradient_penalty, pseudo_huber
+from advkd.losses import ADVERSARIAL, gradient_penalty, interpolated, one_centred_penalty, pseudo_huber
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=1, max_size=6)
 
@@ -64,6 +64,7 @@ def test_games_are_their_formulas(pairs: list[tuple[float, float]]) -> None:
             sum(max(0.0, 1 - r) + max(0.0, 1 + f) for r, f in pairs) / mean,
             -sum(f for _, f in pairs) / mean,
         ),
+        "wgan": (sum(f - r for r, f in pairs) / mean, -sum(f for _, f in pairs) / mean),
     }
     assert set(expected) == set(ADVERSARIAL)
     for name, (discriminator, generator) in expected.items():
@@ -100,6 +101,27 @@ def test_gradient_penalty_of_a_quadratic_discriminator() -> None:
     penalty = gradient_penalty(0.5 * torch.einsum("bi,ij,bj->b", flat, matrix, flat), images)
     expected = 0.5 * (flat.detach() @ matrix).square().sum(1).mean()
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 4.0])
+def test_one_centred_penalty_of_a_linear_discriminator(scale: float) -> None:
+    """D(x) = <w, x>: the penalty is (|w| - 1)^2 and its gradient 2 (|w| - 1) w / |w|; at w = 0 it is finite."""
+    direction = torch.randn(12, generator=torch.Generator().manual_seed(0))
+    weight = (scale * direction / direction.norm()).requires_grad_()
+    images = torch.randn(5, 3, 2, 2, requires_grad=True)
+    penalty = one_centred_penalty(images.flatten(1) @ weight, images)
+    assert penalty.item() == pytest.approx((scale - 1.0) ** 2, abs=1e-6)
+    (gradient,) = torch.autograd.grad(penalty, weight)
+    expected = 2.0 * (scale - 1.0) * direction / direction.norm() if scale else torch.zeros(12)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_interpolates_lie_between_and_are_leaves() -> None:
+    real, fake = torch.ones(3, 1, 2, 2), torch.zeros(3, 1, 2, 2, requires_grad=True)
+    between = interpolated(real, fake, torch.tensor([0.0, 0.25, 1.0]))
+    assert between.is_leaf
+    assert between.requires_grad
+    assert between[:, 0, 0, 0].tolist() == [0.0, 0.25, 1.0]
 
 
 @pytest.mark.parametrize("name", sorted(ADVERSARIAL))

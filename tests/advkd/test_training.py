@@ -317,7 +317,7 @@ def test_a_spec_that_does_not_fit_the_store_is_refused_at_once(
         ),
         ({"samples": 4}, r"samples must be at least batch_size \(8\), got 4"),
         ({"warmup": 1.1}, r"must lie in \[0, 1\], got 1\.1"),
-        ({"adversarial": "wgan"}, "adversarial must be one of .* got 'wgan'"),
+        ({"adversarial": "lsgan"}, "adversarial must be one of .* got 'lsgan'"),
         ({"precision": "float16"}, "precision must be one of .* got 'float16'"),
         ({"learning_rate": 0.0}, r"learning_rate must be positive and finite, got 0\.0"),
         ({"learning_rate": math.nan}, "learning_rate must be positive and finite, got nan"),

@@ -12,7 +12,7 @@ from advkd.evaluation.evaluate import EvaluateSpec, check_pair, evaluate, studen
 from advkd.evaluation.results import EvalReport
 from advkd.evaluation.trajectories import evaluation_noise, teacher_trajectory
 from advkd.students.loading import StudentError, load_student
-from advkd.teachers import EMBEDDED
+from advkd.teachers import EMBEDDED, SolverSpec
 from storage import StoreError
 from tests.advkd.evaluation.conftest import Evaluated
 from tests.advkd.evaluation.parts import GRID, gaussian_teacher, make_student, save_tiny_pipeline
@@ -29,16 +29,8 @@ class Perfect(torch.nn.Module):
         self.timesteps, self.coefficients = self.real.timesteps, self.real.coefficients
         self.teacher = gaussian_teacher()
 
-    def estimates(self, noise: torch.Tensor) -> list[torch.Tensor]:
-        from advkd.schedule import implied_clean
-        from advkd.teachers import SolverSpec
-
-        states = list(self.teacher.states(noise, SolverSpec(steps=20), GRID))[1:]
-        skips, gains = self.coefficients.skip, self.coefficients.gain
-        return [implied_clean(x, noise, s, g) for x, s, g in zip(states, skips, gains, strict=True)]
-
-    def states(self, noise: torch.Tensor, estimates: list[torch.Tensor]) -> list[torch.Tensor]:
-        return self.real.states(noise, estimates)
+    def predictions(self, noise: torch.Tensor) -> list[torch.Tensor]:
+        return list(self.teacher.states(noise, SolverSpec(steps=20), GRID))[1:]
 
 
 def test_a_perfect_student_has_the_teacher_s_states_and_clean_estimates(tmp_path: Path) -> None:
@@ -221,7 +213,9 @@ class TestLoadStudent:
 
     def test_another_class(self, tmp_path: Path) -> None:
         unet = save_tiny_pipeline(tmp_path) / "unet"
-        with pytest.raises(StudentError, match="a student must be a LayerwiseStudent, got 'UNet2DModel'"):
+        with pytest.raises(
+            StudentError, match="a student must be a LayerwiseStudent or a ProgressiveStudent, got 'UNet2DModel'"
+        ):
             load_student(unet)
 
     @pytest.mark.parametrize("text", ["{", "[]", "null"])
