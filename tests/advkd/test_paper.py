@@ -25,6 +25,7 @@ from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import Processes
 from advkd.training.loop import StepMetrics
 from advkd.training.method import build_method
+from advkd.training.observation import observations_from_json
 from advkd.training.paper import PaperMethod, phase_ends, target_state
 from advkd.training.paper_spec import RELEASED, PaperSpec
 from advkd.training.spec_json import train_spec_from_json
@@ -388,3 +389,18 @@ def test_the_discriminator_is_not_the_student_s(facts: TrajectorySpec) -> None:
     state = method(facts).state
     assert isinstance(state.student, ProgressiveStudent)
     assert all(isinstance(judge, DcganDiscriminator) for judge in state.discriminator)
+
+
+def test_what_is_watched_are_the_submodules_in_training_and_their_input(pyramid_store: str, tmp_path: Path) -> None:
+    """The released fault shows where training's input is compared with sampling's: at 16x16 it is a quarter of it."""
+    seen = {}
+    for noise in ("unit", "clipped"):
+        out = tmp_path / noise
+        run(tiny_paper(input_noise=noise, monitor_every=8), pyramid_store, out)
+        seen[noise] = observations_from_json((out / "student" / "monitors.json").read_text())
+    assert [len(one.submodules) for one in seen["unit"]] == [1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3]
+    # The phase's discriminator has not played yet in the instant between two phases.
+    assert seen["unit"][1].submodules[1].margin is None
+    assert all(one.submodules[0].margin is not None for one in seen["unit"])
+    assert all(0.8 < one.input_std < 1.2 for one in seen["unit"])
+    assert all(one.input_std < 0.35 for one in seen["clipped"])
