@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-teacher bench-cache deploy clean
+.PHONY: install demo test lint format bench-train bench-paper bench-teacher bench-cache bench-recipe bench-worth deploy clean
 
 install: $(INSTALLED)
 
@@ -50,6 +50,12 @@ $(COMPARED)/.installed: benchmarks/requirements.txt $(INSTALLED)
 	rm -rf $(COMPARED)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $(COMPARED) --requirement $<
 	touch $@
+
+bench-recipe: $(INSTALLED)
+	$(BIN)/python -m benchmarks.recipe --write
+
+bench-worth: $(INSTALLED)
+	$(BIN)/python -m benchmarks.worth --write
 
 deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy

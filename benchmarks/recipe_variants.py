@@ -35,23 +35,18 @@ def _with(name: str, student: dict[str, Any] | None = None, ema_share: float = 0
 
 BASE = (Variant("base", _BASE),)
 GROUPS: dict[str, tuple[Variant, ...]] = {
-    "optimizer": (
-        _with("muon 1e-3", optimizer="muon", learning_rate=1e-3),
-        _with("muon 3e-3", optimizer="muon", learning_rate=3e-3),
-        _with("muon 1e-2", optimizer="muon", learning_rate=1e-2),
-        _with("adam 2.5e-3", learning_rate=2.5e-3),
-        _with("adam 1e-2", learning_rate=1e-2),
+    "learning rate": (
+        _with("rate 3e-3", learning_rate=3e-3),
+        _with("rate 6e-3", learning_rate=6e-3),
+        _with("rate 2e-2", learning_rate=2e-2),
         _with("batch 32", batch_size=32),
         _with("batch 128", batch_size=128),
     ),
     "student": (
+        _with("width 24", {"width": 24}),
         _with("width 32", {"width": 32}),
         _with("width 40", {"width": 40}),
-        _with("patch 4, width 48", {"patch": 4}),
         _with("patch 4, width 64, blocks 1", {"patch": 4, "width": 64, "blocks": 1}),
-        _with("depthwise, width 64", {"kind": "depthwise", "width": 64}),
-        _with("attention, width 48", {"kind": "attention"}),
-        _with("attention, width 64, blocks 1", {"kind": "attention", "width": 64, "blocks": 1}),
     ),
     "submodules": (
         _with("K 1, blocks 8", {"blocks": 8}, timesteps=grid()),
@@ -70,10 +65,12 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("w last only", submodule_weights=(0.0, 0.0, 0.0, 1.0)),
         _with("w last x4", submodule_weights=(0.5, 0.5, 0.5, 4.0)),
     ),
-    "adversarial": (
+    "phases": (
         _with("distillation alone", warmup=1.0),
         _with("warm-up 20 %", warmup=0.2),
         _with("warm-up 60 %", warmup=0.6),
+    ),
+    "adversarial": (
         _with("weight 0.25", adversarial_weight=0.25),
         _with("weight 1", adversarial_weight=1.0, adversarial_limit=0.4),
         _with("weight 2", adversarial_weight=2.0, adversarial_limit=0.8),
@@ -81,8 +78,8 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("non-saturating", adversarial="non-saturating"),
         _with("penalty 0.5", penalty_weight=0.5),
         _with("penalty 0.005", penalty_weight=0.005),
-        _with("discriminator 64 wide", {"width": 48}, discriminator=DiscriminatorSpec(width=64)),
-        _with("discriminator 5e-4", discriminator_learning_rate=5e-4),
+        _with("discriminator 64 wide", discriminator=DiscriminatorSpec(width=64)),
+        _with("discriminator rate 5e-4", discriminator_learning_rate=5e-4),
     ),
     "average": (
         _with("no average", ema_share=0.0),

@@ -6,7 +6,6 @@ from typing import Protocol
 from torch import Tensor
 
 from advkd.schedule import SkipCoefficients
-from advkd.students.blocks import BLOCKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,20 +13,16 @@ class StudentSpec:
     """The shape of a layerwise student; its time grid comes from the store.
 
     Attributes:
-        kind: of the blocks: "conv", "depthwise" or "attention".
         width: channels of the hidden features.
         blocks: residual blocks per submodule; or one number for each, from noisy to clean.
         patch: side of the pixel block that becomes one position (pixel-unshuffle), so it must divide height and width.
     """
 
-    kind: str = "conv"
     width: int = 48
     blocks: int | tuple[int, ...] = 2
     patch: int = 2
 
     def __post_init__(self) -> None:
-        if self.kind not in BLOCKS:
-            raise ValueError(f"StudentSpec.kind must be one of {sorted(BLOCKS)}, got {self.kind!r}; choose one of them")
         each = self.blocks if isinstance(self.blocks, tuple | list) else (self.blocks,)
         for name, value in (("width", self.width), ("patch", self.patch), *(("blocks", count) for count in each)):
             if value < 1:

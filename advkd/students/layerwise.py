@@ -12,7 +12,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from advkd.schedule import skip_coefficients
-from advkd.students.blocks import BLOCKS, CleanHead
+from advkd.students.blocks import CleanHead, ResidualBlock
 from advkd.students.sampling import SeededSampling
 
 
@@ -29,7 +29,6 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         width: int = 48,
         blocks: int | Sequence[int] = 2,
         patch: int = 2,
-        kind: str = "conv",
     ) -> None:
         """Builds an untrained student.
 
@@ -41,7 +40,6 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             width: see `StudentSpec`.
             blocks: see `StudentSpec`.
             patch: see `StudentSpec`.
-            kind: see `StudentSpec`.
 
         Raises:
             ValueError: the image is not divisible by `patch`, the grid is not one, or `blocks` does not fit it.
@@ -63,7 +61,8 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
                 f"blocks must be one number, or one for each of the {submodules} submodules, got {tuple(depths)}; give "
                 "as many as the grid has states besides the noise"
             )
-        self.submodules = nn.ModuleList(nn.Sequential(*(BLOCKS[kind](width) for _ in range(depth))) for depth in depths)
+        chains = [[ResidualBlock(width) for _ in range(depth)] for depth in depths]
+        self.submodules = nn.ModuleList(nn.Sequential(*chain) for chain in chains)
         self.heads = nn.ModuleList(CleanHead(width, channels, patch) for _ in self.timesteps[1:])
         self.patch = patch
 

@@ -214,17 +214,12 @@ def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
         discriminator = ProjectionDiscriminator(
             spec.discriminator, store.sample_shape[0], submodules=len(store.timesteps) - 1
         ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fused = {"fused": True}
     return TrainState(
         student=student,
         discriminator=discriminator,
-        student_optimizer=(
-            Muon(student.parameters(), lr=spec.learning_rate)
-            if spec.optimizer == "muon"
-            else torch.optim.Adam(student.parameters(), lr=spec.learning_rate, betas=(0.9, 0.99), **fused)
-        ),
+        student_optimizer=Muon(student.parameters(), lr=spec.learning_rate),
         discriminator_optimizer=torch.optim.Adam(
-            discriminator.parameters(), lr=spec.discriminator_learning_rate, betas=(0.0, 0.99), **fused
+            discriminator.parameters(), lr=spec.discriminator_learning_rate, betas=(0.0, 0.99), fused=True
         ),
         ema=Ema(student),
         generator=torch.Generator().manual_seed(spec.seed),
@@ -240,7 +235,6 @@ def _student(spec: TrainSpec, store: TrajectorySpec) -> LayerwiseStudent:
         width=spec.student.width,
         blocks=spec.student.blocks,
         patch=spec.student.patch,
-        kind=spec.student.kind,
     )
     return student
 

@@ -8,8 +8,6 @@ from advkd.losses import ADVERSARIAL
 from advkd.students import StudentSpec
 from advkd.training.run_spec import RunSpec, check_choice, check_not_negative, check_positive
 
-OPTIMIZERS = ("adam", "muon")
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec(RunSpec):
@@ -19,8 +17,7 @@ class TrainSpec(RunSpec):
         method: names this dataclass in JSON.
         student: shape of the student.
         discriminator: shape of the discriminator.
-        optimizer: of the student, "adam" or "muon".
-        learning_rate: the student's peak, after a linear warm-up over `rise_samples`, then a cosine to zero.
+        learning_rate: the student's peak in Muon, after a linear warm-up over `rise_samples`, then a cosine to zero.
         discriminator_learning_rate: the discriminator's, constant.
         rise_samples: samples over which the learning rate rises.
         warmup: share of `samples` with distillation alone, in [0, 1]; 1 never starts the adversarial phase.
@@ -38,8 +35,7 @@ class TrainSpec(RunSpec):
     method: Literal["layerwise"] = "layerwise"
     student: StudentSpec = field(default_factory=StudentSpec)
     discriminator: DiscriminatorSpec = field(default_factory=DiscriminatorSpec)
-    optimizer: str = "adam"
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     discriminator_learning_rate: float = 2e-4
     rise_samples: int = 6_400
     warmup: float = 0.4
@@ -60,7 +56,6 @@ class TrainSpec(RunSpec):
             raise ValueError(
                 f"TrainSpec.warmup is a share of the run and must lie in [0, 1], got {self.warmup}; use 0.4"
             )
-        check_choice("TrainSpec.optimizer", self.optimizer, OPTIMIZERS)
         check_choice("TrainSpec.adversarial", self.adversarial, tuple(sorted(ADVERSARIAL)))
         for name in ("learning_rate", "discriminator_learning_rate"):
             check_positive(f"TrainSpec.{name}", getattr(self, name))

@@ -100,7 +100,12 @@ def test_the_first_process_alone_speaks(
     assert (first.code, second.code) == (0, 0), first.err
     assert json.loads(first.out)["uri"] == str(tmp_path / "run" / "student")
     assert (first.err, second.out, second.err) == ("", "", "")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock", "checkpoints", "student"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        ".lock",
+        "checkpoints",
+        "monitors.jsonl",
+        "student",
+    ]
 
 
 def said(ended: list[Ended]) -> str:

@@ -179,7 +179,7 @@ def test_the_student_learns_its_teacher(tmp_path: Path) -> None:
         student=StudentSpec(width=16, blocks=1),
         samples=8192,
         batch_size=32,
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         report_every=32,
         warmup=0.8,
     )

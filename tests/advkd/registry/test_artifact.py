@@ -229,7 +229,7 @@ def test_a_bundle_defines_each_name_once_and_before_its_use() -> None:
     names = [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
     assert len(names) == len(set(names))
     assert names[-1] == "LayerwiseStudent"
-    assert {"SkipCoefficients", "skip_coefficients", "ConvBlock", "CleanHead", "initial_noise"} <= set(names)
+    assert {"SkipCoefficients", "skip_coefficients", "ResidualBlock", "CleanHead", "initial_noise"} <= set(names)
     assert "@dataclass(frozen=True)" in text
     namespace: dict[str, object] = {"__name__": "bundled"}
     sys.modules["bundled"] = type(sys)("bundled")
