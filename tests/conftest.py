@@ -1,11 +1,16 @@
 """Fixtures that every test folder may use."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.s3_server import S3Server, serve_s3
+
+# In a shell's background a process ignores Ctrl-C, and with it whatever it starts: tests that interrupt would wait.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,9 @@ def _group(jobs: Sequence[Job]) -> list[Ended]:
     with tempfile.TemporaryDirectory() as folder:
         files = [(Path(folder, f"{i}.out"), Path(folder, f"{i}.err")) for i in range(len(jobs))]
         processes = [context.Process(target=_call, args=(job, *said)) for job, said in zip(jobs, files, strict=True)]
+        for said in (path for pair in files for path in pair):
+            # A process may be killed before it opens them.
+            said.touch()
         for process in processes:
             process.start()
         seconds = _follow(jobs, processes)

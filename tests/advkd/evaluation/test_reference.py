@@ -17,6 +17,7 @@ from advkd.evaluation.trajectories import (
     teacher_states,
     teacher_trajectory,
 )
+from advkd.presets import PRESETS
 from advkd.schedule import solver_grid
 from advkd.teachers import SolverSpec, load_teacher
 from storage.seeding import initial_noise
@@ -143,16 +144,19 @@ def test_shipping_writes_what_is_found_again(tmp_path: Path) -> None:
     assert path.stat().st_size < 500_000
 
 
-def test_the_embedded_teacher_s_shipped_reference_is_what_it_computes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("samples", sorted({preset.evaluation_samples for preset in PRESETS.values()}))
+def test_the_embedded_teacher_s_shipped_reference_is_what_it_computes(tmp_path: Path, samples: int) -> None:
+    """One for every number of samples that a preset evaluates with."""
     teacher = load_teacher("digits")
 
     def never(done: int, total: int) -> None:
         raise AssertionError("the shipped reference was not found: run ship_reference('digits')")
 
-    reference = reference_for(teacher, root=str(tmp_path), progress=never)
+    reference = reference_for(teacher, root=str(tmp_path), samples=samples, progress=never)
+    assert len(reference.features) == samples
     assert not any(tmp_path.iterdir())
     noise = evaluation_noise(0, 16, SHAPE)
     images = teacher_states(teacher, noise, 50, clean_timesteps(teacher))[-1]
     torch.testing.assert_close(reference.pictures[:16], images, rtol=0, atol=0.02)
     torch.testing.assert_close(reference.features[:16], digits_extractor()(images), rtol=0.02, atol=0.02)
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 600_000
+    assert (SHIPPED / f"{reference.digest}.npz").stat().st_size < 200 * samples
