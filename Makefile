@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-teacher bench-cache bench-recipe bench-worth deploy clean
+.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-worth deploy clean
 
 install: $(INSTALLED)
 
@@ -39,6 +39,9 @@ bench-train: $(INSTALLED)
 
 bench-paper: $(INSTALLED)
 	$(BIN)/python -m benchmarks.paper_step
+
+bench-faults: $(INSTALLED)
+	$(BIN)/python -m benchmarks.paper_faults --write
 
 bench-teacher: $(INSTALLED)
 	$(BIN)/python -m benchmarks.teacher

@@ -51,9 +51,9 @@ def train_and_evaluate(task: dict[str, Any], root: str) -> dict[str, float]:
     return {**found, "steps": steps, "steps_per_second": steps / taken, "error": last.distillation}
 
 
-def evaluate(out: Path, root: str, samples: int, seeds: list[int]) -> dict[str, float]:
-    """Distances of a student, means over evaluation seeds."""
-    student, teacher = load_student(out), load_teacher("digits")
+def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "digits") -> dict[str, float]:
+    """Distances of a student to the teacher of that name and to real digits, means over evaluation seeds."""
+    student, teacher = load_student(out), load_teacher(name)
     extractor = features_for(teacher.sample_shape)
     real = real_set(teacher.sample_shape, extractor)
     assert real is not None
