@@ -34,11 +34,13 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # 16 384 trajectories of 50 steps; half an hour of training on one CPU core without bfloat16.
+    # 16 384 trajectories of 50 steps, half an hour of training on a CPU core without bfloat16; not measured as a whole.
+    # The rate is a third of the short runs': at theirs a run of 7383 steps diverged (docs/recipe.md).
     "full": Preset(
         precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
         train=TrainSpec(
             student=StudentSpec(width=48, blocks=2),
+            learning_rate=3e-3,
             samples=500_000,
             precision="auto",
             window=16,
