@@ -34,18 +34,18 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # 16 384 trajectories of 50 steps, half an hour of training on a CPU core without bfloat16; not measured as a whole.
-    # The rate is a third of the short runs': at theirs a run of 7383 steps diverged (docs/recipe.md).
+    # Worth 12.0 teacher steps with half of these trajectories, in 500 CPU seconds of one core without bfloat16. Longer runs
+    # are not measured at this rate; at three times the rate one of 7383 steps diverged (docs/recipe.md).
     "full": Preset(
         precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
         train=TrainSpec(
             student=StudentSpec(width=48, blocks=2),
             learning_rate=3e-3,
-            samples=500_000,
+            samples=150_000,
             precision="auto",
             window=16,
-            ema_halflife=25_000.0,
-            checkpoint_every=50_000,
+            ema_halflife=7_500.0,
+            checkpoint_every=30_000,
         ),
         evaluation_samples=5000,
     ),
