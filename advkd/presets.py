@@ -34,8 +34,8 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # Worth 12.0 teacher steps with half of these trajectories, in 500 CPU seconds of one core without bfloat16. Longer runs
-    # are not measured at this rate; at three times the rate one of 7383 steps diverged (docs/recipe.md).
+    # Worth 12.0 teacher steps with half of these trajectories, in 500 CPU seconds of one core without bfloat16. Longer
+    # runs are not measured at this rate; at three times the rate one of 7383 steps diverged (docs/recipe.md).
     "full": Preset(
         precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
         train=TrainSpec(
