@@ -50,8 +50,8 @@ PRESETS: dict[str, Preset] = {
         evaluation_samples=5000,
     ),
     # The paper's recipe for 16x16 images, with the released code's faults fixed (`PaperSpec` switches them on again).
-    # Ancestral sampling has as many passes as timesteps: 2048 trajectories are 2 million passes, about 25 minutes on
-    # two CPU cores at 700 passes/s each. 100 epochs, as the released code's first four phases have together.
+    # Ancestral sampling has as many passes as timesteps: 2048 trajectories are 2 million passes. 100 epochs, as the
+    # released code's first four phases have together. Nobody has trained it on digits yet.
     "paper": Preset(
         precompute=PrecomputeSpec(
             samples=2048,

@@ -1,6 +1,6 @@
 """`make bench-recipe`: variants of the recipe, trained from one cache for an equal budget, side by side.
 
-`python -m benchmarks.recipe --seconds 180 --groups depth grid` runs some groups with another budget. The budget is CPU
+`python -m benchmarks.recipe --seconds 180 --groups student grid` runs the base and some groups with another budget, in CPU
 seconds of one thread, from each variant's own seconds per step, so a busy machine does not change who wins. What was
 measured stays in `runs/recipe/` and is not measured again.
 """
@@ -35,7 +35,7 @@ def main() -> None:
     with progress() as report:
         asked = replace(CACHE, samples=options.trajectories)
         store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
-    chosen = [*(BASE if options.groups == list(GROUPS) else ()), *(v for name in options.groups for v in GROUPS[name])]
+    chosen = [BASE, *(variant for name in options.groups for variant in GROUPS[name])]
     runs = [(variant, seed) for seed in range(options.seeds) for variant in chosen]
     found: dict[str, list[dict[str, float]]] = {}
     with ThreadPoolExecutor(options.workers) as pool:
@@ -69,7 +69,7 @@ def _measured(root: Path, store: str, variant: Variant, seed: int, options: argp
 
 def _section(name: str, variants: tuple[Variant, ...], found: dict[str, list[dict[str, float]]]) -> str:
     rows = []
-    for variant in (*BASE, *variants):
+    for variant in (BASE, *variants):
         runs = found.get(variant.name, [])
         if runs:
             middle = {figure: statistics.median(run[figure] for run in runs) for figure in FIGURES}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from advkd.cpu import no_denormals, torch_threads
+from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.evaluate import student_samples
 from advkd.evaluation.features import features_for
@@ -73,15 +74,9 @@ def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "
                 }
             )
     means = {name: fmean(one[name] for one in figures) for name in figures[0]}
-    return {**means, "params": sum(p.numel() for p in student.parameters()), "macs": _macs(student)}
-
-
-def _macs(student: torch.nn.Module) -> float:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        student(torch.zeros(1, *student.sample_shape))  # type: ignore[arg-type]
-    return counter.get_total_flops() / 2
+    with torch.no_grad():
+        macs = multiply_adds(lambda: student(torch.zeros(1, *student.sample_shape)))
+    return {**means, "params": parameters(student), "macs": macs}
 
 
 @torch_threads(1)

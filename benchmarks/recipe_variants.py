@@ -33,7 +33,7 @@ def _with(name: str, student: dict[str, Any] | None = None, ema_share: float = 0
     return Variant(name, replace(_BASE, student=replace(_BASE.student, **(student or {})), **changes), ema_share)
 
 
-BASE = (Variant("base", _BASE),)
+BASE = Variant("base", _BASE)
 GROUPS: dict[str, tuple[Variant, ...]] = {
     "learning rate": (
         _with("rate 3e-3", learning_rate=3e-3),

@@ -34,15 +34,13 @@ class DcganDiscriminator(nn.Module):
             image += [nn.Conv2d(features, wider, 4, 2, 1, bias=bias), *_normed(nn.BatchNorm2d(wider), norm)]
             features, side = wider, side // 2
         self.image = nn.Sequential(*image)
-        self.noise = nn.Sequential(
-            nn.Conv2d(channels, width, 3, 1, 1, bias=bias),
-            *_normed(nn.BatchNorm2d(width), norm),
-            nn.Conv2d(width, 2 * width, 3, bias=bias),
-            *_normed(nn.BatchNorm2d(2 * width), norm),
-        )
-        if not sees_noise:
-            self.noise = nn.Sequential()
-        found = features * _COARSE**2 + (2 * width * (_COARSE - 2) ** 2 if sees_noise else 0)
+        noise: list[nn.Module] = []
+        found = features * _COARSE**2
+        if sees_noise:
+            noise += [nn.Conv2d(channels, width, 3, 1, 1, bias=bias), *_normed(nn.BatchNorm2d(width), norm)]
+            noise += [nn.Conv2d(width, 2 * width, 3, bias=bias), *_normed(nn.BatchNorm2d(2 * width), norm)]
+            found += 2 * width * (_COARSE - 2) ** 2
+        self.noise = nn.Sequential(*noise)
         self.judge = nn.Sequential(
             nn.Linear(found, 4 * width), *_normed(nn.BatchNorm1d(4 * width), norm), nn.Linear(4 * width, 1)
         )

@@ -85,22 +85,22 @@ def measure_cost(
         student_latency = _latencies(student, student, teacher.sample_shape, device, seconds)
         teacher_latency = _latencies(sample_teacher, warm_teacher, teacher.sample_shape, device, seconds)
         noise = torch.zeros(1, *teacher.sample_shape, device=device)
-        student_macs = _macs(lambda: student(noise))
+        student_macs = multiply_adds(lambda: student(noise))
         teacher_macs = None
         if network is not None:
             time_zero = torch.zeros(1, dtype=torch.long, device=device)
-            teacher_macs = teacher_steps * _macs(lambda: network(noise, time_zero))
+            teacher_macs = teacher_steps * multiply_adds(lambda: network(noise, time_zero))
     return CostReport(
         student=Cost(
             passes=1,
-            params=_parameters(student),
+            params=parameters(student),
             macs=student_macs,
             latency_ms={batch: found[0] for batch, found in student_latency.items()},
             repeats={batch: found[1] for batch, found in student_latency.items()},
         ),
         teacher=Cost(
             passes=teacher_steps,
-            params=None if network is None else _parameters(network),
+            params=None if network is None else parameters(network),
             macs=teacher_macs,
             latency_ms={batch: found[0] for batch, found in teacher_latency.items()},
             repeats={batch: found[1] for batch, found in teacher_latency.items()},
@@ -120,11 +120,13 @@ def device_name(device: str) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _parameters(network: nn.Module) -> int:
+def parameters(network: nn.Module) -> int:
+    """Number of a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _macs(run: Callable[[], object]) -> int:
+def multiply_adds(run: Callable[[], object]) -> int:
+    """Of everything that `run` computes."""
     with FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops()) // 2

@@ -16,7 +16,6 @@ from torch import Tensor
 from advkd.evaluation.arrays import Arrays, content_digest, pack_arrays, read_arrays, write_arrays
 from advkd.evaluation.distances import CURVE_STEPS
 from advkd.evaluation.features import FeatureExtractor, features_for
-from advkd.evaluation.records import from_record
 from advkd.evaluation.scores import ReferenceSet, Scores, score
 from advkd.evaluation.trajectories import (
     EVALUATION_START,
@@ -25,6 +24,7 @@ from advkd.evaluation.trajectories import (
     evaluation_noise,
     teacher_states,
 )
+from advkd.records import from_record
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.objects import join, write_bytes
 

@@ -7,9 +7,9 @@ from typing import Any
 from advkd.evaluation.cost import CostReport
 from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.records import from_record
 from advkd.evaluation.reference import TeacherPoint
 from advkd.evaluation.scores import Metric, Scores
+from advkd.records import from_record
 
 LAYOUT = 1
 

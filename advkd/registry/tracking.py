@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluate import METRICS, REPORT
-from advkd.evaluation.records import from_record
 from advkd.evaluation.results import EvalReport
 from advkd.hashing import file_sha256
+from advkd.records import from_record
 from advkd.registry.artifact import artifact_digest, export_artifact
 from advkd.registry.gate import RECALL_MARGIN, Figures, figures_of, gate
 from advkd.registry.lineage import Lineage, lineage_of

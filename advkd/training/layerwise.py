@@ -83,7 +83,7 @@ class LayerwiseMethod:
         logits = means.new_zeros(3)
         if adversarial:
             logits = self._discriminator_update([one for one in judged if one is not None])
-        return StepLosses(*(one.squeeze(0) for one in torch.cat([means, logits]).split(1)))
+        return StepLosses(*torch.cat([means, logits]).unbind())
 
     def views(self, batch: TrajectoryBatch) -> Views:
         """Every submodule's clean estimate beside the teacher's, as the discriminator is shown them."""
@@ -190,7 +190,7 @@ def _check(spec: TrainSpec, store: TrajectorySpec) -> None:
         raise ValueError(
             f"a pointwise distillation loss needs a deterministic sampler, got a cache of {store.sampler!r} "
             "trajectories, where a state is no function of the noise; precompute with the ddim solver, or train with "
-            "the paper's method, which has no such loss"
+            "--preset paper, which has no such loss"
         )
     shapes = {t: list(store.state_shape(t)) for t in store.timesteps}
     if any(shape != list(store.sample_shape) for shape in shapes.values()):
