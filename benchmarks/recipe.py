@@ -1,6 +1,6 @@
 """`make bench-recipe`: variants of the recipe, trained from one cache for an equal budget, side by side.
 
-`python -m benchmarks.recipe --seconds 180 --groups student grid` runs the base and some groups with another budget, in CPU
+`python -m benchmarks.recipe --seconds 180 --groups student grid` runs the base and some groups with another budget: CPU
 seconds of one thread, from each variant's own seconds per step, so a busy machine does not change who wins. What was
 measured stays in `runs/recipe/` and is not measured again.
 """

@@ -1,7 +1,10 @@
 """Small real parts that the tests of the method share: teacher folders, stores, specs."""
 
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,12 +12,17 @@ import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
 from hypothesis import settings
 
+import advkd.progress
+from advkd.cli import main
 from advkd.discriminators import DiscriminatorSpec
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
 from advkd.training.spec import TrainSpec
+from storage import TrajectorySpec, open_store
+from tests.advkd.cli_calls import Cli, Result
 from tests.advkd.forked import Forker, forker
+from tests.advkd.paper_runs import PYRAMID
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Other work on the same cores must fail no test.
@@ -106,3 +114,43 @@ def tiny_train(**changes: object) -> TrainSpec:
         "report_every": 1,
     }
     return TrainSpec(**(chosen | changes))
+
+
+@pytest.fixture(scope="session")
+def pyramid_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Ancestral trajectories of the closed-form teacher, each state at its submodule's side."""
+    solver = SolverSpec(kind="ddpm", steps=10)
+    root = tmp_path_factory.mktemp("pyramid")
+    return precompute(mixture_spec(root, solver=solver, captures=3, resolutions=PYRAMID)).uri
+
+
+@pytest.fixture(scope="session")
+def pyramid_facts(pyramid_store: str) -> TrajectorySpec:
+    return open_store(pyramid_store).manifest.spec
+
+
+def write_spec(path: Path, **changes: object) -> Path:
+    """A file for `--spec`: `tiny_train` with changes."""
+    path.write_text(json.dumps(asdict(tiny_train(**changes))))
+    return path
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs `advkd ARGS` in this process through the real entry point."""
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["advkd", *map(str, arguments)])
+        advkd.progress.console.cache_clear()
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as done:
+            code = int(done.code or 0)
+        finally:
+            advkd.progress.console.cache_clear()
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return call

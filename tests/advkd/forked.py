@@ -26,7 +26,7 @@ HUNG_SECONDS = 200.0
 """A process that nobody meant to kill is killed after that long, and its exit code tells."""
 
 _MODULES = ("advkd.cli", "advkd.training.loop", "advkd.training.layerwise", "advkd.training.spec_json")
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,22 @@ def command(*arguments: str) -> None:
 
 
 @contextlib.contextmanager
-def forker() -> Iterator[Forker]:
-    """Starts the forking process, and ends it and all that it forked with the block."""
+def forking(serve: Callable[[Connection], None], variables: Mapping[str, str]) -> Iterator[Connection]:
+    """A process in a group of its own that runs `serve`; ended with the block, and with it all that it forked.
+
+    `serve` says "ready" first; whoever started it is gone when the connection is.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,))
+    process = context.Process(target=_lead, args=(serve, theirs))
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in _ENVIRONMENT.items():
+        for name, value in variables.items():
             environment.setenv(name, value)
         process.start()
     theirs.close()
     try:
         assert ours.recv() == "ready"
-        yield Forker(ours)
+        yield ours
     finally:
         ours.close()
         with contextlib.suppress(ProcessLookupError):
@@ -110,22 +113,37 @@ def forker() -> Iterator[Forker]:
         process.close()
 
 
-def _serve(connection: Connection) -> None:
+@contextlib.contextmanager
+def forker() -> Iterator[Forker]:
+    """Starts the forking process, and ends it and all that it forked with the block."""
+    with forking(_serve, ENVIRONMENT) as connection:
+        yield Forker(connection)
+
+
+def _lead(serve: Callable[[Connection], None], connection: Connection) -> None:
     os.setpgrp()
     torch.set_num_threads(1)
+    with contextlib.suppress(EOFError, ConnectionError):
+        serve(connection)
+
+
+def _serve(connection: Connection) -> None:
     for name in _MODULES:
         importlib.import_module(name)
-    # Whoever started it is gone when the connection is.
-    with contextlib.suppress(EOFError, ConnectionError):
-        connection.send("ready")
-        while True:
-            number, jobs = connection.recv()
-            connection.send((number, _group(jobs)))
+    connection.send("ready")
+    while True:
+        number, jobs = connection.recv()
+        connection.send((number, _group(jobs)))
+
+
+def assert_one_thread() -> None:
+    """Only a process of one thread may fork."""
+    tasks = Path("/proc/self/task")
+    assert not tasks.is_dir() or len(list(tasks.iterdir())) == 1
 
 
 def _group(jobs: Sequence[Job]) -> list[Ended]:
-    tasks = Path("/proc/self/task")
-    assert not tasks.is_dir() or len(list(tasks.iterdir())) == 1, "only a process of one thread may fork"
+    assert_one_thread()
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:
         files = [(Path(folder, f"{i}.out"), Path(folder, f"{i}.err")) for i in range(len(jobs))]

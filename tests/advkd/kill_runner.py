@@ -15,25 +15,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Protocol
-
-import pytest
-import torch
 
 from advkd.precompute import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from storage import list_prefix
 from storage.provenance import code_revision
+from tests.advkd.forked import ENVIRONMENT, assert_one_thread, forking
 from tests.advkd.kill_instants import Moment, die_at
 
 HUNG_SECONDS = 120.0
 """A writer that nobody meant to kill is killed after that long, and the round says so by its exit code."""
 
 _FORKED_POLL_SECONDS, _COMMAND_POLL_SECONDS = 0.001, 0.01
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
+_ENVIRONMENT = ENVIRONMENT | {
     # No checkout: a commit that someone makes meanwhile would change the revision in the records.
     "GIT_DIR": os.devnull,
 }
@@ -108,43 +102,21 @@ class ForkedWriters:
 @contextlib.contextmanager
 def forked_writers() -> Iterator[ForkedWriters]:
     """Starts the forking process and ends it and all of its writers with the block."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,))
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in _ENVIRONMENT.items():
-            environment.setenv(name, value)
-        process.start()
-    theirs.close()
-    try:
-        assert ours.recv() == "ready"
-        yield ForkedWriters(ours)
-    finally:
-        ours.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.join()
-        process.close()
+    with forking(_serve, _ENVIRONMENT) as connection:
+        yield ForkedWriters(connection)
 
 
 def _serve(connection: Connection) -> None:
-    # A group of its own, by which it and its writers are ended together.
-    os.setpgrp()
-    torch.set_num_threads(1)
     # All that a writer would import, fit or look up in its first moments.
     trajectory_spec(PrecomputeSpec(teacher="mixture"), cached_teacher("mixture", "cpu"))
     code_revision()
-    # Whoever started it is gone when the connection is.
-    with contextlib.suppress(EOFError, ConnectionError):
-        connection.send("ready")
-        while True:
-            connection.send(_forked_round(*connection.recv()))
+    connection.send("ready")
+    while True:
+        connection.send(_forked_round(*connection.recv()))
 
 
 def _forked_round(spec: PrecomputeSpec, fates: Sequence[Fate], environment: Mapping[str, str]) -> list[Ending]:
-    tasks = Path("/proc/self/task")
-    assert not tasks.is_dir() or len(list(tasks.iterdir())) == 1, "only a process of one thread may fork"
+    assert_one_thread()
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_write, args=(spec, fate, environment)) for fate in fates]
     for process in processes:

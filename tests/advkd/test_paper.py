@@ -1,70 +1,26 @@
-"""The paper's method: phases, which weights move, resumption, the released faults, the way to a registered model."""
+"""The paper's method: phases, which weights move, resumption, the released faults, what is watched."""
 
-import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from advkd.discriminators import DcganDiscriminator
-from advkd.evaluation.evaluate import EvaluateSpec, evaluate
-from advkd.precompute import precompute, trajectory_spec
-from advkd.presets import PRESETS
-from advkd.registry.artifact import export_artifact
-from advkd.registry.lineage import lineage_of
 from advkd.students import ProgressiveStudent
 from advkd.students.loading import load_student
-from advkd.teachers import EMBEDDED, SolverSpec, load_teacher
 from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import Processes
 from advkd.training.loop import StepMetrics
 from advkd.training.method import build_method
 from advkd.training.observation import observations_from_json
 from advkd.training.paper import PaperMethod, phase_ends, target_state
-from advkd.training.paper_spec import RELEASED, PaperSpec
-from advkd.training.spec_json import train_spec_from_json
-from storage import TrajectorySpec, open_store
-from tests.advkd.conftest import mixture_spec
-from tests.advkd.evaluation.parts import gaussian_teacher
+from advkd.training.paper_spec import RELEASED
+from storage import TrajectorySpec
+from tests.advkd.paper_runs import tiny_paper
 from tests.advkd.test_training import hashes, run
-
-PYRAMID = ((16, 16), (8, 8), (8, 8), (16, 16))
-
-
-def tiny_paper(**changes: object) -> PaperSpec:
-    """12 steps: phases of 2, 4 and 6, a checkpoint after every 3."""
-    chosen: dict[str, object] = {
-        "width": 4,
-        "discriminator_width": 4,
-        "samples": 96,
-        "batch_size": 8,
-        "learning_rate": 1e-3,
-        "penalty_every": 2,
-        "ema_halflife": 32.0,
-        "window": 2,
-        "checkpoint_every": 24,
-        "report_every": 1,
-    }
-    return PaperSpec(**(chosen | changes))
-
-
-@pytest.fixture(scope="module")
-def pyramid_store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Ancestral trajectories of the closed-form teacher, each state at its submodule's side."""
-    solver = SolverSpec(kind="ddpm", steps=10)
-    root = tmp_path_factory.mktemp("pyramid")
-    return precompute(mixture_spec(root, solver=solver, captures=3, resolutions=PYRAMID)).uri
-
-
-@pytest.fixture(scope="module")
-def facts(pyramid_store: str) -> TrajectorySpec:
-    return open_store(pyramid_store).manifest.spec
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +33,8 @@ def uninterrupted(
     return metrics, hashes(out), out
 
 
-def method(facts: TrajectorySpec, **changes: object) -> PaperMethod:
-    built = build_method(tiny_paper(**changes), facts)
+def method(pyramid_facts: TrajectorySpec, **changes: object) -> PaperMethod:
+    built = build_method(tiny_paper(**changes), pyramid_facts)
     assert isinstance(built, PaperMethod)
     return built
 
@@ -115,8 +71,8 @@ def test_the_clock_says_the_phase(uninterrupted: tuple[list[StepMetrics], dict[s
 
 
 @pytest.mark.parametrize("phase", [0, 1, 2])
-def test_a_phase_moves_its_submodules_its_head_and_its_discriminator(facts: TrajectorySpec, phase: int) -> None:
-    built = method(facts)
+def test_a_phase_moves_its_submodules_its_head_and_its_discriminator(pyramid_facts: TrajectorySpec, phase: int) -> None:
+    built = method(pyramid_facts)
     built.state.samples = 8 * (0, 2, 6)[phase]
     student, judges = weights(built.state.student), weights(built.state.discriminator)
     for _ in range(2):
@@ -132,8 +88,8 @@ def test_a_phase_moves_its_submodules_its_head_and_its_discriminator(facts: Traj
         assert torch.equal(value, judges[name]) == (int(name.split(".")[0]) != phase), name
 
 
-def test_a_phase_begins_with_a_fresh_optimizer(facts: TrajectorySpec) -> None:
-    built = method(facts)
+def test_a_phase_begins_with_a_fresh_optimizer(pyramid_facts: TrajectorySpec) -> None:
+    built = method(pyramid_facts)
     steps = []
     for _ in range(4):
         built.step(some_batch())
@@ -143,17 +99,17 @@ def test_a_phase_begins_with_a_fresh_optimizer(facts: TrajectorySpec) -> None:
     assert steps == [1, 2, 1, 2]
 
 
-def test_one_forward_of_the_student_per_step(facts: TrajectorySpec) -> None:
-    built = method(facts)
+def test_one_forward_of_the_student_per_step(pyramid_facts: TrajectorySpec) -> None:
+    built = method(pyramid_facts)
     calls: list[int] = []
     built.student.submodules[0].register_forward_hook(lambda *_: calls.append(1))
     built.step(some_batch())
     assert len(calls) == 1
 
 
-def test_the_gradients_are_those_of_the_two_losses(facts: TrajectorySpec) -> None:
+def test_the_gradients_are_those_of_the_two_losses(pyramid_facts: TrajectorySpec) -> None:
     """Against the losses written down once more, each with a forward pass of its own."""
-    built = method(facts, penalty_weight=0.0)
+    built = method(pyramid_facts, penalty_weight=0.0)
     batch, student, judge = some_batch(), built.student, built.state.discriminator[0]
     coarse = student.coarse(batch.noise)
     game = nn.functional.softplus(-judge(student.prediction(coarse, 0), coarse)).mean()
@@ -169,13 +125,13 @@ def test_the_gradients_are_those_of_the_two_losses(facts: TrajectorySpec) -> Non
     torch.testing.assert_close(losses.discriminator, loss.detach())
 
 
-def test_states_in_full_are_brought_to_the_side(facts: TrajectorySpec) -> None:
+def test_states_in_full_are_brought_to_the_side(pyramid_facts: TrajectorySpec) -> None:
     full = some_batch(full=True)
     state = full.states[0] * 3
     assert target_state(state, 8).shape == (8, 1, 8, 8)
     torch.testing.assert_close(target_state(state, 8), nn.functional.avg_pool2d(state, 2).clamp(-1, 1))
     torch.testing.assert_close(target_state(target_state(state, 16), 16), state.clamp(-1, 1))
-    losses = method(replace(facts, resolutions=None)).step(full)
+    losses = method(replace(pyramid_facts, resolutions=None)).step(full)
     assert losses.adversarial.isfinite()
 
 
@@ -203,13 +159,13 @@ def test_another_seed_is_another_run(
     assert differing == uninterrupted[1].keys() - {"config.json"}
 
 
-def test_a_batch_in_parts_has_the_mean_of_its_parts_gradients(facts: TrajectorySpec) -> None:
+def test_a_batch_in_parts_has_the_mean_of_its_parts_gradients(pyramid_facts: TrajectorySpec) -> None:
     """Parts have their own BatchNorm statistics, so two parts are two half batches, not one whole."""
-    batch, whole = some_batch(), method(facts, accumulate=2, penalty_weight=0.0)
+    batch, whole = some_batch(), method(pyramid_facts, accumulate=2, penalty_weight=0.0)
     whole.step(batch)
     halves = []
     for part in batch.split(2):
-        half = method(facts, batch_size=4, penalty_weight=0.0)
+        half = method(pyramid_facts, batch_size=4, penalty_weight=0.0)
         half.step(part)
         halves.append([w.grad for w in half.student.parameters() if w.grad is not None])
     found = [w.grad for w in whole.student.parameters() if w.grad is not None]
@@ -217,13 +173,13 @@ def test_a_batch_in_parts_has_the_mean_of_its_parts_gradients(facts: TrajectoryS
         torch.testing.assert_close(mine, (one + other) / 2, rtol=1e-4, atol=1e-7)
 
 
-def test_two_processes_share_a_batch(facts: TrajectorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_share_a_batch(pyramid_facts: TrajectorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each draws the shares of the whole batch, and has its own rows' of them."""
     monkeypatch.setattr(Processes, "average_", lambda self, tensors: list(tensors))
-    (whole,) = method(facts)._draw_shares([some_batch()])
+    (whole,) = method(pyramid_facts)._draw_shares([some_batch()])
     drawn = []
     for rank in (0, 1):
-        built = build_method(tiny_paper(), facts, Processes(rank, 2))
+        built = build_method(tiny_paper(), pyramid_facts, Processes(rank, 2))
         assert isinstance(built, PaperMethod)
         drawn += built._draw_shares([some_batch(rows=4)])
     assert torch.equal(torch.cat(drawn), whole)
@@ -241,27 +197,27 @@ def test_every_fault_runs_to_the_end(pyramid_store: str, tmp_path: Path, fault: 
     assert load_student(tmp_path)(torch.zeros(1, 1, 16, 16)).isfinite().all()
 
 
-def test_what_the_student_is_trained_on(facts: TrajectorySpec) -> None:
+def test_what_the_student_is_trained_on(pyramid_facts: TrajectorySpec) -> None:
     noise = some_batch(rows=2048).noise
-    assert method(facts)._input(noise).std().item() == pytest.approx(1.0, abs=0.02)
-    assert method(facts, input_noise="clipped")._input(noise).std().item() < 0.2
+    assert method(pyramid_facts)._input(noise).std().item() == pytest.approx(1.0, abs=0.02)
+    assert method(pyramid_facts, input_noise="clipped")._input(noise).std().item() < 0.2
 
 
-def test_weights_are_clipped_on_demand(facts: TrajectorySpec) -> None:
+def test_weights_are_clipped_on_demand(pyramid_facts: TrajectorySpec) -> None:
     for clip in (None, 0.01):
-        built = method(facts, weight_clip=clip)
+        built = method(pyramid_facts, weight_clip=clip)
         built.step(some_batch())
         largest = max(weight.abs().max().item() for weight in built.state.discriminator[0].parameters())
         assert (largest <= 0.01) == (clip is not None)
 
 
-def test_the_discriminator_s_norm(facts: TrajectorySpec) -> None:
+def test_the_discriminator_s_norm(pyramid_facts: TrajectorySpec) -> None:
     for norm, has in (("none", False), ("batch", True)):
-        judges = method(facts, discriminator_norm=norm).state.discriminator
+        judges = method(pyramid_facts, discriminator_norm=norm).state.discriminator
         assert any(isinstance(part, nn.BatchNorm2d) for part in judges.modules()) == has
 
 
-def test_the_penalty_is_taken_in_its_turn(facts: TrajectorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_penalty_is_taken_in_its_turn(pyramid_facts: TrajectorySpec, monkeypatch: pytest.MonkeyPatch) -> None:
     import advkd.training.paper as paper
 
     for every, taken in ((1, 4), (2, 2)):
@@ -270,123 +226,15 @@ def test_the_penalty_is_taken_in_its_turn(facts: TrajectorySpec, monkeypatch: py
         monkeypatch.setattr(
             paper, "one_centred_penalty", lambda *a, calls=calls, real=real: calls.append(1) or real(*a)
         )
-        built = method(facts, penalty_every=every)
+        built = method(pyramid_facts, penalty_every=every)
         for _ in range(4):
             built.step(some_batch())
         assert len(calls) == taken
         monkeypatch.undo()
 
 
-# -- specs and refusals ------------------------------------------------------------------------------------------------
-
-
-def test_a_paper_spec_goes_through_json() -> None:
-    spec = tiny_paper(timesteps=(999, 499, 0), **{**RELEASED, "ema_halflife": 3.0})
-    assert train_spec_from_json(json.loads(json.dumps(asdict(spec)))) == spec
-    assert train_spec_from_json({"method": "paper"}) == PaperSpec()
-    with pytest.raises(ValueError, match=r"PaperSpec must be an object .* got \['warmup'\]"):
-        train_spec_from_json({"method": "paper", "warmup": 0.4})
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"input_noise": "none"}, r"PaperSpec\.input_noise must be one of .* got 'none'"),
-        ({"discriminator_norm": "layer"}, r"PaperSpec\.discriminator_norm must be one of"),
-        ({"weight_clip": 0.0}, r"PaperSpec\.weight_clip must be positive and finite"),
-        ({"penalty_every": 0}, r"PaperSpec\.penalty_every must be a positive whole number, got 0"),
-        ({"width": 0}, r"PaperSpec\.width must be a positive whole number"),
-        ({"beta1": 1.0}, r"PaperSpec\.beta1 must lie in \[0, 1\)"),
-        ({"penalty_weight": -1.0}, r"PaperSpec\.penalty_weight must be finite and not negative"),
-        ({"samples": 4}, r"PaperSpec\.samples must be at least batch_size"),
-    ],
-)
-def test_paper_spec_refuses(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        tiny_paper(**changes)
-
-
-@pytest.mark.parametrize(
-    ("store", "changes", "message"),
-    [
-        ({}, {"samples": 40}, "a step for each of its 3 phases"),
-        ({}, {"timesteps": (999, 0)}, "16x16 images need 3 states besides the noise, got 1; precompute"),
-        ({"resolutions": ((16, 16), (4, 4), (8, 8), (16, 16))}, {}, "stored at its submodule's side .* got 4x4 .* 8x8"),
-        ({"resolutions": ((16, 16), (8, 8), (8, 8), (8, 8))}, {}, "got 8x8 at timestep 0 for submodule 3"),
-        ({"resolutions": ((2, 2), *PYRAMID[1:])}, {}, r"at least 4x4 .* got 2x2; precompute it at 16x16"),
-        ({"resolutions": ((8, 8), *PYRAMID[1:])}, {"input_noise": "clipped"}, r"at least 16x16 .*clipped.* got 8x8"),
-        ({"sample_shape": (1, 16, 32), "resolutions": None}, {}, "square images .* got 16x32"),
-    ],
-)
-def test_a_store_that_does_not_fit_is_refused(
-    facts: TrajectorySpec, store: dict[str, object], changes: dict[str, object], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        build_method(tiny_paper(**changes), replace(facts, **store))
-
-
-def test_the_preset_fits_itself() -> None:
-    chosen = PRESETS["paper"]
-    assert isinstance(chosen.train, PaperSpec)
-    assert not chosen.precompute.solver.deterministic
-    store = trajectory_spec(chosen.precompute, load_teacher("mixture"))
-    built = build_method(chosen.train, store)
-    assert store.timesteps == (999, 749, 499, 249, 0)
-    assert [store.state_shape(t)[1] for t in store.timesteps[1:]] == list(built.state.student.sides)
-
-
-# -- the whole way -----------------------------------------------------------------------------------------------------
-
-
-LOADS = """
-import sys
-import torch
-from diffusers import DiffusionPipeline
-from safetensors.torch import load_file
-
-assert not any(name.split(".")[0] == "advkd" for name in sys.modules)
-pipe = DiffusionPipeline.from_pretrained(sys.argv[1], custom_pipeline=sys.argv[1], trust_remote_code=True)
-given = load_file(sys.argv[2])
-with torch.no_grad():
-    assert torch.equal(pipe.student(given["noise"]), given["clean"])
-"""
-
-
-def test_a_stochastic_store_ends_in_a_model_that_diffusers_loads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    teacher = gaussian_teacher()
-    monkeypatch.setitem(EMBEDDED, "gaussian", lambda device: teacher)
-    wanted = {"teacher": "gaussian", "solver": SolverSpec(kind="ddpm", steps=10), "captures": 3, "resolutions": PYRAMID}
-    store = precompute(mixture_spec(tmp_path / "stores", **wanted)).uri
-    student = tmp_path / "student"
-    run(tiny_paper(), store, student)
-    spec = EvaluateSpec(
-        student=str(student),
-        teacher="gaussian",
-        out=str(tmp_path / "report"),
-        references=str(tmp_path / "references"),
-        samples=64,
-        trajectory_samples=16,
-    )
-    report = evaluate(spec)
-    assert report.timesteps == open_store(store).manifest.spec.timesteps
-    assert [math.isfinite(part.fd_state.value) for part in report.submodules] == [True] * 3
-    assert report.cost.student.params == sum(p.numel() for p in load_student(student).parameters())
-    assert "no function of the noise" in " ".join((tmp_path / "report" / "report.html").read_text().split())
-    artifact = export_artifact(student, tmp_path / "model", lineage_of(str(student), report, store), report)
-    assert (artifact / "student" / "progressive_student.py").is_file()
-    assert "progressive_student.py" in (artifact / "README.md").read_text()
-    noise = torch.randn(2, 1, 16, 16)
-    given = {"noise": noise, "clean": load_student(student)(noise).contiguous()}
-    save_file(given, tmp_path / "given.safetensors")
-    arguments = [sys.executable, "-c", LOADS, str(artifact), str(tmp_path / "given.safetensors")]
-    loaded = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert loaded.returncode == 0, loaded.stderr
-
-
-def test_the_discriminator_is_not_the_student_s(facts: TrajectorySpec) -> None:
-    state = method(facts).state
+def test_the_discriminator_is_not_the_student_s(pyramid_facts: TrajectorySpec) -> None:
+    state = method(pyramid_facts).state
     assert isinstance(state.student, ProgressiveStudent)
     assert all(isinstance(judge, DcganDiscriminator) for judge in state.discriminator)
 

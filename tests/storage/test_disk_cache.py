@@ -5,6 +5,8 @@ import logging
 import multiprocessing
 import os
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from collections import OrderedDict
@@ -21,6 +23,7 @@ from storage.disk_cache import DiskCache
 from storage.errors import StorePermissionError
 from storage.object_source import DirectSource
 from storage.objects import join, write_bytes
+from tests import unprivileged
 from tests.storage.test_object_source import Counting, Pretend, content, entry_of, make_store, never, read
 
 pytestmark = pytest.mark.timeout(90)
@@ -270,11 +273,14 @@ class TestTrouble:
             with pytest.raises(StorePermissionError, match=r"must be writable and lockable.*choose another"):
                 DiskCache(Pretend(), str(tmp_path / name), 5000)
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_read_only_folder_is_refused_at_once(self, folder: Path) -> None:
         folder.mkdir(mode=0o500)
-        with pytest.raises(StorePermissionError, match="choose another"):
-            DiskCache(Pretend(), str(folder), 5000)
+        code = "import sys; from storage.disk_cache import DiskCache; DiskCache(None, sys.argv[1], 5000)"
+        command = [*unprivileged.PREFIX, sys.executable, "-c", code, str(folder)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        assert "StorePermissionError" in ended.stderr
+        assert "choose another" in ended.stderr
 
     def test_a_file_that_may_not_be_touched_is_served(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         source, entry = Counting(Pretend()), entry_of(1, 1000)
