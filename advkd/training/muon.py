@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
@@ -57,17 +58,28 @@ class Muon(torch.optim.Optimizer):
             weight.sub_(update.view(weight.shape), alpha=rate)
 
     def _adam(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        first, second = group["betas"]
         for weight in weights:
             state = self.state[weight]
             if not state:
-                state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
-            state["step"] += 1
-            state["mean"].lerp_(weight.grad, 1.0 - first)
-            state["square"].lerp_(weight.grad.square(), 1.0 - second)  # type: ignore[union-attr]
-            count = state["step"].item()
-            root = (state["square"] / (1.0 - second**count)).sqrt_().add_(1e-8)
-            weight.addcdiv_(state["mean"], root, value=-group["lr"] / (1.0 - first**count))
+                state["step"] = torch.zeros((), device=weight.device)
+                state |= {"exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
+        states = [self.state[weight] for weight in weights]
+        adam(
+            weights,
+            [weight.grad for weight in weights if weight.grad is not None],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
