@@ -3,9 +3,12 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from advkd.discriminators import DiscriminatorSpec
+from advkd.discriminators import DISCRIMINATORS, DiscriminatorSpec
 from advkd.students import StudentSpec
 from advkd.training.spec import TrainSpec
+from benchmarks.teacher_features import FeatureDiscriminator
+
+DISCRIMINATORS["features"] = FeatureDiscriminator
 
 
 def grid(*inner: int) -> tuple[int, ...]:
@@ -26,7 +29,7 @@ class Variant:
         return {"train": asdict(self.train), "ema_share": self.ema_share}
 
 
-_BASE = TrainSpec(student=StudentSpec(width=48, blocks=2), timesteps=grid(12, 25, 38), window=16)
+_BASE = TrainSpec(student=StudentSpec(width=32, blocks=2), timesteps=grid(12, 25, 38), window=16)
 
 
 def _with(name: str, student: dict[str, Any] | None = None, ema_share: float = 0.05, **changes: Any) -> Variant:
@@ -35,17 +38,24 @@ def _with(name: str, student: dict[str, Any] | None = None, ema_share: float = 0
 
 BASE = Variant("base", _BASE)
 GROUPS: dict[str, tuple[Variant, ...]] = {
+    "long": (
+        _with("width 32, decay 0.1", weight_decay=0.1),
+        _with("width 48, decay 0.1", {"width": 48}, weight_decay=0.1),
+        _with("width 48, rate 3e-3", {"width": 48}, learning_rate=3e-3),
+        _with("width 32, rate 5e-3", learning_rate=5e-3),
+    ),
     "learning rate": (
-        _with("rate 3e-3", learning_rate=3e-3),
-        _with("rate 6e-3", learning_rate=6e-3),
+        _with("rate 5e-3", learning_rate=5e-3),
         _with("rate 2e-2", learning_rate=2e-2),
-        _with("batch 32", batch_size=32),
-        _with("batch 128", batch_size=128),
+        _with("decay 0.1", weight_decay=0.1),
+        _with("decay 0.3", weight_decay=0.3),
+        _with("rate 2e-2, decay 0.1", learning_rate=2e-2, weight_decay=0.1),
+        _with("falls in the last half", fall=0.5),
     ),
     "student": (
         _with("width 24", {"width": 24}),
-        _with("width 32", {"width": 32}),
         _with("width 40", {"width": 40}),
+        _with("width 48", {"width": 48}),
         _with("patch 4, width 64, blocks 1", {"patch": 4, "width": 64, "blocks": 1}),
     ),
     "submodules": (
@@ -56,9 +66,9 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("deep early", {"blocks": (4, 2, 1, 1)}),
     ),
     "grid": (
+        _with("even in log-SNR: 11, 26, 40", timesteps=grid(11, 26, 40)),
         _with("early states", timesteps=grid(6, 12, 25)),
         _with("late states", timesteps=grid(25, 38, 44)),
-        _with("last states", timesteps=grid(38, 44, 47)),
     ),
     "weights": (
         _with("w equal", submodule_weights=(1.0, 1.0, 1.0, 1.0)),
@@ -67,6 +77,7 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
     ),
     "phases": (
         _with("distillation alone", warmup=1.0),
+        _with("game from the start", warmup=0.0),
         _with("warm-up 20 %", warmup=0.2),
         _with("warm-up 60 %", warmup=0.6),
     ),
@@ -78,12 +89,20 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("non-saturating", adversarial="non-saturating"),
         _with("penalty 0.5", penalty_weight=0.5),
         _with("penalty 0.005", penalty_weight=0.005),
+    ),
+    "discriminator": (
+        _with("discriminator 16 wide", discriminator=DiscriminatorSpec(width=16)),
         _with("discriminator 64 wide", discriminator=DiscriminatorSpec(width=64)),
+        _with("two scales", discriminator=DiscriminatorSpec(kind="multiscale")),
+        _with("on the teacher's features", discriminator=DiscriminatorSpec(kind="features"), penalty_every=16),
         _with("discriminator rate 5e-4", discriminator_learning_rate=5e-4),
+        _with("discriminator rate 1e-3", discriminator_learning_rate=1e-3),
     ),
     "average": (
         _with("no average", ema_share=0.0),
         _with("average 2 %", ema_share=0.02),
         _with("average 10 %", ema_share=0.1),
+        _with("average 20 %", ema_share=0.2),
     ),
+    "trajectories": tuple(_with(f"{2**power} trajectories", trajectories=2**power) for power in range(9, 14)),
 }

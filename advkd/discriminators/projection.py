@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorSpec:
-    """The shape of the projection discriminator.
+    """What the discriminator is.
 
     Attributes:
+        kind: a name in `advkd.discriminators.DISCRIMINATORS`.
         width: channels at the finest level; doubled once on the way down.
         patch: side of the pixel block that becomes one position; must divide height and width.
     """
 
+    kind: str = "projection"
     width: int = 32
     patch: int = 2
 

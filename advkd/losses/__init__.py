@@ -3,12 +3,15 @@
 from advkd.losses.adversarial import ADVERSARIAL, AdversarialLoss
 from advkd.losses.distillation import pseudo_huber
 from advkd.losses.penalties import gradient_penalty, interpolated, one_centred_penalty
+from advkd.losses.pulls import Pulls, pulls
 
 __all__ = [
     "ADVERSARIAL",
     "AdversarialLoss",
+    "Pulls",
     "gradient_penalty",
     "interpolated",
     "one_centred_penalty",
     "pseudo_huber",
+    "pulls",
 ]

@@ -1,6 +1,7 @@
 """Our method: distillation of every submodule, later against a discriminator too (method.md 4).
 
-One student forward per step serves the distillation, the student's and the discriminator's loss.
+One forward pass of the student per step serves the distillation, the student's and the discriminator's loss, and one
+pass forth and back through the discriminator both players (`advkd.losses.pulls`).
 """
 
 import math
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from advkd.device import torch_device
-from advkd.discriminators import ProjectionDiscriminator
-from advkd.losses import ADVERSARIAL, gradient_penalty, pseudo_huber
+from advkd.discriminators import DISCRIMINATORS
+from advkd.losses import ADVERSARIAL, gradient_penalty, pseudo_huber, pulls
 from advkd.schedule import SkipCoefficients, implied_clean
 from advkd.students import LayerwiseStudent
 from advkd.training.data import TrajectoryBatch
@@ -30,11 +31,17 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class _Judged:
-    """What the discriminator is shown of one part of a batch."""
+    """What the discriminator made of one part of a batch.
 
-    real: Tensor
-    fake: Tensor
-    submodule: Tensor
+    Attributes:
+        toward_real: gradient of the student's adversarial loss with respect to the fakes, `[B, C, H, W]`.
+        generator_loss: that loss.
+        discriminator: its own loss and the mean logits of the teacher's and of the student's.
+    """
+
+    toward_real: Tensor
+    generator_loss: Tensor
+    discriminator: tuple[Tensor, Tensor, Tensor]
 
 
 class LayerwiseMethod:
@@ -58,10 +65,11 @@ class LayerwiseMethod:
         return "adversarial" if self.state.samples >= self.spec.warmup * self.spec.samples else "distillation"
 
     def learning_rate(self) -> float:
-        """The student's: linear rise, then a cosine to zero at the end of the run."""
+        """The student's: linear rise, a plateau, then half a cosine to zero at the end of the run."""
         spec, samples = self.spec, self.state.samples
         rise = min(1.0, (samples + spec.batch_size) / max(spec.rise_samples, spec.batch_size))
-        return spec.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * samples / spec.samples))
+        fallen = max(0.0, 1.0 - (1.0 - samples / spec.samples) / spec.fall)
+        return spec.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * fallen))
 
     def step(self, batch: TrajectoryBatch) -> StepLosses:
         """Updates the student, and in the adversarial phase the discriminator, on this process's share of a batch."""
@@ -72,18 +80,15 @@ class LayerwiseMethod:
         parts = batch.split(self.spec.accumulate)
         submodules = self._draw_submodules().split(len(parts[0].noise)) if adversarial else [None] * len(parts)
         state.student_optimizer.zero_grad(set_to_none=True)
-        losses, judged = [], []
-        for part, submodule in zip(parts, submodules, strict=True):
-            found, shown = self._student_backward(part, submodule)
-            losses.append(found)
-            judged.append(shown)
+        state.discriminator_optimizer.zero_grad(set_to_none=True)
+        found = [self._backward(part, submodule) for part, submodule in zip(parts, submodules, strict=True)]
         self.processes.average_gradients(state.student)
         state.student_optimizer.step()
-        means = torch.stack(losses).mean(0)
-        logits = means.new_zeros(3)
         if adversarial:
-            logits = self._discriminator_update([one for one in judged if one is not None])
-        return StepLosses(*torch.cat([means, logits]).unbind())
+            self.processes.average_gradients(state.discriminator)
+            state.discriminator_optimizer.step()
+            state.adversarial_steps += 1
+        return StepLosses(*torch.stack(found).mean(0).unbind())
 
     def views(self, batch: TrajectoryBatch) -> Views:
         """Every submodule's clean estimate beside the teacher's, as the discriminator is shown them."""
@@ -109,8 +114,8 @@ class LayerwiseMethod:
         drawn = torch.randint(len(self.submodule_weights), (count,), generator=self.state.generator)
         return drawn[self.processes.share(count)].to(torch_device(self.spec.device))
 
-    def _student_backward(self, part: TrajectoryBatch, submodule: Tensor | None) -> tuple[Tensor, _Judged | None]:
-        """Adds the part's gradients to the student's; distillation loss, adversarial loss and its scale as `[3]`."""
+    def _backward(self, part: TrajectoryBatch, submodule: Tensor | None) -> Tensor:
+        """Adds the part's gradients to both networks'; the fields of `StepLosses` as `[6]`."""
         state, spec = self.state, self.spec
         with autocast(spec, part.noise):
             estimates = state.student.estimates(part.noise)
@@ -118,21 +123,40 @@ class LayerwiseMethod:
         distillation = self._distillation(part, estimates)
         if submodule is None:
             (distillation / spec.accumulate).backward()
-            zero = distillation.new_zeros(())
-            return torch.stack([distillation.detach(), zero, zero]), None
+            return torch.stack([distillation.detach(), *distillation.new_zeros(5)])
         real = _pick([self._clean(part, k) for k in range(len(estimates))], submodule)
         fake = _pick(estimates, submodule)
-        state.discriminator.requires_grad_(False)
-        with autocast(spec, fake):
-            logits_fake, logits_real = state.discriminator(fake, submodule), state.discriminator(real, submodule)
-        state.discriminator.requires_grad_(True)
-        game = ADVERSARIAL[spec.adversarial].generator(logits_real.float(), logits_fake.float())
         toward_teacher = torch.autograd.grad(distillation, estimates, retain_graph=True)
-        toward_real = torch.autograd.grad(game, estimates, retain_graph=True)
+        judged = self._discriminator_backward(real, fake.detach(), submodule)
+        toward_real = torch.autograd.grad(fake, estimates, judged.toward_real, retain_graph=True)
         scale = self._balance(estimates[-1], toward_teacher[-1], toward_real[-1])
         both = [(d + scale * g) / spec.accumulate for d, g in zip(toward_teacher, toward_real, strict=True)]
         torch.autograd.backward(estimates, both)
-        return torch.stack([distillation.detach(), game.detach(), scale]), _Judged(real, fake.detach(), submodule)
+        return torch.stack([distillation.detach(), judged.generator_loss, scale, *judged.discriminator])
+
+    def _discriminator_backward(self, real: Tensor, fake: Tensor, submodule: Tensor) -> _Judged:
+        """Adds the gradients of its own loss to the discriminator's, and reads the student's off the same pass."""
+        spec, discriminator = self.spec, self.state.discriminator
+        penalised = self.state.adversarial_steps % spec.penalty_every == 0
+        real, fake = real.requires_grad_(penalised), fake.requires_grad_()
+        # Second derivatives are taken in float32.
+        with autocast(spec, real, enabled=not penalised):
+            logits_real, logits_fake = (discriminator(images, submodule).float() for images in (real, fake))
+        pull = pulls(ADVERSARIAL[spec.adversarial], logits_real, logits_fake)
+        roots, seeds = [logits_real, logits_fake], [pull.real, pull.fake]
+        weights = list(discriminator.parameters())
+        if penalised:
+            (slope,) = torch.autograd.grad(logits_fake, fake, pull.fake, retain_graph=True)
+            penalty = gradient_penalty(logits_real, real) + gradient_penalty(logits_fake, fake)
+            roots.append(penalty)
+            seeds.append(torch.full_like(penalty, spec.penalty_weight * spec.penalty_every))
+            torch.autograd.backward(roots, [seed / spec.accumulate for seed in seeds], inputs=weights)
+        else:
+            torch.autograd.backward(roots, [seed / spec.accumulate for seed in seeds], inputs=[*weights, fake])
+            assert fake.grad is not None
+            slope = fake.grad * spec.accumulate
+        means = (logits_real.mean().detach(), logits_fake.mean().detach())
+        return _Judged(pull.toward_real(slope), pull.generator_loss, (pull.discriminator_loss, *means))
 
     def _balance(self, estimate: Tensor, toward_teacher: Tensor, toward_real: Tensor) -> Tensor:
         """The adversarial gradient's factor, measured at the last submodule's output weights (method.md 4)."""
@@ -144,31 +168,6 @@ class LayerwiseMethod:
         self.processes.average_(gradients)
         scale: Tensor = self.spec.adversarial_weight * gradients[0].norm() / (gradients[1].norm() + _TINY)
         return scale.clamp_max(self.spec.adversarial_limit)
-
-    def _discriminator_update(self, judged: list[_Judged]) -> Tensor:
-        """One update on all parts; loss, mean logit of the teacher's and of the student's as `[3]`."""
-        state = self.state
-        penalised = state.adversarial_steps % self.spec.penalty_every == 0
-        state.discriminator_optimizer.zero_grad(set_to_none=True)
-        found = torch.stack([self._discriminator_backward(part, penalised) for part in judged])
-        self.processes.average_gradients(state.discriminator)
-        state.discriminator_optimizer.step()
-        state.adversarial_steps += 1
-        return found.mean(0)
-
-    def _discriminator_backward(self, part: _Judged, penalised: bool) -> Tensor:
-        spec, discriminator = self.spec, self.state.discriminator
-        real, fake = part.real.requires_grad_(penalised), part.fake.requires_grad_(penalised)
-        # Second derivatives are taken in float32.
-        with autocast(spec, real, enabled=not penalised):
-            logits_real, logits_fake = discriminator(real, part.submodule), discriminator(fake, part.submodule)
-        loss = ADVERSARIAL[spec.adversarial].discriminator(logits_real.float(), logits_fake.float())
-        total = loss
-        if penalised:
-            penalty = gradient_penalty(logits_real, real) + gradient_penalty(logits_fake, fake)
-            total = loss + spec.penalty_weight * spec.penalty_every * penalty
-        (total / spec.accumulate).backward()
-        return torch.stack([loss, logits_real.float().mean(), logits_fake.float().mean()]).detach()
 
     def _distillation(self, batch: TrajectoryBatch, estimates: list[Tensor]) -> Tensor:
         predicted = self.state.student.states(batch.noise, estimates)
@@ -211,13 +210,13 @@ def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         student = _student(spec, store).to(device, memory_format=torch.channels_last)
-        discriminator = ProjectionDiscriminator(
-            spec.discriminator, store.sample_shape[0], submodules=len(store.timesteps) - 1
+        discriminator = DISCRIMINATORS[spec.discriminator.kind](
+            spec.discriminator, store.sample_shape[0], len(store.timesteps) - 1
         ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState(
         student=student,
         discriminator=discriminator,
-        student_optimizer=Muon(student.parameters(), lr=spec.learning_rate),
+        student_optimizer=Muon(student.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay),
         discriminator_optimizer=torch.optim.Adam(
             discriminator.parameters(), lr=spec.discriminator_learning_rate, betas=(0.0, 0.99), fused=True
         ),

@@ -81,7 +81,7 @@ def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         # Whatever does not fit is refused before the folder is touched.
         manifest = open_store(store).manifest
         method = build_method(spec, manifest.spec, processes)
-        _loader(spec, store, method, None)
+        _loader(spec, store, method, spec.trajectories)
         with own_folder(out) if processes.first else nullcontext():
             processes.wait()
             yield from _train(spec, store, manifest, method, out)
@@ -96,7 +96,7 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, out: P
         logger.info("continuing from %s", newest)
     processes.require_alike("settings, store and checkpoint", (repr(spec), manifest.digest, state.samples))
     # A store that was extended meanwhile goes on giving the samples that the run began with.
-    loader = _loader(spec, store, method, cursor.get("num_samples"))
+    loader = _loader(spec, store, method, cursor.get("num_samples", spec.trajectories))
     if cursor:
         loader.load_state_dict(cursor)
     watch = Watch(spec, method, out)

@@ -27,8 +27,9 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(weights, {"lr": lr, "momentum": momentum, "betas": betas})
+        super().__init__(weights, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -54,7 +55,9 @@ class Muon(torch.optim.Optimizer):
             updates.append(weight.grad.lerp(state["momentum"], group["momentum"]).flatten(1))  # type: ignore[union-attr]
         turned = orthogonalised(torch.stack(updates))
         rate = group["lr"] * _MATCHED_RMS * max(turned.shape[1:]) ** 0.5
+        kept = 1.0 - group["lr"] * group["weight_decay"]
         for weight, update in zip(weights, turned, strict=True):
+            weight.mul_(kept)
             weight.sub_(update.view(weight.shape), alpha=rate)
 
     def _adam(self, weights: list[Tensor], group: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
 from advkd.discriminators import DcganDiscriminator
-from advkd.losses import ADVERSARIAL, interpolated, one_centred_penalty
+from advkd.losses import ADVERSARIAL, interpolated, one_centred_penalty, pulls
 from advkd.students import ProgressiveStudent
 from advkd.students.progressive import COARSE
 from advkd.training.data import TrajectoryBatch
@@ -134,17 +134,26 @@ class PaperMethod:
             # A leaf of its own, so that the student's gradient leaves the discriminator's weights alone.
             fake = predicted.detach().requires_grad_()
             logits_real, logits_fake = discriminator(real, coarse).float(), discriminator(fake, coarse).float()
-        game = _GAME.generator(logits_real, logits_fake)
-        (toward_real,) = torch.autograd.grad(game, fake, retain_graph=True)
-        predicted.backward(toward_real / spec.accumulate)
-        loss = total = _GAME.discriminator(logits_real, logits_fake)
+        pull = pulls(_GAME, logits_real, logits_fake)
+        roots, seeds = [logits_real, logits_fake], [pull.real, pull.fake]
+        apart = spec.discriminator_norm == "batch"
+        if apart:
+            answer = pull.fake * pull.student
+            (toward_real,) = torch.autograd.grad(logits_fake, fake, answer, retain_graph=True)
         if share is not None:
             between = interpolated(real, fake.float(), share)
             # Second derivatives are taken in float32.
             penalty = one_centred_penalty(discriminator(between, coarse), between)
-            total = loss + spec.penalty_weight * spec.penalty_every * penalty
-        torch.autograd.backward(total / spec.accumulate, inputs=weights)
-        return torch.stack([game, loss, logits_real.mean(), logits_fake.mean()]).detach()
+            roots.append(penalty)
+            seeds.append(torch.full_like(penalty, spec.penalty_weight * spec.penalty_every))
+        inputs = weights if apart else [*weights, fake]
+        torch.autograd.backward(roots, [seed / spec.accumulate for seed in seeds], inputs=inputs)
+        if not apart:
+            assert fake.grad is not None
+            toward_real = pull.toward_real(fake.grad * spec.accumulate)
+        predicted.backward(toward_real / spec.accumulate)
+        means = (logits_real.mean().detach(), logits_fake.mean().detach())
+        return torch.stack([pull.generator_loss, pull.discriminator_loss, *means])
 
     def _input(self, noise: Tensor) -> Tensor:
         return released_input(noise) if self.spec.input_noise == "clipped" else self.student.coarse(noise)

@@ -16,6 +16,7 @@ class RunSpec:
     Attributes:
         timesteps: states of the store to train on, from noisy to clean, one per submodule; None: all of them. The noise
             and the clean state are added where they are left out.
+        trajectories: train on so many of the store alone, the first ones; None: all that it has.
         samples: trajectories seen in all; the clock of every schedule.
         batch_size: trajectories per step, over all processes.
         accumulate: equal parts in which a process computes its share of a batch, one after the other, where memory is
@@ -36,6 +37,7 @@ class RunSpec:
     """
 
     timesteps: tuple[int, ...] | None = None
+    trajectories: int | None = None
     samples: int = 100_000
     batch_size: int = 64
     accumulate: int = 1
@@ -57,6 +59,10 @@ class RunSpec:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{kind}.{name} must be a positive whole number, got {value!r}; use at least 1")
+        if self.trajectories is not None and (not isinstance(self.trajectories, int) or self.trajectories < 1):
+            raise ValueError(
+                f"{kind}.trajectories must be a positive whole number, got {self.trajectories!r}; leave it out for all"
+            )
         if self.samples < self.batch_size:
             raise ValueError(
                 f"{kind}.samples must be at least batch_size ({self.batch_size}), got {self.samples}; see more samples"

@@ -87,3 +87,12 @@ def test_a_weight_without_a_gradient_stays() -> None:
     assert torch.equal(kernel, before[0])
     assert torch.equal(bias, before[1])
     assert not optimizer.state
+
+
+def test_kernels_decay_by_the_rate_and_biases_do_not() -> None:
+    kernel, bias = nn.Parameter(torch.randn(4, 6)), nn.Parameter(torch.randn(4))
+    before = kernel.detach().clone(), bias.detach().clone()
+    kernel.grad, bias.grad = torch.zeros_like(kernel), torch.zeros_like(bias)
+    Muon([kernel, bias], lr=0.02, weight_decay=0.5).step()
+    torch.testing.assert_close(kernel, 0.99 * before[0])
+    torch.testing.assert_close(bias, before[1])

@@ -200,3 +200,27 @@ def test_an_extension_of_the_store_leaves_a_run_as_it_began(tmp_path: Path) -> N
     assert precompute(mixture_spec(tmp_path / "stores", samples=48)).uri == store
     run(tiny_train(), store, tmp_path / "stopped")
     assert hashes(tmp_path / "stopped") == hashes(tmp_path / "whole")
+
+
+def test_a_run_on_some_trajectories_is_one_on_a_store_that_has_no_others(tmp_path: Path) -> None:
+    store = precompute(mixture_spec(tmp_path / "stores", samples=32)).uri
+    run(tiny_train(), store, tmp_path / "small")
+    assert precompute(mixture_spec(tmp_path / "stores", samples=48)).uri == store
+    run(tiny_train(trajectories=32), store, tmp_path / "part")
+    run(tiny_train(), store, tmp_path / "all")
+    weights = {name: hashes(tmp_path / name) for name in ("small", "part", "all")}
+    assert weights["part"] == weights["small"]
+    assert weights["all"] != weights["small"]
+
+
+def test_a_run_on_more_trajectories_than_there_are_is_refused(mixture_store: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must lie in \[1, \d+\], the store's size, got 100000"):
+        run(tiny_train(trajectories=100_000), mixture_store, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_rate_rises_stays_and_falls(mixture_store: str, tmp_path: Path) -> None:
+    metrics = run(tiny_train(fall=0.5), mixture_store, tmp_path)
+    rates = [step.learning_rate / 1e-3 for step in metrics]
+    falling = [0.5 * (1.0 + math.cos(math.pi * (samples - 48) / 48)) for samples in range(48, 96, 8)]
+    assert rates == pytest.approx([0.5, *[1.0] * 5, *falling], rel=1e-9)

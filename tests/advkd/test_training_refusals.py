@@ -132,6 +132,13 @@ def test_a_spec_that_does_not_fit_the_store_is_refused_at_once(
         ),
         ({"samples": 4}, r"samples must be at least batch_size \(8\), got 4"),
         ({"warmup": 1.1}, r"must lie in \[0, 1\], got 1\.1"),
+        (
+            {"discriminator": DiscriminatorSpec(kind="patchgan")},
+            r"discriminator\.kind must be one of \('multiscale', 'projection'\), got 'patchgan'",
+        ),
+        ({"fall": 0.0}, r"fall is a share of the run and must lie in \(0, 1\], got 0\.0"),
+        ({"weight_decay": -0.1}, "weight_decay must be finite and not negative, got -0.1"),
+        ({"trajectories": 0}, "trajectories must be a positive whole number, got 0; leave it out for all"),
         ({"adversarial": "lsgan"}, "adversarial must be one of .* got 'lsgan'"),
         ({"precision": "float16"}, "precision must be one of .* got 'float16'"),
         ({"learning_rate": 0.0}, r"learning_rate must be positive and finite, got 0\.0"),

@@ -1,0 +1,52 @@
+"""What both players of an adversarial game ask of the discriminator, in one backward pass through it.
+
+A discriminator that judges every sample by itself has one slope per sample, `grad_x D(x_i)`. Its own loss and the
+student's differ in the number by which each slope counts, so the student's gradient is the discriminator's with every
+sample rescaled. (BatchNorm in a discriminator mixes samples: then there is no such number.)
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advkd.losses.adversarial import AdversarialLoss
+
+_LEAST = 1e-12
+"""By which a logit counts in the discriminator's update at least, so that the slope can be read off it; a hinge, or a
+fake rejected with certainty, counts by nothing."""
+
+
+@dataclass(frozen=True)
+class Pulls:
+    """The losses of a batch, and how they pull at its logits `[B]`.
+
+    Attributes:
+        discriminator_loss: a scalar without a graph.
+        generator_loss: the same.
+        real: derivative of the discriminator's loss with respect to the logits of the teacher's.
+        fake: the same for the student's.
+        student: the generator's derivative for the student's, over `fake`.
+    """
+
+    discriminator_loss: Tensor
+    generator_loss: Tensor
+    real: Tensor
+    fake: Tensor
+    student: Tensor
+
+    def toward_real(self, gradient: Tensor) -> Tensor:
+        """The generator loss's gradient from the discriminator loss's, both with respect to fakes `[B, ...]`."""
+        return gradient * self.student.view(-1, *[1] * (gradient.dim() - 1))
+
+
+def pulls(game: AdversarialLoss, logits_real: Tensor, logits_fake: Tensor) -> Pulls:
+    """How the two losses of a game pull at logits `[B]`, float32."""
+    real, fake = logits_real.detach().requires_grad_(), logits_fake.detach().requires_grad_()
+    with torch.enable_grad():
+        loss, answer = game.discriminator(real, fake), game.generator(real, fake)
+    at_real, at_fake = torch.autograd.grad(loss, (real, fake))
+    (student,) = torch.autograd.grad(answer, fake)
+    # Every discriminator wants the student's logits lower, so this derivative is not negative.
+    at_fake = at_fake.clamp_min(_LEAST / len(fake))
+    return Pulls(loss.detach(), answer.detach(), at_real, at_fake, student / at_fake)
