@@ -38,17 +38,17 @@ def _with(name: str, student: dict[str, Any] | None = None, ema_share: float = 0
 
 BASE = Variant("base", _BASE)
 GROUPS: dict[str, tuple[Variant, ...]] = {
+    "controls": (
+        _with("K 1, blocks 8", {"blocks": 8}, timesteps=grid()),
+        _with("distillation alone", warmup=1.0),
+    ),
     "long": (
-        _with("width 32, decay 0.1", weight_decay=0.1),
+        _with("decay 0.1", weight_decay=0.1),
         _with("width 48, decay 0.1", {"width": 48}, weight_decay=0.1),
-        _with("width 48, rate 3e-3", {"width": 48}, learning_rate=3e-3),
-        _with("width 32, rate 5e-3", learning_rate=5e-3),
     ),
     "learning rate": (
         _with("rate 5e-3", learning_rate=5e-3),
-        _with("rate 2e-2", learning_rate=2e-2),
         _with("decay 0.1", weight_decay=0.1),
-        _with("decay 0.3", weight_decay=0.3),
         _with("rate 2e-2, decay 0.1", learning_rate=2e-2, weight_decay=0.1),
         _with("falls in the last half", fall=0.5),
     ),
