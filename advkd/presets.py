@@ -34,18 +34,16 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # Worth 12.0 teacher steps with half of these trajectories, in 500 CPU seconds of one core without bfloat16. Longer
-    # runs are not measured at this rate; at three times the rate one of 7383 steps diverged (docs/recipe.md).
     "full": Preset(
         precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
         train=TrainSpec(
-            student=StudentSpec(width=48, blocks=2),
-            learning_rate=3e-3,
-            samples=150_000,
+            student=StudentSpec(width=32, blocks=2),
+            samples=900_000,
             precision="auto",
             window=16,
-            ema_halflife=7_500.0,
-            checkpoint_every=30_000,
+            ema_halflife=45_000.0,
+            checkpoint_every=50_000,
+            monitor_every=10_000,
         ),
         evaluation_samples=5000,
     ),

@@ -50,7 +50,6 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("rate 5e-3", learning_rate=5e-3),
         _with("decay 0.1", weight_decay=0.1),
         _with("rate 2e-2, decay 0.1", learning_rate=2e-2, weight_decay=0.1),
-        _with("falls in the last half", fall=0.5),
     ),
     "student": (
         _with("width 24", {"width": 24}),

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from advkd.evaluation.cost import measure_cost
-from advkd.precompute import precompute
+from advkd.precompute import precompute, trajectory_spec
 from advkd.presets import preset
 from advkd.progress import progress
 from advkd.students.loading import load_student
@@ -32,6 +32,8 @@ def main() -> None:
     options = _options()
     rows = []
     for name in options.presets:
+        for seed in range(options.seeds):
+            trained(name, seed, options)
         runs = [measure(name, seed, options) for seed in range(options.seeds)]
         rows.append(_row(name, runs))
         say(f"{name}: {rows[-1]}")
@@ -60,20 +62,31 @@ def main() -> None:
         print(text)
 
 
+def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, float]:
+    """The run of a preset and the seconds that it took, which are kept beside it."""
+    chosen, out = preset(name), Path(options.root) / f"{name}-{seed}"
+    kept = out / "seconds.json"
+    if kept.is_file():
+        return out, float(json.loads(kept.read_text()))
+    asked, spec = replace(chosen.precompute, store=str(Path(options.root) / "stores")), replace(chosen.train, seed=seed)
+    if options.captures:
+        grid = trajectory_spec(asked, load_teacher("digits")).timesteps
+        asked, spec = replace(asked, captures=options.captures), replace(spec, timesteps=grid)
+    with progress() as report:
+        store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
+        began = time.monotonic()
+        for step in train(spec, store, out):
+            report("training", step.samples, step.total, f"{step.phase}, error {step.distillation:.4f}")
+        write_json(str(kept), time.monotonic() - began)
+    return out, float(json.loads(kept.read_text()))
+
+
 def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    """One run of a preset; kept in `<root>/worth-<preset>-<seed>.json`."""
+    """Figures of one run of a preset; kept in `<root>/worth-<preset>-<seed>.json`."""
+    out, seconds = trained(name, seed, options)
     kept = Path(options.root) / f"worth-{name}-{seed}.json"
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
-    chosen = preset(name)
-    with progress() as report:
-        asked = replace(chosen.precompute, store=str(Path(options.root) / "stores"))
-        store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
-        out = Path(options.root) / f"{name}-{seed}"
-        began = time.monotonic()
-        for step in train(replace(chosen.train, seed=seed), store, out):
-            report("training", step.samples, step.total, f"{step.phase}, error {step.distillation:.4f}")
-        seconds = time.monotonic() - began
     found = evaluate(out, options.root, options.evaluation_samples, list(range(options.evaluation_seeds)))
     cost = measure_cost(load_student(out), load_teacher("digits"), teacher_steps=TEACHER_STEPS)
     for batch, milliseconds in cost.student.latency_ms.items():
@@ -108,6 +121,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="training seeds")
     parser.add_argument("--evaluation-samples", type=int, default=5000)
     parser.add_argument("--evaluation-seeds", type=int, default=3)
+    parser.add_argument("--captures", type=int, help="of the cache, where another one than the preset's is at hand")
     parser.add_argument("--root", default="runs/worth")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/worth.md")
     return parser.parse_args()

@@ -65,11 +65,10 @@ class LayerwiseMethod:
         return "adversarial" if self.state.samples >= self.spec.warmup * self.spec.samples else "distillation"
 
     def learning_rate(self) -> float:
-        """The student's: linear rise, a plateau, then half a cosine to zero at the end of the run."""
+        """The student's: linear rise, then a cosine to zero at the end of the run."""
         spec, samples = self.spec, self.state.samples
         rise = min(1.0, (samples + spec.batch_size) / max(spec.rise_samples, spec.batch_size))
-        fallen = max(0.0, 1.0 - (1.0 - samples / spec.samples) / spec.fall)
-        return spec.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * fallen))
+        return spec.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * samples / spec.samples))
 
     def step(self, batch: TrajectoryBatch) -> StepLosses:
         """Updates the student, and in the adversarial phase the discriminator, on this process's share of a batch."""

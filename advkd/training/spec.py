@@ -19,7 +19,6 @@ class TrainSpec(RunSpec):
         discriminator: shape of the discriminator.
         learning_rate: the student's peak in Muon, after a linear warm-up over `rise_samples`, then a cosine to zero.
         weight_decay: of the student's kernels, times the learning rate, in every update.
-        fall: share of the run, its end, over which the learning rate falls to zero; 1: a cosine over the whole run.
         discriminator_learning_rate: the discriminator's, constant.
         rise_samples: samples over which the learning rate rises.
         warmup: share of `samples` with distillation alone, in [0, 1]; 1 never starts the adversarial phase.
@@ -38,8 +37,7 @@ class TrainSpec(RunSpec):
     student: StudentSpec = field(default_factory=StudentSpec)
     discriminator: DiscriminatorSpec = field(default_factory=DiscriminatorSpec)
     learning_rate: float = 1e-2
-    weight_decay: float = 0.0
-    fall: float = 1.0
+    weight_decay: float = 0.1
     discriminator_learning_rate: float = 2e-4
     rise_samples: int = 6_400
     warmup: float = 0.4
@@ -60,8 +58,6 @@ class TrainSpec(RunSpec):
             raise ValueError(
                 f"TrainSpec.warmup is a share of the run and must lie in [0, 1], got {self.warmup}; use 0.4"
             )
-        if not 0.0 < self.fall <= 1.0:
-            raise ValueError(f"TrainSpec.fall is a share of the run and must lie in (0, 1], got {self.fall}; use 1")
         check_choice("TrainSpec.discriminator.kind", self.discriminator.kind, tuple(sorted(DISCRIMINATORS)))
         check_choice("TrainSpec.adversarial", self.adversarial, tuple(sorted(ADVERSARIAL)))
         for name in ("learning_rate", "discriminator_learning_rate"):

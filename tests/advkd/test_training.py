@@ -217,10 +217,3 @@ def test_a_run_on_more_trajectories_than_there_are_is_refused(mixture_store: str
     with pytest.raises(ValueError, match=r"must lie in \[1, \d+\], the store's size, got 100000"):
         run(tiny_train(trajectories=100_000), mixture_store, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
-
-
-def test_the_rate_rises_stays_and_falls(mixture_store: str, tmp_path: Path) -> None:
-    metrics = run(tiny_train(fall=0.5), mixture_store, tmp_path)
-    rates = [step.learning_rate / 1e-3 for step in metrics]
-    falling = [0.5 * (1.0 + math.cos(math.pi * (samples - 48) / 48)) for samples in range(48, 96, 8)]
-    assert rates == pytest.approx([0.5, *[1.0] * 5, *falling], rel=1e-9)

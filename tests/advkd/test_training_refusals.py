@@ -136,7 +136,6 @@ def test_a_spec_that_does_not_fit_the_store_is_refused_at_once(
             {"discriminator": DiscriminatorSpec(kind="patchgan")},
             r"discriminator\.kind must be one of \('multiscale', 'projection'\), got 'patchgan'",
         ),
-        ({"fall": 0.0}, r"fall is a share of the run and must lie in \(0, 1\], got 0\.0"),
         ({"weight_decay": -0.1}, "weight_decay must be finite and not negative, got -0.1"),
         ({"trajectories": 0}, "trajectories must be a positive whole number, got 0; leave it out for all"),
         ({"adversarial": "lsgan"}, "adversarial must be one of .* got 'lsgan'"),
