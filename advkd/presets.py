@@ -38,10 +38,10 @@ PRESETS: dict[str, Preset] = {
         precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
         train=TrainSpec(
             student=StudentSpec(width=32, blocks=2),
-            samples=900_000,
+            samples=600_000,
             precision="auto",
             window=16,
-            ema_halflife=45_000.0,
+            ema_halflife=30_000.0,
             checkpoint_every=50_000,
             monitor_every=10_000,
         ),

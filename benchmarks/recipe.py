@@ -1,8 +1,8 @@
 """`make bench-recipe`: variants of the recipe, trained from one cache for an equal budget, side by side.
 
-`python -m benchmarks.recipe --seconds 180 --groups student grid` runs the base and some groups with another budget: CPU
-seconds of one thread, from each variant's own seconds per step, so a busy machine does not change who wins. What was
-measured stays in `runs/recipe/` and is not measured again.
+`python -m benchmarks.recipe --steps 2400 --groups student grid` runs the base and some groups with another budget: the
+CPU time of so many steps of the base. Each variant gets as many as its own take of it, by a ratio probed in its own
+process, so a busy machine does not change who wins. What was measured stays in `runs/recipe/` and is not measured again.
 """
 
 import argparse
@@ -55,7 +55,8 @@ def _measured(root: Path, store: str, variant: Variant, seed: int, options: argp
         "store": store,
         **variant.facts(),
         "seed": seed,
-        "seconds": options.seconds,
+        "steps": options.steps,
+        "base": BASE.facts()["train"],
         "evaluation_samples": options.evaluation_samples,
         "evaluation_seeds": list(range(options.evaluation_seeds)),
     }
@@ -102,7 +103,7 @@ def _protocol(options: argparse.Namespace) -> str:
     return (
         f"`make bench-recipe`: teacher `digits`, {options.trajectories} trajectories of {CACHE.solver.steps} DDIM "
         "steps, "
-        f"{options.seconds:g} CPU seconds of one thread per run, {options.seeds} training seed(s) (medians; worth with "
+        f"for each run the CPU time of {options.steps} steps of the base in one thread, {options.seeds} training seed(s) (medians; worth with "
         f"its range). Evaluated on {options.evaluation_samples} noises, the same for teacher and student, means of "
         f"{options.evaluation_seeds} evaluation seed(s)."
     )
@@ -110,7 +111,7 @@ def _protocol(options: argparse.Namespace) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=150.0, help="CPU seconds of training per run")
+    parser.add_argument("--steps", type=int, default=1200, help="budget of a run: the time of so many of the base")
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
     parser.add_argument("--seeds", type=int, default=1, help="training seeds")
     parser.add_argument("--evaluation-samples", type=int, default=5000)

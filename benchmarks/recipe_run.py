@@ -3,9 +3,10 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from advkd.training.spec_json import train_spec_from_json
 from benchmarks.teacher_features import FeatureDiscriminator
 from storage import TrajectoryLoader, open_store
 
-PROBED_STEPS = 12
+PROBED_STEPS = 5
 DISCRIMINATORS["features"] = FeatureDiscriminator
 
 
@@ -37,9 +38,7 @@ def train_and_evaluate(task: dict[str, Any], root: str) -> dict[str, float]:
     spec, store = train_spec_from_json(task["train"]), task["store"]
     assert isinstance(spec, TrainSpec)
     spec = replace(spec, seed=task["seed"], checkpoint_every=10**9, report_every=100)
-    distilling, playing = _seconds_per_step(spec, store)
-    per_step = spec.warmup * distilling + (1.0 - spec.warmup) * playing
-    steps = max(2, int(task["seconds"] / per_step))
+    steps = max(2, round(task["steps"] * _relative_speed(spec, train_spec_from_json(task["base"]), store)))
     spec = replace(
         spec,
         samples=steps * spec.batch_size,
@@ -84,8 +83,18 @@ def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "
 
 @torch_threads(1)
 @no_denormals()
-def _seconds_per_step(spec: TrainSpec, store: str) -> tuple[float, float]:
-    """CPU seconds of a step of distillation, and of one with the discriminator."""
+def _relative_speed(spec: TrainSpec, base: TrainSpec, store: str) -> float:
+    """Steps of a run in the CPU time of one of the base's; probed in turns, as a busy machine slows both alike."""
+    probes = [step for one in (spec, base) for step in _probes(one, store)]
+    rounds = [[_cpu_seconds(step) for step in probes] for _ in range(PROBED_STEPS)]
+    distilling, playing, base_distilling, base_playing = (median(taken) for taken in zip(*rounds, strict=True))
+    mine = spec.warmup * distilling + (1.0 - spec.warmup) * playing
+    theirs = base.warmup * base_distilling + (1.0 - base.warmup) * base_playing
+    return theirs / mine
+
+
+def _probes(spec: TrainSpec, store: str) -> list[Callable[[], object]]:
+    """Some steps of distillation, and as many with the discriminator, of which one has the penalty."""
     found = []
     for warmup in (1.0, 0.0):
         method = LayerwiseMethod(replace(spec, warmup=warmup), open_store(store).manifest.spec)
@@ -94,10 +103,12 @@ def _seconds_per_step(spec: TrainSpec, store: str) -> tuple[float, float]:
         )
         batch = to_torch(next(batches), method.store.timesteps, torch.device("cpu"))
         batches.close()
-        for _ in range(4):
-            method.step(batch)
-        began = time.process_time()
-        for _ in range(PROBED_STEPS):
-            method.step(batch)
-        found.append((time.process_time() - began) / PROBED_STEPS)
-    return found[0], found[1]
+        method.step(batch)
+        found.append(lambda method=method, batch=batch: [method.step(batch) for _ in range(spec.penalty_every)])
+    return found
+
+
+def _cpu_seconds(act: Callable[[], object]) -> float:
+    began = time.process_time()
+    act()
+    return time.process_time() - began

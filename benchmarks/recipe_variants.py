@@ -42,14 +42,10 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("K 1, blocks 8", {"blocks": 8}, timesteps=grid()),
         _with("distillation alone", warmup=1.0),
     ),
-    "long": (
-        _with("decay 0.1", weight_decay=0.1),
-        _with("width 48, decay 0.1", {"width": 48}, weight_decay=0.1),
-    ),
     "learning rate": (
         _with("rate 5e-3", learning_rate=5e-3),
-        _with("decay 0.1", weight_decay=0.1),
-        _with("rate 2e-2, decay 0.1", learning_rate=2e-2, weight_decay=0.1),
+        _with("no decay", weight_decay=0.0),
+        _with("decay 0.3", weight_decay=0.3),
     ),
     "student": (
         _with("width 24", {"width": 24}),
@@ -87,6 +83,7 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("hinge", adversarial="hinge"),
         _with("non-saturating", adversarial="non-saturating"),
         _with("penalty 0.5", penalty_weight=0.5),
+        _with("penalty 2", penalty_weight=2.0),
         _with("penalty 0.005", penalty_weight=0.005),
     ),
     "discriminator": (
