@@ -114,7 +114,7 @@ def _registry(runs: str) -> Iterator[Any]:
     with clear_errors():
         from advkd.registry.versions import answering, existing_registry, quiet
 
-        with quiet(), answering():
+        with answering(), quiet():
             yield existing_registry(runs)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +24,15 @@ DIGEST_TAG = "advkd.artifact_sha256"
 FIGURES_TAG = "advkd.figures"
 DESCENT_TAG = "advkd.descent"
 REASON_TAG = "advkd.gate"
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
 
 
 class RegistryError(ValueError):
     """What was asked of the registry is not in it, or cannot be done with it."""
+
+
+class RegistryUnreachableError(RegistryError, ConnectionError):
+    """The registry did not answer."""
 
 
 def open_registry(runs: str) -> "MlflowClient":
@@ -111,7 +117,7 @@ def location(client: "MlflowClient", version: Any) -> str:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """MLflow's own errors as ours.
+    """MLflow's own errors as ours; to be entered outside of `quiet`.
 
     Raises:
         RegistryError: the registry did not answer, or refused.
@@ -129,7 +135,20 @@ def answering() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the deprecation warnings that MLflow raises against its own dependencies."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Without the deprecation warnings that MLflow raises against its own dependencies, and without its secrets.
+
+    Raises:
+        RegistryUnreachableError: instead of an error whose message repeats the password of MLFLOW_TRACKING_URI.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        said = _CREDENTIALS.sub("://", str(error))
+        if said == str(error):
+            raise
+        raise RegistryUnreachableError(
+            f"the registry must answer, but it said {said.partition(chr(10))[0]}; check MLFLOW_TRACKING_URI and that "
+            "the service is up"
+        ) from None
