@@ -24,7 +24,7 @@ from tests.flows.machine import Machine
 from tests.s3_server import S3Server
 
 # A minute where nothing else runs on the cores.
-PATIENCE = 900
+PATIENCE = 400
 pytestmark = pytest.mark.timeout(2 * PATIENCE)
 TINY = {
     "preset": "quick",
