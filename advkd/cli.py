@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from advkd import cache_cli, evaluation_cli, teacher_cli
+from advkd import cache_cli, evaluation_cli, registry_cli, teacher_cli
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.precompute_options import takes_precompute_options
 from advkd.presets import preset
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(cache_cli.app, name="cache")
 app.add_typer(teacher_cli.app, name="teacher")
 app.add_typer(evaluation_cli.app, name="evaluation")
+app.add_typer(registry_cli.app, name="registry")
 
 _SILENCED_SECONDS = 5.0
 
@@ -107,7 +108,7 @@ def train_command(
 @app.command("evaluate")
 def evaluate_command(
     student: Annotated[str, typer.Option(help="Folder made by `advkd train`, or a registered student.")],
-    teacher: Annotated[str, typer.Option(help="Embedded name, diffusers folder or hub id.")],
+    teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")],
     out: Annotated[str, typer.Option(help="Folder for report.html and metrics.json.")],
     references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
     samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,

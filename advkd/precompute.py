@@ -38,7 +38,7 @@ class PrecomputeSpec:
     """Which trajectories to cache, and where.
 
     Attributes:
-        teacher: embedded name, diffusers folder or hub id.
+        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
         store: root URI of the stores, a local path or `s3://bucket/prefix`.
         samples: trajectories; asking for more later extends the same store.
         solver: the teacher's solver and its number of steps.

@@ -14,7 +14,7 @@ _SPEC = "spec"
 
 
 def precompute_spec(
-    teacher: Annotated[str, typer.Option(help="Embedded name, diffusers folder or hub id.")] = "digits",
+    teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")] = "digits",
     store: Annotated[str, typer.Option(help="Root URI of the stores: a folder or s3://bucket/prefix.")] = "runs/stores",
     samples: Annotated[int, typer.Option(help="Trajectories; more of them later extend the same store.")] = 8192,
     solver: Annotated[str, typer.Option(help="ddim (deterministic) or ddpm (ancestral).")] = "ddim",

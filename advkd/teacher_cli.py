@@ -14,7 +14,7 @@ app = typer.Typer(name="teacher", help="Look at teachers, and train the embedded
 
 @app.command("show")
 def show_command(
-    source: Annotated[str, typer.Argument(metavar="TEACHER", help="Embedded name, diffusers folder or hub id.")],
+    source: Annotated[str, typer.Argument(metavar="TEACHER", help="Embedded name, folder, s3:// URI or hub id.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Print a teacher's name, fingerprint and shape: what a store's identity is made of."""

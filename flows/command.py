@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import prefect
 from prefect import Flow
@@ -88,18 +88,30 @@ def _parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
     hints = get_type_hints(flow.fn)
     described = flow.parameters.properties
     for parameter in inspect.signature(flow.fn).parameters.values():
-        kinds = [part for part in (hints[parameter.name], *get_args(hints[parameter.name])) if is_dataclass(part)]
+        hint = hints[parameter.name]
         required = parameter.default is inspect.Parameter.empty
         default = "" if required or parameter.default is None else f" [default: {parameter.default}]"
         parser.add_argument(
             f"--{parameter.name.replace('_', '-')}",
-            metavar="JSON of " + " or ".join(kind.__name__ for kind in kinds) if kinds else parameter.name.upper(),
-            type=_json_object if kinds else str,
             required=required,
             default=argparse.SUPPRESS,
             help=(described[parameter.name].get("description", "") + default).replace("%", "%%"),
+            **_form(parameter.name.upper(), hint),
         )
     return parser
+
+
+def _form(name: str, hint: Any) -> dict[str, Any]:
+    """How a parameter of this type is written on a command line."""
+    if hint is bool:
+        return {"action": argparse.BooleanOptionalAction}
+    if get_origin(hint) is list:
+        return {"nargs": "+", "metavar": name}
+    parts = (hint, *get_args(hint))
+    kinds = " or ".join(part.__name__ for part in parts if is_dataclass(part) and isinstance(part, type))
+    if kinds or any(get_origin(part) is dict for part in parts):
+        return {"type": _json_object, "metavar": f"JSON of {kinds}" if kinds else "JSON"}
+    return {"metavar": name}
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -163,7 +175,7 @@ class _Narration(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         ours = record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "advkd", "storage", "flows"))
         if ours and _PREFECT not in Path(record.pathname).parents:
-            stage = Text(f"{getattr(record, 'flow_name', ''):<12}", style="bold")
+            stage = Text(f"{getattr(record, 'flow_name', ''):<11} ", style="bold")
             style = "yellow" if record.levelno >= logging.WARNING else ""
             console().print(stage + Text(record.getMessage(), style=style), soft_wrap=True)
 

@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
 from advkd.progress import console
+from flows.schedules import check_schedules
 
 WORK_POOLS = ("cpu", "gpu")
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,11 @@ def deploy() -> int:
             style="red",
             soft_wrap=True,
         )
+        return 2
+    try:
+        check_schedules(CHECKOUT / "prefect.yaml")
+    except ValueError as error:
+        console().print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return 2
     for name in WORK_POOLS:
         create_work_pool(name)

@@ -31,7 +31,7 @@ def distill(
     """Distils a teacher into a one-pass student. Run again, it does what is missing and nothing twice.
 
     Args:
-        teacher: embedded name ("digits", "mixture"), diffusers folder or hub id.
+        teacher: embedded name ("digits", "mixture"), diffusers folder (or its s3:// URI) or hub id.
         preset: recipe to start from.
         root: local folder of everything that is made; `summary.json` in it holds the result.
         precompute: replaces the preset's trajectories as a whole.

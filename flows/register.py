@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger
 
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
+from flows.events import tell_of_model
 from flows.parameters import Strict
 from flows.tasks import register_student
 
@@ -15,6 +16,7 @@ def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
         spec: which student, its report, and the model it becomes a version of.
     """
     model = register_student(spec)
+    tell_of_model(model)
     registered = "registered" if model.created else "was registered already"
     get_run_logger().info(f"{registered}: {model.name} version {model.version}, {model.alias} ({model.reason})")
     return model

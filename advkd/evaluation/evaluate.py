@@ -51,7 +51,7 @@ class EvaluateSpec:
 
     Attributes:
         student: folder of a student (config.json and safetensors), or one with it as `student/` (a run, a version).
-        teacher: embedded name, diffusers folder or hub id.
+        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
         out: URI of the folder for metrics.json, report.html and the pictures.
         references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
         samples: noises; at least 2000 for a worth that is reported.

@@ -1,5 +1,7 @@
 """Where a student comes from: teacher, store, training, code. No machine's paths and no credentials."""
 
+import hashlib
+import json
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +34,13 @@ class Lineage:
     store_digest: str = ""
     train: dict[str, Any]
     code_revision: str
+
+    def descent(self) -> str:
+        """sha256 of what makes two students the same attempt: teacher, store and settings; "" where it is unknown."""
+        if not self.store_digest or not self.train:
+            return ""
+        facts = [self.teacher_fingerprint, self.store_digest, self.train]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def lineage_of(student: str | Path, report: EvalReport, store: str | None = None) -> Lineage:

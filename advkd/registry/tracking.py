@@ -1,29 +1,37 @@
 """MLflow as run log and model registry: a SQLite file and a folder, or what MLFLOW_TRACKING_URI says.
 
 A registered version is the artifact folder, logged below its run. The alias `champion` moves only when the gate says
-so, `challenger` marks the newest version that it refused.
+so (`advkd.registry.promotion`), `challenger` marks the newest version that it refused.
 """
 
 import json
-import logging
 import os
 import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluate import METRICS, REPORT
 from advkd.evaluation.results import EvalReport
 from advkd.hashing import file_sha256
-from advkd.records import from_record
 from advkd.registry.artifact import artifact_digest, export_artifact
-from advkd.registry.gate import RECALL_MARGIN, Figures, figures_of, gate
+from advkd.registry.gate import RECALL_MARGIN, figures_of
 from advkd.registry.lineage import Lineage, lineage_of
+from advkd.registry.promotion import decide
+from advkd.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    DESCENT_TAG,
+    DIGEST_TAG,
+    FIGURES_TAG,
+    REASON_TAG,
+    location,
+    open_registry,
+    quiet,
+    registered_model,
+    version_of_artifact,
+)
 from advkd.students.loading import student_files
 from storage.errors import StoreNotFoundError
 from storage.objects import exists, join, read_bytes
@@ -31,12 +39,7 @@ from storage.objects import exists, join, read_bytes
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
 PICTURES = ("samples.png", "strips.png", "strips-clean.png", "curve.png")
-_DIGEST_TAG = "advkd.artifact_sha256"
-_FIGURES_TAG = "advkd.figures"
-_REASON_TAG = "advkd.gate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +114,16 @@ def register(spec: RegisterSpec) -> RegisteredModel:
     artifact = export_artifact(spec.student, spec.out, lineage, report)
     digest = artifact_digest(artifact)
     name = spec.model or f"advkd-{report.teacher}"
-    with _quiet():
-        client = _client(spec)
-        version = known = _registered(client, name, digest)
-        if known is not None and _REASON_TAG in known.tags:
+    with quiet():
+        client = open_registry(spec.runs)
+        version = known = version_of_artifact(client, name, digest)
+        if known is not None and REASON_TAG in known.tags:
             return _describe(client, known, created=False)
         if version is None:
-            version = _create_version(client, name, _log_run(client, spec, report, lineage, artifact), digest, report)
-        decision = gate(figures_of(report), _figures(_alias(client, name, CHAMPION)), spec.recall_margin)
-        client.set_registered_model_alias(name, CHAMPION if decision.promote else CHALLENGER, version.version)
-        # Last: a version without a reason was interrupted before its alias, and the next call goes on from there.
-        client.set_model_version_tag(name, version.version, _REASON_TAG, decision.reason)
+            version = _create_version(
+                client, name, _log_run(client, spec, report, lineage, artifact), digest, report, lineage
+            )
+        decide(client, version, spec.recall_margin)
         return _describe(client, client.get_model_version(name, version.version), created=known is None)
 
 
@@ -140,21 +142,6 @@ def _read_report(spec: RegisterSpec) -> EvalReport:
             f"weights {found[:12]} in {spec.student}; evaluate this student"
         )
     return report
-
-
-def _client(spec: RegisterSpec) -> "MlflowClient":
-    # Read when MLflow is imported: our users decide about telemetry, not its default.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        return MlflowClient()
-    runs = Path(spec.runs).resolve()
-    runs.mkdir(parents=True, exist_ok=True)
-    # The first use creates the tables and tells so, which nobody asked.
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    database = f"sqlite:///{runs / 'mlflow.db'}"
-    return MlflowClient(tracking_uri=database, registry_uri=database)
 
 
 def _experiment(client: "MlflowClient", spec: RegisterSpec) -> str:
@@ -189,59 +176,26 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
     return run_id
 
 
-def _create_version(client: "MlflowClient", name: str, run_id: str, digest: str, report: EvalReport) -> Any:
-    if _model(client, name) is None:
+def _create_version(
+    client: "MlflowClient", name: str, run_id: str, digest: str, report: EvalReport, lineage: Lineage
+) -> Any:
+    if registered_model(client, name) is None:
         client.create_registered_model(name)
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
-    tags = {_DIGEST_TAG: digest, _FIGURES_TAG: json.dumps(asdict(figures_of(report)))}
+    tags = {DIGEST_TAG: digest, FIGURES_TAG: json.dumps(asdict(figures_of(report))), DESCENT_TAG: lineage.descent()}
     return client.create_model_version(name, source, run_id=run_id, tags=tags)
 
 
-def _registered(client: "MlflowClient", name: str, digest: str) -> Any | None:
-    for version in client.search_model_versions(f"name = '{name}'"):
-        if version.tags.get(_DIGEST_TAG) == digest:
-            return client.get_model_version(name, version.version)
-    return None
-
-
-def _model(client: "MlflowClient", name: str) -> Any | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_registered_model(name)
-    except MlflowException as error:
-        # Any other code says that the registry did not answer, not that there is no model.
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
-
-
-def _alias(client: "MlflowClient", name: str, alias: str) -> Any | None:
-    # Asked for a missing alias itself, MLflow answers INVALID_PARAMETER_VALUE, which other failures share.
-    model = _model(client, name)
-    version = None if model is None else model.aliases.get(alias)
-    return None if version is None else client.get_model_version(name, str(version))
-
-
-def _figures(champion: Any | None) -> Figures | None:
-    if champion is None or _FIGURES_TAG not in champion.tags:
-        return None
-    figures: Figures = from_record(Figures, json.loads(champion.tags[_FIGURES_TAG]))
-    return figures
-
-
 def _describe(client: "MlflowClient", version: Any, *, created: bool) -> RegisteredModel:
-    uri = client.get_model_version_download_uri(version.name, version.version)
-    parts = urlsplit(uri)
     aliases = [alias for alias in (CHAMPION, CHALLENGER) if alias in version.aliases]
     return RegisteredModel(
         name=version.name,
         version=int(version.version),
         alias=aliases[0] if aliases else "",
-        uri=unquote(parts.path) if parts.scheme == "file" else uri,
+        uri=location(client, version),
         run_id=version.run_id,
         created=created,
-        reason=version.tags.get(_REASON_TAG, ""),
+        reason=version.tags.get(REASON_TAG, ""),
     )
 
 
@@ -278,11 +232,3 @@ def _metrics(report: EvalReport) -> dict[str, float]:
         for batch, latency in cost.latency_ms.items():
             found[f"{who}.latency_ms.batch_{batch}"] = latency
     return {key: float(value) for key, value in found.items() if value is not None}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the deprecation warnings that MLflow raises against its own dependencies."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

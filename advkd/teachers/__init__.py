@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from advkd.teachers.base import SolverSpec, Teacher, TeacherError
+from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
+from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
-from advkd.teachers.unet import UNetTeacher, resolve_source, slug
+from advkd.teachers.sources import is_remote, resolve_source, split_pin, teacher_name
+from advkd.teachers.unet import UNetTeacher
 
-__all__ = ["EMBEDDED", "SolverSpec", "Teacher", "TeacherError", "load_teacher"]
+__all__ = ["EMBEDDED", "SolverSpec", "Teacher", "TeacherChangedError", "TeacherError", "load_teacher"]
 
 DIGITS_FOLDER = Path(__file__).parent / "digits" / "pipeline"
 
@@ -18,16 +20,32 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 
 
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
-    """The teacher of an embedded name, a diffusers folder or a hub id.
+    """The teacher of an embedded name, a diffusers folder, the URI of one, or a hub id.
 
     Raises:
-        TeacherError: nothing of that name, or something that is not a supported teacher.
+        TeacherError: nothing of that name, something that is not a supported teacher, or (`TeacherChangedError`)
+            another one than `#sha256=<fingerprint>` at the source's end says.
+        StoreError: the object store did not give it.
+        ValueError: credentials in the URI.
     """
-    if source in EMBEDDED:
-        return EMBEDDED[source](device)
+    place, fingerprint = split_pin(source)
+    teacher = _load(place, fingerprint, device)
+    if fingerprint not in (None, teacher.fingerprint):
+        raise TeacherChangedError(
+            f"a pinned teacher must still be what it was, got {teacher.fingerprint[:12]} instead of "
+            f"{str(fingerprint)[:12]} at {place}; it was replaced: distil what is there now, or put the old one back"
+        )
+    return teacher
+
+
+def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
+    if place in EMBEDDED:
+        return EMBEDDED[place](device)
     try:
-        folder = resolve_source(source)
+        folder = resolve_source(place, fingerprint)
     except TeacherError as error:
-        raise TeacherError(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
-    # A snapshot's folder is called by its revision: a hub id names the teacher better.
-    return UNetTeacher(folder, name=None if folder == Path(source) else slug(source), device=device)
+        if is_remote(place):
+            raise
+        raise type(error)(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
+    # A copy's folder is called by its content or revision: the place names the teacher better.
+    return UNetTeacher(folder, name=None if folder == Path(place) else slug(teacher_name(place)), device=device)

@@ -15,6 +15,14 @@ class TeacherError(ValueError):
     """A teacher that cannot be used: the message says what is wrong with it and what to do."""
 
 
+class TeacherChangedError(TeacherError):
+    """A teacher is not what it was: it was replaced, or is being uploaded."""
+
+
+class TeacherUnreachableError(TeacherError, ConnectionError):
+    """A teacher that could not be fetched now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SolverSpec:
     """How a teacher is sampled.

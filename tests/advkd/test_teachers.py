@@ -14,8 +14,9 @@ from torch import Tensor
 
 from advkd.schedule import solver_grid
 from advkd.teachers import EMBEDDED, SolverSpec, TeacherError, load_teacher
+from advkd.teachers.folder import PREDICTION_TYPES, folder_fingerprint, slug
 from advkd.teachers.mixture import Mixture, MixtureTeacher
-from advkd.teachers.unet import PREDICTION_TYPES, UNetTeacher, folder_fingerprint, slug
+from advkd.teachers.unet import UNetTeacher
 from storage.seeding import initial_noise, solver_seeds
 from tests.advkd.conftest import SIZE, FolderMaker, tiny_unet
 

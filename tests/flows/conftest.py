@@ -8,11 +8,13 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.flows.machine import Machine, prefect_machine
+from tests.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    with prefect_machine(tmp_path_factory.mktemp("machine")) as running:
+def machine(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Machine]:
+    cache = {"ADVKD_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    with prefect_machine(tmp_path_factory.mktemp("machine"), s3_server.environment() | cache) as running:
         yield running
 
 

@@ -45,8 +45,8 @@ class Machine:
 
 
 @contextlib.contextmanager
-def prefect_machine(folder: Path) -> Iterator[Machine]:
-    """Server, deployments and worker, until the block ends, however it ends."""
+def prefect_machine(folder: Path, more: Mapping[str, str]) -> Iterator[Machine]:
+    """Server, deployments and worker, with `more` in their environment, until the block ends, however it ends."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     home = folder / "home"
     with own_server(home, "--no-ui") as ready, contextlib.ExitStack() as stack:
@@ -59,6 +59,7 @@ def prefect_machine(folder: Path) -> Iterator[Machine]:
             "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "PASSIVE",
             "COLUMNS": "200",
+            **more,
         }
         machine = Machine(environment, folder / "worker.log")
         deployed = machine.python("-m", "flows.deploy")

@@ -58,7 +58,7 @@ def test_bad_parameters_are_told_before_anything_starts(argv, message, capsys, t
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--teacher", "mixtur"], "a teacher must be an embedded name, a folder or a hub id, got 'mixtur'"),
+        (["--teacher", "mixtur"], "a teacher must be an embedded name, a folder, a URI or a hub id, got 'mixtur'"),
         (["--root", "s3://bucket/runs"], "root must be a local folder, got 's3://bucket/runs'"),
         (
             ["--teacher", "mixture", "--precompute", '{"timesteps": [7, 0]}'],

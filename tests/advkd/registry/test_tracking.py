@@ -8,14 +8,13 @@ import pytest
 from diffusers import DiffusionPipeline
 
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.results import EvalReport
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.registry.lineage import lineage_of
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
-from advkd.students.loading import student_files
 from advkd.teachers import EMBEDDED
 from tests.advkd.evaluation.conftest import Evaluated
-from tests.advkd.evaluation.parts import gaussian_teacher, make_student
+from tests.advkd.evaluation.parts import gaussian_teacher
+from tests.advkd.registry.candidates import candidate
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +30,6 @@ def quiet_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"network traffic to {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-def candidate(folder: Path, report: EvalReport, seed: int, fd: float, recall: float) -> tuple[Path, Path]:
-    """Another student with figures of the test's choice: its folder and its report's."""
-    import hashlib
-
-    make_student(gaussian_teacher(), seed=seed).save_pretrained(folder / "student")
-    sha256 = hashlib.sha256(student_files(folder).weights.read_bytes()).hexdigest()
-    scores = report.to_teacher
-    scores = replace(scores, fd=replace(scores.fd, value=fd), recall=replace(scores.recall, value=recall))
-    (folder / "report").mkdir()
-    (folder / "report" / "metrics.json").write_text(replace(report, student_sha256=sha256, to_teacher=scores).to_json())
-    return folder, folder / "report"
 
 
 def test_the_champion_moves_only_when_the_gate_says_so(

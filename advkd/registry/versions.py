@@ -1,0 +1,154 @@
+"""MLflow's registry as we use it: where it is, what we note on a version, and how versions are found."""
+
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from advkd.records import from_record
+from advkd.registry.gate import Figures
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+DATABASE = "mlflow.db"
+DIGEST_TAG = "advkd.artifact_sha256"
+FIGURES_TAG = "advkd.figures"
+DESCENT_TAG = "advkd.descent"
+REASON_TAG = "advkd.gate"
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
+
+
+class RegistryError(ValueError):
+    """What was asked of the registry is not in it, or cannot be done with it."""
+
+
+class RegistryUnreachableError(RegistryError, ConnectionError):
+    """The registry did not answer."""
+
+
+def open_registry(runs: str) -> "MlflowClient":
+    """The registry of MLFLOW_TRACKING_URI, else the one in the local folder `runs`, which is made if need be."""
+    # Read when MLflow is imported: our users decide about telemetry, not its default.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    if os.environ.get("MLFLOW_TRACKING_URI"):
+        return MlflowClient()
+    folder = Path(runs).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    # The first use creates the tables and tells so, which nobody asked.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    database = f"sqlite:///{folder / DATABASE}"
+    return MlflowClient(tracking_uri=database, registry_uri=database)
+
+
+def existing_registry(runs: str) -> "MlflowClient":
+    """The same, for those who only look: nothing is made.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (Path(runs) / DATABASE).is_file():
+        raise RegistryError(
+            f"a registry is a folder with {DATABASE}, got none in {runs}; give the flow's root with --runs, or set "
+            "MLFLOW_TRACKING_URI"
+        )
+    return open_registry(runs)
+
+
+def registered_model(client: "MlflowClient", name: str) -> Any | None:
+    """The model of that name, None if there is none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        # Any other code says that the registry did not answer, not that there is no model.
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def versions_of(client: "MlflowClient", name: str) -> list[Any]:
+    """All versions of a model, the first one first, each with its aliases."""
+    found = client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    return [client.get_model_version(name, one.version) for one in sorted(found, key=lambda one: int(one.version))]
+
+
+def version_of_artifact(client: "MlflowClient", name: str, digest: str) -> Any | None:
+    """The version whose artifact has that sha256."""
+    for version in client.search_model_versions(f"name = '{name}'"):
+        if version.tags.get(DIGEST_TAG) == digest:
+            return client.get_model_version(name, version.version)
+    return None
+
+
+def aliased(client: "MlflowClient", name: str, alias: str) -> Any | None:
+    """The version that an alias names, None if it names none."""
+    # Asked for a missing alias itself, MLflow answers INVALID_PARAMETER_VALUE, which other failures share.
+    model = registered_model(client, name)
+    version = None if model is None else model.aliases.get(alias)
+    return None if version is None else client.get_model_version(name, str(version))
+
+
+def figures_on(version: Any | None) -> Figures | None:
+    """The gate's figures as they were noted on a version; None without one, or of one that is not ours."""
+    if version is None or FIGURES_TAG not in version.tags:
+        return None
+    figures: Figures = from_record(Figures, json.loads(version.tags[FIGURES_TAG]))
+    return figures
+
+
+def location(client: "MlflowClient", version: Any) -> str:
+    """Where diffusers loads a version from: a local folder by default, else the artifact store's URI."""
+    uri = str(client.get_model_version_download_uri(version.name, version.version))
+    parts = urlsplit(uri)
+    return unquote(parts.path) if parts.scheme == "file" else uri
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """MLflow's own errors as ours; to be entered outside of `quiet`.
+
+    Raises:
+        RegistryError: the registry did not answer, or refused.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(
+            f"the registry must answer, but it said {error.error_code} ({error.message.partition(chr(10))[0]}); check "
+            "MLFLOW_TRACKING_URI and that the service is up"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the deprecation warnings that MLflow raises against its own dependencies, and without its secrets.
+
+    Raises:
+        RegistryUnreachableError: instead of an error whose message repeats the password of MLFLOW_TRACKING_URI.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        said = _CREDENTIALS.sub("://", str(error))
+        if said == str(error):
+            raise
+        raise RegistryUnreachableError(
+            f"the registry must answer, but it said {said.partition(chr(10))[0]}; check MLFLOW_TRACKING_URI and that "
+            "the service is up"
+        ) from None

@@ -1,0 +1,188 @@
+"""Flow `watch-teachers`: looks for teachers and starts one distillation for each that has not had one."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.settings import PREFECT_API_URL
+
+from advkd.teachers.sources import pinned
+from advkd.watch.look import Finding, LookSpec, Skipped, look
+from advkd.watch.memory import Memory
+from flows import events
+from flows.distill import distill
+from flows.orders import Order, OrderSpec, Placed, deployed, digest_of, place
+from flows.recipe import recipe
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a look found at a place, and what has become of it.
+
+    Attributes:
+        place: folder, URI or hub id.
+        state: "started", "running", "done", "failed", "cancelled", "new" (dry run: would be started), "waiting" or
+            "broken".
+        fingerprint: of the teacher, "" if there is none (yet).
+        run: name of the distillation's latest run.
+        reason: why it waits or is broken.
+    """
+
+    place: str
+    state: str
+    fingerprint: str = ""
+    run: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class WatchResult:
+    """A look's outcome."""
+
+    teachers: tuple[Watched, ...]
+    skipped: tuple[Skipped, ...]
+
+
+@flow(name="watch-teachers", persist_result=False)
+def watch_teachers(
+    sources: list[str],
+    deployment: str = "distill/full",
+    parameters: dict[str, Any] | None = None,
+    memory: str = "runs/watch",
+    settle_seconds: float = 60.0,
+    attempts: int = 3,
+    announced: str | None = None,
+    dry_run: bool = False,
+) -> WatchResult:
+    """Looks for new teachers and starts a distillation for each. Run again, it starts nothing twice.
+
+    Args:
+        sources: local folders, s3:// prefixes (each folder right below is a teacher, or the source itself), hub ids.
+        deployment: what is started: a deployment of distill.
+        parameters: of those runs, on top of the deployment's; all but the teacher.
+        memory: URI of what is remembered between looks.
+        settle_seconds: how long a folder must stay as it is before it is read, unless it holds a file _SUCCESS.
+        attempts: runs per teacher in all, where they fail or crash.
+        announced: a teacher below the sources of which it is known that its upload is complete.
+        dry_run: only say what would be started.
+    """
+    where, orders = plan(sources, deployment, parameters, memory, settle_seconds, attempts, announced)
+    with get_client(sync_client=True) as client:
+        target = deployed(client, orders)
+        if target is None and not dry_run:
+            raise ValueError(f"what is to be started must be deployed, got no {orders.deployment}; run `make deploy`")
+        recipe_parameters = {**(target.parameters if target else {}), **orders.parameters}
+        found = look(where, digest_of(recipe_parameters), _distillable(recipe_parameters), dry=dry_run)
+        watched = [_follow_up(client, target, orders, one, where, dry=dry_run) for one in found.findings]
+    result = WatchResult(tuple(watched), found.skipped)
+    _tell(result, [one.place for one in found.findings if one.news])
+    if result.skipped and not result.teachers and all(source.failed for source in result.skipped):
+        reasons = "; ".join(source.reason for source in result.skipped)
+        raise RuntimeError(f"a look must reach one of its sources at least, got {reasons}")
+    return result
+
+
+def plan(
+    sources: list[str],
+    deployment: str = "distill/full",
+    parameters: dict[str, Any] | None = None,
+    memory: str = "runs/watch",
+    settle_seconds: float = 60.0,
+    attempts: int = 3,
+    announced: str | None = None,
+    dry_run: bool = True,
+) -> tuple[LookSpec, OrderSpec]:
+    """The flow's parameters as specs, checked.
+
+    Raises:
+        ValueError: one breaks its rule; the message names it.
+    """
+    where = LookSpec(sources=tuple(sources), memory=memory, settle_seconds=settle_seconds, announced=announced)
+    return where, OrderSpec(deployment=deployment, parameters=parameters or {}, attempts=attempts)
+
+
+def _distillable(parameters: dict[str, Any]) -> Callable[[str], object]:
+    """Whether a teacher loads and every stage would take it: decided here, on the CPU, not by a run that fails."""
+
+    def check(teacher: str) -> None:
+        given = distill.validate_parameters({**parameters, "teacher": teacher})
+        here = {name: replace(given[name], device="cpu") for name in ("precompute", "train") if given.get(name)}
+        recipe(**given | here)
+
+    return check
+
+
+def _follow_up(
+    client: SyncPrefectClient,
+    deployment: DeploymentResponse | None,
+    orders: OrderSpec,
+    finding: Finding,
+    where: LookSpec,
+    *,
+    dry: bool,
+) -> Watched:
+    if finding.state != "teacher":
+        if finding.state == "broken" and finding.news and not dry:
+            events.tell_of_teacher(events.REFUSED, finding)
+        return Watched(finding.place, finding.state, reason=finding.reason)
+    order, memory = Order(orders, finding.fingerprint), Memory(where.memory)
+    if finding.news and not dry:
+        events.tell_of_teacher(events.DISCOVERED, finding)
+    if memory.is_finished(order.digest):
+        placed = Placed("done")
+    else:
+        placed = place(client, deployment, order, pinned(finding.place, finding.fingerprint), dry=dry)
+        if placed.state == "done" and not dry:
+            memory.finish(order.digest, {"teacher": finding.place, "run": placed.run, "run_id": placed.run_id})
+    if placed.state == "started":
+        events.tell_of_teacher(events.STARTED, finding, run=placed.run, run_id=placed.run_id, attempt=placed.attempt)
+    return Watched(finding.place, placed.state, finding.fingerprint, placed.run)
+
+
+def _tell(result: WatchResult, news: list[str]) -> None:
+    logger = get_run_logger()
+    for source in result.skipped:
+        logger.warning(f"skipped: {source.reason}")
+    for one in result.teachers:
+        if one.state == "broken" and one.place in news:
+            logger.warning(f"broken, and left alone until it changes: {one.place}: {one.reason}")
+        elif one.state == "waiting":
+            logger.info(f"left alone for now: {one.place}: {one.reason}")
+        elif one.state in ("started", "new"):
+            would = "started" if one.state == "started" else "would be started"
+            logger.info(f"{would}: {one.place}, teacher {one.fingerprint[:12]} {one.run}".rstrip())
+    counts = ", ".join(f"{count} {state}" for state, count in Counter(one.state for one in result.teachers).items())
+    logger.info(f"{len(result.teachers)} places ({counts or 'nothing'}), {len(result.skipped)} sources skipped")
+
+
+def _check(**parameters: Any) -> None:
+    plan(**parameters)
+    if not parameters["dry_run"] and not PREFECT_API_URL.value():
+        raise ValueError(
+            "a distillation is started on a Prefect server, got no PREFECT_API_URL; set it, or ask with --dry-run"
+        )
+
+
+def _show(result: WatchResult) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("state", "teacher", "place", "run or reason"):
+        table.add_column(name, overflow="fold")
+    for one in result.teachers:
+        table.add_row(one.state, one.fingerprint[:12] or "-", one.place, one.run or one.reason or "-")
+    for source in result.skipped:
+        table.add_row("skipped", "-", source.source, source.reason)
+    Console(highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    from flows.command import main
+
+    main(watch_teachers, check=_check, show=_show)
