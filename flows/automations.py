@@ -92,7 +92,7 @@ def create_automations() -> list[str]:
             if found is None:
                 client.create_automation(wanted)
             elif _rule(AutomationCore.model_validate(found.model_dump(exclude={"id"}))) != _rule(wanted):
-                client.update_automation(found.id, wanted)
+                client.update_automation(found.id, wanted.model_copy(update={"enabled": found.enabled}))
             else:
                 continue
             changed.append(wanted.name)

@@ -50,7 +50,8 @@ def main(
     """
     options = _parser(flow).parse_args(argv)
     interrupt_on_hangup()
-    own_this_process()
+    if argv is None:
+        own_this_process()
     # A command of ours reports nothing to anybody, and needs no notice that it does.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     with _quiet():
