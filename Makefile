@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-worth deploy clean
+.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-worth deploy serve clean
 
 install: $(INSTALLED)
 
@@ -62,6 +62,9 @@ bench-worth: $(INSTALLED)
 
 deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy
+
+serve: $(INSTALLED)
+	@$(BIN)/python -m flows.serve $(SERVE)
 
 clean:
 	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -8,7 +8,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,6 +148,7 @@ def sample_command(
 def main() -> None:
     """Entry point: errors of ours become one line on stderr and exit code 1; of several processes one tells it."""
     try:
+        _plug_in(sys.argv[1:])
         app()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -156,6 +159,14 @@ def main() -> None:
     except (StoreError, ValueError, OSError, ArithmeticError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)
+
+
+def _plug_in(arguments: Sequence[str]) -> None:
+    """Adds the commands of other packages (entry points `advkd.commands`), loaded only where they are asked for."""
+    asked = arguments[0] if arguments else "--help"
+    for command in entry_points(group="advkd.commands"):
+        if asked in (command.name, "--help"):
+            app.command(command.name)(command.load())
 
 
 def _tell(sentence: str, uri: str, facts: dict[str, Any], as_json: bool) -> None:

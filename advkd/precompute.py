@@ -21,11 +21,14 @@ from storage import (
     TrajectorySpec,
     default_shard_samples,
     digest,
+    exists,
     missing_shards,
     open_writer,
     seal,
     store_uri,
 )
+from storage.claims import CLAIMS, claim_uri
+from storage.commits import commit_uri
 from storage.seeding import check_seed
 from storage.spec import DTYPES, LAYOUTS, NOISES
 
@@ -169,6 +172,32 @@ def compute_shard(
     teacher = cached_teacher(spec.teacher, spec.device)
     identity = trajectory_spec(spec, teacher)
     return write_shard(teacher, open_writer(spec.store, identity), identity, index, progress, slots)
+
+
+def share_shard(
+    spec: PrecomputeSpec, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None
+) -> bool:
+    """Computes shard `index` unless another run has or does just now; whether it was computed here."""
+    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
+    uri = store_uri(spec.store, identity)
+    claim = claim_uri(uri, index)
+    if CLAIMS.take(claim) is not None:
+        return False
+    try:
+        # Another run may have finished it between the plan and the claim.
+        if exists(commit_uri(uri, index)):
+            return False
+        compute_shard(spec, index, progress, slots)
+        return True
+    finally:
+        CLAIMS.release(claim)
+
+
+def shard_holder(spec: PrecomputeSpec, index: int) -> str | None:
+    """Which other run is at work on shard `index`, None if nobody is."""
+    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
+    other = CLAIMS.holder(claim_uri(store_uri(spec.store, identity), index))
+    return None if other is None else other.holder
 
 
 def seal_store(spec: PrecomputeSpec) -> Manifest:

@@ -27,6 +27,7 @@ from rich.text import Text
 from advkd.progress import console
 from flows.orphans import interrupt_on_hangup
 from flows.server import own_server
+from flows.supervision import own_this_process
 
 _PREFECT = Path(prefect.__file__).parent
 Check = Callable[..., object]
@@ -49,6 +50,8 @@ def main(
     """
     options = _parser(flow).parse_args(argv)
     interrupt_on_hangup()
+    if argv is None:
+        own_this_process()
     # A command of ours reports nothing to anybody, and needs no notice that it does.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     with _quiet():

@@ -1,57 +1,89 @@
-"""`python -m flows.deploy`: the work pools where they are missing, then every deployment of `prefect.yaml`.
+"""`python -m flows.deploy`: work pools, queues, every deployment of `prefect.yaml`, and the automations.
 
-Safe to run again. Needs a server: PREFECT_API_URL, or the profile that Prefect is set to.
+Safe to run again: what is there stays as it is, limits that somebody changed included. Needs a server: PREFECT_API_URL,
+or the profile that Prefect is set to.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from prefect.client.orchestration import get_client
+import httpx
+import torch
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
 from advkd.progress import console
+from flows.automations import create_automations
 from flows.schedules import check_schedules
 
-WORK_POOLS = ("cpu", "gpu")
 CHECKOUT = Path(__file__).resolve().parent.parent
+
+PRECOMPUTE_QUEUE = "precompute"
+"""Its runs need no student: they may share a GPU with a training."""
+
+
+def pool_limits() -> dict[str, int]:
+    """Flow runs at once, per work pool: per GPU a training and a precompute; on the CPU one per two cores.
+
+    The server counts runs by their states, so a worker killed by SIGKILL leaks no slot.
+    """
+    return {"cpu": max(2, (os.cpu_count() or 1) // 2), "gpu": 2 * max(1, torch.cuda.device_count())}
 
 
 def deploy() -> int:
-    """Creates what is missing and returns the exit code of `prefect deploy --all`."""
-    if not PREFECT_API_URL.value():
-        console().print(
-            "error: a deployment needs a Prefect server, got no PREFECT_API_URL; run `prefect server start` and "
-            "`export PREFECT_API_URL=http://127.0.0.1:4200/api`",
-            style="red",
-            soft_wrap=True,
+    """Creates what is missing and returns the exit code of `prefect deploy --all`; 2 if there is no server."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        return _refuse(
+            "a deployment needs a Prefect server, got no PREFECT_API_URL; run `prefect server start` and "
+            "`export PREFECT_API_URL=http://127.0.0.1:4200/api`"
         )
-        return 2
+    try:
+        with get_client(sync_client=True) as client:
+            client.hello().raise_for_status()
+            for name, limit in pool_limits().items():
+                _create_work_pool(client, name, limit)
+    except httpx.HTTPError as error:
+        return _refuse(
+            f"a deployment needs a Prefect server that answers, got {type(error).__name__} from {url}; start it with "
+            "`prefect server start`, or correct PREFECT_API_URL"
+        )
     try:
         check_schedules(CHECKOUT / "prefect.yaml")
     except ValueError as error:
-        console().print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        return 2
-    for name in WORK_POOLS:
-        create_work_pool(name)
+        return _refuse(str(error))
     # No questions: the answer to the only one, where the code comes from, is this clone.
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    return subprocess.run(command, cwd=CHECKOUT, check=False).returncode
+    code = subprocess.run(command, cwd=CHECKOUT, check=False).returncode
+    if code == 0:
+        for name in create_automations():
+            console().print(f"automation {name!r} put in place")
+    return code
 
 
-def create_work_pool(name: str) -> None:
-    """Creates a work pool of type process; one that is there is left as it is."""
+def _create_work_pool(client: SyncPrefectClient, name: str, limit: int) -> None:
+    """A work pool of type process with its queue for precompute; what is there is left as it is."""
     template = ProcessWorker.get_default_base_job_template()
-    pool = WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template)
-    with get_client(sync_client=True) as client:
-        try:
-            client.create_work_pool(pool)
-        except ObjectAlreadyExists:
-            return
-    console().print(f"work pool {name!r} created")
+    pool = WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template, concurrency_limit=limit)
+    try:
+        client.create_work_pool(pool)
+        console().print(f"work pool {name!r} created, {limit} runs at a time")
+    except ObjectAlreadyExists:
+        pass
+    try:
+        client.create_work_queue(name=PRECOMPUTE_QUEUE, work_pool_name=name, concurrency_limit=max(1, limit // 2))
+    except ObjectAlreadyExists:
+        return
+
+
+def _refuse(message: str) -> int:
+    console().print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    return 2
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ from flows.precompute import precompute as fill_store
 from flows.recipe import recipe
 from flows.register import register as register_student
 from flows.summary import DistillResult, Stopwatch, summarize
+from flows.supervision import supervise
 from flows.train import train as train_student
 
 PresetName = Literal[*PRESETS]
 
 
-@flow(name="distill", persist_result=False)
+@flow(name="distill", persist_result=False, on_running=[supervise])
 def distill(
     teacher: str = "digits",
     preset: PresetName = "full",

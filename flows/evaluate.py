@@ -12,21 +12,24 @@ from advkd.hashing import file_sha256
 from advkd.precompute import cached_teacher
 from advkd.students.loading import student_files
 from flows.parameters import Strict
-from flows.tasks import evaluate_student
+from flows.supervision import supervise
+from flows.tasks import DAY, evaluate_student
 from storage import StoreNotFoundError
+from storage.claims import CLAIMS, folder_claim
 from storage.objects import join, read_bytes
 
 
-@flow(name="evaluate", persist_result=False)
+@flow(name="evaluate", persist_result=False, timeout_seconds=DAY, on_running=[supervise])
 def evaluate(spec: Strict[EvaluateSpec]) -> EvalReport:
     """Evaluates a student and writes its report; one that is there for the same student and teacher is kept.
 
     Args:
         spec: which student, which teacher, and where the report goes.
     """
-    report = finished_report(spec)
-    evaluated = "evaluated already: " if report else ""
-    report = report or evaluate_student(spec)
+    with CLAIMS.turn(folder_claim(spec.out), get_run_logger().info, f"the report in {spec.out}"):
+        report = finished_report(spec)
+        evaluated = "evaluated already: " if report else ""
+        report = report or evaluate_student(spec)
     get_run_logger().info(f"{evaluated}{worth_sentence(report.worth)} {join(spec.out, REPORT)}")
     return report
 

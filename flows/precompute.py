@@ -7,18 +7,28 @@ from prefect import flow, get_run_logger, unmapped
 from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from advkd import precompute as library
 from advkd.cpu import torch_threads
 from advkd.precompute import PrecomputeSpec, StoreResult
 from advkd.progress import Tally, progress
 from advkd.trajectories import ComputeSlots
 from flows.parameters import Strict
-from flows.tasks import ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
+from flows.supervision import supervise
+from flows.tasks import DAY, ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 from storage import store_uri
 
 _SLOTS = ComputeSlots(os.cpu_count() or 1)
+_LOOK_SECONDS = 1.0
+_SAY_SECONDS = 60.0
 
 
-@flow(name="precompute", task_runner=ThreadPoolTaskRunner(max_workers=_SLOTS.threads), persist_result=False)
+@flow(
+    name="precompute",
+    task_runner=ThreadPoolTaskRunner(max_workers=_SLOTS.threads),
+    persist_result=False,
+    timeout_seconds=30 * DAY,
+    on_running=[supervise],
+)
 def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
     """Computes the shards that are missing, if any, and seals the store.
 
@@ -27,34 +37,55 @@ def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
     """
     began = time.monotonic()
     plan = plan_shards(spec)
-    _compute(spec, plan)
+    computed = _compute(spec, plan)
     manifest = seal_store(spec)
     result = StoreResult(
         uri=store_uri(spec.store, manifest.spec),
         digest=manifest.digest,
         num_samples=manifest.num_samples,
         shards=manifest.num_shards,
-        computed=len(plan.missing),
+        computed=computed,
         seconds=time.monotonic() - began,
     )
     get_run_logger().info(_narrate(result, was_sealed=plan.sealed))
     return result
 
 
-def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> None:
-    if not plan.missing:
-        return
+def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> int:
+    """Computes what is missing, shared with the other runs that are at work on the store; shards computed here."""
+    missing = list(plan.missing)
+    if not missing:
+        return 0
+    computed = 0
     with progress(get_run_logger().info) as report, torch_threads(1):
-        tally = Tally(report, "trajectories", len(plan.missing) * plan.shard_samples)
+        tally = Tally(report, "trajectories", len(missing) * plan.shard_samples)
         token, slots = shard_progress.set(tally), compute_slots.set(_SLOTS)
         try:
-            for future in as_completed(compute_shard.map(unmapped(spec), plan.missing)):
-                future.result()
+            while missing:
+                futures = compute_shard.map(unmapped(spec), missing)
+                computed += sum(future.result() for future in as_completed(futures))
+                missing = _wait_for_others(spec)
         finally:
             # After a failure the shards that still run stop at their next block; those committed stay.
             tally.stop()
             shard_progress.reset(token)
             compute_slots.reset(slots)
+    return computed
+
+
+def _wait_for_others(spec: PrecomputeSpec) -> list[int]:
+    """Waits for the shards that other runs are at work on; those that they have given up are to be computed here."""
+    said = float("-inf")
+    while missing := library.plan(spec)[1]:
+        holders = {index: library.shard_holder(spec, index) for index in missing}
+        if given_up := [index for index, holder in holders.items() if holder is None]:
+            return given_up
+        if time.monotonic() - said > _SAY_SECONDS:
+            said = time.monotonic()
+            who = ", ".join(sorted({str(holder) for holder in holders.values()}))
+            get_run_logger().info(f"{len(missing)} shards are being computed by {who}: waiting for them")
+        time.sleep(_LOOK_SECONDS)
+    return []
 
 
 def _narrate(result: StoreResult, *, was_sealed: bool) -> str:

@@ -5,17 +5,20 @@ from prefect import flow, get_run_logger
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from flows.events import tell_of_model
 from flows.parameters import Strict
-from flows.tasks import register_student
+from flows.supervision import supervise
+from flows.tasks import HOUR, register_student
+from storage.claims import CLAIMS, folder_claim
 
 
-@flow(name="register", persist_result=False)
+@flow(name="register", persist_result=False, timeout_seconds=HOUR, on_running=[supervise])
 def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
     """Registers a student; what is registered already keeps its version.
 
     Args:
         spec: which student, its report, and the model it becomes a version of.
     """
-    model = register_student(spec)
+    with CLAIMS.turn(folder_claim(spec.out), get_run_logger().info, f"the model in {spec.out}"):
+        model = register_student(spec)
     tell_of_model(model)
     registered = "registered" if model.created else "was registered already"
     get_run_logger().info(f"{registered}: {model.name} version {model.version}, {model.alias} ({model.reason})")

@@ -26,7 +26,8 @@ from advkd.trajectories import ComputeSlots
 from flows.child import run_module
 from storage import Manifest, is_sealed, join, write_json
 
-DAY = 24 * 3600.0
+HOUR = 3600.0
+DAY = 24 * HOUR
 
 shard_progress: ContextVar[Callable[[int, int, int], None] | None] = ContextVar("shard_progress", default=None)
 """Where the shard tasks of a flow run in this process report (shard, samples done, samples); None elsewhere."""
@@ -66,13 +67,13 @@ def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     task_run_name="shard-{index:06d}",
     tags=["shard"],
 )
-def compute_shard(spec: PrecomputeSpec, index: int) -> None:
-    """One whole shard, computed and committed."""
+def compute_shard(spec: PrecomputeSpec, index: int) -> bool:
+    """One whole shard, computed and committed; False if another run has, or is at work on it."""
     # Shards are the parallelism; the bytes must not depend on how many run at once. The flow's own setting covers the
     # threads of its process only, and a task runner may place shards in other ones.
     torch.set_num_threads(1)
     report = shard_progress.get()
-    library.compute_shard(spec, index, report and partial(report, index), compute_slots.get())
+    return library.share_shard(spec, index, report and partial(report, index), compute_slots.get())
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
@@ -90,7 +91,7 @@ def train_student(spec: RunSpec, store: str, out: str) -> str:
         return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", file], report)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=DAY)
+@task(cache_policy=NO_CACHE, persist_result=False)
 def evaluate_student(spec: EvaluateSpec) -> EvalReport:
     """The student beside its teacher: figures, pictures, `report.html`."""
     with progress(get_run_logger().info) as report:

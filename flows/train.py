@@ -10,8 +10,10 @@ from advkd.training.checkpoint import checkpoints, read_record, run_identity
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.run_spec import RunSpec
 from flows.parameters import TrainingSpec
+from flows.supervision import supervise
 from flows.tasks import train_student
 from storage import open_store
+from storage.claims import CLAIMS, folder_claim
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class StudentResult:
     seconds: float
 
 
-@flow(name="train", persist_result=False)
+@flow(name="train", persist_result=False, on_running=[supervise])
 def train(spec: TrainingSpec, store: str, out: str) -> StudentResult:
     """Trains a student from a store alone; a finished one is left as it is, an interrupted one goes on.
 
@@ -33,10 +35,11 @@ def train(spec: TrainingSpec, store: str, out: str) -> StudentResult:
         out: local folder for checkpoints and the student.
     """
     began = time.monotonic()
-    folder = finished_student(spec, store, out)
-    trained = folder is None
-    if folder is None:
-        folder = train_student(spec, store, out)
+    with CLAIMS.turn(folder_claim(out), get_run_logger().info, f"the student in {out}"):
+        folder = finished_student(spec, store, out)
+        trained = folder is None
+        if folder is None:
+            folder = train_student(spec, store, out)
     result = StudentResult(folder, trained, time.monotonic() - began)
     done = f"trained on {spec.samples} samples, {result.seconds:.0f} s" if trained else "was trained already"
     get_run_logger().info(f"student {done}: {folder}")

@@ -52,6 +52,13 @@ class FsspecObjects:
         except OSError as error:
             raise self._translated(path, error) from error
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Create an object unless one is seen; not atomic."""
+        if self.exists(path):
+            return False
+        self.write(path, data)
+        return True
+
     def exists(self, path: str) -> bool:
         """Whether the object is there."""
         try:

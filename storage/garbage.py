@@ -2,6 +2,7 @@
 
 - unfinished writes: temporary files of killed local writes, multipart uploads that nobody completed;
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
+- claims of runs that were killed;
 - index pages and copies of the manifest from before the store was extended: the manifest names others now.
 
 Age is the guard. A shard that is being uploaded this moment looks like one whose worker was killed, and a reader that
@@ -34,8 +35,9 @@ from storage.objects import (
 )
 from storage.spec import TrajectorySpec, digest
 
-UNFINISHED, UNCOMMITTED, OLD_PAGE, OLD_COPY = (
+UNFINISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY = (
     "unfinished write",
+    "claim of a run that was killed",
     "data of a shard without a commit record",
     "index page from before an extension",
     "copy of a manifest from before an extension",
@@ -50,7 +52,7 @@ class Garbage:
     """One object or unfinished write that the store does not need."""
 
     kind: str
-    """`UNFINISHED`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
+    """`UNFINISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
     key: str
     """Relative to the store."""
     size: int | None
@@ -170,6 +172,9 @@ def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: f
         for one in objects:
             roles.setdefault(keys.role(one.key), []).append(one)
         foreign = [one.key for one in roles.get(Role.FOREIGN, ())]
+        garbage += [
+            Garbage(kind=OLD_CLAIM, key=one.key, size=one.size, since=one.modified) for one in roles.get(Role.CLAIM, ())
+        ]
         garbage += _uncommitted(uri, keys, manifest, roles.get(Role.DATA, ()))
         if manifest is not None:
             garbage += _replaced(manifest, roles)

@@ -3,6 +3,7 @@
 import re
 from enum import Enum
 
+from storage.claims import claim_uri
 from storage.commits import commit_uri
 from storage.identity import IDENTITY
 from storage.layouts import layout_of
@@ -10,6 +11,7 @@ from storage.manifest import MANIFEST, copy_key
 from storage.spec import TrajectorySpec
 
 _COMMIT = re.compile(r"commits/([0-9]+)\.json")
+_CLAIM = re.compile(r"claims/([0-9]+)\.json")
 _COPY = re.compile(r"seals/([0-9]+)\.json")
 _PAGE = re.compile(r"index/[0-9]{6,}-[0-9a-f]{16}\.npy")
 _NUMBER = re.compile(r"\{shard[^}]*\}")
@@ -20,6 +22,7 @@ class Role(Enum):
 
     MANIFEST = "manifest"
     COMMIT = "commit record"
+    CLAIM = "claim of a run at work"
     DATA = "data object"
     PAGE = "index page"
     COPY = "copy of the manifest"
@@ -43,6 +46,8 @@ class StoreKeys:
             return self._named[key]
         if (found := _COMMIT.fullmatch(key)) and commit_uri("", int(found.group(1))) == f"/{key}":
             return Role.COMMIT
+        if (found := _CLAIM.fullmatch(key)) and claim_uri("", int(found.group(1))) == f"/{key}":
+            return Role.CLAIM
         if (found := _COPY.fullmatch(key)) and copy_key(int(found.group(1))) == key:
             return Role.COPY
         if _PAGE.fullmatch(key):

@@ -55,7 +55,7 @@ class LocalObjects:
     def write(self, path: str, data: bytes) -> None:
         """Write beside the final name, flush to the disk, then rename."""
         final = Path(path)
-        temporary = final.with_name(f"{TEMPORARY_PREFIX}{final.name}-{os.getpid()}-{secrets.token_hex(4)}")
+        temporary = _temporary(final)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -68,6 +68,24 @@ class LocalObjects:
             _flush_folder(final.parent)
         except OSError as error:
             raise _writing_error(path, error) from error
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Create a file unless there is one, whole: written beside its name, then linked, which never replaces."""
+        final = Path(path)
+        temporary = _temporary(final)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write_and_flush(temporary, data)
+                os.link(temporary, final)
+            except FileExistsError:
+                return False
+            finally:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+        except OSError as error:
+            raise _writing_error(path, error) from error
+        return True
 
     def exists(self, path: str) -> bool:
         """Whether a file is there."""
@@ -126,6 +144,10 @@ class LocalObjects:
                     f"{leftover.key} by hand"
                 )
         self.delete(str(folder / name))
+
+
+def _temporary(final: Path) -> Path:
+    return final.with_name(f"{TEMPORARY_PREFIX}{final.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def _files(folder: str, *, unfinished: bool) -> Iterator[tuple[str, os.stat_result]]:

@@ -52,6 +52,9 @@ class Objects(Protocol):
     def write(self, path: str, data: bytes) -> None:
         """Create or replace the object, all or nothing."""
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Create the object unless there is one; whether it was."""
+
     def exists(self, path: str) -> bool:
         """Whether the object is there."""
 

@@ -21,6 +21,7 @@ __all__ = [
     "Leftover",
     "ObjectInfo",
     "Objects",
+    "create_bytes",
     "delete",
     "exists",
     "join",
@@ -90,6 +91,16 @@ def write_bytes(uri: str, data: bytes) -> None:
     """Create or replace an object, all or nothing: a reader sees the old bytes or the new ones."""
     objects, path = _locate(uri)
     objects.write(path, data)
+
+
+def create_bytes(uri: str, data: bytes) -> bool:
+    """Create an object unless there is one already, and tell whether it was; of several callers one is told so.
+
+    That much is certain on disk and on an S3 server with conditional writes. Elsewhere two callers that ask in the
+    same moment may both be told that they were the one.
+    """
+    objects, path = _locate(uri)
+    return objects.create(path, data)
 
 
 def exists(uri: str) -> bool:

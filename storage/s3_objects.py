@@ -82,6 +82,27 @@ class S3Objects:
         options = {"chunksize": _SINGLE_PUT_LIMIT, "timeout": patience}
         self._attempt(path, lambda fs: sync(fs.loop, fs._pipe_file, path, data, **options))
 
+    def create(self, path: str, data: bytes) -> bool:
+        """Create an object by a conditional PUT unless there is one.
+
+        Servers without conditional writes ignore the condition or refuse it: there, an object that is seen is left
+        alone, and of two PUTs in one moment the last one stays.
+        """
+        if self.exists(path):
+            return False
+        bucket, key = _split(path)
+        request = {"Bucket": bucket, "Key": key, "Body": data}
+        try:
+            self._attempt(path, lambda fs: fs.call_s3("put_object", IfNoneMatch="*", **request))
+        except StoreError as error:
+            code, status = answer(error.__cause__)
+            if status in (409, 412):
+                return False
+            if code != "NotImplemented" and status != 501:
+                raise
+            self._attempt(path, lambda fs: fs.call_s3("put_object", **request))
+        return self.read(path) == data
+
     def exists(self, path: str) -> bool:
         """Whether the object is there; one HEAD."""
         try:

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
 
+from flows.automations import AUTOMATIONS
 from storage.commits import committed_shards, read_commit
-from tests.flows.machine import CHECKOUT
+from tests.flows.machine import CHECKOUT, Machine
 from tests.flows.test_child import wait_until
 
 TINY = [
@@ -63,12 +65,35 @@ def test_unknown_parameters_are_refused_before_a_run_is_created(machine, paramet
     assert "Created flow run" not in refused.stdout
 
 
-def test_deploying_again_changes_nothing(machine):
+def test_deploying_again_changes_nothing(machine, api):
     again = machine.python("-m", "flows.deploy")
     assert again.returncode == 0, again.stdout
     assert "work pool" not in again.stdout
+    assert "automation" not in again.stdout
+    with get_client(sync_client=True) as client:
+        for wanted in AUTOMATIONS:
+            assert len(client.read_automations_by_name(wanted.name)) == 1
     listed = machine.prefect("deployment", "ls").stdout
     assert listed.count("distill/quick") == listed.count("distill/full") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("", "got no PREFECT_API_URL"), ("http://127.0.0.1:9/api", "a Prefect server that answers, got ConnectError")],
+)
+def test_deploying_without_a_server_says_how_to_start_one(machine, url, message):
+    environment = {**machine.environment, "PREFECT_API_URL": url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    refused = Machine(environment, machine.worker_log).python("-m", "flows.deploy")
+    assert refused.returncode == 2
+    assert message in refused.stdout
+    assert "prefect server start" in refused.stdout
+    assert "Traceback" not in refused.stdout
+
+
+def test_a_deployment_that_is_not_there_is_refused(machine):
+    refused = machine.prefect("deployment", "run", "distill/fastest")
+    assert refused.returncode != 0
+    assert "distill/fastest" in refused.stdout
 
 
 def test_git_holds_no_path_of_this_machine():

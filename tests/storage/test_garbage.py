@@ -20,9 +20,10 @@ from storage import (
     verify,
     write_bytes,
 )
+from storage.claims import claim_uri
 from storage.commits import commit_uri, read_commit, write_commit
 from storage.errors import StoreNotFoundError
-from storage.garbage import OLD_COPY, OLD_PAGE, UNCOMMITTED, find_garbage, remove_garbage
+from storage.garbage import OLD_CLAIM, OLD_COPY, OLD_PAGE, UNCOMMITTED, find_garbage, remove_garbage
 from storage.keys import Role, StoreKeys
 from storage.manifest import copy_key, manifest_uri, read_manifest
 from storage.objects import list_objects
@@ -86,6 +87,14 @@ class TestShardsWithoutARecord:
         assert missing_shards(root, spec, 32) == sorted(killed)
         fill(root, spec, 32)
         assert verify(uri) == []
+
+    def test_claims_of_runs_that_were_killed_go_too(self, root: str, spec: TrajectorySpec) -> None:
+        uri = write(root, spec, 0, 1)
+        before = contents(uri)
+        write_bytes(claim_uri(uri, 2), b"{}")
+        (found,) = clean(uri)
+        assert [(one.kind, one.key) for one in found.old] == [(OLD_CLAIM, "claims/000002.json")]
+        assert contents(uri) == before
 
     def test_nothing_younger_than_asked_for(self, root: str, spec: TrajectorySpec) -> None:
         uri = write(root, spec, 0, 1)
@@ -202,6 +211,7 @@ class TestWhatIsNotUnderstoodStays:
             "commits/9.json",
             "commits/0000009.json",
             "index/000000.npy",
+            "claims/9.json",
             "seals/8.json",
             "zarr/zarr.json",
         ],
@@ -219,6 +229,7 @@ class TestWhatIsNotUnderstoodStays:
         root = str(tmp_path)
         fill(root, spec, 12)
         uri = store_uri(root, spec)
+        write_bytes(claim_uri(uri, 0), b"{}")
         roles = [StoreKeys(spec).role(key) for key in list_prefix(uri)]
         assert Role.FOREIGN not in roles
         assert {*Role} - {*roles} <= {Role.FOREIGN, Role.METADATA}

@@ -1,0 +1,104 @@
+"""The automations of a deployed server, as code: a silent run has crashed, a crashed one is run again.
+
+A flow run sends a heartbeat every `HEARTBEAT_SECONDS`. If neither another one nor its end comes within
+`SILENCE_SECONDS`, its process is gone, or cannot reach the server: the server marks the run Crashed. A crashed run of a
+deployment goes back to Scheduled, the next worker takes it, and it goes on from what is there; `flows.supervision`
+ends that after a few times. Subflows have no deployment: they are marked, and begun anew by their parent.
+"""
+
+from datetime import timedelta
+
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
+
+HEARTBEAT_SECONDS = 30
+"""The shortest that Prefect allows; `prefect.yaml` says it to the runs."""
+SILENCE_SECONDS = 90
+CANCEL_SECONDS = 60
+
+_EACH_RUN = {"prefect.resource.id"}
+_FLOW_RUN = {"prefect.resource.id": "prefect.flow-run.*"}
+_ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")
+_PAUSES = ("AwaitingRetry", "Paused", "Suspended", "Scheduled")
+
+AUTOMATIONS = (
+    AutomationCore(
+        name="advkd: a silent run has crashed",
+        description=f"No heartbeat for {SILENCE_SECONDS} s: the process is gone or cannot reach the server.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={f"prefect.flow-run.{event}" for event in ("heartbeat", *_ENDS, *_PAUSES)},
+            match=_FLOW_RUN,
+            for_each=_EACH_RUN,
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=SILENCE_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                name="Crashed",
+                message=f"no heartbeat for {SILENCE_SECONDS} s; the run goes on from what is there",
+            )
+        ],
+    ),
+    AutomationCore(
+        name="advkd: a run that nobody cancels is cancelled",
+        description=f"Still Cancelling after {CANCEL_SECONDS} s: the process is gone.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.Cancelling"},
+            expect={f"prefect.flow-run.{event}" for event in _ENDS},
+            match=_FLOW_RUN,
+            for_each=_EACH_RUN,
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=CANCEL_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CANCELLED, name="Cancelled", message=f"no process answered for {CANCEL_SECONDS} s"
+            )
+        ],
+    ),
+    AutomationCore(
+        name="advkd: a crashed run is run again",
+        description="Back to Scheduled, as the button Retry does; shards and checkpoints that are there are kept.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Crashed"},
+            match=_FLOW_RUN,
+            match_related={"prefect.resource.role": "deployment"},
+            for_each=_EACH_RUN,
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED, name="AwaitingRetry", message="the run crashed and is run again"
+            )
+        ],
+    ),
+)
+
+
+def create_automations() -> list[str]:
+    """Creates the automations that are missing, puts those that differ as they are here, and names what it changed."""
+    changed = []
+    with get_client(sync_client=True) as client:
+        for wanted in AUTOMATIONS:
+            found, *copies = client.read_automations_by_name(wanted.name) or [None]
+            for copy in copies:
+                client.delete_automation(copy.id)
+            if found is None:
+                client.create_automation(wanted)
+            elif _rule(AutomationCore.model_validate(found.model_dump(exclude={"id"}))) != _rule(wanted):
+                client.update_automation(found.id, wanted.model_copy(update={"enabled": found.enabled}))
+            else:
+                continue
+            changed.append(wanted.name)
+    return changed
+
+
+def _rule(automation: AutomationCore) -> dict[str, object]:
+    """What an automation does; whether somebody has switched it off is theirs to say."""
+    return automation.model_dump(mode="json", exclude={"enabled", "owner_resource"}, exclude_none=True)

@@ -1,0 +1,44 @@
+"""The processes below a process, so that what somebody else's command started can be ended with it."""
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+_POLL_SECONDS = 0.1
+
+
+def descendants(pid: int) -> set[int]:
+    """Children of a process, their children, and so on; empty where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        # A process may end while its line is read.
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        waiting += [child for child in below if child not in found]
+        found.update(below)
+    return found
+
+
+def end(pids: set[int], patience: float) -> None:
+    """Ends processes: politely, and after `patience` seconds not."""
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 0.0)):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while any(map(_is_there, pids)) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,165 @@
+"""What `advkd doctor` asks the Prefect server: is it there, has it what `make deploy` makes, is anything stuck."""
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import prefect
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from flows.automations import AUTOMATIONS, CANCEL_SECONDS, SILENCE_SECONDS
+from flows.deploy import CHECKOUT, pool_limits
+from flows.findings import Check, Finding, problem, well
+
+_DEPLOY = "run `make deploy`"
+_SLACK_SECONDS = 60
+_STUCK = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+
+
+def prefect_checks() -> dict[str, Check]:
+    """The checks; without a server there is only one."""
+    url = PREFECT_API_URL.value()
+    remedy = "start a server with `make serve` or `prefect server start`, and `export PREFECT_API_URL=http://.../api`"
+    if not url:
+        return {"Prefect API": lambda: [problem("Prefect API", "PREFECT_API_URL is not set", remedy)]}
+    client = get_client(sync_client=True)
+    try:
+        version = client.api_version()
+    except (httpx.HTTPError, OSError) as error:
+        fact = f"{url} does not answer ({type(error).__name__})"
+        return {"Prefect API": lambda: [problem("Prefect API", fact, remedy)]}
+    return {
+        "Prefect API": lambda: [_versions(url, version)],
+        "work pools": lambda: _pools(client),
+        "deployments": lambda: _deployments(client),
+        "automations": lambda: [_automations(client)],
+        "stale runs": lambda: [_stale_runs(client)],
+        "stale slots": lambda: [_stale_slots(client)],
+    }
+
+
+def _versions(url: str, server: str) -> Finding:
+    if server.split(".")[:2] != prefect.__version__.split(".")[:2]:
+        fact = f"the server at {url} is Prefect {server}, this is {prefect.__version__}"
+        return problem("Prefect API", fact, "install the same version on both sides")
+    return well("Prefect API", f"{url}, Prefect {server}")
+
+
+def _pools(client: SyncPrefectClient) -> list[Finding]:
+    findings = []
+    for name in pool_limits():
+        try:
+            pool = client.read_work_pool(name)
+        except ObjectNotFound:
+            findings.append(problem(f"work pool {name}", "it is not there", _DEPLOY))
+            continue
+        if pool.is_paused:
+            findings.append(problem(f"work pool {name}", "it is paused", f"run `prefect work-pool resume {name}`"))
+            continue
+        limit = "no limit" if pool.concurrency_limit is None else f"{pool.concurrency_limit} runs at a time"
+        findings.append(well(f"work pool {name}", f"{pool.type}, {limit}"))
+        findings.append(_workers(client, name))
+    return findings
+
+
+def _workers(client: SyncPrefectClient, pool: str) -> Finding:
+    online = [w for w in client.read_workers_for_work_pool(pool) if w.status == WorkerStatus.ONLINE]
+    if online:
+        return well(f"workers of {pool}", f"{len(online)} online")
+    waiting = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        ),
+    )
+    here = [run for run in waiting if run.work_pool_name == pool]
+    needed = any(entry["work_pool"]["name"] == pool for entry in declared())
+    if not needed and not here:
+        return well(f"workers of {pool}", "none online, and no deployment needs one")
+    runs = f", {len(here)} runs are waiting" if here else ""
+    return problem(f"workers of {pool}", f"none online{runs}", f"run `prefect worker start --pool {pool}`")
+
+
+def declared() -> list[dict[str, Any]]:
+    """The deployments of `prefect.yaml`."""
+    loaded: dict[str, Any] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())
+    return list(loaded["deployments"])
+
+
+def _deployments(client: SyncPrefectClient) -> list[Finding]:
+    return [_deployment(client, entry) for entry in declared()]
+
+
+def _deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> Finding:
+    # By convention the flow's function, module and name are one word, but for `-` and `_`.
+    flow = entry["entrypoint"].rpartition(".")[2].replace("_", "-")
+    name = f"{flow}/{entry['name']}"
+    try:
+        found = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return problem(f"deployment {name}", "it is not there", _DEPLOY)
+    wanted, pool = entry.get("parameters") or {}, entry["work_pool"]
+    schedules = [s for s in (*(entry.get("schedules") or ()), entry.get("schedule")) if s]
+    differences = [
+        what
+        for what, same in (
+            ("entrypoint", found.entrypoint == entry["entrypoint"]),
+            ("parameters", {key: found.parameters.get(key) for key in wanted} == wanted),
+            ("work pool", found.work_pool_name == pool["name"]),
+            ("work queue", found.work_queue_name == pool.get("work_queue_name", "default")),
+            ("job variables", (found.job_variables or {}) == (pool.get("job_variables") or {})),
+            ("schedules", len(found.schedules) == len(schedules)),
+        )
+        if not same
+    ]
+    if differences:
+        return problem(f"deployment {name}", f"{', '.join(differences)} differ from prefect.yaml", _DEPLOY)
+    if found.paused:
+        return problem(f"deployment {name}", "it is paused", f"run `prefect deployment schedule resume {name}`")
+    return well(f"deployment {name}", f"as in prefect.yaml, in {found.work_pool_name}/{found.work_queue_name}")
+
+
+def _automations(client: SyncPrefectClient) -> Finding:
+    found = {wanted.name: client.read_automations_by_name(wanted.name) for wanted in AUTOMATIONS}
+    missing = [name for name, copies in found.items() if len(copies) != 1]
+    if missing:
+        return problem("automations", f"not there once: {', '.join(missing)}", _DEPLOY)
+    off = [name for name, copies in found.items() if not copies[0].enabled]
+    if off:
+        return problem("automations", f"switched off: {', '.join(off)}", "run `prefect automation resume NAME`")
+    return well("automations", f"{len(found)} in place")
+
+
+def _stale_runs(client: SyncPrefectClient) -> Finding:
+    runs = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_STUCK))))
+    )
+    limit = max(SILENCE_SECONDS, CANCEL_SECONDS) + _SLACK_SECONDS
+    # What runs sends heartbeats, and the automations see to it; these states are only passed through.
+    stuck = [run for run in runs if run.state_type != StateType.RUNNING and _age(run) > limit]
+    if not stuck:
+        return well("stale runs", f"none; {len(runs)} at work")
+    names = ", ".join(f"{run.name} ({run.state_name})" for run in stuck[:5])
+    return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", "run `prefect flow-run cancel ID`")
+
+
+def _age(run: FlowRun) -> float:
+    now = datetime.datetime.now(datetime.UTC)
+    return (now - run.state.timestamp).total_seconds() if run.state else 0.0
+
+
+def _stale_slots(client: SyncPrefectClient) -> Finding:
+    taken: Sequence[Any] = [
+        limit for limit in client.read_global_concurrency_limits(limit=200, offset=0) if limit.active_slots
+    ]
+    tags = [limit for limit in client.read_concurrency_limits(limit=200, offset=0) if limit.active_slots]
+    if taken or tags:
+        names = ", ".join([limit.name for limit in taken] + [f"tag {limit.tag}" for limit in tags])
+        fact = f"taken: {names}; a killed run does not give them back"
+        return problem("stale slots", fact, "run `prefect concurrency-limit reset TAG` where nothing runs")
+    return well("stale slots", "none taken")

@@ -1,0 +1,22 @@
+"""A flow that blocks outside of Python, as torch, a driver or a file system may: a process to be ended by others."""
+
+import ctypes
+import sys
+
+from prefect import flow
+
+from flows.supervision import own_this_process, supervise
+
+
+@flow(name="blocked", persist_result=False, timeout_seconds=float(sys.argv[1]), on_running=[supervise])
+def blocked() -> None:
+    # Without the interpreter's lock, and deaf to whatever Prefect raises in this thread.
+    libc = ctypes.CDLL(None)
+    left = 300
+    while left:
+        left = libc.sleep(left)
+
+
+if __name__ == "__main__":
+    own_this_process()
+    blocked()

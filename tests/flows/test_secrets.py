@@ -1,0 +1,45 @@
+"""Secrets of the environment are written nowhere: not to logs, stores, claims, or the Prefect database."""
+
+from pathlib import Path
+
+import pytest
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogHandler
+
+from advkd.precompute import PrecomputeSpec
+from flows.precompute import precompute
+from storage import StorePermissionError
+from tests.flows.test_child import wait_until
+
+
+def files_with(folder, marks):
+    """Files below a folder, and those of a database that is open, that hold one of the marks."""
+    return [
+        file
+        for file in Path(folder).rglob("*")
+        if file.is_file() and any(mark.encode() in file.read_bytes() for mark in marks)
+    ]
+
+
+def test_no_key_is_written_by_a_run_that_completes_or_by_one_that_fails(
+    machine, api, s3_root, s3_server, tmp_path, monkeypatch, caplog, capfd
+):
+    marks = [s3_server.secret, "MARKED-SESSION-TOKEN", "MARKED-WRONG-SECRET", "MARKED-TRACKING-PASSWORD"]
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", marks[3])
+    spec = PrecomputeSpec(teacher="mixture", store=s3_root, samples=256, shard_samples=128)
+    done = precompute(spec)
+    assert done.computed == 2
+    monkeypatch.setenv("AWS_SESSION_TOKEN", marks[1])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", marks[2])
+    with pytest.raises(StorePermissionError):
+        precompute(PrecomputeSpec(teacher="mixture", store=s3_root, samples=512, shard_samples=128))
+
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=10)
+    home = machine.environment["PREFECT_HOME"]
+    # What is looked for would be found: the store's address is in the database.
+    assert wait_until(lambda: files_with(home, [s3_root]), 20)
+    for folder in (home, tmp_path, s3_server.folder):
+        assert files_with(folder, marks) == []
+    said = caplog.text + "".join(capfd.readouterr())
+    assert not [mark for mark in marks if mark in said]

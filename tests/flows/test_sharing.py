@@ -1,0 +1,91 @@
+"""Two runs of one spec at the same time: each shard is computed once, the student trained once, whoever is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from advkd import precompute as library
+from advkd.precompute import PrecomputeSpec
+from flows.precompute import precompute
+from storage import exists, list_prefix
+from storage.claims import claim_uri
+from storage.spec import store_uri
+from tests.flows.machine import CHECKOUT
+from tests.flows.test_child import wait_until
+
+SHARING = """
+import sys
+from advkd.precompute import PrecomputeSpec, share_shard
+spec = PrecomputeSpec(teacher="mixture", store=sys.argv[1], samples=1024, shard_samples=128)
+print(sum(share_shard(spec, index) for index in range(8)), flush=True)
+"""
+HOLDING = """
+import sys, time
+from storage.claims import CLAIMS
+assert CLAIMS.take(sys.argv[1]) is None
+print("held", flush=True)
+time.sleep(120)
+"""
+
+
+def spec_in(root):
+    return PrecomputeSpec(teacher="mixture", store=str(root), samples=1024, shard_samples=128)
+
+
+def python(code, argument):
+    return subprocess.Popen(
+        [sys.executable, "-c", code, argument], cwd=CHECKOUT, env=os.environ, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_processes_compute_each_shard_once(tmp_path):
+    spec = spec_in(tmp_path)
+    uri = store_uri(spec.store, library.plan(spec)[0])
+    processes = [python(SHARING, str(tmp_path)) for _ in range(2)]
+    try:
+        computed = [int(process.communicate(timeout=250)[0]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    # Who finds a shard taken goes on to the next: nothing is left, and nothing was done twice.
+    assert sum(computed) == 8
+    assert library.plan(spec)[1] == []
+    assert not [key for key in list_prefix(uri) if key.startswith("claims/")]
+
+
+def test_a_flow_waits_for_another_run_s_shard_and_takes_it_over_when_that_is_killed(api, tmp_path, caplog):
+    spec = spec_in(tmp_path)
+    uri = store_uri(spec.store, library.plan(spec)[0])
+    claim = claim_uri(uri, 5)
+    holder = python(HOLDING, claim)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(precompute, spec)
+            assert wait_until(lambda: library.plan(spec)[1] == [5], 60)
+            assert wait_until(lambda: "1 shards are being computed by" in caplog.text, 20)
+            assert not running.done()
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+            result = running.result(60)
+    finally:
+        holder.kill()
+        holder.wait()
+    assert result.computed == result.shards == 8
+    assert not exists(claim)
+
+
+def test_a_shard_that_fails_leaves_no_claim(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("rule, fact, remedy")
+
+    spec = spec_in(tmp_path)
+    monkeypatch.setattr(library, "compute_shard", fail)
+    with pytest.raises(OSError, match="rule, fact, remedy"):
+        library.share_shard(spec, 0)
+    assert library.shard_holder(spec, 0) is None

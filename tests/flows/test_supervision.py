@@ -1,0 +1,115 @@
+"""A run ends when it must, although its process blocks, its worker is gone, or nobody hears of it any more."""
+
+import datetime
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.events import emit_event
+from prefect.events.worker import EventsWorker
+from prefect.states import Cancelling, Running
+
+from storage import is_sealed
+from tests.flows.machine import CHECKOUT
+from tests.flows.test_child import wait_until
+
+
+@pytest.fixture
+def client(api):
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@contextmanager
+def blocked_run(machine, client, seconds) -> Iterator[tuple["subprocess.Popen[bytes]", FlowRun]]:
+    """A process that runs the flow `blocked`, and its run."""
+    began = datetime.datetime.now(datetime.UTC)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.flows.blocked", str(seconds)],
+        cwd=CHECKOUT,
+        env=machine.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        found = []
+
+        def running():
+            found[:] = [
+                run
+                for run in client.read_flow_runs(
+                    flow_run_filter=FlowRunFilter(start_time=FlowRunFilterStartTime(after_=began))
+                )
+                if run.state_type == StateType.RUNNING
+            ]
+            return found
+
+        assert wait_until(running, 120)
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_time_out_is_enforced_although_the_process_blocks(machine, client):
+    with blocked_run(machine, client, 2) as (process, run):
+        began = time.monotonic()
+        assert process.wait(60) < 0
+        # The time-out, the grace, a look, and a busy machine.
+        assert time.monotonic() - began < 30
+        state = client.read_flow_run(run.id).state
+        assert (state.type, state.name) == (StateType.FAILED, "TimedOut")
+        assert "blocked beyond its time-out" in state.message
+
+
+def test_a_cancelled_run_that_no_worker_ends_ends_itself_within_ten_seconds(machine, client):
+    with blocked_run(machine, client, 1000) as (process, run):
+        client.set_flow_run_state(run.id, Cancelling(), force=True)
+        began = time.monotonic()
+        process.wait(60)
+        assert time.monotonic() - began < 10
+        assert client.read_flow_run(run.id).state.type == StateType.CANCELLED
+
+
+def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path):
+    """As after a SIGKILL of worker and run, whose last heartbeat was 80 seconds ago."""
+    deployment = client.read_deployment_by_name("precompute/store")
+    spec = {"teacher": "mixture", "store": str(tmp_path), "samples": 256, "shard_samples": 128}
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={"spec": spec}, state=Running())
+    last = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=80)
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+    emit_event(event="prefect.flow-run.heartbeat", resource=resource, occurred=last)
+    EventsWorker.drain_all(timeout=10)
+
+    seen = set[str]()
+
+    def completed():
+        state: State = client.read_flow_run(run.id).state
+        seen.add(state.name)
+        return state.type == StateType.COMPLETED
+
+    assert wait_until(completed, 150), seen
+    assert seen & {"Crashed", "AwaitingRetry", "Pending", "Late", "Submitting"}
+    from advkd import precompute as library
+    from advkd.precompute import PrecomputeSpec
+
+    identity, missing = library.plan(PrecomputeSpec(**spec))
+    assert missing == []
+    assert is_sealed(str(tmp_path), identity, 256)
+
+
+def test_a_cancelled_run_without_a_process_is_cancelled(machine, client):
+    deployment = client.read_deployment_by_name("precompute/store")
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={"spec": {}}, state=Running())
+    ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=55)
+    client.set_flow_run_state(run.id, Cancelling(), force=True)
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+    emit_event(event="prefect.flow-run.Cancelling", resource=resource, occurred=ago)
+    EventsWorker.drain_all(timeout=10)
+    assert wait_until(lambda: client.read_flow_run(run.id).state.type == StateType.CANCELLED, 90)
