@@ -2,7 +2,7 @@
 
 `python -m benchmarks.recipe --steps 2400 --groups student grid` runs the base and some groups with another budget: the
 CPU time of so many steps of the base. Each variant gets as many as its own take of it, by a ratio probed in its own
-process, so a busy machine does not change who wins. What was measured stays in `runs/recipe/` and is not measured again.
+process, so a busy machine does not change who wins. What was measured stays in `runs/recipe/` and is not repeated.
 """
 
 import argparse
@@ -102,10 +102,10 @@ def _line(figures: dict[str, float]) -> str:
 def _protocol(options: argparse.Namespace) -> str:
     return (
         f"`make bench-recipe`: teacher `digits`, {options.trajectories} trajectories of {CACHE.solver.steps} DDIM "
-        "steps, "
-        f"for each run the CPU time of {options.steps} steps of the base in one thread, {options.seeds} training seed(s) (medians; worth with "
-        f"its range). Evaluated on {options.evaluation_samples} noises, the same for teacher and student, means of "
-        f"{options.evaluation_seeds} evaluation seed(s)."
+        f"steps, for each run the CPU time of {options.steps} steps of the base in one thread, {options.seeds} "
+        "training seed(s) (medians; worth with its range). Evaluated on "
+        f"{options.evaluation_samples} noises, the same for teacher and student, means of {options.evaluation_seeds} "
+        "evaluation seed(s)."
     )
 
 
