@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from advkd import cache_cli, evaluation_cli, teacher_cli
+from advkd.browse.command import browse_command
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.precompute_options import takes_precompute_options
 from advkd.presets import preset
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(cache_cli.app, name="cache")
 app.add_typer(teacher_cli.app, name="teacher")
 app.add_typer(evaluation_cli.app, name="evaluation")
+app.command("browse")(browse_command)
 
 _SILENCED_SECONDS = 5.0
 
