@@ -123,5 +123,5 @@ def _same(shown: str, expected: str) -> bool:
 def _without_token(scope: Scope) -> str:
     kept = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1")) if pair[0] != _PARAMETER]
     # A path of two slashes would lead to another host.
-    path = "/" + scope["path"].lstrip("/")
+    path = "/" + str(scope["path"]).lstrip("/")
     return path + (f"?{urlencode(kept)}" if kept else "")

@@ -40,7 +40,7 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
     handlers = {kind: _tell for kind in (*SHOWN_ERRORS, HTTPException)}
     app = Starlette(
         routes=[*pages.ROUTES, *api.ROUTES, Mount("/static", StaticFiles(directory=STATIC), name="static")],
-        exception_handlers=handlers,  # type: ignore[arg-type]
+        exception_handlers=handlers,
     )
     app.state.shown = shown
     return Guard(app, replace(spec, port=spec.port if port is None else port), _ask_for_token)
@@ -57,11 +57,9 @@ def _require_fitting(shown: Shown) -> None:
 
 def _tell(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
-        error, found = NotShownError("there is no such page here; go to the list of stores"), error.status_code
-        kind = replace(told(error), status=found)
-    else:
-        kind = told(error)
-    return _answer(request, kind, str(error))
+        kind = replace(told(NotShownError()), status=error.status_code)
+        return _answer(request, kind, "there is no such page here; go to the list of stores")
+    return _answer(request, told(error), str(error))
 
 
 def _answer(request: Request, kind: Told, message: str) -> Response:
@@ -77,7 +75,7 @@ async def _ask_for_token(scope: Scope, receive: Receive, send: Send) -> None:
     if request.url.path.startswith(("/api/", "/static/")) and not request.url.path.endswith((".css", ".svg")):
         answer: Response = JSONResponse({"error": {"kind": "token", "message": "show the token first"}}, 401)
     elif request.url.path.startswith("/static/"):
-        await StaticFiles(directory=STATIC)(scope | {"path": scope["path"].removeprefix("/static")}, receive, send)
+        await StaticFiles(directory=STATIC)({**scope, "path": scope["path"].removeprefix("/static")}, receive, send)
         return
     else:
         answer = pages.token_page(request)

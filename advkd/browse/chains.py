@@ -4,15 +4,17 @@ A student runs on the CPU, one at a time, for the samples that are shown and no 
 student is loaded. The mathematics is that of `advkd.schedule` in numpy, so that pages without a student need no torch.
 """
 
+import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from advkd.browse.byte_cache import ByteCache
 from advkd.browse.errors import NotShownError
 from storage import States, TrajectorySpec
 from storage.seeding import initial_noise
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from advkd.students import AnyStudent
 
 _BATCH = 64
+_HELD_BYTES = 24 * 2**20
 _RUNNING = threading.Lock()
 
 
@@ -29,8 +32,10 @@ class Student:
     """A student that is loaded."""
 
     name: str
-    """As pages call it: the last parts of its folder's path."""
+    """As pages call it: the last part of its folder's path, or more where that is not enough."""
     model: "AnyStudent"
+    held: ByteCache[States] = field(default_factory=lambda: ByteCache(_HELD_BYTES, _bytes_of), repr=False)
+    """What it predicted last: one pass gives all timesteps."""
 
     def refusal(self, spec: TrajectorySpec) -> str | None:
         """Why it cannot be shown beside the trajectories of a spec, or None."""
@@ -53,10 +58,20 @@ class Student:
 
     def states(self, noise: npt.NDArray[Any]) -> States:
         """The predicted states by timestep, float32 `[B, C, H_k, W_k]`, for x_T `[B, C, H, W]`."""
+        key = hashlib.sha256(np.ascontiguousarray(noise).data).digest()
+        found = self.held.get(key)
+        if found is None:
+            with _RUNNING:
+                # Somebody may have run it for the same noise meanwhile.
+                found = self.held.get(key) or self._run(noise)
+            self.held.put(key, found)
+        return found
+
+    def _run(self, noise: npt.NDArray[Any]) -> States:
         import torch
 
         found: dict[int, list[npt.NDArray[Any]]] = {t: [] for t in self.model.timesteps[1:]}
-        with _RUNNING, torch.inference_mode():
+        with torch.inference_mode():
             for start in range(0, len(noise), _BATCH):
                 batch = torch.from_numpy(noise[start : start + _BATCH].astype(np.float32))
                 for t, state in zip(found, self.model.predictions(batch), strict=True):
@@ -68,7 +83,7 @@ class Students:
     """The students that were named at the start, loaded once each."""
 
     def __init__(self, folders: Sequence[str]) -> None:
-        self._loaded = [_load(folder) for folder in folders]
+        self._loaded = [_load(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
 
     def __len__(self) -> int:
         return len(self._loaded)
@@ -126,9 +141,23 @@ def implies_clean(spec: TrajectorySpec, timestep: int) -> bool:
     return timestep != spec.timesteps[0] and divides and spec.deterministic and spec.sigma[0] > 0
 
 
-def _load(folder: str) -> Student:
+def _bytes_of(states: States) -> int:
+    return sum(state.nbytes for state in states.values())
+
+
+def _load(folder: str, name: str) -> Student:
     from advkd.students.loading import load_student
 
-    model = load_student(folder)
-    parts = [part for part in PurePath(folder).parts if part not in ("/", "student")]
-    return Student("/".join(parts[-2:]) or "student", model)
+    return Student(name, load_student(folder))
+
+
+def _names(folders: Sequence[str]) -> list[str]:
+    """The last parts of their paths, as many as tell them apart."""
+    parts = [
+        [part for part in PurePath(folder).parts if part not in ("/", "student")] or ["student"] for folder in folders
+    ]
+    for count in range(1, max((len(one) for one in parts), default=0) + 1):
+        names = ["/".join(one[-count:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{one[-1]} ({number})" for number, one in enumerate(parts, start=1)]

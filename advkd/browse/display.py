@@ -54,10 +54,10 @@ def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed
         scaled = (values - low) / np.where(spread > 0, spread, 1)
     else:
         scaled = (values - shown.low) / (shown.high - shown.low)
-    pixels = (np.clip(scaled, 0, 1) * 255 + 0.5).astype(np.uint8)
+    pixels: Pixels = (np.clip(scaled, 0, 1) * 255 + 0.5).astype(np.uint8)
     channels = states.shape[1]
     if channels == 1:
-        return pixels[:, 0]
+        return np.ascontiguousarray(pixels[:, 0])
     if channels == _COLOURS:
         return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
     return _mosaic(pixels)

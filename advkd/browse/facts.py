@@ -8,7 +8,7 @@ from storage import StateStatistics, StoreSummary, measure_growth
 from storage.commits import committed_shards
 
 _WIDTH, _HEIGHT = 560.0, 180.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 10.0, 26.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 22.0, 10.0, 26.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:
         deviation=band([one.mean - one.std for one in found], [one.mean + one.std for one in found]),
         extremes=band([one.min for one in found], [one.max for one in found]),
         across=tuple(Mark(x(k), str(t) if t else "clean") for k, (t, _) in enumerate(statistics)),
-        down=tuple(Mark(y(value), f"{value:.3g}") for value in (high, (high + low) / 2, low)),
+        down=tuple(Mark(y(value), f"{value:.2f}") for value in (high, (high + low) / 2, low)),
         left=_LEFT,
         right=_WIDTH - _RIGHT,
         baseline=_HEIGHT - 8,

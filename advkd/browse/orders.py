@@ -103,7 +103,7 @@ def subset(view: View, seed: int, most: int, timesteps: Sequence[int]) -> Subset
     share = f"all {len(samples):,} samples"
     if not whole:
         share = (
-            f"{len(samples):,} of {count:,} samples ({len(samples) / count:.2g} of them): {len(chosen)} blocks of "
+            f"{len(samples):,} of {count:,} samples ({100 * len(samples) / count:.2g} %): {len(chosen)} blocks of "
             f"{spec.block_samples} drawn with seed {seed}"
         )
     return Subset(samples, share, whole)

@@ -17,7 +17,7 @@ from advkd.browse.facts import store_facts
 from advkd.browse.labels import LABELS, has_labels
 from advkd.browse.looking import LookedAt, View
 from advkd.browse.sheets import fitting_samples
-from advkd.browse.shown import grid_facts
+from advkd.browse.shown import grid_facts, largest_tile
 from advkd.browse.store_list import store_rows
 from storage import ShardCorruptError, StoreIncompleteError
 
@@ -158,8 +158,7 @@ def _of(request: Request, found: LookedAt, view: View, more: dict[str, Any] | No
 
 
 def _chunk(view: View) -> int:
-    width, height = grid_facts(view.spec)["tile"]  # type: ignore[misc]
-    return fitting_samples(width, height)
+    return fitting_samples(*largest_tile(view.spec))
 
 
 def _page(template: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any) -> Response:

@@ -79,13 +79,17 @@ class Shown:
         return made
 
 
+def largest_tile(spec: TrajectorySpec) -> tuple[int, int]:
+    """Width and height of the largest tile of a store; a pyramid has smaller ones too."""
+    return max(tile_size(spec.state_shape(t)) for t in spec.timesteps)
+
+
 def grid_facts(spec: TrajectorySpec) -> dict[str, object]:
     """What the pages' scripts have to know of a store's grid and shape."""
-    sizes = [tile_size(spec.state_shape(t)) for t in spec.timesteps]
     return {
         "timesteps": list(spec.timesteps),
         "clean": [t for t in spec.timesteps if implies_clean(spec, t)],
         "shape": list(spec.sample_shape),
-        "tile": list(max(sizes)),
+        "tile": list(largest_tile(spec)),
         "latent": spec.sample_shape[0] not in (1, 3),
     }

@@ -12,6 +12,7 @@ const player = new Player(page.timesteps, (t) => {
   url.set({ t });
 });
 let found = [];
+let last = [0.5, 0.5];
 let rows = [];
 
 const find = (row, kind, t) => found.find((one) => one.row === row && one.kind === kind && one.t === t);
@@ -29,7 +30,7 @@ function arrange() {
   rows = [
     { kind: "teacher", name: "teacher", note: "state", planes: over((t) => find("teacher", "state", t)) },
     { kind: "teacher", name: "", note: "implied clean", planes: over((t) => find("teacher", "clean", t)) },
-    { kind: "difference", name: "", note: "implied − final", planes: over((t) => {
+    { kind: "difference", name: "", note: "implied, less final", planes: over((t) => {
       const [here, last] = [find("teacher", "clean", t), find("teacher", "state", clean)];
       return t !== clean && here && here.sameShape(last) ? here.minus(last) : null;
     }) },
@@ -43,8 +44,8 @@ function arrange() {
     rows.push(
       { kind: "student", name, note: "state", planes: over((t) => find(row, "state", t)) },
       { kind: "student", name: "", note: "implied clean", planes: over((t) => find(row, "clean", t)) },
-      { kind: "difference", name: "", note: "state − teacher", planes: less("state"), errors: true },
-      { kind: "difference", name: "", note: "clean − teacher", planes: less("clean"), errors: true },
+      { kind: "difference", name: "", note: "state error", planes: less("state"), errors: true },
+      { kind: "difference", name: "", note: "clean error", planes: less("clean"), errors: true },
     );
   }
   rows = rows.filter((row) => row.planes.size);
@@ -104,7 +105,6 @@ function choose(t) {
   under(last);
 }
 
-let last = null;
 function point(event, canvas) {
   const box = canvas.getBoundingClientRect();
   last = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -116,15 +116,16 @@ function under(place) {
   if (!place || !rows.length) return;
   const t = player.t;
   const body = [];
+  let whose = "";
   for (const row of rows) {
+    whose = row.name || whose;
     const plane = row.planes.get(t);
     if (!plane) continue;
     const { x, y, channel, values } = plane.at(...place);
     const where = channel === undefined ? `x ${x}, y ${y}` : `channel ${channel}, x ${x}, y ${y}`;
     if (!body.length) byId("where").textContent = `${where}, ${timeText(t)}`;
     const cells = values.map((value) => make("td", {}, value.toFixed(4)));
-    const student = row.kind === "teacher" ? "teacher" : row.name;
-    body.push(make("tr", { class: row.kind }, make("th", { scope: "row" }, `${student} ${row.note}`.trim()), ...cells));
+    body.push(make("tr", { class: row.kind }, make("th", { scope: "row" }, `${whose} ${row.note}`), ...cells));
   }
   byId("under").replaceChildren(make("tbody", {}, ...body));
 }
