@@ -116,6 +116,7 @@ export function keys(actions) {
       if (event.key === "Escape") target.blur();
       return;
     }
+    if (target.matches("input[type=range]") && ["Home", "End", "PageUp", "PageDown"].includes(event.key)) return;
     if (event.key === " " && target.matches("button, a, input[type=checkbox], summary")) return;
     const action = actions[event.key];
     if (!action) return;

@@ -40,6 +40,11 @@ export class Sheets {
     this.start();
   }
 
+  // Whether all that is needed is there.
+  get settled() {
+    return this.wanted.length > 0 && this.wanted.every(({ samples, t }) => this.held.has(this.key(samples, t)));
+  }
+
   start() {
     for (const { samples, t } of this.wanted) {
       if (this.running.size >= AT_ONCE) return;

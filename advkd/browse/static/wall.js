@@ -73,6 +73,11 @@ export class Wall {
     this.onscroll?.(this.first());
   }
 
+  // Whether what is shown is whole, and drawn.
+  get settled() {
+    return !this.frame && this.sheets.settled;
+  }
+
   draw() {
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
@@ -219,11 +224,13 @@ export class Wall {
       link.style.transform = `translate(${x}px, ${y}px)`;
       link.style.width = `${this.tileWidth}px`;
       link.style.height = `${this.tileHeight}px`;
-      if (link.dataset.sample === String(number) && link.dataset.t === String(this.t)) return;
+      const mark = this.sheets.get(this.samples(Math.floor(rank / this.chunk)), this.t)?.marks[number] ?? "";
+      const same = link.dataset.sample === String(number) && link.dataset.t === String(this.t);
+      if (same && link.dataset.mark === mark) return;
+      link.dataset.mark = mark;
       link.dataset.sample = number;
       link.dataset.t = this.t;
       link.href = this.href(number, this.t);
-      const mark = this.sheets.get(this.samples(Math.floor(rank / this.chunk)), this.t)?.marks[number];
       const name = `Sample ${thousands(number)}`;
       link.setAttribute("aria-label", mark ? `${name}, ${mark}` : name);
       link.title = name;
