@@ -200,8 +200,8 @@ def page(goals: list[Goal]) -> str:
         f"Chromium together. {REPEATS} servers started afresh for each layout; the median, in brackets the lowest and "
         "the highest. Times are what a client on the loopback sees. The store has 4096 samples of 5 states 3x32x32 in "
         "float16 (126 MB). *Cold* is the first request of its kind to a server that has read nothing of that block. A "
-        "viewer asks for a page, a wall of 100, a trajectory and the shard map in turn, a second or so apart. Memory is "
-        "resident memory after 1000 walls of 100 random samples, with no student loaded (torch is then not "
+        "viewer asks for a page, a wall of 100, a trajectory and the shard map in turn, a second or so apart. Memory "
+        "is what is resident after 1000 walls of 100 random samples, with no student loaded (torch is then not "
         "imported).\n\n"
         f"{rows}"
     )

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.browse_pictures ROOT --student FOLDER`: the screenshots of `docs/browse.md`, in a real Chromium.
+"""`python -m benchmarks.browse_pictures ROOT --student FOLDER`: screenshots for `docs/browse.md`, in a real Chromium.
 
 The first store below the root is shown; it should be sealed, and the student one that was trained on it.
 """

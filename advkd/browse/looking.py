@@ -22,6 +22,7 @@ from storage import (
     StoreIncompleteError,
     StoreNotFoundError,
     TrajectorySpec,
+    join,
     open_growing,
     open_store,
     read_manifest,
@@ -205,6 +206,8 @@ class LookedAt:
         return Looked(states, marks)
 
     def _mark(self, shard: int, mark: Mark) -> Mark:
+        # What was kept of it from better times would hide the damage from the next look.
+        self._ranges.forget({join(self.uri, key) for key in self.view().manifest.shards.keys(shard)})
         if len(self.marks) < _MOST_MARKS:
             self.marks[shard] = mark
         return mark

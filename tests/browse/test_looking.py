@@ -47,8 +47,11 @@ class TestDamage:
     def test_its_tiles_are_marked_and_the_rest_works(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
         fill(root, spec, 96)
         uri, name = store_uri(root, spec), digest(spec)[:16]
-        address, good = damage(uri, 1)
         client = opened(uri)
+        assert sheet(client, name, samples="32", t=999)[1] == {}  # kept from better times
+        address, good = damage(uri, 1)
+        assert sheet(client, name, samples="32-63", t=999)[1] != {}
+        assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
         numbers = [31, 32, 63, 64]
         tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
         assert marks == {"32": "corrupt", "63": "corrupt"}

@@ -11,7 +11,7 @@ if (page.sides?.left) begin(page.sides.left, page.sides.right);
 
 function begin(left, right) {
   const clean = left.timesteps[left.timesteps.length - 1];
-  const url = new UrlState({ t: String(clean), at: "0", by: "disagreement", seed: "0", size: "64", smooth: "" });
+  const url = new UrlState({ t: String(clean), at: "0", by: "disagreement", seed: "0", size: "64", smooth: "", bt: String(clean) });
   const nearest = (grid, t) => grid.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
   const player = new Player(left.timesteps, (t) => {
     choose(t);
@@ -54,7 +54,7 @@ function begin(left, right) {
     let text = `${thousands(count)} samples that both have`;
     if (by === "disagreement") {
       byId("status").textContent = "Comparing …";
-      const query = new URLSearchParams({ left: left.side, right: right.side, t: player.t, seed: url.get("seed") || "0" });
+      const query = new URLSearchParams({ left: left.side, right: right.side, t: url.get("bt"), seed: url.get("seed") || "0" });
       try {
         const found = await (await get(`/api/compare/order?${query}`)).json();
         trouble("order", null);
@@ -63,7 +63,7 @@ function begin(left, right) {
           number: (rank) => found.samples[rank],
           value: (rank) => found.values[rank],
         };
-        text = `RMSE at ${timeText(player.t)}, of ${found.what}`;
+        text = `RMSE at ${timeText(Number(url.get("bt")))}, of ${found.what}`;
       } catch (refused) {
         text = refused.message;
         if (refused.passing) trouble("order", refused);
@@ -103,8 +103,8 @@ function begin(left, right) {
     next.searchParams.delete("at");
     location.href = next;
   });
-  bind("by", "change", (field) => { url.set({ by: field.value }); reorder(); });
-  bind("seed", "change", (field) => { url.set({ seed: field.value.replace(/\D/g, "") || "0" }); reorder(); });
+  bind("by", "change", (field) => { url.set({ by: field.value, bt: player.t }); reorder(); });
+  bind("seed", "change", (field) => { url.set({ seed: field.value.replace(/\D/g, "") || "0", bt: player.t }); reorder(); });
   bind("smooth", "change", (box) => { url.set({ smooth: box.checked ? "1" : "" }); look(); });
   bind("smaller", "click", () => resize(-1));
   bind("larger", "click", () => resize(1));

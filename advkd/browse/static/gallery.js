@@ -9,6 +9,7 @@ const SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256];
 const clean = page.timesteps[page.timesteps.length - 1];
 const url = new UrlState({
   t: String(clean), at: "0", by: "number", least: "", seed: "0", label: "", size: "64", smooth: "", contrast: "", show: "",
+  bt: String(clean),
 });
 let samples = page.samples;
 let order = null;
@@ -62,6 +63,12 @@ function status(text) {
   byId("status").textContent = text;
 }
 
+// Asked for by hand: in the order of the timestep that is shown now, which the link then says.
+function resort() {
+  url.set({ bt: player.t });
+  return reorder();
+}
+
 async function reorder(first = 0) {
   const [by, number] = url.get("by").split(":");
   const label = url.get("label");
@@ -74,7 +81,7 @@ async function reorder(first = 0) {
     return wall.layout(first);
   }
   status("Looking through samples …");
-  const t = by === "distance" ? shownTime(player.t) : player.t;
+  const t = by === "distance" ? shownTime(Number(url.get("bt"))) : Number(url.get("bt"));
   const query = new URLSearchParams({ by, t, seed: url.get("seed") || "0" });
   if (label !== "") query.set("label", label);
   if (number !== undefined) query.set("student", number);
@@ -111,9 +118,9 @@ function bind(id, event, change) {
   byId(id)?.addEventListener(event, (happened) => change(happened.target));
 }
 
-bind("by", "change", (field) => { url.set({ by: field.value }); reorder(); });
-bind("seed", "change", (field) => { url.set({ seed: field.value.replace(/\D/g, "") || "0" }); reorder(); });
-bind("label", "change", (field) => { url.set({ label: field.value }); reorder(); });
+bind("by", "change", (field) => { url.set({ by: field.value }); resort(); });
+bind("seed", "change", (field) => { url.set({ seed: field.value.replace(/\D/g, "") || "0" }); resort(); });
+bind("label", "change", (field) => { url.set({ label: field.value }); resort(); });
 bind("least", "click", (button) => {
   url.set({ least: url.get("least") === "1" ? "" : "1" });
   direction(button);
