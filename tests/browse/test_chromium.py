@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from advkd.evaluation.classifier import load_classifier
 from advkd.precompute import precompute
 from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
 from tests.advkd.conftest import mixture_spec
@@ -155,6 +157,10 @@ def test_the_wall_shows_the_stored_pixels_while_it_slides_and_scrolls(site: Site
 
 
 def test_jump_filter_sort_and_a_link_that_says_all_of_it(site: Site, page: Page) -> None:
+    clean = torch.from_numpy(shown_states(site.spec, 0, SAMPLES)[0].astype(np.float32))
+    with torch.no_grad():
+        read = load_classifier()(clean).argmax(1)
+    digit = int(read.mode().values)
     page.goto(f"{site.store}/gallery")
     page.keyboard.press("/")
     page.keyboard.type("777")
@@ -164,18 +170,24 @@ def test_jump_filter_sort_and_a_link_that_says_all_of_it(site: Site, page: Page)
     )
     page.locator("#by").select_option("brightness")
     expect(page.locator("#status")).to_contain_text("all 1,600 samples")
-    page.locator("#label").select_option("3")
+    page.locator("#label").select_option(str(digit))
     expect(page.locator("#status")).to_contain_text(
-        'read as "3" by the embedded classifier among all 1,600', timeout=60_000
+        f'read as "{digit}" by the embedded classifier among all 1,600', timeout=60_000
     )
     page.locator("#least").click()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("() => location.search.includes('t=500') && location.search.includes('label=3')")
-    first = page.evaluate("() => window.advkdWall.source.number(0)")
+    page.wait_for_function("() => location.search.includes('t=500') && location.search.includes('label=')")
+    numbers = (
+        "() => { const { source } = window.advkdWall; return [...Array(source.count).keys()].map(source.number); }"
+    )
+    found = page.evaluate(numbers)
+    assert sorted(found) == torch.nonzero(read == digit).flatten().tolist()
+    brightness = clean.mean((1, 2, 3)).numpy()[found]
+    assert (np.diff(brightness) >= -1e-6).all()
     page.goto(page.url)
     expect(page.locator("#time-text")).to_have_text("t = 500")
     expect(page.locator("#by")).to_have_value("brightness")
-    page.wait_for_function("(first) => window.advkdWall.source.number(0) === first", arg=first)
+    page.wait_for_function(f"(found) => String(({numbers})()) === String(found)", arg=found)
 
 
 def test_a_trajectory_and_its_neighbours(site: Site, page: Page) -> None:
