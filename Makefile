@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-worth deploy serve clean
+.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-worth bench-browse deploy serve clean
 
 install: $(INSTALLED)
 
@@ -59,6 +59,9 @@ bench-recipe: $(INSTALLED)
 
 bench-worth: $(INSTALLED)
 	$(BIN)/python -m benchmarks.worth --write
+
+bench-browse: $(INSTALLED)
+	$(BIN)/python -m benchmarks.browse --write
 
 deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy

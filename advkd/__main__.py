@@ -1,5 +1,22 @@
-"""`python -m advkd`, the same as the `advkd` command."""
+"""`python -m advkd`, the same as the `advkd` command.
 
-from advkd.cli import main
+`advkd browse` is a server that stays for days: it goes its own way before the other commands bring in torch.
+"""
 
-main()
+import sys
+
+
+def main() -> None:
+    """Entry point."""
+    if sys.argv[1:2] == ["browse"]:
+        from advkd.browse.command import main as browse
+
+        browse()
+        return
+    from advkd.cli import main as others
+
+    others()
+
+
+if __name__ == "__main__":
+    main()

@@ -67,6 +67,13 @@ def facts_table(
     summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, found: Growth | None
 ) -> Table:
     """Everything that is one line."""
+    return facts(facts_rows(summary, spec, manifest, extension, found))
+
+
+def facts_rows(
+    summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, found: Growth | None
+) -> dict[str, str]:
+    """The same by name."""
     kind = "ODE (deterministic)" if spec.deterministic else "SDE (stochastic)"
     guidance = "none" if spec.guidance_scale is None else f"{spec.guidance_scale:g}"
     conditioning = "none" if spec.conditioning is None else _json_text(spec.conditioning)
@@ -88,24 +95,26 @@ def facts_table(
         rows |= _sealed_rows(manifest, extension)
     elif found is not None:
         rows |= _growing_rows(summary, found)
-    return facts(rows)
+    return rows
 
 
 def grid_table(spec: TrajectorySpec) -> Table:
     """The time grid, and how each state is stored."""
     table = columns("timestep", "stored as", "a_t", "s_t", "H x W", "bytes/sample", left=2)
+    for row in grid_rows(spec):
+        table.add_row(*row)
+    return table
+
+
+def grid_rows(spec: TrajectorySpec) -> list[tuple[str, ...]]:
+    """The rows of `grid_table`."""
+    rows: list[tuple[str, ...]] = []
     for t, signal, sigma in zip(spec.timesteps, spec.signal, spec.sigma, strict=True):
         encoding, stored = spec.encoding(t), t in spec.stored_timesteps
         _, height, width = encoding.shape
-        table.add_row(
-            str(t),
-            _stored_text(spec, t),
-            f"{signal:.6f}",
-            f"{sigma:.6f}",
-            f"{height} x {width}",
-            f"{encoding.state_bytes:,}" if stored else "0",
-        )
-    return table
+        size = f"{encoding.state_bytes:,}" if stored else "0"
+        rows.append((str(t), _stored_text(spec, t), f"{signal:.6f}", f"{sigma:.6f}", f"{height} x {width}", size))
+    return rows
 
 
 def statistics_table(manifest: Manifest) -> Table:

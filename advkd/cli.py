@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from advkd import cache_cli, evaluation_cli, registry_cli, teacher_cli
+from advkd.browse.command import browse_command
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.precompute_options import takes_precompute_options
 from advkd.presets import preset
@@ -35,6 +36,7 @@ app.add_typer(cache_cli.app, name="cache")
 app.add_typer(teacher_cli.app, name="teacher")
 app.add_typer(evaluation_cli.app, name="evaluation")
 app.add_typer(registry_cli.app, name="registry")
+app.command("browse")(browse_command)
 
 _SILENCED_SECONDS = 5.0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from advkd.browse.links import store_link
 from flows.summary import DistillResult
 from storage.objects import exists, join, read_bytes
 
@@ -33,11 +34,13 @@ def _try(what: str, show: Callable[[], object]) -> None:
 def _markdown(result: DistillResult) -> str:
     facts = result.facts
     model, student, shards = facts["model"], facts["fd"]["student"], facts["shards"]
+    browse = store_link(Path(facts["store"]).name)
     lines = [
         f"# {facts['teacher']}: one pass is worth {facts['worth_steps']:.1f} teacher steps",
         f"- model: `{model['name']}` version {model['version']} ({model['alias']})",
         f"- {facts['fd']['name']} to teacher@50: {student['to_teacher']:.2f}, recall {facts['recall']:.3f}",
         f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher']})",
+        f"- trajectories: [{browse}]({browse}), where `advkd browse` serves that store",
         f"- store: `{facts['store']}` ({shards['computed']} shards computed, {shards['reused']} reused)",
         f"- report: `{facts['report']}`, below `{result.root}`",
         "- seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in facts["seconds"].items()),

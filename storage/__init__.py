@@ -19,6 +19,7 @@ from storage.errors import (
     StoreUnreachableError,
     ValueRangeError,
 )
+from storage.growing import open_growing
 from storage.growth import Growth, measure_growth
 from storage.identity import read_identity
 from storage.integrity import verify
@@ -37,6 +38,7 @@ from storage.objects import (
     write_json,
 )
 from storage.problems import ShardProblem
+from storage.range_cache import RangeCache
 from storage.reading import open_store
 from storage.records import ObjectEntry, StateStatistics
 from storage.shard_index import ShardIndex
@@ -60,6 +62,7 @@ __all__ = [
     "ManifestError",
     "NonFiniteError",
     "ObjectEntry",
+    "RangeCache",
     "Reader",
     "ShardCorruptError",
     "ShardIndex",
@@ -89,6 +92,7 @@ __all__ = [
     "list_stores",
     "measure_growth",
     "missing_shards",
+    "open_growing",
     "open_store",
     "open_writer",
     "read_bytes",

@@ -1,7 +1,8 @@
 """Reading shards: fetch, check, decode through the layout, show only the samples that the manifest shows."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from storage.manifest import Manifest
 from storage.object_source import DirectSource, ObjectSource
 from storage.objects import join, read_range
 from storage.problems import ShardProblem, hash_problem, missing_problem, size_problem
+from storage.range_cache import ByteRange, RangeCache
 from storage.records import ObjectEntry
 from storage.seeded_noise import drawn_noise, seeded_noise
 
 # From this share of a shard's samples on, the whole shard is read.
 _RANGED_SHARE = 0.25
+_HELD_RECORDS = 64
 
 
 class ShardReader:
@@ -32,10 +35,19 @@ class ShardReader:
     but says nothing of the rest of its object.
     """
 
-    def __init__(self, uri: str, manifest: Manifest, source: ObjectSource | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        manifest: Manifest,
+        source: ObjectSource | None = None,
+        ranges: RangeCache | None = None,
+    ) -> None:
         self.uri = uri
         self.manifest = manifest
         self._source = DirectSource(uri) if source is None else source
+        self._ranges = ranges
+        self._records: OrderedDict[int, tuple[ObjectEntry, ...]] = OrderedDict()
+        self._records_lock = threading.Lock()
         self._layout = layout_of(manifest.spec)
         objects = (manifest.num_shards, len(manifest.shards.templates))
         self._known = np.zeros(objects, dtype=bool)
@@ -165,8 +177,13 @@ class ShardReader:
             entry = entries[position]
             if stop > entry.size:
                 raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands more")
+            address = join(self.uri, entry.key)
             try:
-                data = read_range(join(self.uri, entry.key), start, stop)
+                if self._ranges is None:
+                    data = read_range(address, start, stop)
+                else:
+                    wanted = ByteRange(address, entry.sha256, start, stop)
+                    data = self._ranges.read(wanted, lambda: read_range(address, start, stop))
             except StoreNotFoundError as error:
                 raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
             if len(data) != stop - start:
@@ -177,26 +194,36 @@ class ShardReader:
 
     def _checksums(self, shard: int) -> Callable[[int], Sequence[int]]:
         """The `base.Checksums` of a shard; its record is read when they are asked for, and must be the manifest's."""
+        return lambda position: self._record(shard)[position].crc32c
 
-        @cache
-        def objects() -> tuple[ObjectEntry, ...]:
-            try:
-                record = read_commit(self.uri, shard)
-            except (ManifestError, StoreNotFoundError) as error:
-                raise ValueError(f"the commit record with its checksums cannot be used: {error}") from error
-            if record.objects != self.manifest.shards.entries(shard):
-                raise ValueError("the commit record with its checksums is not the one that was sealed")
-            return record.objects
-
-        return lambda position: objects()[position].crc32c
+    def _record(self, shard: int) -> tuple[ObjectEntry, ...]:
+        """The objects of a shard with their checksums; those of the shards looked at last are kept."""
+        with self._records_lock:
+            held = self._records.get(shard)
+            if held is not None:
+                self._records.move_to_end(shard)
+                return held
+        try:
+            record = read_commit(self.uri, shard)
+        except (ManifestError, StoreNotFoundError) as error:
+            raise ValueError(f"the commit record with its checksums cannot be used: {error}") from error
+        if record.objects != self.manifest.shards.entries(shard):
+            raise ValueError("the commit record with its checksums is not the one that was sealed")
+        with self._records_lock:
+            self._records[shard] = record.objects
+            if len(self._records) > _HELD_RECORDS:
+                self._records.popitem(last=False)
+        return record.objects
 
     def _checked(self, shard: int, read: Callable[[], None]) -> None:
         """Whatever a layout finds wrong with an object is a corrupt shard."""
         try:
             read()
         except (ValueError, RecursionError) as error:
-            spec = self.manifest.spec
-            key = self.manifest.shards.entries(shard)[0].key
+            spec, entries = self.manifest.spec, self.manifest.shards.entries(shard)
+            key = entries[0].key
+            if self._ranges is not None:
+                self._ranges.forget({join(self.uri, entry.key) for entry in entries})
             problem = ShardProblem(
                 uri=self.uri, shard=shard, key=key, expected=f"a {spec.layout} shard of its spec", found=str(error)
             )
@@ -221,15 +248,20 @@ class ShardReader:
         self._noise_checked = True
 
 
-def open_store(uri: str, source: ObjectSource | None = None) -> ShardReader:
-    """A reader of the sealed store at a URI, with its objects from a source (None: from the store itself).
+def open_store(uri: str, source: ObjectSource | None = None, ranges: RangeCache | None = None) -> ShardReader:
+    """A reader of the sealed store at a URI.
+
+    Args:
+        uri: The store.
+        source: Where whole objects come from, None: from the store itself.
+        ranges: Keeps the ranges of ranged reads, None: nothing does.
 
     Raises:
         StoreNotFoundError: There is no store.
         StoreIncompleteError: It is still growing.
         ManifestError: Its manifest is foreign, newer, damaged or inconsistent.
     """
-    return ShardReader(uri, open_manifest(uri), source)
+    return ShardReader(uri, open_manifest(uri), source, ranges)
 
 
 def captured_timesteps(manifest: Manifest, timesteps: Sequence[int] | None) -> tuple[int, ...]:

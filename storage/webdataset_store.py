@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,16 +88,18 @@ class WebDatasetLayout:
         fetch_range: FetchRange,
         checksums: Checksums,
     ) -> States:
-        """The index of the tar, which has the checksums, then one ranged read per sample."""
+        """The index of the tar, which has the checksums, then one ranged read for each run of neighbouring samples."""
         members, first = _Members(spec), shard * spec.shard_samples
         expected = self._read_index(members, shard, fetch)
-        samples = []
-        for row in rows:
-            data = fetch_range(_TAR, row * members.sample_bytes, (row + 1) * members.sample_bytes)
-            if crc32c(data) != expected[row]:
-                raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
-            samples.append(np.frombuffer(data, dtype=np.uint8))
-        found = np.stack(samples)
+        size, samples = members.sample_bytes, dict[int, npt.NDArray[np.uint8]]()
+        for start, stop in _runs(rows):
+            data = memoryview(fetch_range(_TAR, start * size, stop * size))
+            for row in range(start, stop):
+                sample = data[(row - start) * size : (row - start + 1) * size]
+                if crc32c(sample) != expected[row]:
+                    raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
+                samples[row] = np.frombuffer(sample, dtype=np.uint8)
+        found = np.stack([samples[row] for row in rows])
         members.check(found, [first + row for row in rows], timesteps)
         states: States = {}
         for t in timesteps:
@@ -187,6 +190,14 @@ class _Members:
                     f"every {_extension(t)} must hold {encoding.stored_dtype} {list(encoding.shape)}, and one has "
                     "another npy header"
                 )
+
+
+def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Rows in any order as ranges `start..stop-1` of neighbours, each row in one of them."""
+    ordered = sorted(set(rows))
+    ends = [position for position, row in enumerate(ordered) if position and row != ordered[position - 1] + 1]
+    for start, stop in pairwise([0, *ends, len(ordered)]):
+        yield ordered[start], ordered[stop - 1] + 1
 
 
 def _check_headers(

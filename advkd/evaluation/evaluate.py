@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
+from advkd.browse.links import store_link
 from advkd.device import torch_device
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
@@ -33,6 +34,7 @@ from advkd.schedule import implied_clean
 from advkd.students import AnyStudent
 from advkd.students.loading import load_student, student_files
 from advkd.teachers import Teacher, load_teacher
+from advkd.training.checkpoint import store_digest
 from storage.objects import delete, join, write_bytes
 from storage.seeding import check_seed
 
@@ -139,7 +141,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     for name, png in pictures.files().items():
         write_bytes(join(spec.out, name), png)
     sentence = training_sentence(observations) if observations else ""
-    write_bytes(join(spec.out, REPORT), render_report(report, pictures, sentence).encode())
+    write_bytes(join(spec.out, REPORT), render_report(report, pictures, sentence, _trajectories(spec.student)).encode())
     write_bytes(join(spec.out, METRICS), report.to_json().encode())
     return report
 
@@ -312,3 +314,9 @@ def _rounded(values: list[float]) -> list[float]:
 
 def _silent(stage: str, done: int, total: int) -> None:
     """No progress is shown."""
+
+
+def _trajectories(student: str) -> str:
+    """Permanent link to the store that a student was trained on, "" where its run is not beside it."""
+    digest = store_digest(student_files(student).config.parent.parent)
+    return store_link(digest) if digest else ""

@@ -48,8 +48,15 @@ dl.protocol dt { color: var(--soft); } dl.protocol dd { margin: 0; min-width: 0;
 """
 
 
-def render_report(report: EvalReport, pictures: Pictures, training: str = "") -> str:
-    """The page as one HTML text; `training` is the sentence above the picture of the training, where there is one."""
+def render_report(report: EvalReport, pictures: Pictures, training: str = "", trajectories: str = "") -> str:
+    """The page as one HTML text.
+
+    Args:
+        report: the figures.
+        pictures: what is drawn of them.
+        training: the sentence above the picture of the training, where there is one.
+        trajectories: permanent link to what the student was trained on, where that is known.
+    """
     title = worth_sentence(report.worth)
     sections = (
         _headline(report, title),
@@ -59,7 +66,7 @@ def render_report(report: EvalReport, pictures: Pictures, training: str = "") ->
         _training(pictures, training),
         _metrics(report),
         _costs(report),
-        _protocol(report),
+        _protocol(report, trajectories),
     )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -223,7 +230,7 @@ def _costs(report: EvalReport) -> str:
     )
 
 
-def _protocol(report: EvalReport) -> str:
+def _protocol(report: EvalReport, trajectories: str) -> str:
     facts = [
         ("Student weights", f"sha256 <code>{report.student_sha256}</code>"),
         ("Student config", f"sha256 <code>{report.student_config_digest}</code>"),
@@ -234,6 +241,9 @@ def _protocol(report: EvalReport) -> str:
         ("Noises", f"base seed {report.seed}, indices from {report.first_index}; no store holds them"),
         ("Features", f"sha256 <code>{report.to_teacher.fd.extractor_sha256}</code>"),
     ]
+    if trajectories:
+        link = f'<a href="{escape(trajectories, quote=True)}">{escape(trajectories)}</a>'
+        facts.append(("Trained on", f"{link}, where <code>advkd browse</code> serves that store"))
     rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts)
     return f'<h2>Protocol</h2>\n<dl class="protocol">{rows}</dl>'
 

@@ -57,6 +57,17 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(path.parent for path in (out / "checkpoints").glob("[0-9]*/" + _STATE))
 
 
+def store_digest(run: Path) -> str:
+    """Digest of the store that a run was trained on, "" if there is no checkpoint of it.
+
+    Raises:
+        CheckpointError: its newest checkpoint is damaged.
+    """
+    for newest in checkpoints(run)[-1:]:
+        return str(read_record(newest / _STATE)["identity"]["store"])
+    return ""
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """What a checkpoint's `state.json` holds: samples, adversarial_steps, identity, loader, files.
 

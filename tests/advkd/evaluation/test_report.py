@@ -89,6 +89,17 @@ def test_names_cannot_break_the_page(evaluated: Evaluated) -> None:
     assert "&lt;script&gt;" in page
 
 
+def test_it_links_to_what_the_student_was_trained_on(evaluated: Evaluated) -> None:
+    from advkd.evaluation.pictures import Pictures
+
+    empty = Pictures(
+        samples=b"", student_grid=b"", teacher_grid=b"", strips=b"", clean_strips=b"", curve=b"", curve_dark=b""
+    )
+    page = Page(render_report(evaluated.report, empty, trajectories="http://127.0.0.1:8765/s/0123456789abcdef"))
+    assert ("a", "href", "http://127.0.0.1:8765/s/0123456789abcdef") in page.attributes
+    assert "a" not in Page(render_report(evaluated.report, empty)).tags
+
+
 def test_the_headline_is_a_sentence() -> None:
     assert worth_sentence(Worth(6.34, clamped=False)) == "One pass of this student is worth 6.3 steps of its teacher."
     assert (

@@ -1,0 +1,127 @@
+"""Who may ask: reading alone, by hosts that were meant, by who has shown the token; headers keep other sites out.
+
+The token is compared in constant time, once; from then on a browser shows a cookie with a secret of this run alone.
+"""
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from advkd.browse.settings import BrowseSpec
+
+TOKEN_PATH = "/token"
+_PARAMETER = "token"
+_LONGEST_BODY = 4096
+_LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Guard:
+    """Stands before all routes.
+
+    Args:
+        app: what is guarded.
+        spec: host and token.
+        refuse: makes the page that asks for the token.
+    """
+
+    def __init__(self, app: ASGIApp, spec: BrowseSpec, refuse: ASGIApp) -> None:
+        self._app = app
+        self._spec = spec
+        self._refuse = refuse
+        self._secret = secrets.token_urlsafe(32)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        answer = await self._answer(scope, receive)
+        await (answer or self._app)(scope, receive, send_guarded)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> ASGIApp | None:
+        """What is answered instead of the page, None for the page itself."""
+        headers = Headers(scope=scope)
+        if not self._host_allowed(headers.get("host", "")):
+            return PlainTextResponse("this page is served under another name; open the address that was printed\n", 421)
+        token = self._spec.token
+        if scope["method"] == "POST" and scope["path"] == TOKEN_PATH and token is not None:
+            return await self._log_in(Request(scope, receive), token)
+        if scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("this server only reads; use GET\n", 405, headers={"Allow": "GET, HEAD"})
+        if token is None or self._has_cookie(scope):
+            return None
+        bearer = headers.get("authorization", "").partition("Bearer ")[2]
+        if bearer and _same(bearer, token):
+            return None
+        shown = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(_PARAMETER)
+        if shown is not None and _same(shown, token):
+            return self._welcome(_without_token(scope))
+        return self._refuse
+
+    async def _log_in(self, request: Request, token: str) -> ASGIApp:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > _LONGEST_BODY:
+                return self._refuse
+        shown = dict(parse_qsl(body.decode("latin-1"))).get(_PARAMETER, "")
+        return self._welcome("/") if _same(shown, token) else self._refuse
+
+    def _welcome(self, target: str) -> Response:
+        answer = RedirectResponse(target, 303)
+        answer.set_cookie(self._cookie, self._secret, httponly=True, samesite="strict", path="/")
+        return answer
+
+    def _has_cookie(self, scope: Scope) -> bool:
+        return _same(Request(scope).cookies.get(self._cookie, ""), self._secret)
+
+    @property
+    def _cookie(self) -> str:
+        # Cookies do not know ports: two servers of one host must not take each other's.
+        return f"advkd-browse-{self._spec.port}"
+
+    def _host_allowed(self, host: str) -> bool:
+        """On the loopback, other names are those of sites that had themselves resolved to it (DNS rebinding)."""
+        if not self._spec.loopback:
+            return True
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        return name.lower() in _LOCAL_NAMES | {self._spec.host.lower()}
+
+
+def _same(shown: str, expected: str) -> bool:
+    return hmac.compare_digest(shown.encode(), expected.encode())
+
+
+def _without_token(scope: Scope) -> str:
+    kept = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1")) if pair[0] != _PARAMETER]
+    # A path of two slashes would lead to another host.
+    path = "/" + str(scope["path"]).lstrip("/")
+    return path + (f"?{urlencode(kept)}" if kept else "")

@@ -1,0 +1,195 @@
+"""What the pages' scripts ask for: pictures, numbers, orders, the shard map. Read-only; see `docs/browse.md`."""
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from advkd.browse import query
+from advkd.browse.chains import implied_clean, implies_clean, start_of
+from advkd.browse.comparing import by_disagreement
+from advkd.browse.display import CONTRASTS
+from advkd.browse.errors import RequestError
+from advkd.browse.histograms import histograms
+from advkd.browse.labels import LABELS, digits, has_labels
+from advkd.browse.looking import LookedAt
+from advkd.browse.orders import STATISTICS, Order, at_random, by_statistic, by_student, kept
+from advkd.browse.shard_map import shard_map
+from advkd.browse.sheets import MOST_SAMPLES, parse_samples
+from advkd.browse.shown import Shown
+from advkd.browse.store_list import store_rows
+
+ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
+NO_STORE = {"Cache-Control": "no-store"}
+_KEEP = {"Cache-Control": "private, max-age=3600"}
+_MOST_SEED = 10**15 - 1
+
+
+def shown(request: Request) -> Shown:
+    """What the server holds."""
+    found: Shown = request.app.state.shown
+    return found
+
+
+def store_of(request: Request) -> LookedAt:
+    """The store that a path names."""
+    return shown(request).catalogue.store(request.path_params["store"])
+
+
+def sheet(request: Request) -> Response:
+    """`/api/sheet/{side}?samples=0-99&t=0&contrast=fixed&columns=10`: one PNG, what it holds in `X-Advkd-Sheet`."""
+    text = request.path_params["side"]
+    side = shown(request).side(text)
+    samples = parse_samples(request.query_params.get("samples", ""), side.store.view().num_samples)
+    columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
+    made = shown(request).sheet(
+        text, samples, query.timestep(request, side.timesteps()), query.choice(request, "contrast", CONTRASTS), columns
+    )
+    # A student has another number in another session; what is marked may be mended.
+    headers = _KEEP if side.student is None and not made.marks else NO_STORE
+    facts = json.dumps(made.to_json(), separators=(",", ":"))
+    return Response(made.png, media_type="image/png", headers=headers | {"X-Advkd-Sheet": facts})
+
+
+def values(request: Request) -> Response:
+    """`/api/stores/{store}/values/{sample}?student=0`: every number of one trajectory.
+
+    A little-endian uint32, the length of the JSON that follows (padded to 4), then float32 planes as it lists them.
+    """
+    store, held = store_of(request), shown(request)
+    view = store.view()
+    index = query.sample(request.path_params["sample"], view.num_samples)
+    spec = view.spec
+    looked = store.read([index], spec.timesteps)
+    if looked.marks:
+        mark = looked.marks[index]
+        return JSONResponse({"error": {"kind": mark.kind, "message": mark.message}}, 422, headers=NO_STORE)
+    noise = looked.states[spec.timesteps[0]]
+    planes = _Planes()
+    for t in spec.timesteps:
+        planes.add("teacher", "state", t, looked.states[t][0])
+        if implies_clean(spec, t):
+            planes.add("teacher", "clean", t, implied_clean(looked.states[t], noise, spec, t)[0])
+    for number in sorted(set(request.query_params.getlist("student"))):
+        student = held.student(number, store)
+        assert student is not None
+        predicted = student.states(start_of(spec, [index], noise))
+        for t in student.shared_timesteps(spec):
+            planes.add(f"student {number}", "state", t, predicted[t][0])
+            if implies_clean(spec, t):
+                planes.add(f"student {number}", "clean", t, implied_clean(predicted[t], noise, spec, t)[0])
+    return Response(planes.body({"sample": index}), media_type="application/octet-stream", headers=NO_STORE)
+
+
+def order(request: Request) -> Response:
+    """`/api/stores/{store}/order?by=norm&t=0&seed=0&label=3&student=0`: sample numbers, and which these are."""
+    store, held = store_of(request), shown(request)
+    view = store.view()
+    by = query.choice(request, "by", ORDERS[:-1])
+    t = query.timestep(request, view.spec.timesteps)
+    seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
+    label = query.integer(request, "label", -1, 0, LABELS - 1)
+    number = request.query_params.get("student", "")
+    key = (store.name, view.stamp, by, t, seed, label, number)
+    found = held.orders.get(key)
+    if found is None:
+        found = _order(held, store, by, t, seed, number)
+        if label >= 0:
+            if not has_labels(view.spec):
+                raise RequestError("only grey 16x16 digits have labels here, and this store holds none; drop label")
+            found = kept(found, digits(store, found.samples) == label, f'read as "{label}" by the embedded classifier')
+        held.orders.put(key, found)
+    return JSONResponse(found.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
+
+
+def compare_order(request: Request) -> Response:
+    """`/api/compare/order?left=..&right=..&t=0&seed=0`: where both sides disagree most, first."""
+    held = shown(request)
+    left, right = (held.side(request.query_params.get(name, "")) for name in ("left", "right"))
+    t = query.timestep(request, left.timesteps())
+    seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
+    stamps = (left.store.view().stamp, right.store.view().stamp)
+    key = (request.query_params["left"], request.query_params["right"], *stamps, t, seed)
+    found = held.orders.get(key)
+    if found is None:
+        found = by_disagreement(left, right, t, seed)
+        held.orders.put(key, found)
+    return JSONResponse(found.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
+
+
+def shards(request: Request) -> Response:
+    """`/api/stores/{store}/shards`: the state of every shard, in runs; also what a page asks to see a store grow."""
+    return JSONResponse(shard_map(store_of(request)), headers=NO_STORE)
+
+
+def check(request: Request) -> Response:
+    """`/api/stores/{store}/check/{shard}`: read a whole shard and compare its sha256."""
+    store = store_of(request)
+    most = max(0, store.view().manifest.num_shards - 1)
+    shard = query.number("the number of a shard", request.path_params["shard"], 0, most)
+    mark = store.check(shard)
+    found = {"shard": shard, "state": mark.kind if mark else "present", "message": mark.message if mark else ""}
+    return JSONResponse(found, headers=NO_STORE)
+
+
+def histogram(request: Request) -> Response:
+    """`/api/stores/{store}/histograms`: how the values of every timestep are spread, over a stated subset."""
+    return JSONResponse(histograms(store_of(request)), headers=NO_STORE)
+
+
+def stores(request: Request) -> Response:
+    """`/api/stores`: the list, for a page that is open."""
+    return JSONResponse({"stores": store_rows(shown(request).catalogue.stores())}, headers=NO_STORE)
+
+
+class _Planes:
+    """Arrays one after the other, and what they are."""
+
+    def __init__(self) -> None:
+        self._listed: list[dict[str, Any]] = []
+        self._parts: list[bytes] = []
+        self._floats = 0
+
+    def add(self, row: str, kind: str, timestep: int, state: npt.NDArray[Any]) -> None:
+        self._listed.append({"row": row, "kind": kind, "t": timestep, "shape": state.shape, "at": self._floats})
+        self._parts.append(np.ascontiguousarray(state, dtype="<f4").tobytes())
+        self._floats += state.size
+
+    def body(self, facts: dict[str, Any]) -> bytes:
+        header = json.dumps(facts | {"planes": self._listed}).encode()
+        header += b" " * (-len(header) % 4)
+        return b"".join([struct.pack("<I", len(header)), header, *self._parts])
+
+
+def _order(held: Shown, store: LookedAt, by: str, t: int, seed: int, number: str) -> Order:
+    if by in STATISTICS:
+        return by_statistic(store, by, t, seed)
+    if by == "random":
+        return at_random(store.view(), seed)
+    if by == "distance":
+        student = held.student(number or "0", store)
+        assert student is not None
+        shared = student.shared_timesteps(store.view().spec)
+        if t not in shared:
+            raise RequestError(f"the student predicts the timesteps {list(shared)}, got t={t}; choose one of them")
+        return by_student(store, student, t, seed)
+    everything = by_statistic(store, "norm", t, seed)
+    by_number = np.argsort(everything.samples)
+    return Order(everything.samples[by_number], np.zeros(0), everything.what, everything.whole, everything.unreadable)
+
+
+ROUTES = [
+    Route("/api/stores", stores),
+    Route("/api/sheet/{side}", sheet),
+    Route("/api/stores/{store}/values/{sample}", values),
+    Route("/api/stores/{store}/order", order),
+    Route("/api/stores/{store}/shards", shards),
+    Route("/api/stores/{store}/check/{shard}", check),
+    Route("/api/stores/{store}/histograms", histogram),
+    Route("/api/compare/order", compare_order),
+]

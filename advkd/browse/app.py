@@ -1,0 +1,82 @@
+"""The application: routes, pages, errors, and the guard before all of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from advkd.browse import api, pages
+from advkd.browse.access import Guard
+from advkd.browse.catalogue import Catalogue
+from advkd.browse.chains import Students
+from advkd.browse.errors import SHOWN_ERRORS, NotShownError, Told, told
+from advkd.browse.settings import BrowseSpec
+from advkd.browse.shown import Shown
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
+    """The page of some stores.
+
+    Args:
+        spec: what is shown, where, to whom.
+        port: the one that is really bound, where `spec.port` is 0.
+
+    Raises:
+        StoreError: A URI is no store and no root of stores, cannot be reached, or may not be read.
+        ValueError: A student cannot be loaded, or fits none of the stores.
+    """
+    catalogue = Catalogue(spec.uris)
+    catalogue.require()
+    shown = Shown(catalogue, Students(spec.students))
+    _require_fitting(shown)
+    handlers = {kind: _tell for kind in (*SHOWN_ERRORS, HTTPException)}
+    app = Starlette(
+        routes=[*pages.ROUTES, *api.ROUTES, Mount("/static", StaticFiles(directory=STATIC), name="static")],
+        exception_handlers=handlers,
+    )
+    app.state.shown = shown
+    return Guard(app, replace(spec, port=spec.port if port is None else port), _ask_for_token)
+
+
+def _require_fitting(shown: Shown) -> None:
+    """A student that fits none of the stores is refused before anything is served."""
+    specs = [one.summary.spec for one in shown.catalogue.stores() if one.summary.spec is not None]
+    for number in range(len(shown.students)):
+        refusals = [shown.students.student(number).refusal(spec) for spec in specs]
+        if refusals and all(refusals):
+            raise ValueError(f"{shown.students.names[number]}: {refusals[0]}")
+
+
+def _tell(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        kind = replace(told(NotShownError()), status=error.status_code)
+        return _answer(request, kind, "there is no such page here; go to the list of stores")
+    return _answer(request, told(error), str(error))
+
+
+def _answer(request: Request, kind: Told, message: str) -> Response:
+    headers = {"Retry-After": "3"} if kind.passing else {}
+    if request.url.path.startswith("/api/"):
+        body = {"error": {"kind": kind.kind, "title": kind.title, "message": message, "passing": kind.passing}}
+        return JSONResponse(body, kind.status, headers=headers)
+    return pages.error_page(request, kind, message, headers)
+
+
+async def _ask_for_token(scope: Scope, receive: Receive, send: Send) -> None:
+    request = Request(scope, receive)
+    if request.url.path.startswith(("/api/", "/static/")) and not request.url.path.endswith((".css", ".svg")):
+        answer: Response = JSONResponse({"error": {"kind": "token", "message": "show the token first"}}, 401)
+    elif request.url.path.startswith("/static/"):
+        await StaticFiles(directory=STATIC)({**scope, "path": scope["path"].removeprefix("/static")}, receive, send)
+        return
+    else:
+        answer = pages.token_page(request)
+    await answer(scope, receive, send)

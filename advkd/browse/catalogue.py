@@ -1,0 +1,137 @@
+"""Which stores there are: those at the URIs that were named at the start, or below them, and no others.
+
+A URL names a store by its digest. Only names that were made here are looked up: nothing in a URL ever becomes a path.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from advkd.browse.errors import NotShownError
+from advkd.browse.looking import LookedAt
+from storage import (
+    RangeCache,
+    StoreError,
+    StoreNotFoundError,
+    StoreSummary,
+    digest,
+    list_stores,
+    summarize,
+)
+from storage.objects import list_folders, list_objects
+
+RANGE_BYTES = 48 * 2**20
+LIST_SECONDS = 4.0
+_NAME_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A line of the list: `name` is None for a store that cannot be opened."""
+
+    summary: StoreSummary
+    name: str | None
+
+
+class Catalogue:
+    """The stores at some URIs. Thread-safe."""
+
+    def __init__(self, uris: Sequence[str]) -> None:
+        self._uris = tuple(uri.rstrip("/") or uri for uri in uris)
+        self._ranges = RangeCache(RANGE_BYTES)
+        self._names: dict[str, str] = {}
+        self._stores: dict[str, LookedAt] = {}
+        self._lock = threading.Lock()
+        self._listed: list[Listed] = []
+        self._due = 0.0
+
+    def require(self) -> None:
+        """Raise unless every URI is a store, or a root that may hold some.
+
+        Raises:
+            StoreNotFoundError: There is nothing, or something that is no store.
+            StoreError: It cannot be reached, or may not be read.
+        """
+        for uri in self._uris:
+            if summarize(uri) is None and not list_stores(uri):
+                _require_root(uri)
+
+    def stores(self) -> list[Listed]:
+        """All stores, in the order of the URIs; asked for anew every few seconds."""
+        with self._lock:
+            if time.monotonic() >= self._due:
+                began = time.monotonic()
+                self._listed = [Listed(one, self._named(one)) for uri in self._uris for one in _below(uri)]
+                self._due = time.monotonic() + max(LIST_SECONDS, 10 * (time.monotonic() - began))
+            return self._listed
+
+    def store(self, name: str) -> LookedAt:
+        """The store of a name; `NotShownError` for every name that was not made here."""
+        if name not in self._stores:
+            if not (name.isascii() and name.replace("-", "").isalnum() and len(name) <= 2 * _NAME_DIGITS):
+                raise NotShownError(
+                    "a store is named by the first 16 digits of its digest, and this is none; go to the list"
+                )
+            self.stores()
+        found = self._stores.get(name)
+        if found is None:
+            raise NotShownError(
+                f"the store of an address must be one that `advkd browse` was started with, and {name} is not; start "
+                "it with that store's URI too"
+            )
+        return found
+
+    def _named(self, one: StoreSummary) -> str | None:
+        if one.spec is None:
+            return self._names.get(one.uri)
+        if one.uri not in self._names:
+            wanted, number = digest(one.spec)[:_NAME_DIGITS], 1
+            while (name := wanted if number == 1 else f"{wanted}-{number}") in self._stores:
+                number += 1
+            self._names[one.uri] = name
+            self._stores[name] = LookedAt(one.uri, name, self._ranges)
+        return self._names[one.uri]
+
+
+def _below(uri: str) -> list[StoreSummary]:
+    """The store at a URI, or those below it; what cannot be told is told as unreadable, and the rest goes on."""
+    try:
+        found = summarize(uri)
+        return [found] if found is not None else list_stores(uri)
+    except (StoreError, OSError) as error:
+        return [
+            StoreSummary(
+                uri=uri,
+                state="unreadable",
+                spec=None,
+                num_samples=0,
+                num_shards=0,
+                total_bytes=None,
+                problem=str(error),
+            )
+        ]
+
+
+def _require_root(uri: str) -> None:
+    """An empty root is one whose stores are yet to come; whatever else lies there is somebody else's."""
+    folders = list_folders(uri)
+    if "://" not in uri:
+        from pathlib import Path
+
+        if not Path(uri).is_dir():
+            raise StoreNotFoundError(
+                f"`advkd browse` needs a store or a root of stores, but there is no folder {uri}; check the path"
+            )
+    foreign = [one.key for one in list_objects(uri) if "/" not in one.key] if not folders else []
+    if any(key.endswith(".tar") for key in foreign):
+        raise StoreNotFoundError(
+            f"a store is a folder with spec.json, commits/ and manifest.json, but {uri} holds tars of somebody else "
+            f"({foreign[0]}, ...) without them, so nothing says what their members are; read them with webdataset, or "
+            "compute a store with `advkd precompute --format webdataset`"
+        )
+    if foreign:
+        raise StoreNotFoundError(
+            f"a store is a folder with spec.json and manifest.json, but {uri} holds other things ({foreign[0]}, ...); "
+            "check the URI"
+        )

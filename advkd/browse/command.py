@@ -1,0 +1,101 @@
+"""`advkd browse URI...`: serve the page, say where, open it.
+
+A process of its own without torch, so `advkd.__main__` comes here before anything heavy is imported. The address is the
+last line of stdout.
+"""
+
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from typing import Annotated, cast
+from urllib.parse import quote
+
+import typer
+import uvicorn
+
+from advkd.browse.app import create_app
+from advkd.browse.settings import DEFAULT_PORT, BrowseSpec
+from advkd.cache_output import clear_errors
+
+_GRACE_SECONDS = 2
+
+
+def browse_command(
+    uris: Annotated[
+        list[str], typer.Argument(metavar="URI...", help="Stores, or roots of stores: folders or s3://bucket/prefix.")
+    ],
+    student: Annotated[
+        list[str] | None, typer.Option(help="Folder of a student to show beside the teacher; may be given again.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = DEFAULT_PORT,
+    host: Annotated[
+        str, typer.Option(help="Address to bind; any other than the loopback needs --token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="ADVKD_BROWSE_TOKEN", help="What a browser has to show once, 16 characters or more."),
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
+) -> None:
+    """Look at cached trajectories in a browser: stores on disk and in S3, sealed and growing; reads only."""
+    with clear_errors():
+        spec = BrowseSpec(uris=tuple(uris), students=tuple(student or ()), host=host, port=port, token=token)
+        listener = _bound(spec)
+        with listener:
+            address = _address(spec, listener)
+            app = create_app(spec, listener.getsockname()[1])
+            typer.echo(address)
+            sys.stdout.flush()
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    app,
+                    log_level="warning",
+                    access_log=False,
+                    server_header=False,
+                    timeout_graceful_shutdown=_GRACE_SECONDS,
+                )
+            )
+            if not no_open:
+                _open_when_ready(server, address + (f"?token={quote(token)}" if token else ""))
+            server.run(sockets=[listener])
+
+
+def main() -> None:
+    """`advkd browse ...` without the other commands."""
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command.command("browse")(browse_command)
+    try:
+        command(args=sys.argv[2:], prog_name="advkd browse")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _bound(spec: BrowseSpec) -> socket.socket:
+    family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((spec.host, spec.port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"`advkd browse` needs an address that is free, got {spec.host}:{spec.port} ({error.strerror}); use "
+            "--port 0 for any free port"
+        ) from error
+    return listener
+
+
+def _address(spec: BrowseSpec, listener: socket.socket) -> str:
+    port = cast(int, listener.getsockname()[1])
+    return f"http://{f'[{spec.host}]' if ':' in spec.host else spec.host}:{port}/"
+
+
+def _open_when_ready(server: uvicorn.Server, address: str) -> None:
+    def wait() -> None:
+        while not server.started and not server.should_exit:
+            time.sleep(0.05)
+        webbrowser.open(address)
+
+    threading.Thread(target=wait, daemon=True).start()

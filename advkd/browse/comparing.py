@@ -1,0 +1,86 @@
+"""Two sides of one page: a store's teacher, or a student on a store's noise, at the same sample numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from advkd.browse.chains import Student, start_of
+from advkd.browse.looking import LookedAt, Mark, View
+from advkd.browse.orders import (
+    MOST_SAMPLES,
+    MOST_STUDENT_SAMPLES,
+    Order,
+    chunks,
+    norm,
+    sorted_order,
+    subset,
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one wall shows."""
+
+    store: LookedAt
+    student: Student | None = None
+    """None: the store's own states."""
+
+    def timesteps(self) -> tuple[int, ...]:
+        """Those at which there is something to show."""
+        spec = self.store.view().spec
+        return spec.timesteps if self.student is None else (spec.timesteps[0], *self.student.shared_timesteps(spec))
+
+    def states(self, samples: Sequence[int], timestep: int) -> tuple[npt.NDArray[Any], dict[int, Mark]]:
+        """States `[len(samples), C, H_k, W_k]` and what could not be read."""
+        spec = self.store.view().spec
+        first = spec.timesteps[0]
+        if self.student is None or timestep == first:
+            looked = self.store.read(samples, [timestep])
+            return looked.states[timestep], looked.marks
+        looked = self.store.read(samples, [first])
+        return self.student.states(start_of(spec, samples, looked.states[first]))[timestep], looked.marks
+
+
+def nearest(timesteps: Sequence[int], timestep: int) -> int:
+    """The timestep of another grid that is shown beside this one."""
+    return min(timesteps, key=lambda t: (abs(t - timestep), t))
+
+
+def comparable(left: View, right: View) -> str | None:
+    """Why the differences of two stores cannot be told in numbers, or None."""
+    ours, theirs = tuple(left.spec.sample_shape), tuple(right.spec.sample_shape)
+    if ours != theirs:
+        return f"states of one shape can be subtracted, got {list(ours)} and {list(theirs)}; sort by number instead"
+    return None
+
+
+def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
+    """By the root mean square between both sides, greatest first, of a subset that both have.
+
+    Raises:
+        ValueError: The sides are of different shapes, or store the timestep at different resolutions.
+    """
+    refused = comparable(left.store.view(), right.store.view())
+    if refused is not None:
+        raise ValueError(refused)
+    other = nearest(right.timesteps(), timestep)
+    most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
+    chosen = subset(left.store.view(), seed, most, [timestep])
+    both = chosen.samples < right.store.view().num_samples
+    chosen = type(chosen)(chosen.samples[both], chosen.what, chosen.whole and bool(both.all()))
+    if not both.all():
+        chosen = type(chosen)(chosen.samples, f"{len(chosen.samples):,} that both have, among {chosen.what}", False)
+    values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
+    for portion in chunks(chosen.samples):
+        (ours, marks), (theirs, more) = left.states(portion, timestep), right.states(portion, other)
+        if ours.shape != theirs.shape:
+            raise ValueError(
+                f"states of one resolution can be subtracted, got {list(ours.shape[1:])} and {list(theirs.shape[1:])}; "
+                "choose a timestep that both store in full"
+            )
+        values.append(norm(ours.astype(np.float32) - theirs.astype(np.float32)))
+        readable.append(np.array([sample not in marks and sample not in more for sample in portion]))
+    return sorted_order(chosen, np.concatenate(values), np.concatenate(readable))

@@ -1,0 +1,73 @@
+"""Values to pixels: `[B, C, H, W]` states as grey or colour tiles `[B, h, w]` or `[B, h, w, 3]`, uint8.
+
+One channel is grey, three are colours. Any other number (latents) is shown channel by channel in one tile, side by
+side, as no decoder is at hand.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from storage import Manifest
+
+Pixels = npt.NDArray[np.uint8]
+CONTRASTS = ("fixed", "auto")
+_COLOURS = 3
+_LATENT_SPREAD = 3.0
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """The values that become black and white; what lies beyond is clipped."""
+
+    low: float
+    high: float
+
+
+def value_range(manifest: Manifest, timestep: int) -> ValueRange:
+    """[-1, 1] for pixels; for latents, three deviations around the mean of the timestep."""
+    if manifest.spec.sample_shape[0] in (1, _COLOURS):
+        return ValueRange(-1.0, 1.0)
+    known = manifest.statistics.get(timestep)
+    mean, std = (known.mean, known.std or 1.0) if known else (0.0, 1.0)
+    return ValueRange(mean - _LATENT_SPREAD * std, mean + _LATENT_SPREAD * std)
+
+
+def tile_size(shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Width and height of the tile of a state `[C, H, W]`."""
+    channels, height, width = shape
+    if channels in (1, _COLOURS):
+        return width, height
+    columns = math.ceil(math.sqrt(channels))
+    return columns * width, -(-channels // columns) * height
+
+
+def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed") -> Pixels:
+    """States as pixels; with "auto" contrast each tile's own least and greatest value become black and white."""
+    values = states.astype(np.float32)
+    if contrast == "auto":
+        low = values.min(axis=(1, 2, 3), keepdims=True)
+        spread = values.max(axis=(1, 2, 3), keepdims=True) - low
+        scaled = (values - low) / np.where(spread > 0, spread, 1)
+    else:
+        scaled = (values - shown.low) / (shown.high - shown.low)
+    pixels: Pixels = (np.clip(scaled, 0, 1) * 255 + 0.5).astype(np.uint8)
+    channels = states.shape[1]
+    if channels == 1:
+        return np.ascontiguousarray(pixels[:, 0])
+    if channels == _COLOURS:
+        return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+    return _mosaic(pixels)
+
+
+def _mosaic(pixels: Pixels) -> Pixels:
+    count, channels, height, width = pixels.shape
+    columns = math.ceil(math.sqrt(channels))
+    rows = -(-channels // columns)
+    padded = np.zeros((count, rows * columns, height, width), dtype=np.uint8)
+    padded[:, :channels] = pixels
+    grid = padded.reshape(count, rows, columns, height, width).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(grid.reshape(count, rows * height, columns * width))

@@ -1,0 +1,102 @@
+"""What `advkd cache show` says of a store, and a drawing of its statistics along the grid."""
+
+from dataclasses import dataclass
+
+from advkd.browse.looking import LookedAt, View
+from advkd.cache_show import error_bound, facts_rows, grid_rows
+from storage import StateStatistics, StoreSummary, measure_growth
+from storage.commits import committed_shards
+
+_WIDTH, _HEIGHT = 560.0, 180.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 22.0, 10.0, 26.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in a drawing with its label."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Mean, one deviation and extremes along the grid, as SVG paths."""
+
+    width: float
+    height: float
+    mean: str
+    deviation: str
+    extremes: str
+    across: tuple[Mark, ...]
+    down: tuple[Mark, ...]
+    left: float
+    right: float
+    baseline: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Rows for tables."""
+
+    rows: dict[str, str]
+    grid: list[tuple[str, ...]]
+    statistics: list[tuple[str, ...]]
+    drawing: Drawing | None
+
+
+def store_facts(store: LookedAt, view: View) -> Facts:
+    """Of a store as it is now."""
+    manifest = view.manifest if view.sealed else None
+    spec = view.spec
+    summary = StoreSummary(
+        uri=store.uri,
+        state="sealed" if view.sealed else "growing",
+        spec=spec,
+        num_samples=view.num_samples,
+        num_shards=view.manifest.num_shards,
+        total_bytes=view.manifest.total_bytes,
+    )
+    extension = len(committed_shards(store.uri, after=manifest.num_shards - 1)) if manifest else 0
+    found = None if manifest else measure_growth(store.uri, spec)
+    statistics = [] if manifest is None else [_row(view, t, one) for t, one in manifest.statistics.items()]
+    drawing = None if manifest is None else _drawing(list(manifest.statistics.items()))
+    return Facts(facts_rows(summary, spec, manifest, extension, found), grid_rows(spec), statistics, drawing)
+
+
+def _row(view: View, timestep: int, found: StateStatistics) -> tuple[str, ...]:
+    values = [f"{value:.4f}" for value in (found.mean, found.std, found.min, found.max)]
+    errors = (found.max_error, error_bound(view.spec, timestep, found), found.rms_error, found.rms_detail)
+    return (str(timestep), *values, *(f"{error:.2e}" if error else "0" for error in errors))
+
+
+def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:
+    low = min(one.min for _, one in statistics)
+    high = max(one.max for _, one in statistics)
+    spread = (high - low) or 1.0
+    last = max(1, len(statistics) - 1)
+
+    def x(position: int) -> float:
+        return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * position / last, 1)
+
+    def y(value: float) -> float:
+        return round(_TOP + (_HEIGHT - _TOP - _BOTTOM) * (high - value) / spread, 1)
+
+    def band(lower: list[float], upper: list[float]) -> str:
+        there = [f"{x(k)} {y(value)}" for k, value in enumerate(upper)]
+        back = [f"{x(k)} {y(value)}" for k, value in reversed(list(enumerate(lower)))]
+        return "M" + " L".join([*there, *back]) + " Z"
+
+    found = [one for _, one in statistics]
+    return Drawing(
+        width=_WIDTH,
+        height=_HEIGHT,
+        mean="M" + " L".join(f"{x(k)} {y(one.mean)}" for k, one in enumerate(found)),
+        deviation=band([one.mean - one.std for one in found], [one.mean + one.std for one in found]),
+        extremes=band([one.min for one in found], [one.max for one in found]),
+        across=tuple(Mark(x(k), str(t) if t else "clean") for k, (t, _) in enumerate(statistics)),
+        down=tuple(Mark(y(value), f"{value:.2f}") for value in (high, (high + low) / 2, low)),
+        left=_LEFT,
+        right=_WIDTH - _RIGHT,
+        baseline=_HEIGHT - 8,
+    )

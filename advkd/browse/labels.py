@@ -1,0 +1,46 @@
+"""Class labels of samples: of unconditional teachers, what the embedded digit classifier reads in the clean images.
+
+Stores hold no labels of their own so far; where the images are no digits there is nothing to filter by.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from advkd.browse.looking import LookedAt
+from advkd.browse.orders import chunks
+from storage import TrajectorySpec
+
+if TYPE_CHECKING:
+    from advkd.evaluation.classifier import DigitClassifier
+
+LABELS = 10
+_DIGITS = (1, 16, 16)
+
+
+def has_labels(spec: TrajectorySpec) -> bool:
+    """Whether samples of a store can be told apart by class."""
+    clean = spec.timesteps[-1]
+    return tuple(spec.sample_shape) == _DIGITS and spec.state_shape(clean) == _DIGITS
+
+
+def digits(store: LookedAt, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The digit that each sample's clean image looks like, -1 where it cannot be read."""
+    import torch
+
+    clean, found = store.view().spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]
+    for portion in chunks(samples):
+        looked = store.read(portion, [clean])
+        with torch.inference_mode():
+            read = _classifier()(torch.from_numpy(looked.states[clean].astype(np.float32))).argmax(1).numpy()
+        found.append(np.where([sample in looked.marks for sample in portion], -1, read))
+    return np.concatenate(found)
+
+
+@cache
+def _classifier() -> "DigitClassifier":
+    from advkd.evaluation.classifier import load_classifier
+
+    return load_classifier()

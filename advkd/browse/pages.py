@@ -1,0 +1,181 @@
+"""The pages: what is known is in the HTML already, and a script of the same name makes it move."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from advkd.browse import query
+from advkd.browse.api import shown, store_of
+from advkd.browse.downloads import film_gif, numbers_npz, strip_png
+from advkd.browse.errors import RequestError, Told
+from advkd.browse.facts import store_facts
+from advkd.browse.labels import LABELS, has_labels
+from advkd.browse.looking import LookedAt, View
+from advkd.browse.sheets import fitting_samples
+from advkd.browse.shown import grid_facts, largest_tile
+from advkd.browse.store_list import store_rows
+from storage import ShardCorruptError, StoreIncompleteError
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(default=True, default_for_string=True),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["thousands"] = lambda value: f"{value:,}"
+
+
+def stores(request: Request) -> Response:
+    """`/`: all stores."""
+    rows = store_rows(shown(request).catalogue.stores())
+    return _page("stores.html", rows=rows, data={"page": "stores"})
+
+
+def store(request: Request) -> Response:
+    """`/s/{store}`: everything that is known of one."""
+    found = store_of(request)
+    view = found.view()
+    facts = store_facts(found, view)
+    return _page("store.html", **_of(request, found, view), facts=facts)
+
+
+def gallery(request: Request) -> Response:
+    """`/s/{store}/gallery`: a wall of samples."""
+    found = store_of(request)
+    view = found.view()
+    first = f"0-{min(100, view.num_samples) - 1}" if view.num_samples else ""
+    return _page(
+        "gallery.html",
+        **_of(request, found, view),
+        labels=range(LABELS) if has_labels(view.spec) else (),
+        first=first,
+    )
+
+
+def sample(request: Request) -> Response:
+    """`/s/{store}/sample/{sample}`: one trajectory."""
+    found = store_of(request)
+    view = found.view()
+    index = query.sample(request.path_params["sample"], view.num_samples)
+    return _page("sample.html", **_of(request, found, view, {"sample": index}), sample=index)
+
+
+def jump(request: Request) -> Response:
+    """`/s/{store}/sample?i=5`: to the sample of a number that was typed in."""
+    found = store_of(request)
+    index = query.sample(request.query_params.get("i", "").strip().replace(",", ""), found.view().num_samples)
+    return RedirectResponse(f"/s/{found.name}/sample/{index}", 303)
+
+
+def download(request: Request) -> Response:
+    """`/s/{store}/sample/{sample}.png`, `.gif` or `.npz`."""
+    found = store_of(request)
+    view = found.view()
+    index = query.sample(request.path_params["sample"], view.num_samples)
+    form = request.path_params["form"]
+    if form not in _FORMS:
+        raise RequestError(f"a trajectory can be had as {', '.join(_FORMS)}, got {form[:20]!r}; choose one of them")
+    looked = found.read([index], view.spec.timesteps)
+    if looked.marks:
+        mark = looked.marks[index]
+        raise (StoreIncompleteError if mark.kind == "pending" else ShardCorruptError)(mark.message)
+    kind = _FORMS[form]
+    body = numbers_npz(looked.states) if form == "npz" else _DRAWN[form](view, looked.states)
+    name = f"{view.spec.teacher}-{found.name}-sample-{index}.{form}"
+    inline = form != "npz" and request.query_params.get("inline") == "1"
+    headers = {"Content-Disposition": "inline" if inline else f'attachment; filename="{name}"'}
+    return Response(body, media_type=kind, headers=headers)
+
+
+def compare(request: Request) -> Response:
+    """`/compare?left=..&right=..`: two stores, or two students, side by side."""
+    held = shown(request)
+    choices = []
+    for listed in held.catalogue.stores():
+        spec, name = listed.summary.spec, listed.name
+        if spec is None or name is None:
+            continue
+        label = f"{spec.teacher} {name[:8]} ({spec.sampler}, {spec.solver_steps} steps, {spec.layout})"
+        choices.append({"value": name, "label": label})
+        for one in held.students_of(spec):
+            if one["refused"] is None:
+                choices.append({"value": f"{name}~{one['number']}", "label": f"{one['name']} on {name[:8]}"})
+    sides = {}
+    for position, which in enumerate(("left", "right")):
+        text = request.query_params.get(which, "") or (
+            choices[min(position, len(choices) - 1)]["value"] if choices else ""
+        )
+        if not text:
+            continue
+        side = held.side(text)
+        view = side.store.view()
+        sides[which] = {
+            "side": text,
+            "store": side.store.name,
+            "samples": view.num_samples,
+            **grid_facts(view.spec),
+            "timesteps": list(side.timesteps()),
+            "chunk": _chunk(view),
+            "student": None if side.student is None else side.student.name,
+        }
+    return _page("compare.html", choices=choices, sides=sides, data={"page": "compare", "sides": sides})
+
+
+def favicon(request: Request) -> Response:
+    """Where browsers look for it unasked."""
+    return RedirectResponse("/static/favicon.svg", 308)
+
+
+def error_page(request: Request, kind: Told, message: str, headers: dict[str, str]) -> Response:
+    """What went wrong, and what to do; a page that tries again where that may help."""
+    data = {"page": "error", "passing": kind.passing}
+    return _page("error.html", status=kind.status, headers=headers, told=kind, message=message, data=data)
+
+
+def token_page(request: Request) -> Response:
+    """Asks for the token."""
+    return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST")
+
+
+def _of(request: Request, found: LookedAt, view: View, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What every page of a store is made of."""
+    data = {
+        "page": Path(request.url.path).name,
+        "store": found.name,
+        "sealed": view.sealed,
+        "samples": view.num_samples,
+        "chunk": _chunk(view),
+        "students": shown(request).students_of(view.spec),
+        **grid_facts(view.spec),
+        **(more or {}),
+    }
+    return {"store": found, "view": view, "spec": view.spec, "data": data}
+
+
+def _chunk(view: View) -> int:
+    return fitting_samples(*largest_tile(view.spec))
+
+
+def _page(template: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any) -> Response:
+    context["data_json"] = json.dumps(context.get("data", {}), separators=(",", ":"))
+    return HTMLResponse(_TEMPLATES.get_template(template).render(**context), status, headers=headers)
+
+
+_FORMS = {"png": "image/png", "gif": "image/gif", "npz": "application/zip"}
+_DRAWN = {"png": strip_png, "gif": film_gif}
+
+ROUTES = [
+    Route("/", stores),
+    Route("/compare", compare),
+    Route("/favicon.ico", favicon),
+    Route("/s/{store}", store),
+    Route("/s/{store}/gallery", gallery),
+    Route("/s/{store}/sample", jump),
+    Route("/s/{store}/sample/{sample}.{form}", download),
+    Route("/s/{store}/sample/{sample}", sample),
+]

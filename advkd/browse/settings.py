@@ -1,0 +1,52 @@
+"""What is shown, where the page is served, and to whom."""
+
+import ipaddress
+from dataclasses import dataclass
+
+DEFAULT_PORT = 8765
+_SHORTEST_TOKEN = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowseSpec:
+    """One server.
+
+    Attributes:
+        uris: stores, or roots of stores; nothing else can be reached.
+        students: folders of students that are shown beside the teachers.
+        host: address to bind; any other than the loopback needs a token.
+        port: 0 takes a free one.
+        token: what a browser has to show once.
+    """
+
+    uris: tuple[str, ...]
+    students: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.uris or not all(self.uris):
+            raise ValueError(f"BrowseSpec.uris must name a store or a root of stores, got {self.uris}; give at least 1")
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"BrowseSpec.port must lie in [0, 65535], got {self.port}; 0 takes a free one")
+        if self.token is not None and (len(self.token) < _SHORTEST_TOKEN or not self.token.isascii()):
+            raise ValueError(
+                f"BrowseSpec.token must be {_SHORTEST_TOKEN} or more ASCII characters, got {len(self.token)}; make one "
+                "with `openssl rand -hex 16`"
+            )
+        if self.token is None and not self.loopback:
+            raise ValueError(
+                f"a page that other machines can reach needs a token, got host {self.host!r} and none; give --token "
+                "(or ADVKD_BROWSE_TOKEN), or keep to 127.0.0.1"
+            )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

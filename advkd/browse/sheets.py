@@ -1,0 +1,97 @@
+"""Sprite sheets: many samples in one PNG, so that a wall of a hundred is one request and a slider needs none."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from advkd.browse.display import Pixels
+from advkd.browse.looking import Mark
+
+MOST_SAMPLES = 256
+MOST_PIXELS = 2**22
+"""Of one sheet: 64 tiles of 256 x 256."""
+_FAST = 1
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A PNG of tiles, row by row, and where they are."""
+
+    png: bytes
+    columns: int
+    width: int
+    height: int
+    marks: Mapping[int, Mark]
+    """By sample number: why a tile is blank."""
+
+    def to_json(self) -> dict[str, object]:
+        """What a page needs to cut it up."""
+        return {
+            "columns": self.columns,
+            "width": self.width,
+            "height": self.height,
+            "marks": {str(sample): mark.kind for sample, mark in self.marks.items()},
+        }
+
+
+def sheet_of(pixels: Pixels, marks: Mapping[int, Mark], columns: int | None = None) -> Sheet:
+    """Tiles `[N, h, w]` or `[N, h, w, 3]` in so many columns; None: in about a square."""
+    count, height, width = pixels.shape[:3]
+    columns = columns or max(1, math.ceil(math.sqrt(count)))
+    rows = max(1, -(-count // columns))
+    padded = np.zeros((rows * columns, *pixels.shape[1:]), dtype=np.uint8)
+    padded[:count] = pixels
+    order = (0, 2, 1, 3, 4)[: padded.ndim + 1]
+    grid = padded.reshape(rows, columns, *pixels.shape[1:]).transpose(order)
+    image = grid.reshape(rows * height, columns * width, *pixels.shape[3:])
+    return Sheet(png_bytes(image), columns, width, height, marks)
+
+
+def hatched(shape: tuple[int, ...]) -> Pixels:
+    """What a tile that cannot be read shows, so that nobody takes it for data: grey stripes."""
+    down, across = np.indices(shape[:2])
+    stripes = np.where((down + across) % 6 < 3, 96, 150).astype(np.uint8)
+    return np.broadcast_to(stripes.reshape(*shape[:2], *(1,) * (len(shape) - 2)), shape)
+
+
+def png_bytes(image: Pixels) -> bytes:
+    """`[h, w]` or `[h, w, 3]` as a PNG, made fast rather than small."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG", compress_level=_FAST)
+    return buffer.getvalue()
+
+
+def fitting_samples(width: int, height: int) -> int:
+    """How many tiles of a size a sheet should hold at most: 100 where they are small."""
+    return max(4, min(100, MOST_PIXELS // 4 // (width * height)))
+
+
+def parse_samples(text: str, num_samples: int) -> list[int]:
+    """`0-99` or `5,17,3` as sample numbers; `ValueError` for anything else, too many, or out of range."""
+    rule = f"samples must be numbers from 0 to {num_samples - 1}, as 0-99 or 5,17,3, at most {MOST_SAMPLES}"
+    try:
+        found: Sequence[int]
+        if "-" in text:
+            first, last = (_number(part) for part in text.split("-"))
+            if last - first >= MOST_SAMPLES:
+                raise ValueError
+            found = range(first, last + 1)
+        else:
+            found = [_number(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{rule}, got {text[:40]!r}; ask for fewer, or in one of these forms") from None
+    if not 0 < len(found) <= MOST_SAMPLES:
+        raise ValueError(f"{rule}, got {len(found)}; ask for fewer")
+    if min(found) < 0 or max(found) >= num_samples:
+        raise ValueError(f"{rule}, got {max(found)}; ask for one of them")
+    return list(found)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ValueError(text)
+    return int(text)

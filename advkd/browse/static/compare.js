@@ -1,0 +1,137 @@
+// Two walls on the same samples: one slider, one scroll, the largest disagreements first.
+
+import { Player } from "./player.js";
+import { UrlState, byId, get, keys, page, thousands, timeText, trouble, watch } from "./page.js";
+import { Sheets } from "./sheets.js";
+import { Wall } from "./wall.js";
+
+const SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256];
+
+if (page.sides?.left) begin(page.sides.left, page.sides.right);
+
+function begin(left, right) {
+  const clean = left.timesteps[left.timesteps.length - 1];
+  const url = new UrlState({ t: String(clean), at: "0", by: "disagreement", seed: "0", size: "64", smooth: "", bt: String(clean) });
+  const nearest = (grid, t) => grid.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
+  const player = new Player(left.timesteps, (t) => {
+    choose(t);
+    url.set({ t });
+  });
+  const chunk = Math.min(left.chunk, right.chunk);
+  const walls = [["left", left], ["right", right]].map(([name, side]) => {
+    const sheets = new Sheets(side.side, () => wall.draw());
+    const wall = new Wall(byId(`${name}-wall`), {
+      sheets,
+      chunk,
+      tile: side.tile,
+      timesteps: side.timesteps,
+      href: (number, t) => `/s/${side.store}/sample/${number}${t === clean ? "" : `?t=${t}`}`,
+    });
+    return Object.assign(wall, { side, title: byId(`${name}-time`) });
+  });
+
+  function choose(t) {
+    for (const wall of walls) {
+      const here = nearest(wall.side.timesteps, t);
+      wall.setTime(here);
+      wall.title.textContent = timeText(here);
+    }
+  }
+
+  function look() {
+    for (const wall of walls) {
+      wall.size = Number(url.get("size"));
+      wall.smooth = url.get("smooth") === "1";
+      wall.layout();
+    }
+  }
+
+  async function reorder(first = 0) {
+    const by = url.get("by");
+    byId("seed").closest("label").hidden = by === "number";
+    const count = Math.min(left.samples, right.samples);
+    let source = { count, natural: true, number: (rank) => rank };
+    let text = `${thousands(count)} samples that both have`;
+    if (by === "disagreement") {
+      byId("status").textContent = "Comparing …";
+      const query = new URLSearchParams({ left: left.side, right: right.side, t: url.get("bt"), seed: url.get("seed") || "0" });
+      try {
+        const found = await (await get(`/api/compare/order?${query}`)).json();
+        trouble("order", null);
+        source = {
+          count: found.samples.length,
+          number: (rank) => found.samples[rank],
+          value: (rank) => found.values[rank],
+        };
+        text = `RMSE at ${timeText(Number(url.get("bt")))}, of ${found.what}`;
+      } catch (refused) {
+        text = refused.message;
+        if (refused.passing) trouble("order", refused);
+      }
+    }
+    byId("status").textContent = text;
+    for (const wall of walls) {
+      wall.show(source);
+      wall.layout(first);
+    }
+  }
+
+  // A wall that is scrolled takes the other along.
+  let leader = null;
+  walls.forEach((wall, position) => {
+    wall.root.addEventListener("pointerenter", () => { leader = wall; });
+    wall.root.addEventListener("focusin", () => { leader = wall; });
+    wall.onscroll = (first) => {
+      if (leader && leader !== wall) return;
+      const other = walls[1 - position];
+      if (other.first() !== first) other.go(first);
+      url.set({ at: first });
+    };
+  });
+
+  function resize(by) {
+    const now = SIZES.findIndex((size) => size >= Number(url.get("size")));
+    url.set({ size: SIZES[Math.max(0, Math.min(SIZES.length - 1, now + by))] });
+    look();
+  }
+
+  const bind = (id, event, change) => byId(id).addEventListener(event, (happened) => change(happened.target));
+  for (const id of ["left", "right"]) bind(id, "change", () => {
+    const next = new URL(url.url(), location);
+    next.searchParams.set("left", byId("left").value);
+    next.searchParams.set("right", byId("right").value);
+    next.searchParams.delete("at");
+    location.href = next;
+  });
+  bind("by", "change", (field) => { url.set({ by: field.value, bt: player.t }); reorder(); });
+  bind("seed", "change", (field) => { url.set({ seed: field.value.replace(/\D/g, "") || "0", bt: player.t }); reorder(); });
+  bind("smooth", "change", (box) => { url.set({ smooth: box.checked ? "1" : "" }); look(); });
+  bind("smaller", "click", () => resize(-1));
+  bind("larger", "click", () => resize(1));
+
+  byId("by").value = url.get("by");
+  byId("seed").value = url.get("seed");
+  byId("smooth").checked = url.get("smooth") === "1";
+  player.put(url.get("t"));
+  choose(player.t);
+  look();
+  reorder(Number(url.get("at")));
+  keys({
+    ArrowLeft: () => player.step(-1),
+    ArrowRight: () => player.step(1),
+    ArrowUp: () => walls[0].root.scrollBy({ top: -walls[0].rowHeight }),
+    ArrowDown: () => walls[0].root.scrollBy({ top: walls[0].rowHeight }),
+    PageUp: () => walls[0].root.scrollBy({ top: -walls[0].root.clientHeight * 0.9 }),
+    PageDown: () => walls[0].root.scrollBy({ top: walls[0].root.clientHeight * 0.9 }),
+    " ": () => player.toggle(),
+    "+": () => resize(1),
+    "=": () => resize(1),
+    "-": () => resize(-1),
+  });
+  walls.forEach((wall) => watch(`store ${wall.side.store}`, async () => {
+    const found = await (await get(`/api/stores/${wall.side.store}/shards`)).json();
+    if (wall.stamp !== undefined && wall.stamp !== found.stamp) wall.sheets.refresh();
+    wall.stamp = found.stamp;
+    return found.state === "growing" ? 3 : 10;
+  }, 10));
+}

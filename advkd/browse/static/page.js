@@ -1,0 +1,149 @@
+// What every page does: its facts, keys, theme, and trouble with the server or a store.
+
+export const page = JSON.parse(document.body.dataset.page);
+
+export const byId = (id) => document.getElementById(id);
+
+export const thousands = (number) => number.toLocaleString("en-US");
+
+export const timeText = (t) => (t === 0 ? "clean" : `t = ${t}`);
+
+export function make(name, attributes = {}, ...children) {
+  const svg = ["svg", "path", "line", "text", "rect", "g"].includes(name);
+  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+export class Refused extends Error {
+  constructor(found) {
+    super(found.message);
+    Object.assign(this, found);
+  }
+}
+
+// The answer to a GET; `Refused` with the server's own words, or with ours where it does not answer at all.
+export async function get(url, signal) {
+  let answer;
+  try {
+    answer = await fetch(url, { signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused({ kind: "server", title: "advkd browse does not answer", message: "Is it still running?", passing: true });
+  }
+  if (answer.ok) return answer;
+  let found = { kind: "failed", title: `Error ${answer.status}`, message: answer.statusText, passing: answer.status >= 500 };
+  try {
+    found = { ...found, ...(await answer.json()).error };
+  } catch {
+    // A proxy between answered in its own way.
+  }
+  throw new Refused(found);
+}
+
+const troubles = new Map();
+
+// One line below the bar for as long as something does not work; `null` when it does again.
+export function trouble(source, error) {
+  if (error) troubles.set(source, error);
+  else if (!troubles.delete(source)) return;
+  const shown = byId("trouble");
+  const [first] = troubles.values();
+  shown.hidden = !first;
+  if (!first) return;
+  shown.querySelector("b").textContent = first.title || "Something went wrong";
+  shown.querySelector("span").textContent = first.message;
+  shown.querySelector("small").hidden = first.passing === false;
+}
+
+// Calls `look` now and then, faster while `look` says so, slower while the page is hidden; trouble is shown and goes away.
+export function watch(source, look, seconds) {
+  let timer = 0;
+  const again = (pause) => {
+    clearTimeout(timer);
+    timer = setTimeout(step, (document.hidden ? 10 : 1) * 1000 * pause);
+  };
+  async function step() {
+    try {
+      const pause = await look();
+      trouble(source, null);
+      again(pause || seconds);
+    } catch (error) {
+      trouble(source, error);
+      again(2);
+    }
+  }
+  document.addEventListener("visibilitychange", () => !document.hidden && again(0));
+  step();
+}
+
+// The state of a page lives in its URL: read once, written whenever it changes, without the defaults.
+export class UrlState {
+  constructor(defaults) {
+    this.defaults = defaults;
+    const found = new URLSearchParams(location.search);
+    this.values = { ...defaults };
+    for (const name of Object.keys(defaults)) if (found.has(name)) this.values[name] = found.get(name);
+    this.fixed = [...found].filter(([name]) => !(name in defaults));
+  }
+
+  get(name) {
+    return this.values[name];
+  }
+
+  set(changes) {
+    for (const [name, value] of Object.entries(changes)) this.values[name] = String(value);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => history.replaceState(null, "", this.url()), 120);
+  }
+
+  url() {
+    const query = new URLSearchParams(this.fixed);
+    for (const [name, value] of Object.entries(this.values)) if (value !== this.defaults[name]) query.set(name, value);
+    const text = query.toString();
+    return location.pathname + (text ? `?${text}` : "");
+  }
+}
+
+// Keys, unless somebody types or means the browser.
+export function keys(actions) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { target } = event;
+    const typing = target.matches("input:not([type=range], [type=checkbox]), textarea, select");
+    if (typing || document.querySelector("dialog[open]")) {
+      if (event.key === "Escape") target.blur();
+      return;
+    }
+    if (target.matches("input[type=range]") && ["Home", "End", "PageUp", "PageDown"].includes(event.key)) return;
+    if (event.key === " " && target.matches("button, a, input[type=checkbox], summary")) return;
+    const action = actions[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action(event);
+  });
+}
+
+function switchTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const now = document.documentElement.dataset.theme || (dark ? "dark" : "light");
+  const next = now === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = next;
+  localStorage.setItem("theme", next);
+  document.dispatchEvent(new Event("theme"));
+}
+
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+byId("theme")?.addEventListener("click", switchTheme);
+byId("help")?.addEventListener("click", () => byId("keys").showModal());
+keys({
+  d: switchTheme,
+  "?": () => byId("keys").showModal(),
+  "/": () => {
+    const jump = byId("jump");
+    jump?.focus();
+    jump?.select();
+  },
+});

@@ -1,0 +1,72 @@
+// The slider over timesteps and its play button; plays from noise to clean, waits, and begins again.
+
+import { byId, timeText } from "./page.js";
+
+const STEP_MS = 420;
+const HOLD_MS = 1300;
+
+export class Player {
+  constructor(timesteps, onchange) {
+    this.timesteps = timesteps;
+    this.onchange = onchange;
+    this.slider = byId("time");
+    this.text = byId("time-text");
+    this.button = byId("play");
+    this.slider.addEventListener("input", () => {
+      this.stop();
+      this.tell();
+    });
+    this.button.addEventListener("click", () => this.toggle());
+  }
+
+  get t() {
+    return this.timesteps[Number(this.slider.value)];
+  }
+
+  // Without telling: where the page was opened.
+  put(t) {
+    const position = this.timesteps.indexOf(Number(t));
+    this.slider.value = position < 0 ? this.timesteps.length - 1 : position;
+    this.label();
+  }
+
+  step(by) {
+    this.stop();
+    this.slider.value = Number(this.slider.value) + by;
+    this.tell();
+  }
+
+  toggle() {
+    if (this.timer) this.stop();
+    else this.play();
+  }
+
+  play() {
+    this.button.textContent = "❚❚";
+    this.button.setAttribute("aria-label", "Pause");
+    const last = this.timesteps.length - 1;
+    const next = () => {
+      this.slider.value = Number(this.slider.value) === last ? 0 : Number(this.slider.value) + 1;
+      this.tell();
+      this.timer = setTimeout(next, Number(this.slider.value) === last ? HOLD_MS : STEP_MS);
+    };
+    this.timer = setTimeout(next, 0);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.button.textContent = "▶";
+    this.button.setAttribute("aria-label", "Play the denoising");
+  }
+
+  label() {
+    this.text.textContent = timeText(this.t);
+    this.slider.setAttribute("aria-valuetext", timeText(this.t));
+  }
+
+  tell() {
+    this.label();
+    this.onchange(this.t);
+  }
+}

@@ -1,0 +1,241 @@
+// A wall of samples: one canvas that is drawn from sprite sheets, links over it, endless in both directions.
+
+import { colour, make, thousands } from "./page.js";
+
+const TALLEST = 4e6; // browsers give up at about 3e7 pixels; a store of 10^8 samples is shown through a window
+const GAP = 3;
+const CAPTION = 15;
+const AHEAD = 1;
+
+export class Wall {
+  // `source`: { count, number(rank), value(rank) }; `tile`: [width, height] of a state in pixels.
+  constructor(root, { sheets, tile, chunk, timesteps, href, onscroll }) {
+    Object.assign(this, { root, sheets, tile, chunk, timesteps, href, onscroll });
+    this.canvas = make("canvas", { class: "wall-canvas", "aria-hidden": "true" });
+    this.links = make("div", { class: "wall-links" });
+    this.space = make("div", { class: "wall-space" }, this.canvas, this.links);
+    root.replaceChildren(this.space);
+    this.source = { count: 0, number: (rank) => rank };
+    this.size = 64;
+    this.smooth = false;
+    this.t = timesteps[timesteps.length - 1];
+    this.base = 0;
+    this.pool = [];
+    root.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    new ResizeObserver(() => this.layout()).observe(root);
+    document.addEventListener("theme", () => this.draw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+  }
+
+  show(source) {
+    this.source = source;
+    this.layout();
+  }
+
+  // Sizes that show pixels as whole squares where they fit.
+  layout(first = this.first()) {
+    const [width, height] = this.tile;
+    const scale = this.size / Math.max(width, height);
+    const whole = scale >= 1 ? Math.round(scale) : scale;
+    this.tileWidth = Math.max(8, Math.round(width * whole));
+    this.tileHeight = Math.max(8, Math.round(height * whole));
+    this.caption = this.source.value ? CAPTION : 0;
+    this.rowHeight = this.tileHeight + GAP + this.caption;
+    this.columns = Math.max(1, Math.floor((this.root.clientWidth - GAP) / (this.tileWidth + GAP)));
+    this.rows = Math.ceil(this.source.count / this.columns);
+    this.go(first);
+  }
+
+  // Puts a rank into the first row.
+  go(rank) {
+    const fitting = Math.floor(TALLEST / this.rowHeight);
+    const row = Math.floor(Math.max(0, Math.min(rank, this.source.count - 1)) / this.columns);
+    this.base = this.rows <= fitting ? 0 : Math.max(0, Math.min(row - (fitting >> 1), this.rows - fitting));
+    this.shownRows = Math.min(fitting, this.rows - this.base);
+    this.space.style.height = `${Math.max(this.shownRows * this.rowHeight + GAP, this.root.clientHeight)}px`;
+    this.root.scrollTop = (row - this.base) * this.rowHeight;
+    this.draw();
+  }
+
+  first() {
+    if (!this.rowHeight) return 0;
+    return (this.base + Math.round(this.root.scrollTop / this.rowHeight)) * this.columns;
+  }
+
+  scrolled() {
+    const top = this.root.scrollTop;
+    const end = this.shownRows * this.rowHeight - this.root.clientHeight;
+    const more = this.base > 0 || this.base + this.shownRows < this.rows;
+    if (more && ((top < 2000 && this.base > 0) || (top > end - 2000 && this.base + this.shownRows < this.rows))) {
+      this.go(this.first());
+    }
+    this.draw();
+    this.onscroll?.(this.first());
+  }
+
+  // Whether what is shown is whole, and drawn.
+  get settled() {
+    return !this.frame && this.sheets.settled;
+  }
+
+  draw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.paint();
+    });
+  }
+
+  paint() {
+    if (!this.rowHeight) return;
+    const [width, height] = [this.root.clientWidth, this.root.clientHeight];
+    const ratio = devicePixelRatio || 1;
+    const { canvas } = this;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+      canvas.style.width = `${width}px`;
+      canvas.style.height = `${height}px`;
+    }
+    const pen = canvas.getContext("2d");
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    pen.imageSmoothingEnabled = this.smooth;
+    pen.imageSmoothingQuality = "high";
+    pen.font = `11px ${getComputedStyle(this.root).fontFamily}`;
+    pen.textAlign = "center";
+    const ink = { line: colour("line"), bad: colour("bad"), soft: colour("soft") };
+    const top = this.root.scrollTop;
+    const begin = (this.base + Math.floor(top / this.rowHeight)) * this.columns;
+    const rows = Math.ceil(height / this.rowHeight) + 1;
+    const end = Math.min(this.source.count, begin + rows * this.columns);
+    for (let rank = begin; rank < end; rank += 1) this.paintTile(pen, rank, top, ink);
+    this.link(begin, end);
+    this.ask(begin, end);
+    this.painted = (this.painted || 0) + 1;
+  }
+
+  place(rank) {
+    const row = Math.floor(rank / this.columns) - this.base;
+    return [GAP + (rank % this.columns) * (this.tileWidth + GAP), GAP + row * this.rowHeight];
+  }
+
+  paintTile(pen, rank, top, ink) {
+    const [x, down] = this.place(rank);
+    const y = down - top;
+    const samples = this.samples(Math.floor(rank / this.chunk));
+    const number = this.source.number(rank);
+    let sheet = this.sheets.get(samples, this.t);
+    if (!sheet) {
+      // Until it is there: what was there last, faint.
+      sheet = this.lastT !== undefined && this.sheets.get(samples, this.lastT);
+      pen.globalAlpha = 0.3;
+    }
+    if (!sheet) {
+      pen.globalAlpha = 1;
+      pen.fillStyle = ink.line;
+      pen.fillRect(x, y, this.tileWidth, this.tileHeight);
+      return;
+    }
+    const cell = rank % this.chunk;
+    const column = cell % sheet.columns;
+    const row = Math.floor(cell / sheet.columns);
+    pen.drawImage(
+      sheet.image, column * sheet.width, row * sheet.height, sheet.width, sheet.height,
+      x, y, this.tileWidth, this.tileHeight,
+    );
+    pen.globalAlpha = 1;
+    const mark = sheet.marks[number];
+    if (mark) this.paintMark(pen, mark, x, y, ink);
+    if (this.caption) {
+      pen.fillStyle = ink.soft;
+      pen.fillText(format(this.source.value(rank)), x + this.tileWidth / 2, y + this.tileHeight + 11);
+    }
+  }
+
+  paintMark(pen, mark, x, y, ink) {
+    const [width, height] = [this.tileWidth, this.tileHeight];
+    pen.strokeStyle = mark === "corrupt" ? ink.bad : ink.soft;
+    pen.lineWidth = 2;
+    pen.strokeRect(x + 1, y + 1, width - 2, height - 2);
+    pen.fillStyle = pen.strokeStyle;
+    pen.font = `bold ${Math.min(18, width / 2)}px sans-serif`;
+    pen.fillText(mark === "corrupt" ? "✕" : "…", x + width / 2, y + height / 2 + 6);
+    pen.font = `11px ${getComputedStyle(this.root).fontFamily}`;
+  }
+
+  // Samples of a chunk of ranks, as the server wants them.
+  samples(chunk) {
+    const first = chunk * this.chunk;
+    const last = Math.min(first + this.chunk, this.source.count) - 1;
+    if (this.source.natural) return `${first}-${last}`;
+    this.texts ??= new Map();
+    if (this.texts.source !== this.source) {
+      this.texts.clear();
+      this.texts.source = this.source;
+    }
+    if (!this.texts.has(chunk)) {
+      const numbers = [];
+      for (let rank = first; rank <= last; rank += 1) numbers.push(this.source.number(rank));
+      this.texts.set(chunk, numbers.join(","));
+    }
+    return this.texts.get(chunk);
+  }
+
+  // What is seen first, then its other timesteps, nearest first, then the neighbours.
+  ask(begin, end) {
+    if (end <= begin) return this.sheets.need([]);
+    const first = Math.floor(begin / this.chunk);
+    const last = Math.floor((end - 1) / this.chunk);
+    const most = Math.ceil(this.source.count / this.chunk) - 1;
+    const seen = [];
+    for (let chunk = first; chunk <= last; chunk += 1) seen.push(chunk);
+    const near = [];
+    for (let step = 1; step <= AHEAD; step += 1) near.push(last + step, first - step);
+    const there = near.filter((chunk) => chunk >= 0 && chunk <= most);
+    const here = this.timesteps.indexOf(this.t);
+    const others = this.timesteps.filter((t) => t !== this.t);
+    others.sort((a, b) => Math.abs(this.timesteps.indexOf(a) - here) - Math.abs(this.timesteps.indexOf(b) - here));
+    const list = [];
+    for (const [chunks, times] of [[seen, [this.t]], [seen, others], [there, [this.t]], [there, others]]) {
+      for (const t of times) for (const chunk of chunks) list.push({ samples: this.samples(chunk), t });
+    }
+    return this.sheets.need(list);
+  }
+
+  setTime(t) {
+    if (t === this.t) return;
+    this.lastT = this.t;
+    this.t = t;
+    this.draw();
+  }
+
+  link(begin, end) {
+    while (this.pool.length < end - begin) {
+      const made = make("a", { class: "tile" });
+      this.pool.push(made);
+      this.links.append(made);
+    }
+    this.pool.forEach((link, position) => {
+      const rank = begin + position;
+      link.hidden = rank >= end;
+      if (link.hidden) return;
+      const number = this.source.number(rank);
+      const [x, y] = this.place(rank);
+      link.style.transform = `translate(${x}px, ${y}px)`;
+      link.style.width = `${this.tileWidth}px`;
+      link.style.height = `${this.tileHeight}px`;
+      const mark = this.sheets.get(this.samples(Math.floor(rank / this.chunk)), this.t)?.marks[number] ?? "";
+      const same = link.dataset.sample === String(number) && link.dataset.t === String(this.t);
+      if (same && link.dataset.mark === mark) return;
+      link.dataset.mark = mark;
+      link.dataset.sample = number;
+      link.dataset.t = this.t;
+      link.href = this.href(number, this.t);
+      const name = `Sample ${thousands(number)}`;
+      link.setAttribute("aria-label", mark ? `${name}, ${mark}` : name);
+      link.title = name;
+    });
+  }
+}
+
+const format = (value) => (value === undefined ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(3));

@@ -1,0 +1,51 @@
+"""The list of stores as rows for a page: teacher, sampler, grid, samples, size, age, state."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from advkd.browse.catalogue import Listed
+from advkd.cache_output import age_text, size_text
+from advkd.cache_show import sealed_at
+from storage import StoreError, StoreSummary, measure_growth, read_manifest
+
+PREVIEW = 8
+
+
+def store_rows(stores: Sequence[Listed]) -> list[dict[str, Any]]:
+    """One dictionary per store."""
+    return [_row(listed) for listed in stores]
+
+
+def _row(listed: Listed) -> dict[str, Any]:
+    one, spec = listed.summary, listed.summary.spec
+    if spec is None or listed.name is None:
+        return {"name": None, "uri": one.uri, "state": one.state, "problem": one.problem or "cannot be read"}
+    size, written = _size_and_time(one)
+    return {
+        "name": listed.name,
+        "uri": one.uri,
+        "state": one.state,
+        "teacher": spec.teacher,
+        "sampler": f"{spec.sampler}, {spec.solver_steps} steps",
+        "grid": list(spec.timesteps),
+        "shape": " x ".join(map(str, spec.sample_shape)),
+        "layout": spec.layout,
+        "samples": one.num_samples,
+        "shards": one.num_shards,
+        "size": "-" if size is None else size_text(size),
+        "age": age_text(written),
+        "preview": f"0-{min(PREVIEW, one.num_samples) - 1}" if one.num_samples else "",
+        "clean": spec.timesteps[-1],
+        "noise": spec.timesteps[0],
+    }
+
+
+def _size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:
+    assert one.spec is not None
+    try:
+        if one.state == "sealed":
+            return one.total_bytes, sealed_at(read_manifest(one.uri))
+        found = measure_growth(one.uri, one.spec)
+    except (StoreError, OSError):
+        return None, None
+    return found.total_bytes, found.latest_commit

@@ -1,0 +1,211 @@
+"""`make bench-browse`: how fast `advkd browse` answers, over a real S3 server on loopback.
+
+`python -m benchmarks.browse` prints; `--write` also writes `docs/benchmarks/browse.md`; `--scale small` is for trying
+the script out.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import httpx
+import psutil
+
+from benchmarks.browse_slider import frames_per_second
+from benchmarks.cache_data import LAYOUTS, filled_store, spec_of
+from benchmarks.cache_process import call
+from benchmarks.cache_report import Goal
+from benchmarks.cache_s3 import upload
+from benchmarks.cache_shards import simulate
+from benchmarks.measure import REPEATS, progress, spread, table, write
+from storage import join, open_store, store_uri
+from tests.browse.served import served
+from tests.s3_server import serve_s3
+
+VIEWERS = 50
+CLEAN = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much is measured."""
+
+    samples: int = 4096
+    random_samples: int = 100_000
+    simulated: tuple[int, int] = (1_000, 100_000_000)
+    rounds: int = 8
+    seconds: float = 4.0
+
+
+SCALES = {
+    "full": Scale(),
+    "small": Scale(samples=512, random_samples=2_000, simulated=(1_000, 100_000), rounds=2, seconds=1.0),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--write", action="store_true")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="advkd-bench-") as folder:
+        text = page(run(Path(folder), SCALES[chosen.scale]))
+    if chosen.write and chosen.scale == "full":
+        write("browse", text)
+    else:
+        print(text)
+
+
+def run(folder: Path, scale: Scale) -> list[Goal]:
+    """Every figure of the issue."""
+    goals: list[Goal] = []
+    with serve_s3(folder / "s3") as server:
+        environment = server.environment()
+        bucket = server.make_bucket()
+        for layout in LAYOUTS:
+            source = filled_store(folder, layout, scale.samples)
+            uri = join(bucket, layout)
+            call(upload, {layout: source}, {layout: uri}, environment=environment)
+            name = open_store(source).manifest.digest[:16]
+            runs = [_one_server(uri, name, scale, environment) for _ in range(REPEATS)]
+            goals += _goals_of(layout, {what: [one[what] for one in runs] for what in runs[0]})
+    goals.append(_sizes(folder, scale))
+    return goals
+
+
+def _one_server(uri: str, name: str, scale: Scale, environment: dict[str, str]) -> dict[str, float]:
+    """All figures of one server that has just started, in the order in which they stay cold."""
+    found: dict[str, float] = {}
+    with served(uri, **environment) as address, httpx.Client(base_url=address, timeout=60) as client:
+        client.get("/static/favicon.svg")
+
+        def milliseconds(path: str) -> float:
+            began = time.perf_counter()
+            answer = client.get(path)
+            assert answer.status_code == 200, answer.text
+            return 1e3 * (time.perf_counter() - began)
+
+        wall = f"/api/sheet/{name}?samples=0-99&t={CLEAN}"
+        found["page"] = milliseconds(f"/s/{name}")
+        found["wall, cold"] = milliseconds(wall)
+        found["wall, warm"] = median(milliseconds(wall) for _ in range(9))
+        found["trajectory, cold"] = milliseconds(f"/api/stores/{name}/values/{scale.samples - 5}")
+        found["slider"] = frames_per_second(f"{address}/s/{name}/gallery", scale.seconds)
+        found["p99"] = asyncio.run(_viewers(address, name, scale))
+        generator = random.Random(0)
+        for _ in range(scale.random_samples // 100):
+            numbers = ",".join(str(number) for number in generator.sample(range(scale.samples), 100))
+            milliseconds(f"/api/sheet/{name}?samples={numbers}&t={CLEAN}")
+        found["memory"] = _server_memory()
+    for what, figure in found.items():
+        progress(f"  {what}: {figure:.4g}")
+    return found
+
+
+def _server_memory() -> float:
+    """Megabytes resident of the server that this process has started."""
+    servers = [one for one in psutil.Process().children() if "browse" in one.cmdline()]
+    return sum(one.memory_info().rss for one in servers) / 1e6
+
+
+async def _viewers(address: str, name: str, scale: Scale) -> float:
+    """99th percentile, in seconds, of 50 people's requests: pages, walls, trajectories, a second or so in between."""
+    generator = random.Random(1)
+    times: list[float] = []
+    async with httpx.AsyncClient(base_url=address, timeout=60, limits=httpx.Limits(max_connections=VIEWERS)) as client:
+
+        async def viewer() -> None:
+            for _ in range(scale.rounds):
+                first = generator.randrange(scale.samples - 100)
+                for path in (
+                    f"/s/{name}/gallery",
+                    f"/api/sheet/{name}?samples={first}-{first + 99}&t={CLEAN}",
+                    f"/api/stores/{name}/values/{first}",
+                    f"/api/stores/{name}/shards",
+                ):
+                    await asyncio.sleep(generator.uniform(0.5, 1.5))
+                    began = time.perf_counter()
+                    answer = await client.get(path)
+                    assert answer.status_code == 200
+                    times.append(time.perf_counter() - began)
+
+        await asyncio.gather(*(viewer() for _ in range(VIEWERS)))
+    return sorted(times)[int(0.99 * len(times))]
+
+
+def _sizes(folder: Path, scale: Scale) -> Goal:
+    """A store of 10^8 samples against one of 10^3: the first page of a fresh server, simulated stores on disk."""
+    spec = spec_of("zarr", 4096)
+    runs: list[dict[int, float]] = []
+    roots = {}
+    for samples in scale.simulated:
+        roots[samples] = str(folder / f"simulated-{samples}")
+        call(simulate, roots[samples], -(-samples // spec.shard_samples))
+    for _ in range(REPEATS):
+        runs.append({samples: _first_page(store_uri(root, spec)) for samples, root in roots.items()})
+        progress(f"  first pages: {runs[-1]}")
+    small, large = scale.simulated
+    ratios = [one[large] / one[small] for one in runs]
+    return Goal(
+        what=f"first page of a simulated store of {large:.0e} samples, against one of {small:.0e}",
+        to_reach="as fast",
+        measured=f"{spread(ratios)}x, {median(one[large] for one in runs):.0f} ms",
+        reached=median(ratios) < 1.5,
+    )
+
+
+def _first_page(uri: str) -> float:
+    with served(uri) as address, httpx.Client(base_url=address, timeout=60) as client:
+        client.get("/static/favicon.svg")
+        began = time.perf_counter()
+        assert client.get(f"/s/{uri.rsplit('/', 1)[-1]}").status_code == 200
+        return 1e3 * (time.perf_counter() - began)
+
+
+_LIMITS: tuple[tuple[str, str, str, str, Callable[[float], bool]], ...] = (
+    ("page", "first page of a store", "< 300 ms", "ms", lambda found: found < 300),
+    ("wall, cold", "100 thumbnails at 32x32, cold", "< 500 ms", "ms", lambda found: found < 500),
+    ("wall, warm", "the same, warm", "< 50 ms", "ms", lambda found: found < 50),
+    ("trajectory, cold", "one trajectory, cold", "< 150 ms", "ms", lambda found: found < 150),
+    ("slider", "slider in Chromium, after the first load", ">= 30 frames/s", "frames/s", lambda found: found >= 30),
+    ("p99", f"{VIEWERS} viewers, 99th percentile", "< 1 s", "s", lambda found: found < 1),
+    ("memory", "memory of the server after {samples} random samples", "< 300 MB", "MB", lambda found: found < 300),
+)
+
+
+def _goals_of(layout: str, found: dict[str, list[float]]) -> list[Goal]:
+    return [
+        Goal(
+            what=f"{layout}: {what.format(samples='10^5')}",
+            to_reach=to_reach,
+            measured=f"{spread(found[key])} {unit}",
+            reached=reached(median(found[key])),
+        )
+        for key, what, to_reach, unit, reached in _LIMITS
+    ]
+
+
+def page(goals: list[Goal]) -> str:
+    """The report in markdown."""
+    rows = table(("what", "to reach", "measured", "reached"), [goal.row for goal in goals])
+    return (
+        "# Browsing, measured\n\n"
+        "`make bench-browse`, on two shared x86-64 cores for server, S3 server (`rclone serve s3`), clients and "
+        f"Chromium together. {REPEATS} servers started afresh for each layout; the median, in brackets the lowest and "
+        "the highest. Times are what a client on the loopback sees. The store has 4096 samples of 5 states 3x32x32 in "
+        "float16 (126 MB). *Cold* is the first request of its kind to a server that has read nothing of that block. A "
+        "viewer asks for a page, a wall of 100, a trajectory and the shard map in turn, a second or so apart. Memory "
+        "is what is resident after 1000 walls of 100 random samples, with no student loaded (torch is then not "
+        "imported).\n\n"
+        f"{rows}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Stores to look at, in both layouts, on a local path and in a real S3 server, and the application over them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from advkd.browse.app import create_app
+from advkd.browse.settings import BrowseSpec
+from storage import TrajectorySpec
+from tests.storage.trajectories import make_spec
+
+Opened = Callable[..., TestClient]
+
+
+def image_spec(**changes: Any) -> TrajectorySpec:
+    """Grey 8x8 images in shards of 32 samples, blocks of 4: single samples are ranged reads."""
+    return make_spec(**({"sample_shape": (1, 8, 8), "shard_samples": 32, "block_samples": 4} | changes))
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty root of stores."""
+    return str(tmp_path / "stores") if request.param == "local" else request.getfixturevalue("s3_root")
+
+
+@pytest.fixture(params=["zarr", "webdataset"])
+def spec(request: pytest.FixtureRequest) -> TrajectorySpec:
+    """Grey images in each layout."""
+    return image_spec(layout=request.param)
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """Makes clients of an application over some URIs."""
+    clients: list[TestClient] = []
+
+    def make(*uris: str, **settings: Any) -> TestClient:
+        app = create_app(BrowseSpec(uris=uris, **settings))
+        clients.append(TestClient(app, base_url="http://127.0.0.1:8765", follow_redirects=False))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()

@@ -1,0 +1,296 @@
+"""Who may ask for what: only named stores, only reading, only with the token, only under its own name."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from advkd.browse.settings import BrowseSpec
+from storage import StoreError, digest, read_bytes, store_uri
+from storage.local_objects import LocalObjects
+from storage.s3_objects import S3Objects
+from tests.browse.conftest import Opened, image_spec
+from tests.storage.trajectories import fill
+
+TOKEN = "correct horse battery"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    spec = image_spec()
+    fill(str(tmp_path / "stores"), spec, 32)
+    (tmp_path / "secret.txt").write_text("MARKED SECRET")
+    return store_uri(str(tmp_path / "stores"), spec)
+
+
+def hostile_names(secret: Path, other: str) -> list[str]:
+    """Ways to say a path, or another store, in a URL."""
+    plain = [
+        "../secret.txt",
+        "../../secret.txt",
+        str(secret),
+        "/etc/passwd",
+        "file:///etc/passwd",
+        f"file://{secret}",
+        "s3://other-bucket/stores",
+        other,
+        Path(other).name,
+        "%2e%2e",
+        "~root",
+        "C:\\windows",
+        "a\x00b",
+        "*",
+        "78774e97c9801291/../../..",
+        "é" * 16,
+        "a" * 5000,
+    ]
+    encoded = [quote(name, safe="") for name in plain]
+    return [*encoded, *(quote(name, safe="") for name in encoded)]
+
+
+def test_no_url_leads_to_a_path_or_another_store(
+    store: str, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = image_spec(base_seed=99)
+    fill(str(tmp_path / "elsewhere"), other, 32)
+    client = opened(store)
+    client.get("/")
+    asked: list[str] = []
+    for method in ("read", "read_range", "read_into", "exists", "entries", "folders"):
+        original = getattr(LocalObjects, method)
+
+        def seen(self: LocalObjects, path: str, *rest: Any, original: Any = original) -> Any:
+            asked.append(path)
+            return original(self, path, *rest)
+
+        monkeypatch.setattr(LocalObjects, method, seen)
+    monkeypatch.setattr(S3Objects, "_open", lambda self: asked.append("s3"))
+    routes = [
+        "/s/{}", "/s/{}/gallery", "/s/{}/sample/0", "/s/{}/sample/0.npz", "/api/sheet/{}?samples=0-1",
+        "/api/stores/{}/values/0", "/api/stores/{}/order?by=norm", "/api/stores/{}/shards", "/api/stores/{}/check/0",
+        "/api/stores/{}/histograms", "/compare?left={}", "/api/compare/order?left={}&right={}", "/static/{}", "/{}",
+    ]  # fmt: skip
+    hostile = hostile_names(tmp_path / "secret.txt", store_uri(str(tmp_path / "elsewhere"), other))
+    for route in routes:
+        for name in hostile:
+            answer = client.get(route.replace("{}", name))
+            assert answer.status_code in (400, 404, 405), (route, name, answer.status_code)
+            assert "MARKED SECRET" not in answer.text
+            assert "root:" not in answer.text
+    assert client.get(f"/api/sheet/{Path(store).name}?samples=0-1").status_code == 200
+    assert [path for path in asked if path.startswith(store)]
+    assert [path for path in asked if not path.startswith(store)] == []
+
+
+async def status_of_raw(app: Any, path: str) -> tuple[int, bytes]:
+    """As a client would send it that resolves no dots."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1")]
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "", "server": ("127.0.0.1", 80)}
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../settings.py",
+        "/static/../../../secret.txt",
+        "/static//etc/passwd",
+        "/static/..",
+        "/s/..",
+        "/s/../../secret.txt",
+        "/s/../gallery",
+        "//etc/passwd",
+        "/api/sheet/..",
+        "/api/stores/../shards",
+    ],
+)
+def test_dots_lead_nowhere(store: str, opened: Opened, path: str) -> None:
+    status, body = asyncio.run(status_of_raw(opened(store).app, path))
+    assert status == 404
+    assert b"BrowseSpec" not in body
+    assert b"MARKED" not in body
+
+
+@pytest.mark.parametrize("sample", ["-1", "32", "1e3", "0x1", "%2e%2e", "9" * 40, "٣", " 1"])
+def test_a_sample_is_a_number_in_range(store: str, opened: Opened, sample: str) -> None:
+    client, name = opened(store), Path(store).name
+    for route in (f"/s/{name}/sample/{sample}", f"/api/stores/{name}/values/{sample}"):
+        answer = client.get(route)
+        assert answer.status_code == 404, route
+        assert sample == "%2e%2e" or "shows samples 0 to 31, got" in answer.text
+    assert client.get(f"/s/{name}/sample?i={sample}").status_code in (303, 404)
+
+
+def test_it_only_reads(store: str, opened: Opened) -> None:
+    client, name = opened(store), Path(store).name
+    before = {path: read_bytes(str(path)) for path in Path(store).rglob("*") if path.is_file()}
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        for route in ("/", f"/s/{name}", f"/api/stores/{name}/check/0", "/token"):
+            assert client.request(method, route).status_code == 405
+    for route in ("", "/gallery", "/sample/3", "/sample/3.gif"):
+        assert client.get(f"/s/{name}{route}").status_code == 200
+    assert {path: read_bytes(str(path)) for path in Path(store).rglob("*") if path.is_file()} == before
+
+
+def test_every_answer_has_the_headers_and_no_page_has_inline_code(store: str, opened: Opened) -> None:
+    client, name = opened(store), Path(store).name
+    pages = [
+        "/",
+        f"/s/{name}",
+        f"/s/{name}/gallery",
+        f"/s/{name}/sample/0",
+        "/compare",
+        "/nothing",
+        f"/s/{name}/sample/99",
+    ]
+    for route in [*pages, "/static/wall.js", "/api/stores", f"/api/sheet/{name}?samples=0-3", "/api/nothing"]:
+        answer = client.get(route)
+        policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == "'self'"
+        assert policy["frame-ancestors"] == "'none'"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+    for route in pages:
+        text = client.get(route).text
+        assert " style=" not in text
+        assert "<style" not in text
+        assert "javascript:" not in text
+        assert not [word for word in text.split() if word.startswith("on") and "=" in word]
+        assert all(" src=" in tag for tag in text.split("<script")[1:])
+        assert "http://" not in text
+        assert "https://" not in text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "10.0.0.1:8765"])
+def test_other_names_for_the_loopback_are_refused(store: str, opened: Opened, host: str) -> None:
+    client = opened(store)
+    answer = client.get("/api/stores", headers={"host": host})
+    assert answer.status_code == 421
+    assert "mixture" not in answer.text
+    for good in ("127.0.0.1:8765", "localhost:1234", "[::1]:8765"):
+        assert client.get("/api/stores", headers={"host": good}).status_code == 200
+
+
+class TestToken:
+    """Shown once, then a cookie."""
+
+    def test_without_it_nothing_is_told(self, store: str, opened: Opened) -> None:
+        client, name = opened(store, token=TOKEN), Path(store).name
+        for route in ("/", f"/s/{name}", f"/s/{name}/sample/0", "/compare", "/?token=wrong", "/?token="):
+            answer = client.get(route)
+            assert answer.status_code == 401
+            assert "Token" in answer.text
+            assert name not in answer.text.replace(route, "")
+            assert "set-cookie" not in answer.headers
+        for route in ("/api/stores", f"/api/sheet/{name}?samples=0-3", "/static/wall.js", f"/s/{name}/sample/0.npz"):
+            assert client.get(route).status_code == 401
+        assert client.get("/static/style.css").status_code == 200
+
+    def test_once_in_the_address_then_a_cookie(self, store: str, opened: Opened) -> None:
+        client, name = opened(store, token=TOKEN), Path(store).name
+        answer = client.get(f"/s/{name}/gallery", params={"t": "500", "token": TOKEN, "size": "32"})
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"/s/{name}/gallery?t=500&size=32"
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "samesite=strict" in cookie.lower()
+        assert TOKEN not in cookie
+        assert quote(TOKEN) not in cookie
+        assert client.get("/api/stores").status_code == 200
+        other = opened(store, token=TOKEN)
+        other.cookies.set("advkd-browse-8765", "guessed")
+        assert other.get("/api/stores").status_code == 401
+
+    def test_by_the_form_and_by_header(self, store: str, opened: Opened) -> None:
+        client = opened(store, token=TOKEN)
+        assert client.post("/token", data={"token": "wrong"}).status_code == 401
+        assert client.post("/token", data={"token": "x" * 10_000}).status_code == 401
+        assert client.get("/").status_code == 401
+        assert client.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+        assert client.get("/", headers={"authorization": "Bearer wrong"}).status_code == 401
+        answer = client.post("/token", data={"token": TOKEN})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert client.get("/").status_code == 200
+
+    def test_the_way_back_stays_on_this_host(self, store: str, opened: Opened) -> None:
+        answer = opened(store, token=TOKEN).get(f"http://127.0.0.1:8765//evil.example/?token={quote(TOKEN)}")
+        assert answer.headers["location"] == "/evil.example/"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"uris": ()}, "must name a store"),
+        ({"host": "0.0.0.0"}, "that other machines can reach needs a token"),
+        ({"host": "::"}, "needs a token"),
+        ({"host": "cluster.example"}, "needs a token"),
+        ({"token": "short"}, "16 or more ASCII characters, got 5"),
+        ({"port": 70000}, r"must lie in \[0, 65535\], got 70000"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BrowseSpec(**({"uris": ("stores",)} | settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+def test_the_loopback_needs_no_token(host: str) -> None:
+    assert BrowseSpec(uris=("stores",), host=host).loopback
+
+
+class TestBadUris:
+    """Refused before anything is served, with what is missing."""
+
+    def test_nothing_there(self, tmp_path: Path, opened: Opened) -> None:
+        with pytest.raises(StoreError, match=r"there is no folder .*none; check the path"):
+            opened(str(tmp_path / "none"))
+
+    def test_somebody_elses_webdataset(self, tmp_path: Path, opened: Opened) -> None:
+        (tmp_path / "train-000.tar").write_bytes(b"tar")
+        with pytest.raises(StoreError, match=r"tars of somebody else \(train-000.tar, ...\) without them"):
+            opened(str(tmp_path))
+
+    def test_somebody_elses_folder(self, tmp_path: Path, opened: Opened) -> None:
+        (tmp_path / "notes.txt").write_bytes(b"")
+        with pytest.raises(StoreError, match=r"holds other things \(notes.txt"):
+            opened(str(tmp_path))
+
+    def test_a_bucket_that_is_not_there(self, s3_root: str, opened: Opened) -> None:
+        with pytest.raises(StoreError, match="no-such-bucket"):
+            opened("s3://no-such-bucket/stores")
+
+    def test_no_rights(self, s3_root: str, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        with pytest.raises(PermissionError):
+            opened(s3_root)
+
+    def test_an_empty_root_waits(self, tmp_path: Path, opened: Opened) -> None:
+        client = opened(str(tmp_path))
+        assert "No stores here yet" in client.get("/").text
+        assert client.get("/compare").status_code == 200
+
+
+def test_the_answer_never_holds_credentials(s3_root: str, opened: Opened) -> None:
+    spec = image_spec()
+    fill(s3_root, spec, 32)
+    client, name = opened(s3_root), digest(spec)[:16]
+    text = "".join(client.get(route).text for route in ("/", f"/s/{name}", "/api/stores", f"/s/{name}/sample/99"))
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in text
+    assert os.environ["AWS_ACCESS_KEY_ID"] not in text
+    assert json.loads(client.get("/api/stores").text)["stores"][0]["name"] == name

@@ -1,0 +1,192 @@
+"""What happens to a store while somebody looks: damage, repair, growth, removal, a server that goes and comes back."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+import advkd.browse.looking as looking
+from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
+from tests.browse.conftest import Opened, image_spec
+from tests.browse.pictures import grey, sheet
+from tests.faulty_proxy import faulty_proxy
+from tests.s3_server import S3Server
+from tests.storage.oracles import shown_states
+from tests.storage.trajectories import fill, shard_states
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GROWING_SECONDS", "SEALED_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(looking, name, 0.0)
+
+
+def damage(uri: str, shard: int) -> tuple[str, bytes]:
+    """Zeros instead of one of the shard's objects; where and what it was."""
+    address = join(uri, open_store(uri).manifest.shards.keys(shard)[0])
+    good = read_bytes(address)
+    write_bytes(address, bytes(len(good)))
+    return address, good
+
+
+def eventually(check: Any, seconds: float = 10.0) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class TestDamage:
+    """A corrupt shard spoils its own tiles and says so; repaired, it loses its mark."""
+
+    def test_its_tiles_are_marked_and_the_rest_works(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        fill(root, spec, 96)
+        uri, name = store_uri(root, spec), digest(spec)[:16]
+        client = opened(uri)
+        assert sheet(client, name, samples="32", t=999)[1] == {}  # kept from better times
+        address, good = damage(uri, 1)
+        assert sheet(client, name, samples="32-63", t=999)[1] != {}
+        assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
+        numbers = [31, 32, 63, 64]
+        tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
+        assert marks == {"32": "corrupt", "63": "corrupt"}
+        np.testing.assert_array_equal(tiles[[0, 3]], grey(shown_states(spec, 0, 96)[999][[31, 64]]))
+        assert len(np.unique(tiles[1])) == 2
+        found = client.get(f"/api/stores/{name}/shards").json()
+        assert found["runs"] == [[0, 1, "present"], [1, 2, "corrupt"], [2, 3, "present"]]
+        assert f"advkd cache repair {uri}" in found["problems"]["1"]
+        assert client.get(f"/api/stores/{name}/values/40").json()["error"]["kind"] == "corrupt"
+        assert client.get(f"/s/{name}/sample/40").status_code == 200
+        assert client.get(f"/s/{name}/sample/40.png").status_code == 422
+        order = client.get(f"/api/stores/{name}/order?by=norm&t=999").json()
+        assert (len(order["samples"]), order["unreadable"]) == (64, 32)
+        write_bytes(address, good)
+        tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
+        assert marks == {}
+        np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 96)[999][numbers]))
+        assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 3, "present"]]
+
+    def test_checking_a_shard_reads_all_of_it(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        fill(root, spec, 64)
+        uri, name = store_uri(root, spec), digest(spec)[:16]
+        address = join(uri, open_store(uri).manifest.shards.keys(1)[0])
+        good = read_bytes(address)
+        write_bytes(address, good[:-1] + bytes([good[-1] ^ 1]))
+        client = opened(uri)
+        assert client.get(f"/api/stores/{name}/check/0").json()["state"] == "present"
+        found = client.get(f"/api/stores/{name}/check/1").json()
+        assert found["state"] == "corrupt"
+        assert "shard 1" in found["message"]
+        write_bytes(address, good)
+        assert client.get(f"/api/stores/{name}/check/1").json()["state"] == "present"
+
+
+class TestGrowth:
+    """Seen while it happens, by one server."""
+
+    def test_shards_appear_and_the_store_is_sealed(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        writer, uri, name = open_writer(root, spec), store_uri(root, spec), digest(spec)[:16]
+        writer.write_shard(0, shard_states(spec, 0))
+        client = opened(uri)
+
+        def state() -> Any:
+            return client.get(f"/api/stores/{name}/shards").json()
+
+        assert (state()["state"], state()["samples"]) == ("growing", 32)
+        template = open_store_key(uri, spec, 1)
+        write_bytes(join(uri, template), b"not all of it yet")
+        assert state()["runs"] == [[0, 1, "present"], [1, 2, "writing"]]
+        writer.write_shard(1, shard_states(spec, 1))
+        eventually(lambda: state()["samples"] == 64)
+        seal(root, spec, 60)
+        eventually(lambda: (state()["state"], state()["samples"]) == ("sealed", 60))
+        assert "statistics" in client.get(f"/s/{name}").text.lower()
+        writer.write_shard(2, shard_states(spec, 2))
+        assert state()["shards"] == 3
+        seal(root, spec, 96)
+        eventually(lambda: state()["samples"] == 96)
+        assert sheet(client, name, samples="60-95", t=0)[1] == {}
+
+
+def open_store_key(uri: str, spec: TrajectorySpec, shard: int) -> str:
+    from storage.layouts import layout_of
+
+    return layout_of(spec).templates(spec)[0].format(shard=shard)
+
+
+class TestAway:
+    """The page says so, and recovers."""
+
+    def test_a_store_that_is_removed_and_comes_back(self, tmp_path: Path, opened: Opened) -> None:
+        spec = image_spec()
+        fill(str(tmp_path / "stores"), spec, 32)
+        uri, name = store_uri(str(tmp_path / "stores"), spec), digest(spec)[:16]
+        client = opened(uri)
+        assert client.get(f"/s/{name}").status_code == 200
+        shutil.move(uri, tmp_path / "moved")
+        eventually(lambda: client.get(f"/s/{name}").status_code == 410)
+        page, answer = client.get(f"/s/{name}"), client.get(f"/api/stores/{name}/shards")
+        assert (page.status_code, answer.status_code) == (410, 410)
+        assert "The store is gone" in page.text
+        assert answer.json()["error"]["passing"]
+        shutil.move(tmp_path / "moved", uri)
+        assert client.get(f"/s/{name}").status_code == 200
+
+    def test_s3_goes_and_comes_back(
+        self, s3_server: S3Server, s3_root: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("storage.s3_objects.GIVE_UP_SECONDS", 0.2)
+        spec = image_spec()
+        fill(s3_root, spec, 32)
+        name = digest(spec)[:16]
+        client: TestClient
+        with faulty_proxy(s3_server.endpoint, 0.0) as proxy:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+            client = opened(s3_root)
+            assert client.get(f"/s/{name}").status_code == 200
+            proxy.share = 1.0
+            proxy._faults = ("503",)
+            page = client.get(f"/s/{name}")
+            assert page.status_code == 503
+            assert "cannot be reached" in page.text
+            assert client.get(f"/api/sheet/{name}?samples=0-3").status_code == 503
+            proxy.share = 0.0
+            assert client.get(f"/s/{name}").status_code == 200
+            assert sheet(client, name, samples="0-3", t=0)[1] == {}
+
+
+def test_the_server_holds_no_torch_without_students() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, advkd.browse.command; assert not {'torch', 'diffusers', 'prefect'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_looking_at_one_sample_reads_no_whole_shard(
+    root: str, spec: TrajectorySpec, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import storage.reading
+    from storage.object_source import DirectSource
+
+    fill(root, spec, 96)
+    client, name = opened(root), digest(spec)[:16]
+    client.get(f"/s/{name}")
+    sizes: list[int] = []
+    ranged, whole = storage.reading.read_range, DirectSource.read_into
+    monkeypatch.setattr(storage.reading, "read_range", lambda uri, a, b: sizes.append(b - a) or ranged(uri, a, b))
+    monkeypatch.setattr(
+        DirectSource, "read_into", lambda self, entry, give: sizes.append(entry.size) or whole(self, entry, give)
+    )
+    assert client.get(f"/api/stores/{name}/values/50").status_code == 200
+    shard = sum(entry.size for entry in open_store(store_uri(root, spec)).manifest.shards.entries(1))
+    assert 0 < sum(sizes) < 0.2 * shard + 3000
+    before = len(sizes)
+    assert client.get(f"/api/stores/{name}/values/50").status_code == 200
+    assert len(sizes) == before
