@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from advkd.cpu import no_denormals, torch_threads
-from advkd.discriminators import DISCRIMINATORS
 from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.evaluate import student_samples
@@ -26,11 +25,9 @@ from advkd.training.layerwise import LayerwiseMethod
 from advkd.training.loop import train
 from advkd.training.spec import TrainSpec
 from advkd.training.spec_json import train_spec_from_json
-from benchmarks.teacher_features import FeatureDiscriminator
 from storage import TrajectoryLoader, open_store
 
 PROBED_STEPS = 5
-DISCRIMINATORS["features"] = FeatureDiscriminator
 
 
 def train_and_evaluate(task: dict[str, Any], root: str) -> dict[str, float]:

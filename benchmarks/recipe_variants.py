@@ -3,12 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from advkd.discriminators import DISCRIMINATORS, DiscriminatorSpec
+from advkd.discriminators import DiscriminatorSpec
 from advkd.students import StudentSpec
 from advkd.training.spec import TrainSpec
-from benchmarks.teacher_features import FeatureDiscriminator
-
-DISCRIMINATORS["features"] = FeatureDiscriminator
 
 
 def grid(*inner: int) -> tuple[int, ...]:
@@ -87,10 +84,9 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("penalty 0.005", penalty_weight=0.005),
     ),
     "discriminator": (
+        _with("discriminator 8 wide", discriminator=DiscriminatorSpec(width=8)),
         _with("discriminator 16 wide", discriminator=DiscriminatorSpec(width=16)),
         _with("discriminator 64 wide", discriminator=DiscriminatorSpec(width=64)),
-        _with("two scales", discriminator=DiscriminatorSpec(kind="multiscale")),
-        _with("on the teacher's features", discriminator=DiscriminatorSpec(kind="features"), penalty_every=16),
         _with("discriminator rate 5e-4", discriminator_learning_rate=5e-4),
         _with("discriminator rate 1e-3", discriminator_learning_rate=1e-3),
     ),

@@ -5,12 +5,10 @@ from collections.abc import Callable
 from torch import nn
 
 from advkd.discriminators.dcgan import DcganDiscriminator
-from advkd.discriminators.multiscale import MultiscaleDiscriminator
 from advkd.discriminators.projection import DiscriminatorSpec, ProjectionDiscriminator
 
 DISCRIMINATORS: dict[str, Callable[[DiscriminatorSpec, int, int], nn.Module]] = {
     "projection": ProjectionDiscriminator,
-    "multiscale": MultiscaleDiscriminator,
 }
 """What `DiscriminatorSpec.kind` may name: built from the spec, the images' channels and the number of submodules, they
 map clean estimates `[B, C, H, W]` and submodules `[B]` to logits `[B]`."""
@@ -19,6 +17,5 @@ __all__ = [
     "DISCRIMINATORS",
     "DcganDiscriminator",
     "DiscriminatorSpec",
-    "MultiscaleDiscriminator",
     "ProjectionDiscriminator",
 ]

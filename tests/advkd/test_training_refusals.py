@@ -134,7 +134,7 @@ def test_a_spec_that_does_not_fit_the_store_is_refused_at_once(
         ({"warmup": 1.1}, r"must lie in \[0, 1\], got 1\.1"),
         (
             {"discriminator": DiscriminatorSpec(kind="patchgan")},
-            r"discriminator\.kind must be one of \('multiscale', 'projection'\), got 'patchgan'",
+            r"discriminator\.kind must be one of \('projection',\), got 'patchgan'",
         ),
         ({"weight_decay": -0.1}, "weight_decay must be finite and not negative, got -0.1"),
         ({"trajectories": 0}, "trajectories must be a positive whole number, got 0; leave it out for all"),
