@@ -34,8 +34,8 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # Worth 15.9 and 15.3 teacher steps (two training seeds, 5000 noises), recall 0.970 and 0.969: 26 and 28 min of training
-    # on one of two busy CPU cores without bfloat16 (docs/recipe.md).
+    # Worth 15.9 and 15.3 teacher steps (two training seeds, 5000 noises), recall 0.970 and 0.969: 26 and 28 min of
+    # training on one of two busy CPU cores without bfloat16 (docs/recipe.md).
     "full": Preset(
         precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
         train=TrainSpec(
