@@ -21,8 +21,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	@$(BIN)/python -m flows.distill --preset quick --root runs/demo
 
+# Three processes on two cores: the one with the Prefect server and worker mostly waits.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

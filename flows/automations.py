@@ -101,4 +101,5 @@ def create_automations() -> list[str]:
 
 def _rule(automation: AutomationCore) -> dict[str, object]:
     """What an automation does; whether somebody has switched it off is theirs to say."""
-    return automation.model_dump(mode="json", exclude={"enabled", "owner_resource"}, exclude_none=True)
+    # Not as JSON, in which sets are lists in whatever order.
+    return automation.model_dump(exclude={"enabled", "owner_resource"}, exclude_none=True)

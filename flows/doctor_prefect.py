@@ -1,8 +1,8 @@
 """What `advkd doctor` asks the Prefect server: is it there, has it what `make deploy` makes, is anything stuck."""
 
 import datetime
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import httpx
 import prefect
@@ -17,6 +17,8 @@ from flows.automations import AUTOMATIONS, CANCEL_SECONDS, SILENCE_SECONDS
 from flows.deploy import CHECKOUT, pool_limits
 from flows.findings import Check, Finding, problem, well
 
+Answer = TypeVar("Answer")
+
 _DEPLOY = "run `make deploy`"
 _SLACK_SECONDS = 60
 _STUCK = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
@@ -28,20 +30,25 @@ def prefect_checks() -> dict[str, Check]:
     remedy = "start a server with `make serve` or `prefect server start`, and `export PREFECT_API_URL=http://.../api`"
     if not url:
         return {"Prefect API": lambda: [problem("Prefect API", "PREFECT_API_URL is not set", remedy)]}
-    client = get_client(sync_client=True)
     try:
-        version = client.api_version()
+        with get_client(sync_client=True) as client:
+            version = client.api_version()
     except (httpx.HTTPError, OSError) as error:
         fact = f"{url} does not answer ({type(error).__name__})"
         return {"Prefect API": lambda: [problem("Prefect API", fact, remedy)]}
     return {
         "Prefect API": lambda: [_versions(url, version)],
-        "work pools": lambda: _pools(client),
-        "deployments": lambda: _deployments(client),
-        "automations": lambda: [_automations(client)],
-        "stale runs": lambda: [_stale_runs(client)],
-        "stale slots": lambda: [_stale_slots(client)],
+        "work pools": lambda: _asked(_pools),
+        "deployments": lambda: _asked(_deployments),
+        "automations": lambda: [_asked(_automations)],
+        "stale runs": lambda: [_asked(_stale_runs)],
+        "stale slots": lambda: [_asked(_stale_slots)],
     }
+
+
+def _asked(question: Callable[[SyncPrefectClient], Answer]) -> Answer:
+    with get_client(sync_client=True) as client:
+        return question(client)
 
 
 def _versions(url: str, server: str) -> Finding:

@@ -42,6 +42,12 @@ def python(code, argument):
     )
 
 
+def end(process):
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
 def test_two_processes_compute_each_shard_once(tmp_path):
     spec = spec_in(tmp_path)
     uri = store_uri(spec.store, library.plan(spec)[0])
@@ -50,8 +56,7 @@ def test_two_processes_compute_each_shard_once(tmp_path):
         computed = [int(process.communicate(timeout=250)[0]) for process in processes]
     finally:
         for process in processes:
-            process.kill()
-            process.wait()
+            end(process)
     # Who finds a shard taken goes on to the next: nothing is left, and nothing was done twice.
     assert sum(computed) == 8
     assert library.plan(spec)[1] == []
@@ -67,15 +72,14 @@ def test_a_flow_waits_for_another_run_s_shard_and_takes_it_over_when_that_is_kil
         assert holder.stdout.readline() == "held\n"
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(precompute, spec)
-            assert wait_until(lambda: library.plan(spec)[1] == [5], 60)
-            assert wait_until(lambda: "1 shards are being computed by" in caplog.text, 20)
+            assert wait_until(lambda: library.plan(spec)[1] == [5], 120)
+            assert wait_until(lambda: "1 shards are being computed by" in caplog.text, 60)
             assert not running.done()
             holder.send_signal(signal.SIGKILL)
             holder.wait()
-            result = running.result(60)
+            result = running.result(120)
     finally:
-        holder.kill()
-        holder.wait()
+        end(holder)
     assert result.computed == result.shards == 8
     assert not exists(claim)
 
