@@ -21,9 +21,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	@$(BIN)/python -m flows.distill --preset quick --root runs/demo
 
-# Three processes on two cores: the one with the Prefect server and worker mostly waits.
+# Three processes on two cores: tests that wait for a server or a worker leave a core to the others.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,18 +11,6 @@ from tests.s3_server import S3Server, serve_s3
 # In a shell's background a process ignores Ctrl-C, and with it whatever it starts: tests that interrupt would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Tests of a file share a process, and so do all that need the Prefect server and worker, which come up slowly.
-
-    A wrapper, as pytest-xdist reads the marks in this hook too.
-    """
-    for item in items:
-        served = {"machine", "api"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("machine" if served else item.nodeid.partition("::")[0]))
-    return (yield)
 
 
 @pytest.fixture(scope="session")
