@@ -167,7 +167,7 @@ def _rows(templates: Sequence[str], sizes: Sequence[int], shards: int) -> Iterat
 
 
 def _left_out(shards: int) -> set[int]:
-    return set(range(shards // (2 * LEFT_OUT), shards, shards // LEFT_OUT))
+    return set(range(shards // (2 * LEFT_OUT), shards, max(1, shards // LEFT_OUT)))
 
 
 def _missing(root: str, spec: TrajectorySpec, shards: int) -> list[int]:

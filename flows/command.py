@@ -63,12 +63,12 @@ def _run(flow: Flow[..., Any], options: argparse.Namespace, check: Check | None,
     refusal = 2
     try:
         parameters = _parameters(flow, vars(options))
+        if check is not None:
+            check(**parameters)
+        # From here on an error is the run's, whatever its type.
+        refusal = 1
         with _api(home) as ready:
             with console().status("starting a Prefect server"):
-                if check is not None:
-                    check(**parameters)
-                # From here on an error is the run's, whatever its type.
-                refusal = 1
                 connected = ready()
             with connected:
                 result = flow(**parameters)

@@ -7,7 +7,6 @@ last line of stdout.
 import socket
 import sys
 import threading
-import time
 import webbrowser
 from typing import Annotated, cast
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from advkd.browse.settings import DEFAULT_PORT, BrowseSpec
 from advkd.cache_output import clear_errors
 
 _GRACE_SECONDS = 2
+_BACKLOG = 2048
 
 
 def browse_command(
@@ -42,7 +42,7 @@ def browse_command(
     """Look at cached trajectories in a browser: stores on disk and in S3, sealed and growing; reads only."""
     with clear_errors():
         spec = BrowseSpec(uris=tuple(uris), students=tuple(student or ()), host=host, port=port, token=token)
-        listener = _bound(spec)
+        listener = _listening(spec)
         with listener:
             address = _address(spec, listener)
             app = create_app(spec, listener.getsockname()[1])
@@ -58,7 +58,9 @@ def browse_command(
                 )
             )
             if not no_open:
-                _open_when_ready(server, address + (f"?token={quote(token)}" if token else ""))
+                shown = address + (f"?token={quote(token)}" if token else "")
+                # A browser of the terminal does not return before it is closed.
+                threading.Thread(target=webbrowser.open, args=[shown], daemon=True).start()
             server.run(sockets=[listener])
 
 
@@ -72,12 +74,14 @@ def main() -> None:
         sys.exit(130)
 
 
-def _bound(spec: BrowseSpec) -> socket.socket:
+def _listening(spec: BrowseSpec) -> socket.socket:
     family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((spec.host, spec.port))
+        # From here on requests wait for the server: whoever reads the address may ask at once.
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise OSError(
@@ -90,12 +94,3 @@ def _bound(spec: BrowseSpec) -> socket.socket:
 def _address(spec: BrowseSpec, listener: socket.socket) -> str:
     port = cast(int, listener.getsockname()[1])
     return f"http://{f'[{spec.host}]' if ':' in spec.host else spec.host}:{port}/"
-
-
-def _open_when_ready(server: uvicorn.Server, address: str) -> None:
-    def wait() -> None:
-        while not server.started and not server.should_exit:
-            time.sleep(0.05)
-        webbrowser.open(address)
-
-    threading.Thread(target=wait, daemon=True).start()
