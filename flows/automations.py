@@ -6,6 +6,7 @@ deployment goes back to Scheduled, the next worker takes it, and it goes on from
 ends that after a few times. Subflows have no deployment: they are marked, and begun anew by their parent.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
@@ -22,19 +23,25 @@ _FLOW_RUN = {"prefect.resource.id": "prefect.flow-run.*"}
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")
 _PAUSES = ("AwaitingRetry", "Paused", "Suspended", "Scheduled")
 
+
+def _silence_after(event: str, awaited: Sequence[str], seconds: int) -> EventTrigger:
+    """Fires for a flow run of which none of the awaited events comes within some seconds of an event."""
+    return EventTrigger(
+        after={f"prefect.flow-run.{event}"},
+        expect={f"prefect.flow-run.{one}" for one in awaited},
+        match=_FLOW_RUN,
+        for_each=_EACH_RUN,
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=seconds),
+    )
+
+
 AUTOMATIONS = (
     AutomationCore(
         name="advkd: a silent run has crashed",
         description=f"No heartbeat for {SILENCE_SECONDS} s: the process is gone or cannot reach the server.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
-            expect={f"prefect.flow-run.{event}" for event in ("heartbeat", *_ENDS, *_PAUSES)},
-            match=_FLOW_RUN,
-            for_each=_EACH_RUN,
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=SILENCE_SECONDS),
-        ),
+        trigger=_silence_after("heartbeat", ("heartbeat", *_ENDS, *_PAUSES), SILENCE_SECONDS),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
@@ -46,15 +53,7 @@ AUTOMATIONS = (
     AutomationCore(
         name="advkd: a run that nobody cancels is cancelled",
         description=f"Still Cancelling after {CANCEL_SECONDS} s: the process is gone.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.Cancelling"},
-            expect={f"prefect.flow-run.{event}" for event in _ENDS},
-            match=_FLOW_RUN,
-            for_each=_EACH_RUN,
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=CANCEL_SECONDS),
-        ),
+        trigger=_silence_after("Cancelling", _ENDS, CANCEL_SECONDS),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CANCELLED, name="Cancelled", message=f"no process answered for {CANCEL_SECONDS} s"

@@ -119,6 +119,11 @@ def _check_stages(plan: Recipe, teacher: Teacher) -> None:
     trajectories = trajectory_spec(plan.precompute, teacher)
     # Untrained networks are cheap, and whoever builds them knows whether solver, patches and weights fit.
     build_method(plan.train, trajectories)
+    if (plan.train.trajectories or 0) > plan.precompute.samples:
+        raise ValueError(
+            f"a run cannot have more trajectories than its cache, got trajectories={plan.train.trajectories} of "
+            f"{plan.precompute.samples}; precompute more samples or leave it out"
+        )
     features_for(teacher.sample_shape)
     EvaluateSpec(student="", out="", samples=plan.samples)
     RegisterSpec(student="", report="", out="", model=plan.model)

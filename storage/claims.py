@@ -67,6 +67,8 @@ class Claims:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # One renews or gives back at a time: a renewal that came after its claim was given back would end the next's.
+        self._writing = threading.Lock()
         self._held: dict[str, Claim] = {}
         self._seen: dict[str, tuple[bytes, float]] = {}
         self._renewing: threading.Thread | None = None
@@ -107,17 +109,18 @@ class Claims:
 
     def release(self, uri: str) -> None:
         """Gives a claim back, if it is ours still."""
-        with self._lock:
-            mine = self._held.pop(uri, None)
-            self._seen.pop(uri, None)
-        if mine is None:
-            return
-        try:
-            if _is_of(uri, mine):
-                delete(uri)
-        except StoreError as error:
-            # It falls silent by itself.
-            logger.debug("claim %s not given back: %s", uri, error)
+        with self._writing:
+            with self._lock:
+                mine = self._held.pop(uri, None)
+                self._seen.pop(uri, None)
+            if mine is None:
+                return
+            try:
+                if _is_of(uri, mine):
+                    delete(uri)
+            except StoreError as error:
+                # It falls silent by itself.
+                logger.debug("claim %s not given back: %s", uri, error)
 
     @contextmanager
     def turn(self, uri: str, say: Callable[[str], None], what: str) -> Iterator[None]:
@@ -164,21 +167,18 @@ class Claims:
                     logger.warning("the claim %s could not be renewed (%s); another run may do the same", uri, error)
 
     def _renew_one(self, uri: str) -> None:
-        with self._lock:
-            if uri not in self._held:
+        with self._writing:
+            with self._lock:
+                if uri not in self._held:
+                    return
+                self._held[uri] = claim = replace(self._held[uri], beat=self._held[uri].beat + 1)
+            if _is_of(uri, claim):
+                write_bytes(uri, claim.to_bytes())
                 return
-            self._held[uri] = claim = replace(self._held[uri], beat=self._held[uri].beat + 1)
-        if not _is_of(uri, claim):
             # This process stood still for so long that another one took over.
             logger.warning("the claim %s was taken over by another run", uri)
             with self._lock:
                 self._held.pop(uri, None)
-            return
-        write_bytes(uri, claim.to_bytes())
-        with self._lock:
-            released = uri not in self._held
-        if released:
-            delete(uri)
 
 
 CLAIMS = Claims()

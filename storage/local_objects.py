@@ -16,6 +16,7 @@ TEMPORARY_PREFIX = ".tmp-"
 """Names of unfinished writes start with this; nobody reads them."""
 
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -54,38 +55,11 @@ class LocalObjects:
 
     def write(self, path: str, data: bytes) -> None:
         """Write beside the final name, flush to the disk, then rename."""
-        final = Path(path)
-        temporary = _temporary(final)
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _write_and_flush(temporary, data)
-                temporary.replace(final)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-                raise
-            _flush_folder(final.parent)
-        except OSError as error:
-            raise _writing_error(path, error) from error
+        _publish(path, data, _replace)
 
     def create(self, path: str, data: bytes) -> bool:
         """Create a file unless there is one, whole: written beside its name, then linked, which never replaces."""
-        final = Path(path)
-        temporary = _temporary(final)
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _write_and_flush(temporary, data)
-                os.link(temporary, final)
-            except FileExistsError:
-                return False
-            finally:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
-        except OSError as error:
-            raise _writing_error(path, error) from error
-        return True
+        return _publish(path, data, _link)
 
     def exists(self, path: str) -> bool:
         """Whether a file is there."""
@@ -146,8 +120,43 @@ class LocalObjects:
         self.delete(str(folder / name))
 
 
-def _temporary(final: Path) -> Path:
-    return final.with_name(f"{TEMPORARY_PREFIX}{final.name}-{os.getpid()}-{secrets.token_hex(4)}")
+def _replace(temporary: Path, final: Path) -> bool:
+    temporary.replace(final)
+    return True
+
+
+def _link(temporary: Path, final: Path) -> bool:
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if final.exists():
+            return False
+        # Where there are no links, two that ask in the same moment may both be told that they were the one.
+        temporary.replace(final)
+    return True
+
+
+def _publish(path: str, data: bytes, put: Callable[[Path, Path], bool]) -> bool:
+    """Writes a file beside its final name, flushes it and puts it there, if `put` does; whether it did."""
+    final = Path(path)
+    temporary = final.with_name(f"{TEMPORARY_PREFIX}{final.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write_and_flush(temporary, data)
+            done = put(temporary, final)
+        finally:
+            # Gone already where it was renamed.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        _flush_folder(final.parent)
+        return done
+    except OSError as error:
+        raise _writing_error(path, error) from error
 
 
 def _files(folder: str, *, unfinished: bool) -> Iterator[tuple[str, os.stat_result]]:

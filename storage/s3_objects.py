@@ -96,12 +96,16 @@ class S3Objects:
             self._attempt(path, lambda fs: fs.call_s3("put_object", IfNoneMatch="*", **request))
         except StoreError as error:
             code, status = answer(error.__cause__)
-            if status in (409, 412):
-                return False
-            if code != "NotImplemented" and status != 501:
+            unsupported = code == "NotImplemented" or status == 501
+            if not unsupported and status not in (409, 412):
                 raise
-            self._attempt(path, lambda fs: fs.call_s3("put_object", **request))
-        return self.read(path) == data
+            if unsupported:
+                self._attempt(path, lambda fs: fs.call_s3("put_object", **request))
+        # What is there tells, also of a refused attempt: an earlier one, whose answer was lost, may have made it.
+        try:
+            return self.read(path) == data
+        except StoreNotFoundError:
+            return False
 
     def exists(self, path: str) -> bool:
         """Whether the object is there; one HEAD."""

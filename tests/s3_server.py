@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import s3fs
 
@@ -60,12 +61,7 @@ def serve_s3(folder: Path) -> Iterator[S3Server]:
     try:
         yield S3Server(f"http://127.0.0.1:{port}", key, secret, folder)
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def _start(folder: Path, key: str, secret: str) -> tuple["subprocess.Popen[bytes]", int]:
@@ -75,7 +71,7 @@ def _start(folder: Path, key: str, secret: str) -> tuple["subprocess.Popen[bytes
         command = [rclone, "serve", "s3", "--auth-key", f"{key},{secret}", "--addr", f"127.0.0.1:{port}"]
         command += ["--config", "/dev/null", "--quiet", str(folder)]
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent
         )
         if _answers(process, port):
             return process, port
@@ -99,6 +95,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _die_with_parent() -> None:
+def end(process: "subprocess.Popen[Any]", patience: float = 5) -> None:
+    """Ends a process, politely first."""
+    process.terminate()
+    try:
+        process.wait(timeout=patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def die_with_parent() -> None:
+    """What a child runs before it starts, so that it never outlives its parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -5,6 +5,7 @@ student's differ in the number by which each slope counts, so the student's grad
 sample rescaled. (BatchNorm in a discriminator mixes samples: then there is no such number.)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +39,39 @@ class Pulls:
     def toward_real(self, gradient: Tensor) -> Tensor:
         """The generator loss's gradient from the discriminator loss's, both with respect to fakes `[B, ...]`."""
         return gradient * self.student.view(-1, *[1] * (gradient.dim() - 1))
+
+    def backward(
+        self,
+        logits: tuple[Tensor, Tensor],
+        fakes: Tensor,
+        weights: Sequence[Tensor],
+        share: float = 1.0,
+        penalty: Tensor | None = None,
+        *,
+        apart: bool = False,
+    ) -> Tensor:
+        """Adds the discriminator loss's gradients to the weights', and returns the generator loss's at the fakes.
+
+        Args:
+            logits: of the teacher's and of the student's, `[B]` each, with their graphs.
+            fakes: the student's `[B, ...]`, a leaf that requires a gradient and has none yet.
+            weights: of the discriminator.
+            share: by which the discriminator's loss and the penalty count.
+            penalty: added to the discriminator's loss.
+            apart: a second pass for the generator: where the penalty depends on the fakes too, or samples are mixed.
+        """
+        roots, seeds = [*logits], [self.real, self.fake]
+        if penalty is not None:
+            roots.append(penalty)
+            seeds.append(torch.ones_like(penalty))
+        seeds = [share * seed for seed in seeds]
+        if apart:
+            (toward_real,) = torch.autograd.grad(logits[1], fakes, self.fake * self.student, retain_graph=True)
+            torch.autograd.backward(roots, seeds, inputs=weights)
+            return toward_real
+        torch.autograd.backward(roots, seeds, inputs=[*weights, fakes])
+        assert fakes.grad is not None
+        return self.toward_real(fakes.grad / share)
 
 
 def pulls(game: AdversarialLoss, logits_real: Tensor, logits_fake: Tensor) -> Pulls:

@@ -141,21 +141,16 @@ class LayerwiseMethod:
         # Second derivatives are taken in float32.
         with autocast(spec, real, enabled=not penalised):
             logits_real, logits_fake = (discriminator(images, submodule).float() for images in (real, fake))
-        pull = pulls(ADVERSARIAL[spec.adversarial], logits_real, logits_fake)
-        roots, seeds = [logits_real, logits_fake], [pull.real, pull.fake]
-        weights = list(discriminator.parameters())
+        pull, penalty = pulls(ADVERSARIAL[spec.adversarial], logits_real, logits_fake), None
         if penalised:
-            (slope,) = torch.autograd.grad(logits_fake, fake, pull.fake, retain_graph=True)
             penalty = gradient_penalty(logits_real, real) + gradient_penalty(logits_fake, fake)
-            roots.append(penalty)
-            seeds.append(torch.full_like(penalty, spec.penalty_weight * spec.penalty_every))
-            torch.autograd.backward(roots, [seed / spec.accumulate for seed in seeds], inputs=weights)
-        else:
-            torch.autograd.backward(roots, [seed / spec.accumulate for seed in seeds], inputs=[*weights, fake])
-            assert fake.grad is not None
-            slope = fake.grad * spec.accumulate
+            penalty = spec.penalty_weight * spec.penalty_every * penalty
+        weights = list(discriminator.parameters())
+        toward_real = pull.backward(
+            (logits_real, logits_fake), fake, weights, 1.0 / spec.accumulate, penalty, apart=penalised
+        )
         means = (logits_real.mean().detach(), logits_fake.mean().detach())
-        return _Judged(pull.toward_real(slope), pull.generator_loss, (pull.discriminator_loss, *means))
+        return _Judged(toward_real, pull.generator_loss, (pull.discriminator_loss, *means))
 
     def _balance(self, estimate: Tensor, toward_teacher: Tensor, toward_real: Tensor) -> Tensor:
         """The adversarial gradient's factor, measured at the last submodule's output weights (method.md 4)."""

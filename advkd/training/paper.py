@@ -134,23 +134,16 @@ class PaperMethod:
             # A leaf of its own, so that the student's gradient leaves the discriminator's weights alone.
             fake = predicted.detach().requires_grad_()
             logits_real, logits_fake = discriminator(real, coarse).float(), discriminator(fake, coarse).float()
-        pull = pulls(_GAME, logits_real, logits_fake)
-        roots, seeds = [logits_real, logits_fake], [pull.real, pull.fake]
-        apart = spec.discriminator_norm == "batch"
-        if apart:
-            answer = pull.fake * pull.student
-            (toward_real,) = torch.autograd.grad(logits_fake, fake, answer, retain_graph=True)
+        pull, penalty = pulls(_GAME, logits_real, logits_fake), None
         if share is not None:
             between = interpolated(real, fake.float(), share)
             # Second derivatives are taken in float32.
             penalty = one_centred_penalty(discriminator(between, coarse), between)
-            roots.append(penalty)
-            seeds.append(torch.full_like(penalty, spec.penalty_weight * spec.penalty_every))
-        inputs = weights if apart else [*weights, fake]
-        torch.autograd.backward(roots, [seed / spec.accumulate for seed in seeds], inputs=inputs)
-        if not apart:
-            assert fake.grad is not None
-            toward_real = pull.toward_real(fake.grad * spec.accumulate)
+            penalty = spec.penalty_weight * spec.penalty_every * penalty
+        apart = spec.discriminator_norm == "batch"
+        toward_real = pull.backward(
+            (logits_real, logits_fake), fake, weights, 1.0 / spec.accumulate, penalty, apart=apart
+        )
         predicted.backward(toward_real / spec.accumulate)
         means = (logits_real.mean().detach(), logits_fake.mean().detach())
         return torch.stack([pull.generator_loss, pull.discriminator_loss, *means])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3_server import _die_with_parent
+from tests.s3_server import die_with_parent, end
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -34,7 +34,7 @@ def served(*arguments: str, **environment: str) -> Iterator[str]:
         text=True,
         env={**os.environ, **environment},
         cwd=Path(__file__).parent.parent.parent,
-        preexec_fn=_die_with_parent,
+        preexec_fn=die_with_parent,
     )
     try:
         assert process.stdout is not None
@@ -42,12 +42,7 @@ def served(*arguments: str, **environment: str) -> Iterator[str]:
         assert address.startswith("http://127.0.0.1:"), "`advkd browse` did not start"
         yield address.rstrip("/")
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, patience=10)
         if process.stdout is not None:
             process.stdout.close()
 

@@ -79,6 +79,10 @@ def test_bad_parameters_are_told_before_anything_starts(argv, message, capsys, t
             "DiscriminatorSpec.patch must divide height and width",
         ),
         (
+            ["--teacher", "mixture", "--preset", "quick", "--train", '{"trajectories": 5121}'],
+            "cannot have more trajectories than its cache, got trajectories=5121 of 5120",
+        ),
+        (
             ["--teacher", "mixture", "--train", '{"submodule_weights": [1.0]}'],
             "submodule_weights must have one weight per submodule",
         ),
