@@ -25,13 +25,17 @@ class ChildError(RuntimeError):
     """The child failed, or was killed; the message is the end of its stderr."""
 
 
+class ChildKilledError(ChildError):
+    """A signal ended the child: the machine is short of memory, or somebody meant it; it may be tried again."""
+
+
 def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
     """Runs `python -m module arguments...` to its end and returns the last line of its stdout.
 
     Whatever interrupts this call (time-out, cancellation, Ctrl-C) ends the child and all of its children first.
 
     Raises:
-        ChildError: non-zero exit or death by a signal.
+        ChildError: non-zero exit; death by a signal is a `ChildKilledError`.
     """
     with subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -50,7 +54,8 @@ def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
         finally:
             _end(process)
     if process.returncode:
-        raise ChildError(_explain(module, arguments, process.returncode, complaints))
+        kind = ChildKilledError if process.returncode < 0 else ChildError
+        raise kind(_explain(module, arguments, process.returncode, complaints))
     return printed
 
 

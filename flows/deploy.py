@@ -44,6 +44,10 @@ def deploy() -> int:
             "`export PREFECT_API_URL=http://127.0.0.1:4200/api`"
         )
     try:
+        check_schedules(CHECKOUT / "prefect.yaml")
+    except ValueError as error:
+        return _refuse(str(error))
+    try:
         with get_client(sync_client=True) as client:
             client.hello().raise_for_status()
             for name, limit in pool_limits().items():
@@ -53,10 +57,6 @@ def deploy() -> int:
             f"a deployment needs a Prefect server that answers, got {type(error).__name__} from {url}; start it with "
             "`prefect server start`, or correct PREFECT_API_URL"
         )
-    try:
-        check_schedules(CHECKOUT / "prefect.yaml")
-    except ValueError as error:
-        return _refuse(str(error))
     # No questions: the answer to the only one, where the code comes from, is this clone.
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     code = subprocess.run(command, cwd=CHECKOUT, check=False).returncode

@@ -36,14 +36,9 @@ def doctor(
     if as_json:
         sys.stdout.write(json.dumps({"ok": not problems, "findings": [asdict(f) for f in findings]}, indent=1) + "\n")
     else:
-        Console(highlight=False).print(
-            "all is well" if not problems else f"{problems} of {len(findings)} need a remedy"
-        )
+        verdict = f"{problems} of {len(findings)} need a remedy" if problems else "all is well"
+        Console(highlight=False).print(verdict)
     raise typer.Exit(1 if problems else 0)
-
-
-def _verdict(problems: int, looked_at: int) -> str:
-    return f"{problems} of {looked_at} need a remedy" if problems else "all is well"
 
 
 def _show(finding: Finding) -> None:

@@ -1,7 +1,7 @@
 """What `advkd doctor` asks the Prefect server: is it there, has it what `make deploy` makes, is anything stuck."""
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from flows.automations import AUTOMATIONS, CANCEL_SECONDS, SILENCE_SECONDS
+from flows.automations import AUTOMATIONS, CANCEL_SECONDS, PENDING_SECONDS, SILENCE_SECONDS
 from flows.deploy import CHECKOUT, pool_limits
 from flows.findings import Check, Finding, problem, well
 
@@ -120,15 +120,24 @@ def _deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> Finding:
             ("work pool", found.work_pool_name == pool["name"]),
             ("work queue", found.work_queue_name == pool.get("work_queue_name", "default")),
             ("job variables", (found.job_variables or {}) == (pool.get("job_variables") or {})),
-            ("schedules", len(found.schedules) == len(schedules)),
+            ("schedules", _crons(s.schedule.model_dump() for s in found.schedules) == _crons(schedules)),
         )
         if not same
     ]
     if differences:
         return problem(f"deployment {name}", f"{', '.join(differences)} differ from prefect.yaml", _DEPLOY)
+    off = [str(schedule.id) for schedule in found.schedules if not schedule.active]
+    if off:
+        remedy = ", ".join(f"`prefect deployment schedule resume {name} {one}`" for one in off)
+        return problem(f"deployment {name}", "a schedule is paused", f"run {remedy}")
     if found.paused:
-        return problem(f"deployment {name}", "it is paused", f"run `prefect deployment schedule resume {name}`")
+        return problem(f"deployment {name}", "it is paused", "switch it on on its page in the UI")
     return well(f"deployment {name}", f"as in prefect.yaml, in {found.work_pool_name}/{found.work_queue_name}")
+
+
+def _crons(schedules: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What tells schedules apart: all of ours are crons."""
+    return sorted((str(one.get("cron")), str(one.get("timezone") or "UTC")) for one in schedules)
 
 
 def _automations(client: SyncPrefectClient) -> Finding:
@@ -146,13 +155,14 @@ def _stale_runs(client: SyncPrefectClient) -> Finding:
     runs = client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_STUCK))))
     )
-    limit = max(SILENCE_SECONDS, CANCEL_SECONDS) + _SLACK_SECONDS
+    limit = max(SILENCE_SECONDS, CANCEL_SECONDS, PENDING_SECONDS) + _SLACK_SECONDS
     # What runs sends heartbeats, and the automations see to it; these states are only passed through.
     stuck = [run for run in runs if run.state_type != StateType.RUNNING and _age(run) > limit]
     if not stuck:
         return well("stale runs", f"none; {len(runs)} at work")
     names = ", ".join(f"{run.name} ({run.state_name})" for run in stuck[:5])
-    return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", "run `prefect flow-run cancel ID`")
+    remedy = ", ".join(f"`prefect flow-run cancel {run.id}`" for run in stuck[:5])
+    return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", f"run {remedy}")
 
 
 def _age(run: FlowRun) -> float:
@@ -161,12 +171,17 @@ def _age(run: FlowRun) -> float:
 
 
 def _stale_slots(client: SyncPrefectClient) -> Finding:
+    # Those of deployments are Prefect's own, leased and given back by the server.
     taken: Sequence[Any] = [
-        limit for limit in client.read_global_concurrency_limits(limit=200, offset=0) if limit.active_slots
+        limit
+        for limit in client.read_global_concurrency_limits(limit=200, offset=0)
+        if limit.active_slots and not limit.name.startswith("deployment:")
     ]
     tags = [limit for limit in client.read_concurrency_limits(limit=200, offset=0) if limit.active_slots]
-    if taken or tags:
-        names = ", ".join([limit.name for limit in taken] + [f"tag {limit.tag}" for limit in tags])
-        fact = f"taken: {names}; a killed run does not give them back"
-        return problem("stale slots", fact, "run `prefect concurrency-limit reset TAG` where nothing runs")
-    return well("stale slots", "none taken")
+    if not taken and not tags:
+        return well("stale slots", "none taken")
+    names = ", ".join([limit.name for limit in taken] + [f"tag {limit.tag}" for limit in tags])
+    remedies = [f"`prefect global-concurrency-limit update {limit.name} --active-slots 0`" for limit in taken]
+    remedies += [f"`prefect concurrency-limit reset {limit.tag}`" for limit in tags]
+    fact = f"taken: {names}; a killed run does not give them back"
+    return problem("stale slots", fact, f"where nothing runs: {', '.join(remedies)}")

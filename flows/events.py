@@ -25,8 +25,8 @@ def tell_of_teacher(event: str, finding: Finding, **facts: Any) -> None:
 
 
 def tell_of_model(model: RegisteredModel) -> None:
-    """`MODEL_REGISTERED`, and `MODEL_PROMOTED` where it became the champion; nothing where it was there already."""
-    if not model.created:
+    """`MODEL_REGISTERED`, and `MODEL_PROMOTED` where it became the champion; nothing where that was done already."""
+    if not model.decided:
         return
     resource = {
         "prefect.resource.id": f"advkd.model.{model.name}.{model.version}",

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -21,7 +22,8 @@ from prefect.states import Scheduled
 from flows.distill import distill
 
 _NAME = re.compile(r"distill/[^/]+")
-_FAILED = (StateType.FAILED, StateType.CRASHED)
+_SETTLED_SECONDS = 600.0
+"""A crashed run is begun again by the server (`flows.automations`); one that has been for so long is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,12 @@ def _what_became(run: FlowRun | None, attempt: int, attempts: int) -> Placed | N
         return Placed("done", *facts)
     if run.state_type in (StateType.CANCELLED, StateType.CANCELLING):
         return Placed("cancelled", *facts)
-    if run.state_type in _FAILED:
+    if run.state_type == StateType.FAILED or _has_crashed(run):
         return Placed("failed", *facts) if attempt >= attempts else None
     return Placed("running", *facts)
+
+
+def _has_crashed(run: FlowRun) -> bool:
+    if run.state is None or run.state.type != StateType.CRASHED:
+        return False
+    return (datetime.now(UTC) - run.state.timestamp).total_seconds() > _SETTLED_SECONDS

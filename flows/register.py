@@ -3,10 +3,12 @@
 from prefect import flow, get_run_logger
 
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
+from advkd.registry.versions import DATABASE
 from flows.events import tell_of_model
 from flows.parameters import Strict
 from flows.supervision import supervise
 from flows.tasks import HOUR, register_student
+from storage import join
 from storage.claims import CLAIMS, folder_claim
 
 
@@ -17,7 +19,8 @@ def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
     Args:
         spec: which student, its report, and the model it becomes a version of.
     """
-    with CLAIMS.turn(folder_claim(spec.out), get_run_logger().info, f"the model in {spec.out}"):
+    # One at a time in a registry: each is judged against the champion that the one before has left.
+    with CLAIMS.turn(folder_claim(join(spec.runs, DATABASE)), get_run_logger().info, "a registration"):
         model = register_student(spec)
     tell_of_model(model)
     registered = "registered" if model.created else "was registered already"

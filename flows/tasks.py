@@ -23,7 +23,7 @@ from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from advkd.registry.tracking import register as register_in_process
 from advkd.training.run_spec import RunSpec
 from advkd.trajectories import ComputeSlots
-from flows.child import run_module
+from flows.child import ChildKilledError, run_module
 from storage import Manifest, is_sealed, join, write_json
 
 HOUR = 3600.0
@@ -49,6 +49,11 @@ def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
     """Whether a failure may pass by itself: a connection, a time-out. Bad input never does."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, (ConnectionError, TimeoutError))
+
+
+def was_killed(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether a signal ended a process of its own: it goes on from its last checkpoint."""
+    return isinstance(state.result(raise_on_failure=False), ChildKilledError)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
@@ -82,7 +87,15 @@ def seal_store(spec: PrecomputeSpec) -> Manifest:
     return library.seal_store(spec)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, timeout_seconds=7 * DAY, tags=["training"])
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    timeout_seconds=7 * DAY,
+    tags=["training"],
+    retries=2,
+    retry_delay_seconds=5,
+    retry_condition_fn=was_killed,
+)
 def train_student(spec: RunSpec, store: str, out: str) -> str:
     """Folder of the student, trained in a process of its own, from its last checkpoint on if there is one."""
     file = join(out, "train.json")

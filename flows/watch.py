@@ -17,6 +17,8 @@ from flows import events
 from flows.distill import distill
 from flows.orders import Order, OrderSpec, Placed, deployed, digest_of, place
 from flows.recipe import recipe
+from flows.supervision import supervise
+from flows.tasks import HOUR
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class WatchResult:
     skipped: tuple[Skipped, ...]
 
 
-@flow(name="watch-teachers", persist_result=False)
+@flow(name="watch-teachers", persist_result=False, timeout_seconds=HOUR, on_running=[supervise])
 def watch_teachers(
     sources: list[str],
     deployment: str = "distill/full",
@@ -88,13 +90,12 @@ def watch_teachers(
 
 def plan(
     sources: list[str],
-    deployment: str = "distill/full",
-    parameters: dict[str, Any] | None = None,
-    memory: str = "runs/watch",
-    settle_seconds: float = 60.0,
-    attempts: int = 3,
-    announced: str | None = None,
-    dry_run: bool = True,
+    deployment: str,
+    parameters: dict[str, Any] | None,
+    memory: str,
+    settle_seconds: float,
+    attempts: int,
+    announced: str | None,
 ) -> tuple[LookSpec, OrderSpec]:
     """The flow's parameters as specs, checked.
 
@@ -159,9 +160,9 @@ def _tell(result: WatchResult, news: list[str]) -> None:
     logger.info(f"{len(result.teachers)} places ({counts or 'nothing'}), {len(result.skipped)} sources skipped")
 
 
-def _check(**parameters: Any) -> None:
+def _check(dry_run: bool, **parameters: Any) -> None:
     plan(**parameters)
-    if not parameters["dry_run"] and not PREFECT_API_URL.value():
+    if not dry_run and not PREFECT_API_URL.value():
         raise ValueError(
             "a distillation is started on a Prefect server, got no PREFECT_API_URL; set it, or ask with --dry-run"
         )

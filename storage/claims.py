@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 RENEW_SECONDS = 10.0
 SILENCE_SECONDS = 45.0
 _LOOK_SECONDS = 1.0
+_SETTLE_SECONDS = 0.5
 _SAY_SECONDS = 60.0
 _FOLDER = "claims"
 
@@ -80,22 +81,28 @@ class Claims:
             StoreError: it can be neither read nor written.
         """
         mine = _own_claim()
-        for _ in range(2):
-            if create_bytes(uri, mine.to_bytes()):
-                self._keep(uri, mine)
-                return None
-            other = self.holder(uri)
+        if not create_bytes(uri, mine.to_bytes()):
+            data, other = self._look(uri)
             if other is not None:
                 return other
-            delete(uri)
-        return self.holder(uri) or mine
+            # Of several that find it void, each removes what it has judged and nothing newer, as far as that can be
+            # told; whose claim is there after a moment has it.
+            if _read(uri) == data:
+                delete(uri)
+            create_bytes(uri, mine.to_bytes())
+            time.sleep(_SETTLE_SECONDS)
+            if not _is_of(uri, mine):
+                return self.holder(uri) or mine
+        self._keep(uri, mine)
+        return None
 
     def holder(self, uri: str) -> Claim | None:
         """Who holds a claim; None if nobody does that is alive."""
-        try:
-            data = read_bytes(uri)
-        except StoreNotFoundError:
-            return None
+        return self._look(uri)[1]
+
+    def _look(self, uri: str) -> tuple[bytes, Claim | None]:
+        """What a claim says, and who holds it."""
+        data = _read(uri)
         now = time.monotonic()
         with self._lock:
             before, since = self._seen.get(uri, (b"", now))
@@ -104,8 +111,8 @@ class Claims:
         try:
             claim = Claim(**json.loads(data))
         except (ValueError, TypeError):
-            return None
-        return None if claim.is_dead() or now - since > SILENCE_SECONDS else claim
+            return data, None
+        return data, None if claim.is_dead() or now - since > SILENCE_SECONDS else claim
 
     def release(self, uri: str) -> None:
         """Gives a claim back, if it is ours still."""
@@ -195,10 +202,18 @@ def folder_claim(folder: str) -> str:
     return f"{folder.rstrip('/')}.claim"
 
 
+def _read(uri: str) -> bytes:
+    """What is there; nothing if nothing is."""
+    try:
+        return read_bytes(uri)
+    except StoreNotFoundError:
+        return b""
+
+
 def _is_of(uri: str, claim: Claim) -> bool:
     try:
-        found = json.loads(read_bytes(uri))
-    except (StoreNotFoundError, ValueError):
+        found = json.loads(_read(uri))
+    except ValueError:
         return False
     return isinstance(found, dict) and found.get("token") == claim.token
 

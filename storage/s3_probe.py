@@ -3,6 +3,7 @@
 import datetime
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -89,9 +90,15 @@ class _S3Probe:
 
     def _multipart(self) -> str:
         upload = self._call("create_multipart_upload")["UploadId"]
-        part = self._call("upload_part", UploadId=upload, PartNumber=1, Body=self._data)
-        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-        self._call("complete_multipart_upload", UploadId=upload, MultipartUpload=parts)
+        try:
+            part = self._call("upload_part", UploadId=upload, PartNumber=1, Body=self._data)
+            parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+            self._call("complete_multipart_upload", UploadId=upload, MultipartUpload=parts)
+        except StoreError:
+            # Left open it would be invisible, and paid for.
+            with suppress(StoreError):
+                self._call("abort_multipart_upload", UploadId=upload)
+            raise
         return _same(self._objects.read(self._path), self._data, "an object in parts")
 
     def _condition(self) -> Probe:
@@ -107,7 +114,10 @@ class _S3Probe:
         )
 
     def _clock(self) -> Probe:
-        headers = self._call("head_object")["ResponseMetadata"]["HTTPHeaders"]
+        try:
+            headers = self._call("head_object")["ResponseMetadata"]["HTTPHeaders"]
+        except StoreError as error:
+            return Probe(name="S3 clock", ok=False, fact=str(error))
         told = parsedate_to_datetime(headers["date"]) if "date" in headers else None
         if told is None:
             return Probe(name="S3 clock", ok=True, fact="the service does not tell its time")

@@ -66,7 +66,8 @@ def details(client: "MlflowClient", name: str, which: str) -> dict[str, Any]:
         RegistryError: there is none.
     """
     version = find_version(client, name, which)
-    known, run = _overview(version), client.get_run(version.run_id)
+    # One that is not ours may have no run.
+    known, run = _overview(version), client.get_run(version.run_id) if version.run_id else None
     return {
         "model": name,
         "version": known.version,
@@ -77,10 +78,10 @@ def details(client: "MlflowClient", name: str, which: str) -> dict[str, Any]:
         "took over from": version.tags.get(REPLACED_TAG),
         "rolled back": version.tags.get(ROLLED_BACK_TAG),
         "artifact_sha256": version.tags.get(DIGEST_TAG),
-        "metrics": dict(sorted(run.data.metrics.items())),
-        "lineage": dict(sorted(run.data.params.items())),
+        "metrics": dict(sorted(run.data.metrics.items())) if run else {},
+        "lineage": dict(sorted(run.data.params.items())) if run else {},
         "run": version.run_id,
-        "report": f"{run.info.artifact_uri}/report/report.html",
+        "report": f"{run.info.artifact_uri}/report/report.html" if run else None,
         "uri": location(client, version),
     }
 

@@ -102,10 +102,14 @@ def make_champion(client: "MlflowClient", version: Any) -> Move:
         client.set_model_version_tag(name, str(number), PROMOTED_TAG, _now())
         if before is not None:
             client.set_model_version_tag(name, str(number), REPLACED_TAG, str(before))
-        client.set_registered_model_alias(name, CHAMPION, str(number))
-    if CHALLENGER in version.aliases:
-        client.delete_registered_model_alias(name, CHALLENGER)
+    _crown(client, version)
     return Move(name=name, version=number, before=before)
+
+
+def _crown(client: "MlflowClient", version: Any) -> None:
+    client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
+    if CHALLENGER in version.aliases:
+        client.delete_registered_model_alias(version.name, CHALLENGER)
 
 
 def promote(client: "MlflowClient", name: str, version: int) -> Move:
@@ -143,7 +147,12 @@ def roll_back(client: "MlflowClient", name: str, why: str = "", to: int | None =
     client.set_model_version_tag(name, champion.version, ROLLED_BACK_TAG, f"{_now()} {why}".rstrip())
     if ROLLED_BACK_TAG in target.tags:
         client.delete_model_version_tag(name, target.version, ROLLED_BACK_TAG)
-    client.set_registered_model_alias(name, CHAMPION, target.version)
+    earlier = champion.tags.get(REPLACED_TAG)
+    if earlier and PROMOTED_TAG not in target.tags:
+        # It never led: another roll-back goes to where this one would have gone.
+        client.set_model_version_tag(name, target.version, REPLACED_TAG, earlier)
+    client.set_model_version_tag(name, target.version, PROMOTED_TAG, _now())
+    _crown(client, target)
     return Move(name=name, version=int(target.version), before=int(champion.version))
 
 
@@ -154,11 +163,11 @@ def find_version(client: "MlflowClient", name: str, which: str) -> Any:
         RegistryError: there is none.
     """
     model = require_model(client, name)
-    number = str(model.aliases.get(which, which))
-    for one in versions_of(client, name):
+    number, found = str(model.aliases.get(which, which)), versions_of(client, name)
+    for one in found:
         if str(one.version) == number:
             return one
-    known = ", ".join([str(one.version) for one in versions_of(client, name)] + sorted(model.aliases))
+    known = ", ".join([str(one.version) for one in found] + sorted(model.aliases))
     raise RegistryError(f"a version must be one that {name} has, got {which!r}; choose one of {known or 'none'}")
 
 

@@ -86,6 +86,7 @@ class RegisteredModel:
         uri: where diffusers loads it from: a local folder by default, else the artifact store's URI.
         run_id: MLflow's run.
         created: whether this call made it; False: the same artifact was registered already.
+        decided: whether this call gave it its alias: one that was interrupted before is finished by the next.
         reason: the gate's.
     """
 
@@ -95,6 +96,7 @@ class RegisteredModel:
     uri: str
     run_id: str
     created: bool
+    decided: bool
     reason: str
 
 
@@ -118,13 +120,13 @@ def register(spec: RegisterSpec) -> RegisteredModel:
         client = open_registry(spec.runs)
         version = known = version_of_artifact(client, name, digest)
         if known is not None and REASON_TAG in known.tags:
-            return _describe(client, known, created=False)
+            return _describe(client, known, created=False, decided=False)
         if version is None:
             version = _create_version(
                 client, name, _log_run(client, spec, report, lineage, artifact), digest, report, lineage
             )
         decide(client, version, spec.recall_margin)
-        return _describe(client, client.get_model_version(name, version.version), created=known is None)
+        return _describe(client, client.get_model_version(name, version.version), created=known is None, decided=True)
 
 
 def _read_report(spec: RegisterSpec) -> EvalReport:
@@ -186,7 +188,7 @@ def _create_version(
     return client.create_model_version(name, source, run_id=run_id, tags=tags)
 
 
-def _describe(client: "MlflowClient", version: Any, *, created: bool) -> RegisteredModel:
+def _describe(client: "MlflowClient", version: Any, *, created: bool, decided: bool) -> RegisteredModel:
     aliases = [alias for alias in (CHAMPION, CHALLENGER) if alias in version.aliases]
     return RegisteredModel(
         name=version.name,
@@ -195,6 +197,7 @@ def _describe(client: "MlflowClient", version: Any, *, created: bool) -> Registe
         uri=location(client, version),
         run_id=version.run_id,
         created=created,
+        decided=decided,
         reason=version.tags.get(REASON_TAG, ""),
     )
 

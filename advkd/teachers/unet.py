@@ -45,7 +45,13 @@ class UNetTeacher:
                 "whole and run again"
             )
         self.sample_shape = _sample_shape(self.network)
-        alpha_bars = build_scheduler(self._scheduler_config, SolverSpec(steps=1)).alphas_cumprod
+        try:
+            alpha_bars = build_scheduler(self._scheduler_config, SolverSpec(steps=1)).alphas_cumprod
+        except Exception as error:
+            raise TeacherError(
+                f"a teacher's scheduler must be one that diffusers builds, got {type(error).__name__} for the config "
+                f"in {folder / 'scheduler'}; save the pipeline again"
+            ) from error
         self.schedule = NoiseSchedule(tuple(alpha_bars.tolist()))
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:

@@ -329,6 +329,14 @@ BROKEN = {
         lambda f: edit(f / "scheduler" / "scheduler_config.json", prediction_type="score"),
         "prediction_type must be one of .* got 'score'",
     ),
+    "unknown schedule": (
+        lambda f: edit(f / "scheduler" / "scheduler_config.json", beta_schedule="odd"),
+        "must be one that diffusers builds, got NotImplementedError for the config",
+    ),
+    "steps that are no number": (
+        lambda f: edit(f / "scheduler" / "scheduler_config.json", num_train_timesteps="many"),
+        "must be one that diffusers builds, got TypeError for the config",
+    ),
     "broken JSON": (lambda f: (f / "unet" / "config.json").write_text("{"), r"config\.json must be JSON"),
     "JSON of another kind": (lambda f: (f / "model_index.json").write_text("[]"), "must be a JSON object"),
     "binary JSON": (lambda f: (f / "model_index.json").write_bytes(b"\xff\xfe\x00"), "must be JSON"),

@@ -15,7 +15,7 @@ from advkd import precompute as library
 from advkd import trajectories
 from advkd.precompute import PrecomputeSpec
 from advkd.students import StudentSpec
-from advkd.training.checkpoint import CheckpointError, run_identity
+from advkd.training.checkpoint import CheckpointError, checkpoints, run_identity
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.spec import TrainSpec
 from flows import tasks
@@ -29,7 +29,9 @@ from storage.spec import store_uri
 from tests.flows.test_child import is_running, wait_until
 
 SPEC = PrecomputeSpec(teacher="mixture", store="stores", samples=384, shard_samples=128)
-TINY = TrainSpec(student=StudentSpec(width=16, blocks=1), samples=1920, rise_samples=64, checkpoint_every=320)
+TINY = TrainSpec(
+    student=StudentSpec(width=16, blocks=1), samples=1920, rise_samples=64, checkpoint_every=320, report_every=1
+)
 
 
 def training_children():
@@ -120,7 +122,25 @@ def test_a_student_of_a_run_that_has_yet_to_end_is_not_taken_for_its_result(stor
         finished_student(TINY, store, str(out))
 
 
-def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported, request):
+def test_a_killed_training_goes_on_by_itself_bit_for_bit(store, request, monkeypatch):
+    whole = train(TINY, store, "whole").folder
+    run_module, found = tasks.run_module, []
+
+    def run(*arguments):
+        found.append([path.name for path in checkpoints(Path("out"))])
+        return run_module(*arguments)
+
+    monkeypatch.setattr(tasks, "run_module", run)
+    request.getfixturevalue("kill_at_first_checkpoint")
+    resumed = train(TINY, store, "out")
+    first, second = found
+    assert first == []
+    assert second[0] == "000000000320"
+    assert weights(resumed.folder) == weights(whole)
+
+
+def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported, request, monkeypatch):
+    monkeypatch.setattr(train_module, "train_student", tasks.train_student.with_options(retries=0))
     whole = train(TINY, store, "whole").folder
     request.getfixturevalue("kill_at_first_checkpoint")
     reported.clear()

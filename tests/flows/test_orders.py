@@ -7,6 +7,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
+from flows import orders
 from flows.orders import Order, OrderSpec, deployed, place
 
 FINGERPRINT = "0" * 64
@@ -55,7 +56,7 @@ def nobody_works_on_it(machine, api):
         client.delete_deployment(copy)
 
 
-def test_one_run_per_teacher_and_a_few_more_where_it_fails(nobody_works_on_it):
+def test_one_run_per_teacher_and_a_few_more_where_it_fails(nobody_works_on_it, monkeypatch):
     client, idle = nobody_works_on_it
     fingerprint = uuid4().hex * 2
     order = Order(OrderSpec(deployment="distill/idle", parameters={"samples": 16}), fingerprint)
@@ -78,6 +79,9 @@ def test_one_run_per_teacher_and_a_few_more_where_it_fails(nobody_works_on_it):
     assert (second.state, second.attempt) == ("started", 2)
     assert second.run_id != first.run_id
     ends(second, Crashed())
+    # The server begins it again.
+    assert (ask().state, ask().run_id) == ("running", second.run_id)
+    monkeypatch.setattr(orders, "_SETTLED_SECONDS", 0.0)
     third = ask()
     assert third.attempt == 3
     ends(third, Failed())

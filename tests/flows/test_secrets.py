@@ -24,8 +24,7 @@ def files_with(folder, marks):
 def test_no_key_is_written_by_a_run_that_completes_or_by_one_that_fails(
     machine, api, s3_root, s3_server, tmp_path, monkeypatch, caplog, capfd
 ):
-    marks = [s3_server.secret, "MARKED-SESSION-TOKEN", "MARKED-WRONG-SECRET", "MARKED-TRACKING-PASSWORD"]
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", marks[3])
+    marks = [s3_server.secret, "MARKED-SESSION-TOKEN", "MARKED-WRONG-SECRET"]
     spec = PrecomputeSpec(teacher="mixture", store=s3_root, samples=256, shard_samples=128)
     done = precompute(spec)
     assert done.computed == 2

@@ -1,4 +1,4 @@
-"""Two runs of one spec at the same time: each shard is computed once, the student trained once, whoever is killed."""
+"""Two runs of one spec at the same time: each shard is computed once, whoever is killed."""
 
 import os
 import signal

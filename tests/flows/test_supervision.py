@@ -6,15 +6,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
 from prefect.states import Cancelling, Running
 
+from flows import supervision
 from storage import is_sealed
 from tests.flows.machine import CHECKOUT
 from tests.flows.test_child import wait_until
@@ -77,6 +79,26 @@ def test_a_cancelled_run_that_no_worker_ends_ends_itself_within_ten_seconds(mach
         assert client.read_flow_run(run.id).state.type == StateType.CANCELLED
 
 
+def test_a_run_that_was_begun_too_often_fails_for_good(monkeypatch):
+    """A run crashes and is begun again, and again: the tenth time is the last."""
+    ended = []
+
+    class GivenUpError(Exception):
+        pass
+
+    def give_up(client, run_id, kind, name, message):
+        ended.append((kind, name, message))
+        raise GivenUpError
+
+    run = FlowRun(flow_id=uuid4(), run_count=supervision.MAX_RUNS + 1, state=Running())
+    monkeypatch.setattr(supervision, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(supervision, "_give_up", give_up)
+    monkeypatch.setattr(supervision, "_read", lambda client, run_id: run)
+    with pytest.raises(GivenUpError):
+        supervision._watch(run.id, "blocked", None)
+    assert ended == [(StateType.FAILED, "CrashLoop", "begun 10 times and crashed each time")]
+
+
 def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path):
     """As after a SIGKILL of worker and run, whose last heartbeat was 80 seconds ago."""
     deployment = client.read_deployment_by_name("precompute/store")
@@ -87,15 +109,9 @@ def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path)
     emit_event(event="prefect.flow-run.heartbeat", resource=resource, occurred=last)
     EventsWorker.drain_all(timeout=10)
 
-    seen = set[str]()
-
-    def completed():
-        state: State = client.read_flow_run(run.id).state
-        seen.add(state.name)
-        return state.type == StateType.COMPLETED
-
-    assert wait_until(completed, 150), seen
-    assert seen & {"Crashed", "AwaitingRetry", "Pending", "Late", "Submitting"}
+    assert wait_until(lambda: client.read_flow_run(run.id).state.type == StateType.COMPLETED, 150)
+    states = [state.name for state in client.read_flow_run_states(run.id)]
+    assert states.index("Crashed") < states.index("AwaitingRetry") < states.index("Completed")
     from advkd import precompute as library
     from advkd.precompute import PrecomputeSpec
 

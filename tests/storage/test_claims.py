@@ -103,6 +103,42 @@ def test_a_silent_holder_elsewhere_loses_it_and_a_renewing_one_does_not(uri: str
     mine.release(uri)
 
 
+def test_of_many_that_find_a_void_claim_one_has_it(uri: str, fast: None) -> None:
+    write_bytes(uri, b"torn")
+    gate, several = threading.Barrier(8), [Claims() for _ in range(8)]
+
+    def take(claims: Claims) -> bool:
+        gate.wait()
+        return claims.take(uri) is None
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(take, several))
+    assert sum(taken) == 1
+    several[taken.index(True)].release(uri)
+
+
+def test_a_claim_given_back_while_it_is_renewed_ends_no_other(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal that is on its way when its claim is given back must not touch the next holder's."""
+    holder, mine = Claims(), Claims()
+    assert holder.take(uri) is None
+    renewing, write = threading.Event(), module.write_bytes
+
+    def slowly(uri: str, data: bytes) -> None:
+        renewing.set()
+        time.sleep(0.5)
+        write(uri, data)
+
+    monkeypatch.setattr(module, "write_bytes", slowly)
+    with ThreadPoolExecutor(1) as pool:
+        renewal = pool.submit(holder._renew_one, uri)
+        assert renewing.wait(10)
+        holder.release(uri)
+        assert mine.take(uri) is None
+        renewal.result()
+    assert json.loads(read_bytes(uri))["token"] == mine._held[uri].token
+    mine.release(uri)
+
+
 def test_a_holder_that_was_taken_over_neither_renews_nor_gives_back(uri: str, fast: None) -> None:
     holder, mine = Claims(), Claims()
     assert holder.take(uri) is None

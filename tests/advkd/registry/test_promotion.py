@@ -102,6 +102,19 @@ def test_after_a_roll_back_the_gate_believes_only_better_figures(
     assert reason in new.tags["advkd.gate"]
 
 
+def test_a_roll_back_to_a_challenger_makes_it_champion_alone_and_another_one_goes_on_from_there(
+    client: "MlflowClient", model: str, offer: Offer
+) -> None:
+    for fd in (20.0, 15.0, 18.0):
+        offer(fd)
+    assert client.get_model_version(model, "3").aliases == ["challenger"]
+    assert roll_back(client, model, to=3).version == 3
+    third = client.get_model_version(model, "3")
+    assert third.aliases == ["champion"]
+    assert "advkd.promoted" in third.tags
+    assert roll_back(client, model).version == 1
+
+
 def test_a_version_that_was_rolled_back_is_never_promoted_by_itself(
     client: "MlflowClient", model: str, offer: Offer
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_run_is_logged_whole_and_the_version_loads(
         uri=made.uri,
         run_id=made.run_id,
         created=True,
+        decided=True,
         reason="there was no champion",
     )
     pipe = DiffusionPipeline.from_pretrained(made.uri, custom_pipeline=made.uri, trust_remote_code=True)
@@ -118,7 +119,7 @@ def registration(evaluated: Evaluated, tmp_path: Path, runs: Path, model: str) -
 def test_the_same_artifact_is_registered_once(evaluated: Evaluated, runs: Path, tmp_path: Path) -> None:
     spec = registration(evaluated, tmp_path, runs, "once")
     first = register(spec)
-    assert register(spec) == replace(first, created=False)
+    assert register(spec) == replace(first, created=False, decided=False)
 
 
 def test_an_interrupted_registration_is_finished_by_the_next_call(
@@ -136,9 +137,9 @@ def test_an_interrupted_registration_is_finished_by_the_next_call(
         with pytest.raises(KeyboardInterrupt):
             register(spec)
     finished = register(spec)
-    assert (finished.version, finished.alias, finished.created) == (1, "champion", False)
+    assert (finished.version, finished.alias, finished.created, finished.decided) == (1, "champion", False, True)
     assert finished.reason == "there was no champion"
-    assert register(spec) == finished
+    assert register(spec) == replace(finished, decided=False)
 
 
 @pytest.mark.parametrize("code", ["TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "PERMISSION_DENIED"])
