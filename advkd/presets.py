@@ -23,7 +23,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The demo, worth 8.8 teacher steps: 145 s of precompute and 135 s of training on two CPU cores without bfloat16.
+    # The demo, worth 8.8 teacher steps: 200 s of precompute and 117 s of training on two CPU cores without bfloat16.
     "quick": Preset(
         precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shard_samples=256),
         train=TrainSpec(
