@@ -22,7 +22,7 @@ from storage.range_cache import ByteRange, RangeCache
 from storage.records import ObjectEntry
 from storage.seeded_noise import drawn_noise, seeded_noise
 
-# From this share of a shard's samples on, the whole shard is read.
+# From this share of a shard's samples on, the whole shard is read; not where ranges are kept, which bounds memory.
 _RANGED_SHARE = 0.25
 _HELD_RECORDS = 64
 
@@ -105,7 +105,7 @@ class ShardReader:
 
     def _read_rows(self, shard: int, rows: npt.NDArray[np.int64], timesteps: Sequence[int]) -> States:
         spec = self.manifest.spec
-        if len(rows) >= _RANGED_SHARE * spec.shard_samples:
+        if self._ranges is None and len(rows) >= _RANGED_SHARE * spec.shard_samples:
             return {t: values[rows] for t, values in self.read_stored(shard, timesteps).items()}
         stored: States = {}
         objects = [t for t in timesteps if t in spec.stored_timesteps]
@@ -254,7 +254,7 @@ def open_store(uri: str, source: ObjectSource | None = None, ranges: RangeCache 
     Args:
         uri: The store.
         source: Where whole objects come from, None: from the store itself.
-        ranges: Keeps the ranges of ranged reads, None: nothing does.
+        ranges: Keeps the ranges of ranged reads, None: nothing does. With it, samples are read in ranges only.
 
     Raises:
         StoreNotFoundError: There is no store.

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.chains import Student, start_of
-from advkd.browse.looking import LookedAt, Mark, View
+from advkd.browse.looking import LookedAt, View
+from advkd.browse.marks import Mark
 from advkd.browse.orders import (
     MOST_SAMPLES,
     MOST_STUDENT_SAMPLES,

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from advkd.browse.display import Pixels
-from advkd.browse.looking import Mark
+from advkd.browse.marks import Mark
 
 MOST_SAMPLES = 256
 MOST_PIXELS = 2**22

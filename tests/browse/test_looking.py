@@ -1,7 +1,10 @@
 """What happens to a store while somebody looks: damage, repair, growth, removal, a server that goes and comes back."""
 
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,20 @@ import pytest
 from starlette.testclient import TestClient
 
 import advkd.browse.looking as looking
-from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
+from advkd.browse.catalogue import Catalogue
+from advkd.browse.marks import Mark, Marks
+from storage import (
+    StoreUnreachableError,
+    TrajectorySpec,
+    digest,
+    join,
+    open_store,
+    open_writer,
+    read_bytes,
+    seal,
+    store_uri,
+    write_bytes,
+)
 from tests.browse.conftest import Opened, image_spec
 from tests.browse.pictures import grey, sheet
 from tests.faulty_proxy import faulty_proxy
@@ -82,8 +98,39 @@ class TestDamage:
         found = client.get(f"/api/stores/{name}/check/1").json()
         assert found["state"] == "corrupt"
         assert "shard 1" in found["message"]
+        for _ in range(3):
+            # Its samples can be read in ranges, all of them: only another check takes the mark away.
+            assert sheet(client, name, samples="32-63", t=0)[1] == {}
+            assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 1, "present"], [1, 2, "corrupt"]]
         write_bytes(address, good)
         assert client.get(f"/api/stores/{name}/check/1").json()["state"] == "present"
+        assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 2, "present"]]
+
+    def test_a_check_asks_the_store_and_not_what_was_kept(
+        self, root: str, spec: TrajectorySpec, opened: Opened
+    ) -> None:
+        fill(root, spec, 64)
+        client, name = opened(root), digest(spec)[:16]
+        check = f"/api/stores/{name}/check/1"
+        assert sheet(client, name, samples="0-63", t=0)[1] == {}
+        assert client.get(check).json()["state"] == "present"
+        for key in open_store(store_uri(root, spec)).manifest.shards.keys(1):
+            address = join(store_uri(root, spec), key)
+            good = read_bytes(address)
+            write_bytes(address, good[:-1] + bytes([good[-1] ^ 1]))
+            assert client.get(check).json()["state"] == "corrupt", key
+            write_bytes(address, good)
+            assert client.get(check).json()["state"] == "present"
+
+    def test_a_shard_of_a_growing_store_is_checked(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        writer, uri, name = open_writer(root, spec), store_uri(root, spec), digest(spec)[:16]
+        for shard in (0, 2):
+            writer.write_shard(shard, shard_states(spec, shard))
+        client = opened(uri)
+        address = join(uri, open_store_key(uri, spec, 2))
+        write_bytes(address, bytes(len(read_bytes(address))))
+        states = [client.get(f"/api/stores/{name}/check/{shard}").json()["state"] for shard in range(3)]
+        assert states == ["present", "pending", "corrupt"]
 
 
 class TestGrowth:
@@ -160,6 +207,76 @@ class TestAway:
             assert sheet(client, name, samples="0-3", t=0)[1] == {}
 
 
+class TestMarks:
+    """Which are looked at again."""
+
+    def test_every_one_has_its_turn(self) -> None:
+        marks = Marks()
+        for shard in range(20):
+            marks.put(shard, Mark("corrupt", "", shard))
+        seen = [shard for _ in range(3) for shard, _ in marks.turn(8)]
+        assert sorted(set(seen)) == list(range(20))
+
+    def test_what_a_whole_shard_told_stays_until_it_is_read_again(self) -> None:
+        marks, whole = Marks(), Mark("corrupt", "all of it", 0, whole=True)
+        marks.put(3, whole)
+        marks.put(3, Mark("corrupt", "a sample", 1))
+        assert marks.all() == {3: whole}
+        assert marks.turn(8) == []
+        marks.clear(3, Mark("corrupt", "all of it", 0, whole=True))
+        assert marks.all() == {3: whole}
+        marks.clear(3)
+        assert marks.all() == {}
+
+    def test_they_are_looked_at_now_and_then_not_at_every_request(
+        self, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = image_spec()
+        fill(str(tmp_path), spec, 64)
+        client, name = opened(str(tmp_path)), digest(spec)[:16]
+        damage(store_uri(str(tmp_path), spec), 1)
+        assert sheet(client, name, samples="32", t=999)[1] == {"32": "corrupt"}
+        monkeypatch.setattr(looking, "SEALED_SECONDS", 3600.0)
+        turns: list[int] = []
+        monkeypatch.setattr(Marks, "turn", lambda self, most: turns.append(most) or [])
+        for _ in range(5):
+            assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
+        assert turns == [8]
+
+
+def test_who_has_seen_a_store_does_not_wait_while_another_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    catalogue = Catalogue([str(tmp_path)])
+    listed = catalogue.stores()
+    store = catalogue.store(digest(spec)[:16])
+    seen = store.view()
+    asking, answer = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> Any:
+        asking.set()
+        assert answer.wait(30)
+        raise StoreUnreachableError("the endpoint must answer, and does not; try again")
+
+    monkeypatch.setattr(looking, "read_manifest", slowly)
+    monkeypatch.setattr("advkd.browse.catalogue.LIST_SECONDS", 0.0)
+    monkeypatch.setattr("advkd.browse.catalogue.summarize", slowly)
+    catalogue._due = 0.0
+    assert store._asked is not None
+    store._asked = replace(store._asked, due=0.0)
+    for ask, last in ((store.view, seen), (catalogue.stores, listed)):
+        asking.clear()
+        answer.clear()
+        with ThreadPoolExecutor(1) as other:
+            first = other.submit(ask)
+            assert asking.wait(30)
+            assert ask() is last
+            answer.set()
+            assert first.exception() is None or isinstance(first.exception(), StoreUnreachableError)
+
+
 def test_the_server_holds_no_torch_without_students() -> None:
     import subprocess
     import sys
@@ -190,3 +307,25 @@ def test_looking_at_one_sample_reads_no_whole_shard(
     before = len(sizes)
     assert client.get(f"/api/stores/{name}/values/50").status_code == 200
     assert len(sizes) == before
+
+
+def test_a_wall_reads_no_whole_shard(
+    root: str, spec: TrajectorySpec, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from storage.object_source import DirectSource
+
+    spec = replace(spec, shard_samples=256)
+    fill(root, spec, 256)
+    client, name = opened(root), digest(spec)[:16]
+    keys: set[str] = set()
+    whole = DirectSource.read_into
+    monkeypatch.setattr(
+        DirectSource, "read_into", lambda self, entry, give: keys.add(entry.key) or whole(self, entry, give)
+    )
+    # All that is asked for whole is the small index of a tar.
+    allowed = {key for key in open_store(store_uri(root, spec)).manifest.shards.keys(0) if key.endswith(".json")}
+    for samples in ("0-99", ",".join(map(str, range(0, 200, 2))), "0-255"):
+        tiles, marks = sheet(client, name, samples=samples, t=500)
+        assert marks == {}
+        assert keys == allowed
+    np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 256)[500]))
