@@ -81,11 +81,41 @@ class TestDamage:
         assert client.get(f"/s/{name}/sample/40.png").status_code == 422
         order = client.get(f"/api/stores/{name}/order?by=norm&t=999").json()
         assert (len(order["samples"]), order["unreadable"]) == (64, 32)
+        compared = client.get(f"/api/compare/order?left={name}&right={name}&t=999").json()
+        assert (len(compared["samples"]), compared["unreadable"]) == (64, 32)
         write_bytes(address, good)
+        for asked in (f"/api/stores/{name}/order?by=norm&t=999", f"/api/compare/order?left={name}&right={name}&t=999"):
+            order = client.get(asked).json()
+            assert (sorted(order["samples"]), order["unreadable"]) == (list(range(96)), 0)
         tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
         assert marks == {}
         np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 96)[999][numbers]))
         assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 3, "present"]]
+
+    def test_a_filter_counts_what_it_could_not_read_and_asks_again(self, tmp_path: Path, opened: Opened) -> None:
+        spec = image_spec(sample_shape=(1, 16, 16))
+        fill(str(tmp_path), spec, 64)
+        uri, name = store_uri(str(tmp_path), spec), digest(spec)[:16]
+        client = opened(uri)
+        address = join(uri, open_store(uri).manifest.shards.keys(1)[-1])
+        good = read_bytes(address)
+
+        def filtered(by: str) -> tuple[set[int], int]:
+            answers = [
+                client.get(f"/api/stores/{name}/order?by={by}&t=999&label={label}").json() for label in range(10)
+            ]
+            assert len({answer["unreadable"] for answer in answers}) == 1
+            samples = [sample for answer in answers for sample in answer["samples"]]
+            assert by != "number" or all(sorted(answer["samples"]) == answer["samples"] for answer in answers)
+            assert len(samples) == len(set(samples))
+            return set(samples), answers[0]["unreadable"]
+
+        write_bytes(address, bytes(len(good)))
+        for by in ("number", "norm", "random"):
+            assert filtered(by) == (set(range(32)), 32)
+        write_bytes(address, good)
+        for by in ("number", "norm", "random"):
+            assert filtered(by) == (set(range(64)), 0)
 
     def test_checking_a_shard_reads_all_of_it(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
         fill(root, spec, 64)
