@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
+from advkd.browse.access import NEXT
 from advkd.browse.api import shown, store_of
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
@@ -139,7 +140,8 @@ def error_page(request: Request, kind: Told, message: str, headers: dict[str, st
 
 def token_page(request: Request) -> Response:
     """Asks for the token."""
-    return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST")
+    asked = request.scope.get(NEXT, "/")
+    return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
 
 
 def _of(request: Request, found: LookedAt, view: View, more: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -307,13 +307,35 @@ def test_who_has_seen_a_store_does_not_wait_while_another_asks_it(
             assert first.exception() is None or isinstance(first.exception(), StoreUnreachableError)
 
 
-def test_the_server_holds_no_torch_without_students() -> None:
+def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    code = "import sys, advkd.browse.command; assert not {'torch', 'diffusers', 'prefect'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    spec = image_spec()
+    fill(str(tmp_path), spec, 64)
+    name = digest(spec)[:16]
+    routes = [
+        "/", f"/s/{name}", f"/s/{name}/gallery", f"/s/{name}/sample/3", f"/s/{name}/sample/3.png",
+        f"/s/{name}/sample/3.gif", f"/s/{name}/sample/3.npz", f"/compare?left={name}&right={name}", "/static/wall.js",
+        "/api/stores", f"/api/sheet/{name}?samples=0-9", f"/api/stores/{name}/values/3",
+        f"/api/stores/{name}/order?by=norm", f"/api/stores/{name}/order?by=random", f"/api/stores/{name}/shards",
+        f"/api/stores/{name}/check/0", f"/api/stores/{name}/histograms",
+        f"/api/compare/order?left={name}&right={name}",
+    ]  # fmt: skip
+    code = """
+import sys
+import advkd.browse.command
+from advkd.browse.app import create_app
+from advkd.browse.settings import BrowseSpec
+from starlette.testclient import TestClient
+
+client = TestClient(create_app(BrowseSpec(uris=(sys.argv[1],))), base_url="http://127.0.0.1")
+print([route for route in sys.argv[2:] if client.get(route).status_code != 200])
+print(sorted({"torch", "diffusers", "prefect"} & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path), *routes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n[]\n"), done.stderr
 
 
 def test_looking_at_one_sample_reads_no_whole_shard(
