@@ -14,8 +14,10 @@ from starlette.testclient import TestClient
 
 import advkd.browse.looking as looking
 from advkd.browse.catalogue import Catalogue
+from advkd.browse.looking import LookedAt
 from advkd.browse.marks import Mark, Marks
 from storage import (
+    RangeCache,
     StoreUnreachableError,
     TrajectorySpec,
     digest,
@@ -359,6 +361,22 @@ def test_looking_at_one_sample_reads_no_whole_shard(
     before = len(sizes)
     assert client.get(f"/api/stores/{name}/values/50").status_code == 200
     assert len(sizes) == before
+
+
+def test_a_sample_of_a_tar_is_read_once_for_all_timesteps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import storage.reading
+
+    spec = image_spec(layout="webdataset")
+    fill(str(tmp_path), spec, 96)
+    # Nothing fits into the cache, as with long trajectories.
+    store = LookedAt(store_uri(str(tmp_path), spec), "store", RangeCache(1))
+    asked: list[str] = []
+    ranged = storage.reading.read_range
+    monkeypatch.setattr(storage.reading, "read_range", lambda uri, a, b: asked.append(uri) or ranged(uri, a, b))
+    looked = store.read([40, 41], spec.timesteps)
+    for t in spec.timesteps:
+        np.testing.assert_array_equal(looked.states[t], shown_states(spec, 40, 42)[t])
+    assert len(asked) == 1
 
 
 def test_a_wall_reads_no_whole_shard(
