@@ -72,6 +72,12 @@ def fitting_samples(width: int, height: int) -> int:
     return max(1, min(4, fitting), min(100, fitting // 4))
 
 
+def first_samples(num_samples: int, most: int, tile: tuple[int, int]) -> int:
+    """How many of a store's first samples a page shows in one sheet: as many as fit, and no more than `most`."""
+    width, height = tile
+    return min(num_samples, most, max(1, MOST_PIXELS // (width * height)))
+
+
 def require_fitting(count: int, columns: int | None, tile: tuple[int, int]) -> None:
     """`RequestError` for a sheet of so many tiles, in so many columns, that takes too many pixels."""
     width, height = tile

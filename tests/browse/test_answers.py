@@ -1,6 +1,8 @@
 """What pages are made of, against oracles: both layouts, on a local path and in a real S3 server."""
 
+import html
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +165,17 @@ def test_a_sheet_is_bounded_in_pixels(tmp_path, opened: Opened) -> None:
         answer = client.get(f"{sheet_at}?{query}")
         assert answer.status_code == 400
         assert "of 256 x 256 must hold at most 64 of them" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("tiles", [1, 3, 50])
+def test_every_picture_of_a_page_fits(tmp_path, opened: Opened, monkeypatch: pytest.MonkeyPatch, tiles: int) -> None:
+    monkeypatch.setattr("advkd.browse.sheets.MOST_PIXELS", tiles * 8 * 8)
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    client, name = opened(str(tmp_path)), digest(spec)[:16]
+    for page, count in (("/", 2), (f"/s/{name}", 3), (f"/s/{name}/gallery", 1)):
+        found = [html.unescape(text) for text in re.findall(r'src="(/api/sheet/[^"]*)"', client.get(page).text)]
+        assert [client.get(address).status_code for address in found] == [200] * count
 
 
 @pytest.mark.parametrize("side", [8, 256, 700, 1024, 2048, 5000])
