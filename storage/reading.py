@@ -125,8 +125,11 @@ class ShardReader:
                     )
                 ),
             )
+        elif self._ranges is not None and not self._noise_checked:
+            # One sample that is stored shows how large a state is, as a whole shard would.
+            self._read_rows(shard, rows[:1], spec.stored_timesteps[:1])
         for t in set(timesteps) - set(objects):
-            self._require_noise(shard, sized=bool(objects))
+            self._require_noise(shard, sized=bool(objects) or self._ranges is not None)
             stored[t] = np.concatenate(
                 [drawn_noise(spec, shard * spec.shard_samples + row, 1) for row in rows.tolist()]
             )

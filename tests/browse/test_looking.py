@@ -379,6 +379,25 @@ def test_a_sample_of_a_tar_is_read_once_for_all_timesteps(tmp_path: Path, monkey
     assert len(asked) == 1
 
 
+def test_noise_that_is_drawn_again_needs_no_whole_shard(
+    root: str, spec: TrajectorySpec, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from storage.object_source import DirectSource
+
+    spec = replace(spec, noise="seeded")
+    fill(root, spec, 96)
+    client, name = opened(root), digest(spec)[:16]
+    keys: set[str] = set()
+    whole = DirectSource.read_into
+    monkeypatch.setattr(
+        DirectSource, "read_into", lambda self, entry, give: keys.add(entry.key) or whole(self, entry, give)
+    )
+    tiles, marks = sheet(client, name, samples="32-41", t=999)
+    assert marks == {}
+    np.testing.assert_array_equal(tiles[:10], grey(shown_states(spec, 32, 42)[999]))
+    assert {key for key in keys if not key.endswith(".json")} == set()
+
+
 def test_a_wall_reads_no_whole_shard(
     root: str, spec: TrajectorySpec, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
