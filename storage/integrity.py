@@ -86,7 +86,7 @@ def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> l
     with ThreadPoolExecutor(_THREADS) as pool:
         for first in range(0, total, _SHARDS_AT_ONCE):
             shards = range(first, min(total, first + _SHARDS_AT_ONCE))
-            checked = pool.map(partial(_shard_problems, uri, manifest, damaged_pages), shards)
+            checked = pool.map(partial(_listed_problems, uri, manifest, damaged_pages), shards)
             for shard, of_shard in zip(shards, checked, strict=True):
                 problems += of_shard
                 if progress is not None:
@@ -127,9 +127,23 @@ def _page_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
             yield ShardProblem(uri=uri, shard=None, key=entry.key, expected="what was sealed", found=str(error))
 
 
-def _shard_problems(uri: str, manifest: Manifest, damaged_pages: set[str], shard: int) -> list[ShardProblem]:
+def _listed_problems(uri: str, manifest: Manifest, damaged_pages: set[str], shard: int) -> list[ShardProblem]:
     index = manifest.shards
     listed = None if index.pages[shard // index.page_shards].key in damaged_pages else index.entries(shard)
+    return shard_problems(uri, manifest, shard, listed)
+
+
+def shard_problems(
+    uri: str, manifest: Manifest, shard: int, listed: Sequence[ObjectEntry] | None
+) -> list[ShardProblem]:
+    """Read every object of a shard from the store and compare it, as `verify` does.
+
+    Args:
+        uri: The store.
+        manifest: Of a sealed store or, as `open_growing` makes it up, of a growing one.
+        shard: Number of the shard.
+        listed: Its objects by the manifest; None where that part of it is damaged, and the record alone is asked.
+    """
     problems: list[ShardProblem] = []
     record, found = _own_record(uri, manifest, shard, listed)
     if record is None:

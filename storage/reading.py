@@ -22,7 +22,7 @@ from storage.range_cache import ByteRange, RangeCache
 from storage.records import ObjectEntry
 from storage.seeded_noise import drawn_noise, seeded_noise
 
-# From this share of a shard's samples on, the whole shard is read.
+# From this share of a shard's samples on, the whole shard is read; not where ranges are kept, which bounds memory.
 _RANGED_SHARE = 0.25
 _HELD_RECORDS = 64
 
@@ -105,7 +105,7 @@ class ShardReader:
 
     def _read_rows(self, shard: int, rows: npt.NDArray[np.int64], timesteps: Sequence[int]) -> States:
         spec = self.manifest.spec
-        if len(rows) >= _RANGED_SHARE * spec.shard_samples:
+        if self._ranges is None and len(rows) >= _RANGED_SHARE * spec.shard_samples:
             return {t: values[rows] for t, values in self.read_stored(shard, timesteps).items()}
         stored: States = {}
         objects = [t for t in timesteps if t in spec.stored_timesteps]
@@ -125,8 +125,11 @@ class ShardReader:
                     )
                 ),
             )
+        elif self._ranges is not None and not self._noise_checked:
+            # One sample that is stored shows how large a state is, as a whole shard would.
+            self._read_rows(shard, rows[:1], spec.stored_timesteps[:1])
         for t in set(timesteps) - set(objects):
-            self._require_noise(shard, sized=bool(objects))
+            self._require_noise(shard, sized=bool(objects) or self._ranges is not None)
             stored[t] = np.concatenate(
                 [drawn_noise(spec, shard * spec.shard_samples + row, 1) for row in rows.tolist()]
             )
@@ -254,7 +257,7 @@ def open_store(uri: str, source: ObjectSource | None = None, ranges: RangeCache 
     Args:
         uri: The store.
         source: Where whole objects come from, None: from the store itself.
-        ranges: Keeps the ranges of ranged reads, None: nothing does.
+        ranges: Keeps the ranges of ranged reads, None: nothing does. With it, samples are read in ranges only.
 
     Raises:
         StoreNotFoundError: There is no store.

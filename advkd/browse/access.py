@@ -16,8 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from advkd.browse.settings import BrowseSpec
 
 TOKEN_PATH = "/token"
+NEXT = "next"
+"""In a scope and in the form: the page that was asked for."""
 _PARAMETER = "token"
-_LONGEST_BODY = 4096
+_LONGEST_BODY = 16384
+_LONGEST_NEXT = 2048
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -84,6 +87,7 @@ class Guard:
         shown = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(_PARAMETER)
         if shown is not None and _same(shown, token):
             return self._welcome(_without_token(scope))
+        scope[NEXT] = _local(_without_token(scope))
         return self._refuse
 
     async def _log_in(self, request: Request, token: str) -> ASGIApp:
@@ -92,12 +96,14 @@ class Guard:
             body += part
             if len(body) > _LONGEST_BODY:
                 return self._refuse
-        shown = dict(parse_qsl(body.decode("latin-1"))).get(_PARAMETER, "")
-        return self._welcome("/") if _same(shown, token) else self._refuse
+        fields = dict(parse_qsl(body.decode("latin-1")))
+        request.scope[NEXT] = target = _local(fields.get(NEXT, "/"))
+        return self._welcome(target) if _same(fields.get(_PARAMETER, ""), token) else self._refuse
 
     def _welcome(self, target: str) -> Response:
         answer = RedirectResponse(target, 303)
-        answer.set_cookie(self._cookie, self._secret, httponly=True, samesite="strict", path="/")
+        # Not "strict": links in reports and in Prefect lead here from other sites, and nothing here does anything.
+        answer.set_cookie(self._cookie, self._secret, httponly=True, samesite="lax", path="/")
         return answer
 
     def _has_cookie(self, scope: Scope) -> bool:
@@ -118,6 +124,13 @@ class Guard:
 
 def _same(shown: str, expected: str) -> bool:
     return hmac.compare_digest(shown.encode(), expected.encode())
+
+
+def _local(target: str) -> str:
+    """A path of this server as it was given, `/` for all that a browser might take for another place."""
+    plain = target.isascii() and target.isprintable() and "\\" not in target and " " not in target
+    fits = target.startswith("/") and not target.startswith("//") and len(target) <= _LONGEST_NEXT
+    return target if plain and fits else "/"
 
 
 def _without_token(scope: Scope) -> str:

@@ -11,14 +11,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
-from advkd.browse.chains import implied_clean, implies_clean, start_of
+from advkd.browse.chains import Student, implied_clean, implies_clean, start_of
 from advkd.browse.comparing import by_disagreement
-from advkd.browse.display import CONTRASTS
+from advkd.browse.display import CONTRASTS, latent
 from advkd.browse.errors import RequestError
 from advkd.browse.histograms import histograms
 from advkd.browse.labels import LABELS, digits, has_labels
 from advkd.browse.looking import LookedAt
-from advkd.browse.orders import STATISTICS, Order, at_random, by_statistic, by_student, kept
+from advkd.browse.orders import STATISTICS, Order, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.shard_map import shard_map
 from advkd.browse.sheets import MOST_SAMPLES, parse_samples
 from advkd.browse.shown import Shown
@@ -50,8 +50,11 @@ def sheet(request: Request) -> Response:
     made = shown(request).sheet(
         text, samples, query.timestep(request, side.timesteps()), query.choice(request, "contrast", CONTRASTS), columns
     )
-    # A student has another number in another session; what is marked may be mended.
-    headers = _KEEP if side.student is None and not made.marks else NO_STORE
+    # A student has another number in another session; what is marked may be mended, and how latents are shown
+    # changes with the seal.
+    view = side.store.view()
+    lasting = side.student is None and not made.marks and (view.sealed or not latent(view.spec))
+    headers = _KEEP if lasting else NO_STORE
     facts = json.dumps(made.to_json(), separators=(",", ":"))
     return Response(made.png, media_type="image/png", headers=headers | {"X-Advkd-Sheet": facts})
 
@@ -94,16 +97,16 @@ def order(request: Request) -> Response:
     t = query.timestep(request, view.spec.timesteps)
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
     label = query.integer(request, "label", -1, 0, LABELS - 1)
-    number = request.query_params.get("student", "")
-    key = (store.name, view.stamp, by, t, seed, label, number)
+    student = held.student(request.query_params.get("student", "") or "0", store) if by == "distance" else None
+    key = (store.name, view.stamp, by, t, seed, label, None if student is None else student.name)
     found = held.orders.get(key)
     if found is None:
-        found = _order(held, store, by, t, seed, number)
+        found = _order(store, by, t, seed, student)
         if label >= 0:
             if not has_labels(view.spec):
                 raise RequestError("only grey 16x16 digits have labels here, and this store holds none; drop label")
-            found = kept(found, digits(store, found.samples) == label, f'read as "{label}" by the embedded classifier')
-        held.orders.put(key, found)
+            found = kept(found, digits(store, found.samples), label)
+        held.keep_order(key, found)
     return JSONResponse(found.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
 
 
@@ -118,7 +121,7 @@ def compare_order(request: Request) -> Response:
     found = held.orders.get(key)
     if found is None:
         found = by_disagreement(left, right, t, seed)
-        held.orders.put(key, found)
+        held.keep_order(key, found)
     return JSONResponse(found.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
 
 
@@ -166,21 +169,17 @@ class _Planes:
         return b"".join([struct.pack("<I", len(header)), header, *self._parts])
 
 
-def _order(held: Shown, store: LookedAt, by: str, t: int, seed: int, number: str) -> Order:
+def _order(store: LookedAt, by: str, t: int, seed: int, student: Student | None) -> Order:
     if by in STATISTICS:
         return by_statistic(store, by, t, seed)
     if by == "random":
         return at_random(store.view(), seed)
-    if by == "distance":
-        student = held.student(number or "0", store)
-        assert student is not None
+    if student is not None:
         shared = student.shared_timesteps(store.view().spec)
         if t not in shared:
             raise RequestError(f"the student predicts the timesteps {list(shared)}, got t={t}; choose one of them")
         return by_student(store, student, t, seed)
-    everything = by_statistic(store, "norm", t, seed)
-    by_number = np.argsort(everything.samples)
-    return Order(everything.samples[by_number], np.zeros(0), everything.what, everything.whole, everything.unreadable)
+    return by_number(store.view(), t, seed)
 
 
 ROUTES = [

@@ -1,5 +1,6 @@
 """The application: routes, pages, errors, and the guard before all of them."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from advkd.browse import api, pages
 from advkd.browse.access import Guard
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.chains import Students
-from advkd.browse.errors import SHOWN_ERRORS, NotShownError, Told, told
+from advkd.browse.errors import FAULT, SHOWN_ERRORS, NotShownError, Told, told
 from advkd.browse.settings import BrowseSpec
 from advkd.browse.shown import Shown
 
+logger = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 
 
@@ -40,7 +42,7 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
     handlers = {kind: _tell for kind in (*SHOWN_ERRORS, HTTPException)}
     app = Starlette(
         routes=[*pages.ROUTES, *api.ROUTES, Mount("/static", StaticFiles(directory=STATIC), name="static")],
-        exception_handlers=handlers,
+        exception_handlers=handlers | {Exception: _own_up},
     )
     app.state.shown = shown
     return Guard(app, replace(spec, port=spec.port if port is None else port), _ask_for_token)
@@ -60,6 +62,12 @@ def _tell(request: Request, error: Exception) -> Response:
         kind = replace(told(NotShownError()), status=error.status_code)
         return _answer(request, kind, "there is no such page here; go to the list of stores")
     return _answer(request, told(error), str(error))
+
+
+def _own_up(request: Request, error: Exception) -> Response:
+    """Our own fault: the reader is told that it is one, the log which; Starlette raises it again for the server."""
+    logger.error("%s failed: %s", request.url.path, type(error).__name__)
+    return _answer(request, FAULT, "a page must not fail, and this one did; what advkd browse printed says where")
 
 
 def _answer(request: Request, kind: Told, message: str) -> Response:

@@ -43,7 +43,7 @@ class Catalogue:
         self._names: dict[str, str] = {}
         self._stores: dict[str, LookedAt] = {}
         self._lock = threading.Lock()
-        self._listed: list[Listed] = []
+        self._listed: list[Listed] | None = None
         self._due = 0.0
 
     def require(self) -> None:
@@ -57,14 +57,22 @@ class Catalogue:
             if summarize(uri) is None and not list_stores(uri):
                 _require_root(uri)
 
-    def stores(self) -> list[Listed]:
-        """All stores, in the order of the URIs; asked for anew every few seconds."""
-        with self._lock:
-            if time.monotonic() >= self._due:
-                began = time.monotonic()
-                self._listed = [Listed(one, self._named(one)) for uri in self._uris for one in _below(uri)]
-                self._due = time.monotonic() + max(LIST_SECONDS, 10 * (time.monotonic() - began))
-            return self._listed
+    def stores(self, *, newest: bool = False) -> list[Listed]:
+        """All stores, in the order of the URIs; asked for anew every few seconds.
+
+        Args:
+            newest: wait for a thread that is asking; the others get the last list at once.
+        """
+        if time.monotonic() >= self._due and self._lock.acquire(blocking=newest or self._listed is None):
+            try:
+                if time.monotonic() >= self._due:
+                    began = time.monotonic()
+                    self._listed = [Listed(one, self._named(one)) for uri in self._uris for one in _below(uri)]
+                    self._due = time.monotonic() + max(LIST_SECONDS, 10 * (time.monotonic() - began))
+            finally:
+                self._lock.release()
+        assert self._listed is not None
+        return self._listed
 
     def store(self, name: str) -> LookedAt:
         """The store of a name; `NotShownError` for every name that was not made here."""
@@ -73,7 +81,7 @@ class Catalogue:
                 raise NotShownError(
                     "a store is named by the first 16 digits of its digest, and this is none; go to the list"
                 )
-            self.stores()
+            self.stores(newest=True)
         found = self._stores.get(name)
         if found is None:
             raise NotShownError(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.byte_cache import ByteCache
-from advkd.browse.errors import NotShownError
+from advkd.browse.errors import NotShownError, RequestError
 from storage import States, TrajectorySpec
 from storage.seeding import initial_noise
 
@@ -103,11 +103,11 @@ class Students:
         return self._loaded[number]
 
     def fitting(self, number: int, spec: TrajectorySpec) -> Student:
-        """One of them, if it fits a store; `ValueError` with the reason otherwise."""
+        """One of them, if it fits a store; `RequestError` with the reason otherwise."""
         found = self.student(number)
         refused = found.refusal(spec)
         if refused is not None:
-            raise ValueError(refused)
+            raise RequestError(refused)
         return found
 
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import webbrowser
 from typing import Annotated, cast
-from urllib.parse import quote
 
 import typer
 import uvicorn
@@ -58,9 +57,9 @@ def browse_command(
                 )
             )
             if not no_open:
-                shown = address + (f"?token={quote(token)}" if token else "")
+                # Without the token, which `ps` would show to everybody on this machine: the page asks for it.
                 # A browser of the terminal does not return before it is closed.
-                threading.Thread(target=webbrowser.open, args=[shown], daemon=True).start()
+                threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
             server.run(sockets=[listener])
 
 

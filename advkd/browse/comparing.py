@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.chains import Student, start_of
-from advkd.browse.looking import LookedAt, Mark, View
+from advkd.browse.errors import RequestError
+from advkd.browse.looking import LookedAt, View
+from advkd.browse.marks import Mark
 from advkd.browse.orders import (
     MOST_SAMPLES,
     MOST_STUDENT_SAMPLES,
@@ -61,11 +63,11 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
     """By the root mean square between both sides, greatest first, of a subset that both have.
 
     Raises:
-        ValueError: The sides are of different shapes, or store the timestep at different resolutions.
+        RequestError: The sides are of different shapes, or store the timestep at different resolutions.
     """
     refused = comparable(left.store.view(), right.store.view())
     if refused is not None:
-        raise ValueError(refused)
+        raise RequestError(refused)
     other = nearest(right.timesteps(), timestep)
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
     chosen = subset(left.store.view(), seed, most, [timestep])
@@ -77,7 +79,7 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
     for portion in chunks(chosen.samples):
         (ours, marks), (theirs, more) = left.states(portion, timestep), right.states(portion, other)
         if ours.shape != theirs.shape:
-            raise ValueError(
+            raise RequestError(
                 f"states of one resolution can be subtracted, got {list(ours.shape[1:])} and {list(theirs.shape[1:])}; "
                 "choose a timestep that both store in full"
             )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from storage import Manifest
+from storage import Manifest, TrajectorySpec
 
 Pixels = npt.NDArray[np.uint8]
 CONTRASTS = ("fixed", "auto")
@@ -27,9 +27,14 @@ class ValueRange:
     high: float
 
 
+def latent(spec: TrajectorySpec) -> bool:
+    """Whether states are no pictures, so that what is black and what is white is a matter of statistics."""
+    return spec.sample_shape[0] not in (1, _COLOURS)
+
+
 def value_range(manifest: Manifest, timestep: int) -> ValueRange:
     """[-1, 1] for pixels; for latents, three deviations around the mean of the timestep."""
-    if manifest.spec.sample_shape[0] in (1, _COLOURS):
+    if not latent(manifest.spec):
         return ValueRange(-1.0, 1.0)
     known = manifest.statistics.get(timestep)
     mean, std = (known.mean, known.std or 1.0) if known else (0.0, 1.0)

@@ -42,9 +42,10 @@ _TOLD: tuple[tuple[type[Exception], Told], ...] = (
     (StoreUnreachableError, Told(status=503, kind="unreachable", title="The store cannot be reached", passing=True)),
     (StoreError, Told(status=500, kind="failed", title="The store cannot be read", passing=True)),
     (OSError, Told(status=503, kind="failed", title="The store cannot be read", passing=True)),
-    (ValueError, Told(status=400, kind="request", title="That cannot be shown")),
 )
-SHOWN_ERRORS = (StoreError, NotShownError, ValueError, OSError)
+SHOWN_ERRORS = (StoreError, NotShownError, RequestError, OSError)
+"""What is told as it is; everything else is a fault of ours."""
+FAULT = Told(status=500, kind="fault", title="This went wrong here")
 
 
 def told(error: Exception) -> Told:

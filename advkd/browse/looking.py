@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from advkd.browse.marks import Mark, Marks
 from storage import (
     Manifest,
     ManifestError,
@@ -27,6 +28,7 @@ from storage import (
     open_store,
     read_manifest,
 )
+from storage.integrity import shard_problems
 from storage.object_source import DirectSource, MemoryCache
 
 GROWING_SECONDS = 1.5
@@ -35,9 +37,11 @@ PATIENCE_SECONDS = 2.0
 """How long a failure is remembered before the store is asked again."""
 INDEX_BYTES = 4 * 2**20
 _READERS = 6
-_MOST_MARKS = 10_000
+_MOST_RECHECKED = 8
 
 _READING = ThreadPoolExecutor(_READERS, thread_name_prefix="advkd-look")
+_CHECKING = threading.Lock()
+"""A check holds whole objects: one at a time, however many people ask."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +70,21 @@ class View:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What is wrong with a shard: `kind` is "corrupt" or "pending"; `sample` is one that could not be read."""
-
-    kind: str
-    message: str
-    sample: int
-
-
-@dataclass(frozen=True)
 class Looked:
     """Some samples: rows that could not be read are zeros, and `marks` says why, by sample."""
 
     states: States
     marks: dict[int, Mark] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a store answered last: a view, or why there is none at the moment; `view` is then the last good one."""
+
+    view: View | None
+    failure: StoreError | OSError | None
+    due: float
+    """When it is asked again, by the monotonic clock."""
 
 
 class LookedAt:
@@ -94,29 +99,34 @@ class LookedAt:
     def __init__(self, uri: str, name: str, ranges: RangeCache) -> None:
         self.uri = uri
         self.name = name
-        self.marks: dict[int, Mark] = {}
+        self.marks = Marks()
         self._ranges = ranges
         self._source = MemoryCache(DirectSource(uri), INDEX_BYTES)
-        self._lock = threading.Lock()
-        self._view: View | None = None
-        self._failure: StoreError | OSError | None = None
-        self._due = 0.0
+        self._asking = threading.Lock()
+        self._asked: _Asked | None = None
+        self._rechecking = threading.Lock()
+        self._recheck_due = 0.0
 
     def view(self) -> View:
-        """The store as it is now, or was a moment ago.
+        """The store as it is now, or was a moment ago: who asks while another thread asks the store does not wait.
 
         Raises:
             StoreError: It is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
                 is all it takes to recover.
         """
-        with self._lock:
-            if time.monotonic() < self._due:
-                if self._failure is not None:
-                    raise self._failure
-            else:
-                self._refresh()
-            assert self._view is not None
-            return self._view
+        asked = self._asked
+        if (asked is None or time.monotonic() >= asked.due) and self._asking.acquire(blocking=asked is None):
+            try:
+                if self._asked is asked:
+                    self._asked = self._ask()
+            finally:
+                self._asking.release()
+        asked = self._asked
+        assert asked is not None
+        if asked.failure is not None:
+            raise asked.failure.with_traceback(None)
+        assert asked.view is not None
+        return asked.view
 
     def read(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
         """Some samples at some timesteps, `[len(samples), C, H_k, W_k]`; a damaged shard spoils its own ones only."""
@@ -127,48 +137,52 @@ class LookedAt:
             return self._read_by_shard(view, samples, timesteps)
 
     def check(self, shard: int) -> Mark | None:
-        """Read a whole shard and compare its sha256; what is wrong with it, or None."""
+        """Read all of a shard from the store itself and compare every sha256; what is wrong with it, or None."""
         view = self.view()
         first = shard * view.spec.shard_samples
         try:
-            view.reader.read_shard(shard)
-        except (ShardCorruptError, ManifestError) as error:
-            return self._mark(shard, Mark("corrupt", str(error), first))
+            listed = view.manifest.shards.entries(shard)
+            with _CHECKING:
+                problems = shard_problems(self.uri, view.manifest, shard, listed)
+        except ManifestError as error:
+            return self._mark(shard, Mark("corrupt", str(error), first, whole=True))
         except StoreIncompleteError as error:
             return Mark("pending", str(error), first)
-        self.marks.pop(shard, None)
+        if problems:
+            return self._mark(shard, Mark("corrupt", problems[0].message, first, whole=True))
+        self.marks.clear(shard)
         return None
 
-    def recheck(self, most: int = 8) -> None:
-        """Look again at samples that could not be read: a shard that was repaired loses its mark."""
+    def recheck(self) -> None:
+        """Look again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
         view = self.view()
-        for shard, mark in list(self.marks.items())[:most]:
-            if mark.sample >= view.num_samples:
-                self.marks.pop(shard, None)
-                continue
-            try:
-                _read(view.reader, [mark.sample], view.spec.timesteps)
-            except (ShardCorruptError, ManifestError):
-                continue
-            self.marks.pop(shard, None)
+        with self._rechecking:
+            if time.monotonic() < self._recheck_due:
+                return
+            self._recheck_due = time.monotonic() + SEALED_SECONDS
+        for shard, mark in self.marks.turn(_MOST_RECHECKED):
+            if mark.sample < view.num_samples:
+                try:
+                    _read(view.reader, [mark.sample], view.spec.timesteps)
+                except (ShardCorruptError, ManifestError):
+                    continue
+                except StoreIncompleteError:
+                    # It is not there any more, which is not a damage.
+                    pass
+            self.marks.clear(shard, mark)
 
-    def _refresh(self) -> None:
+    def _ask(self) -> _Asked:
+        held = None if self._asked is None else self._asked.view
         began = time.monotonic()
         try:
-            self._view = self._opened()
-            self._failure = None
-            patience = SEALED_SECONDS if self._view.sealed else GROWING_SECONDS
+            view = self._opened(held)
         except (StoreError, OSError) as error:
-            self._failure = error
-            patience = PATIENCE_SECONDS
-            raise
-        finally:
-            # Listing the records of a store with many shards takes its time: a tenth of it is enough.
-            took = time.monotonic() - began
-            self._due = time.monotonic() + (max(patience, 10 * took) if self._failure is None else PATIENCE_SECONDS)
+            return _Asked(held, error, time.monotonic() + PATIENCE_SECONDS)
+        # Listing the records of a store with many shards takes its time: a tenth of it is enough.
+        now, patience = time.monotonic(), SEALED_SECONDS if view.sealed else GROWING_SECONDS
+        return _Asked(view, None, now + max(patience, 10 * (now - began)))
 
-    def _opened(self) -> View:
-        held = self._view
+    def _opened(self, held: View | None) -> View:
         try:
             if held is not None and held.sealed:
                 manifest = read_manifest(self.uri)
@@ -208,13 +222,15 @@ class LookedAt:
     def _mark(self, shard: int, mark: Mark) -> Mark:
         # What was kept of it from better times would hide the damage from the next look.
         self._ranges.forget({join(self.uri, key) for key in self.view().manifest.shards.keys(shard)})
-        if len(self.marks) < _MOST_MARKS:
-            self.marks[shard] = mark
+        self.marks.put(shard, mark)
         return mark
 
 
 def _read(reader: Reader, samples: Sequence[int], timesteps: Sequence[int]) -> States:
     """The first timestep alone, as records and indices come with it, then all others at once."""
+    if len(reader.manifest.shards.templates) < len(reader.manifest.spec.stored_timesteps):
+        # A sample lies in one piece with all its timesteps, and is read and checked once.
+        return reader.read_samples(samples, timesteps)
     first, *others = timesteps
     found = reader.read_samples(samples, [first])
     read: Callable[[int], States] = lambda t: reader.read_samples(samples, [t])  # noqa: E731

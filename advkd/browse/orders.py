@@ -129,6 +129,12 @@ def by_student(store: LookedAt, student: Student, timestep: int, seed: int) -> O
     return _ordered(chosen, store, [first, timestep], distance)
 
 
+def by_number(view: View, timestep: int, seed: int) -> Order:
+    """The subset that `by_statistic` sorts, as it comes; nothing is read."""
+    chosen = subset(view, seed, MOST_SAMPLES, [timestep])
+    return Order(chosen.samples, np.zeros(0), chosen.what, chosen.whole, 0)
+
+
 def at_random(view: View, seed: int, most: int = MOST_SAMPLES) -> Order:
     """Single samples drawn with a seed, each at most once."""
     shards = view.manifest.shards
@@ -144,11 +150,12 @@ def at_random(view: View, seed: int, most: int = MOST_SAMPLES) -> Order:
     return Order(samples, np.zeros(0), what, len(samples) == count, 0)
 
 
-def kept(order: Order, wanted: npt.NDArray[np.bool_], what: str) -> Order:
-    """Those of an order that are wanted."""
-    values = order.values[wanted] if len(order.values) else order.values
-    samples = order.samples[wanted]
-    return Order(samples, values, f"{len(samples):,} {what} among {order.what}", order.whole, order.unreadable)
+def kept(order: Order, read: npt.NDArray[np.int64], label: int) -> Order:
+    """Those of an order that were read as a label, `read` being -1 where a sample could not be read."""
+    values = order.values[read == label] if len(order.values) else order.values
+    samples, unreadable = order.samples[read == label], order.unreadable + int((read < 0).sum())
+    what = f'{len(samples):,} read as "{label}" by the embedded classifier among {order.what}'
+    return Order(samples, values, what, order.whole, unreadable)
 
 
 def chunks(samples: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[list[int]]:
@@ -160,7 +167,7 @@ def chunks(samples: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[list[int]
 def _ordered(
     chosen: Subset, store: LookedAt, timesteps: Sequence[int], value: Callable[[Sequence[int], States], Values]
 ) -> Order:
-    values, readable = [], []
+    values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
     for portion in chunks(chosen.samples):
         looked = store.read(portion, timesteps)
         values.append(value(portion, looked.states))

@@ -10,17 +10,19 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
+from advkd.browse.access import NEXT
 from advkd.browse.api import shown, store_of
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.facts import store_facts
 from advkd.browse.labels import LABELS, has_labels
 from advkd.browse.looking import LookedAt, View
-from advkd.browse.sheets import fitting_samples
+from advkd.browse.sheets import first_samples, fitting_samples
 from advkd.browse.shown import grid_facts, largest_tile
 from advkd.browse.store_list import store_rows
 from storage import ShardCorruptError, StoreIncompleteError
 
+_BAND = 16
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(default=True, default_for_string=True),
@@ -41,14 +43,15 @@ def store(request: Request) -> Response:
     found = store_of(request)
     view = found.view()
     facts = store_facts(found, view)
-    return _page("store.html", **_of(request, found, view), facts=facts)
+    band = first_samples(view.num_samples, _BAND, largest_tile(view.spec))
+    return _page("store.html", **_of(request, found, view), facts=facts, band=band)
 
 
 def gallery(request: Request) -> Response:
     """`/s/{store}/gallery`: a wall of samples."""
     found = store_of(request)
     view = found.view()
-    first = f"0-{min(100, view.num_samples) - 1}" if view.num_samples else ""
+    first = f"0-{min(_chunk(view), view.num_samples) - 1}" if view.num_samples else ""
     return _page(
         "gallery.html",
         **_of(request, found, view),
@@ -139,7 +142,8 @@ def error_page(request: Request, kind: Told, message: str, headers: dict[str, st
 
 def token_page(request: Request) -> Response:
     """Asks for the token."""
-    return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST")
+    asked = request.scope.get(NEXT, "/")
+    return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
 
 
 def _of(request: Request, found: LookedAt, view: View, more: dict[str, Any] | None = None) -> dict[str, Any]:

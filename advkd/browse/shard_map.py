@@ -22,7 +22,7 @@ def shard_map(store: LookedAt) -> dict[str, Any]:
     present, count = _present(store, view)
     writing = _being_written(store.uri, view, present, count)
     count = max([count, *(shard + 1 for shard in writing)])
-    marks = dict(store.marks)
+    marks = store.marks.all()
 
     def state(shard: int) -> str:
         if shard in marks:

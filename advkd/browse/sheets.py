@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image
 
 from advkd.browse.display import Pixels
-from advkd.browse.looking import Mark
+from advkd.browse.errors import RequestError
+from advkd.browse.marks import Mark
 
 MOST_SAMPLES = 256
 MOST_PIXELS = 2**22
-"""Of one sheet: 64 tiles of 256 x 256."""
+"""Of one sheet: 64 tiles of 256 x 256; a single tile may be larger."""
 _FAST = 1
 
 
@@ -66,12 +67,31 @@ def png_bytes(image: Pixels) -> bytes:
 
 
 def fitting_samples(width: int, height: int) -> int:
-    """How many tiles of a size a sheet should hold at most: 100 where they are small."""
-    return max(4, min(100, MOST_PIXELS // 4 // (width * height)))
+    """How many tiles of a size a sheet should hold at most: 100 where they are small, 1 where they are huge."""
+    fitting = MOST_PIXELS // (width * height)
+    return max(1, min(4, fitting), min(100, fitting // 4))
+
+
+def first_samples(num_samples: int, most: int, tile: tuple[int, int]) -> int:
+    """How many of a store's first samples a page shows in one sheet: as many as fit, and no more than `most`."""
+    width, height = tile
+    return min(num_samples, most, max(1, MOST_PIXELS // (width * height)))
+
+
+def require_fitting(count: int, columns: int | None, tile: tuple[int, int]) -> None:
+    """`RequestError` for a sheet of so many tiles, in so many columns, that takes too many pixels."""
+    width, height = tile
+    cells = max(count, columns or 1)
+    if cells > 1 and cells * width * height > MOST_PIXELS:
+        most = max(1, MOST_PIXELS // (width * height))
+        raise RequestError(
+            f"a sheet of tiles of {width} x {height} must hold at most {most} of them, {MOST_PIXELS:,} pixels, got "
+            f"{count} samples in {columns or 'any number of'} columns; ask for fewer"
+        )
 
 
 def parse_samples(text: str, num_samples: int) -> list[int]:
-    """`0-99` or `5,17,3` as sample numbers; `ValueError` for anything else, too many, or out of range."""
+    """`0-99` or `5,17,3` as sample numbers; `RequestError` for anything else, too many, or out of range."""
     rule = f"samples must be numbers from 0 to {num_samples - 1}, as 0-99 or 5,17,3, at most {MOST_SAMPLES}"
     try:
         found: Sequence[int]
@@ -83,11 +103,11 @@ def parse_samples(text: str, num_samples: int) -> list[int]:
         else:
             found = [_number(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{rule}, got {text[:40]!r}; ask for fewer, or in one of these forms") from None
+        raise RequestError(f"{rule}, got {text[:40]!r}; ask for fewer, or in one of these forms") from None
     if not 0 < len(found) <= MOST_SAMPLES:
-        raise ValueError(f"{rule}, got {len(found)}; ask for fewer")
+        raise RequestError(f"{rule}, got {len(found)}; ask for fewer")
     if min(found) < 0 or max(found) >= num_samples:
-        raise ValueError(f"{rule}, got {max(found)}; ask for one of them")
+        raise RequestError(f"{rule}, got {max(found)}; ask for one of them")
     return list(found)
 
 

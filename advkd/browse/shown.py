@@ -1,16 +1,17 @@
 """What a running server holds: its stores, its students, and the pictures and answers that it made last."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from advkd.browse.byte_cache import ByteCache
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.chains import Student, Students, implies_clean
 from advkd.browse.comparing import Side
-from advkd.browse.display import tile_size, tiles, value_range
+from advkd.browse.display import latent, tile_size, tiles, value_range
 from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.looking import LookedAt
 from advkd.browse.orders import Order
-from advkd.browse.sheets import Sheet, hatched, sheet_of
+from advkd.browse.sheets import Sheet, hatched, require_fitting, sheet_of
 from storage import TrajectorySpec
 
 SHEET_BYTES = 32 * 2**20
@@ -32,7 +33,7 @@ class Shown:
 
         Raises:
             NotShownError: There is no such store or student.
-            ValueError: The student does not fit the store.
+            RequestError: The student does not fit the store.
         """
         name, separator, student = text.partition(_SEPARATOR)
         store = self.catalogue.store(name)
@@ -54,6 +55,11 @@ class Shown:
             for number, one in enumerate(loaded)
         ]
 
+    def keep_order(self, key: Hashable, order: Order) -> None:
+        """Keep an answer, unless samples are missing from it: a repair brings them back, and changes nothing else."""
+        if not order.unreadable:
+            self.orders.put(key, order)
+
     def sheet(
         self, text: str, samples: list[int], timestep: int, contrast: str = "fixed", columns: int | None = None
     ) -> Sheet:
@@ -64,7 +70,8 @@ class Shown:
                 f"t must be one of the timesteps {list(side.timesteps())}, got {timestep}; choose one of them"
             )
         view = side.store.view()
-        key = (text, tuple(samples), timestep, contrast, columns, view.sealed)
+        require_fitting(len(samples), columns, tile_size(view.spec.state_shape(timestep)))
+        key = (text, tuple(samples), timestep, contrast, columns, view.stamp)
         held = self.sheets.get(key)
         if held is not None:
             return held
@@ -91,5 +98,5 @@ def grid_facts(spec: TrajectorySpec) -> dict[str, object]:
         "clean": [t for t in spec.timesteps if implies_clean(spec, t)],
         "shape": list(spec.sample_shape),
         "tile": list(largest_tile(spec)),
-        "latent": spec.sample_shape[0] not in (1, 3),
+        "latent": latent(spec),
     }

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from advkd.browse.catalogue import Listed
+from advkd.browse.sheets import first_samples
+from advkd.browse.shown import largest_tile
 from advkd.cache_output import age_text, size_text
 from advkd.cache_show import sealed_at
 from storage import StoreError, StoreSummary, measure_growth, read_manifest
@@ -21,6 +23,7 @@ def _row(listed: Listed) -> dict[str, Any]:
     if spec is None or listed.name is None:
         return {"name": None, "uri": one.uri, "state": one.state, "problem": one.problem or "cannot be read"}
     size, written = _size_and_time(one)
+    preview = first_samples(one.num_samples, PREVIEW, largest_tile(spec))
     return {
         "name": listed.name,
         "uri": one.uri,
@@ -34,7 +37,8 @@ def _row(listed: Listed) -> dict[str, Any]:
         "shards": one.num_shards,
         "size": "-" if size is None else size_text(size),
         "age": age_text(written),
-        "preview": f"0-{min(PREVIEW, one.num_samples) - 1}" if one.num_samples else "",
+        "preview": f"0-{preview - 1}" if preview else "",
+        "columns": preview,
         "clean": spec.timesteps[-1],
         "noise": spec.timesteps[0],
     }

@@ -1,14 +1,18 @@
 """Who may ask for what: only named stores, only reading, only with the token, only under its own name."""
 
 import asyncio
+import html
 import json
 import os
+import queue
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from advkd.browse.command import browse_command
 from advkd.browse.settings import BrowseSpec
 from storage import StoreError, digest, read_bytes, store_uri
 from storage.local_objects import LocalObjects
@@ -125,14 +129,21 @@ def test_dots_lead_nowhere(store: str, opened: Opened, path: str) -> None:
     assert b"MARKED" not in body
 
 
-@pytest.mark.parametrize("sample", ["-1", "32", "1e3", "0x1", "%2e%2e", "9" * 40, "٣", " 1"])
+@pytest.mark.parametrize("sample", ["-1", "32", "1e3", "0x1", "%2e%2e", "9" * 40, "٣", "1_0", " 1"])
 def test_a_sample_is_a_number_in_range(store: str, opened: Opened, sample: str) -> None:
     client, name = opened(store), Path(store).name
     for route in (f"/s/{name}/sample/{sample}", f"/api/stores/{name}/values/{sample}"):
         answer = client.get(route)
         assert answer.status_code == 404, route
         assert sample == "%2e%2e" or "shows samples 0 to 31, got" in answer.text
-    assert client.get(f"/s/{name}/sample?i={sample}").status_code in (303, 404)
+    if sample != " 1":
+        assert client.get(f"/s/{name}/sample", params={"i": sample}).status_code == 404
+
+
+@pytest.mark.parametrize(("typed", "sample"), [("5", 5), (" 1", 1), ("31 ", 31), ("1,0", 10), ("007", 7)])
+def test_a_number_may_be_typed_as_people_do(store: str, opened: Opened, typed: str, sample: int) -> None:
+    answer = opened(store).get(f"/s/{Path(store).name}/sample", params={"i": typed})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/s/{Path(store).name}/sample/{sample}")
 
 
 def test_it_only_reads(store: str, opened: Opened) -> None:
@@ -187,6 +198,12 @@ def test_other_names_for_the_loopback_are_refused(store: str, opened: Opened, ho
         assert client.get("/api/stores", headers={"host": good}).status_code == 200
 
 
+def hidden(page: str) -> dict[str, str]:
+    """Fields of a form that a browser sends unseen."""
+    found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page)
+    return {name: html.unescape(value) for name, value in found}
+
+
 class TestToken:
     """Shown once, then a cookie."""
 
@@ -209,7 +226,7 @@ class TestToken:
         assert answer.headers["location"] == f"/s/{name}/gallery?t=500&size=32"
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie
-        assert "samesite=strict" in cookie.lower()
+        assert "samesite=lax" in cookie.lower()
         assert TOKEN not in cookie
         assert quote(TOKEN) not in cookie
         assert client.get("/api/stores").status_code == 200
@@ -227,6 +244,46 @@ class TestToken:
         answer = client.post("/token", data={"token": TOKEN})
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         assert client.get("/").status_code == 200
+
+    def test_the_form_leads_to_the_page_that_was_asked_for(self, store: str, opened: Opened) -> None:
+        client, name = opened(store, token=TOKEN), Path(store).name
+        asked = f"/s/{name}/gallery?t=500&by=norm"
+        fields = hidden(client.get(asked + "&token=wrong").text)
+        assert fields == {"next": asked}
+        refused = client.post("/token", data=fields | {"token": "wrong"})
+        assert hidden(refused.text) == fields
+        answer = client.post("/token", data=fields | {"token": TOKEN})
+        assert (answer.status_code, answer.headers["location"]) == (303, asked)
+        assert client.get(asked).status_code == 200
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "//evil.example/",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "https://evil.example/",
+            "javascript:alert(1)",
+            "evil.example",
+            "",
+            "/\t/evil.example",
+            "/\r\nSet-Cookie: a=b",
+            "/\x00",
+            "/é",
+            " //evil.example",
+            "/" + "a" * 3000,
+        ],
+    )
+    def test_the_form_leads_nowhere_else(self, store: str, opened: Opened, target: str) -> None:
+        answer = opened(store, token=TOKEN).post("/token", data={"token": TOKEN, "next": target})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+    def test_no_command_line_shows_it(self, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown: queue.Queue[str] = queue.Queue()
+        monkeypatch.setattr("webbrowser.open", shown.put)
+        monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+        browse_command([store], port=0, token=TOKEN)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", shown.get(timeout=10))
 
     def test_the_way_back_stays_on_this_host(self, store: str, opened: Opened) -> None:
         answer = opened(store, token=TOKEN).get(f"http://127.0.0.1:8765//evil.example/?token={quote(TOKEN)}")

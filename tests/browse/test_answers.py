@@ -1,11 +1,18 @@
 """What pages are made of, against oracles: both layouts, on a local path and in a real S3 server."""
 
+import html
 import io
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
+from advkd.browse.sheets import fitting_samples, require_fitting
 from storage import TrajectorySpec, digest, open_writer, seal, store_uri
 from tests.browse.conftest import Opened, image_spec
 from tests.browse.pictures import grey, image_of, planes, sheet
@@ -147,6 +154,108 @@ def test_bad_queries_are_told(tmp_path, opened: Opened, query: str, message: str
     answer = opened(str(tmp_path)).get(f"/api/sheet/{digest(spec)[:16]}?{query}")
     assert answer.status_code == 400
     assert message in answer.json()["error"]["message"]
+
+
+def test_a_sheet_is_bounded_in_pixels(tmp_path, opened: Opened) -> None:
+    spec = image_spec(sample_shape=(1, 256, 256))
+    fill(str(tmp_path), spec, 96)
+    client, sheet_at = opened(str(tmp_path)), f"/api/sheet/{digest(spec)[:16]}"
+    assert client.get(f"{sheet_at}?samples=0-63").status_code == 200
+    for query in ("samples=0-64", "samples=0&columns=65"):
+        answer = client.get(f"{sheet_at}?{query}")
+        assert answer.status_code == 400
+        assert "of 256 x 256 must hold at most 64 of them" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("tiles", [1, 3, 50])
+def test_every_picture_of_a_page_fits(tmp_path, opened: Opened, monkeypatch: pytest.MonkeyPatch, tiles: int) -> None:
+    monkeypatch.setattr("advkd.browse.sheets.MOST_PIXELS", tiles * 8 * 8)
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    client, name = opened(str(tmp_path)), digest(spec)[:16]
+    for page, count in (("/", 2), (f"/s/{name}", 3), (f"/s/{name}/gallery", 1)):
+        found = [html.unescape(text) for text in re.findall(r'src="(/api/sheet/[^"]*)"', client.get(page).text)]
+        assert [client.get(address).status_code for address in found] == [200] * count
+
+
+@pytest.mark.parametrize("side", [8, 256, 700, 1024, 2048, 5000])
+def test_what_pages_ask_for_fits(side: int) -> None:
+    require_fitting(fitting_samples(side, side), None, (side, side))
+
+
+def test_what_the_seal_changes_is_not_kept_by_browsers(tmp_path, opened: Opened) -> None:
+    latents, pictures = image_spec(sample_shape=(4, 4, 4)), image_spec()
+    for spec in (latents, pictures):
+        open_writer(str(tmp_path), spec).write_shard(0, shard_states(spec, 0))
+    client = opened(str(tmp_path))
+
+    def kept(spec: TrajectorySpec) -> str:
+        return client.get(f"/api/sheet/{digest(spec)[:16]}?samples=0-3").headers["cache-control"]
+
+    assert (kept(latents), kept(pictures)) == ("no-store", "private, max-age=3600")
+    growing, _ = sheet(client, digest(latents)[:16], samples="0-3")
+    seal(str(tmp_path), latents, 32)
+    client = opened(str(tmp_path))
+    assert kept(latents) == "private, max-age=3600"
+    assert (sheet(client, digest(latents)[:16], samples="0-3")[0] != growing).any()
+
+
+def test_a_store_extended_shows_latents_by_its_new_statistics(tmp_path, opened: Opened) -> None:
+    spec = image_spec(sample_shape=(4, 4, 4))
+    fill(str(tmp_path), spec, 32)
+    client, name = opened(str(tmp_path)), digest(spec)[:16]
+    sheet(client, name, samples="0-3")
+    fill(str(tmp_path), spec, 64)
+    store = client.app._app.state.shown.catalogue.store(name)
+    store._asked = replace(store._asked, due=0.0)
+    expected, _ = sheet(opened(str(tmp_path)), name, samples="0-3")
+    np.testing.assert_array_equal(sheet(client, name, samples="0-3")[0], expected)
+
+
+def test_a_fault_of_ours_is_not_put_on_the_reader(
+    tmp_path, opened: Opened, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    client, name = opened(str(tmp_path)), digest(spec)[:16]
+
+    def broken(*_: object) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("advkd.browse.api.shard_map", broken)
+    with pytest.raises(ValueError, match="broadcast"):
+        client.get(f"/api/stores/{name}/shards")  # for the server, which logs it
+    client = TestClient(client.app, base_url="http://127.0.0.1:8765", raise_server_exceptions=False)
+    answer = client.get(f"/api/stores/{name}/shards")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["kind"] == "fault"
+    assert "broadcast" not in answer.text
+    assert f"/api/stores/{name}/shards failed: ValueError" in caplog.text
+    assert "content-security-policy" in answer.headers
+
+
+def test_a_store_without_samples_has_orders_without_samples(tmp_path, opened: Opened) -> None:
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    uri, name = store_uri(str(tmp_path), spec), digest(spec)[:16]
+    for key in ("manifest.json", "commits"):
+        place = Path(uri) / key
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    client = opened(uri)
+    for by in ("number", "norm", "random"):
+        assert client.get(f"/api/stores/{name}/order?by={by}").json()["samples"] == []
+
+
+def test_orders_are_kept_by_what_they_depend_on_alone(tmp_path, opened: Opened) -> None:
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    client, name = opened(str(tmp_path)), digest(spec)[:16]
+    keys = []
+    orders = client.app._app.state.shown.orders
+    for student in ("", "0", "x" * 1000):
+        assert client.get(f"/api/stores/{name}/order?by=norm&student={student}").status_code == 200
+        keys.append(list(orders._held))
+    assert keys[0] == keys[1] == keys[2] != []
 
 
 def test_the_same_store_at_two_places_has_two_names(tmp_path, opened: Opened) -> None:

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from advkd.evaluation.classifier import load_classifier
 from advkd.precompute import precompute
+from advkd.students.loading import load_student
 from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
 from tests.advkd.conftest import mixture_spec
 from tests.browse.conftest import image_spec
@@ -40,6 +41,7 @@ class Site:
     spec: TrajectorySpec
     other: TrajectorySpec
     proxy: FaultyProxy
+    student: str
 
     @property
     def name(self) -> str:
@@ -64,7 +66,7 @@ def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
             faulty_proxy(s3_server.endpoint, 0.0, faults=("503",)) as proxy,
             served(root, "--student", student, AWS_ENDPOINT_URL=proxy.endpoint) as address,
         ):
-            yield Site(address, root, spec, other, proxy)
+            yield Site(address, root, spec, other, proxy, student)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +156,22 @@ def test_the_wall_shows_the_stored_pixels_while_it_slides_and_scrolls(site: Site
     page.keyboard.press("Space")
     expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
     page.wait_for_function("() => document.getElementById('time-text').textContent === 't = 999'")
+
+
+def test_the_wall_shows_one_side_at_a_time(site: Site, page: Page) -> None:
+    truth = shown_states(site.spec, 0, 8)
+    student = load_student(site.student)
+    with torch.no_grad():
+        predicted = student.predictions(torch.from_numpy(truth[999].astype(np.float32)))[-1].numpy()
+    expected = {"": grey(truth[0]), "0": grey(predicted)}
+    page.goto(f"{site.store}/gallery")
+    for show in ("0", "", "0", ""):
+        page.locator("#show").select_option(show)
+        loaded(page)
+        np.testing.assert_allclose(wall_tile(page, 3).astype(int), expected[show][3], atol=1)
+    held = "() => [...wall.sheets.held.values()].reduce((sum, { image }) => sum + image.width * image.height, 0)"
+    count = page.evaluate("() => { const wall = window.advkdWall; return [wall.sheets.pixels, (" + held + ")()]; }")
+    assert count[0] == count[1] > 0
 
 
 def test_jump_filter_sort_and_a_link_that_says_all_of_it(site: Site, page: Page) -> None:

@@ -1,7 +1,10 @@
 """What happens to a store while somebody looks: damage, repair, growth, removal, a server that goes and comes back."""
 
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,22 @@ import pytest
 from starlette.testclient import TestClient
 
 import advkd.browse.looking as looking
-from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
+from advkd.browse.catalogue import Catalogue
+from advkd.browse.looking import LookedAt
+from advkd.browse.marks import Mark, Marks
+from storage import (
+    RangeCache,
+    StoreUnreachableError,
+    TrajectorySpec,
+    digest,
+    join,
+    open_store,
+    open_writer,
+    read_bytes,
+    seal,
+    store_uri,
+    write_bytes,
+)
 from tests.browse.conftest import Opened, image_spec
 from tests.browse.pictures import grey, sheet
 from tests.faulty_proxy import faulty_proxy
@@ -65,11 +83,41 @@ class TestDamage:
         assert client.get(f"/s/{name}/sample/40.png").status_code == 422
         order = client.get(f"/api/stores/{name}/order?by=norm&t=999").json()
         assert (len(order["samples"]), order["unreadable"]) == (64, 32)
+        compared = client.get(f"/api/compare/order?left={name}&right={name}&t=999").json()
+        assert (len(compared["samples"]), compared["unreadable"]) == (64, 32)
         write_bytes(address, good)
+        for asked in (f"/api/stores/{name}/order?by=norm&t=999", f"/api/compare/order?left={name}&right={name}&t=999"):
+            order = client.get(asked).json()
+            assert (sorted(order["samples"]), order["unreadable"]) == (list(range(96)), 0)
         tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
         assert marks == {}
         np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 96)[999][numbers]))
         assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 3, "present"]]
+
+    def test_a_filter_counts_what_it_could_not_read_and_asks_again(self, tmp_path: Path, opened: Opened) -> None:
+        spec = image_spec(sample_shape=(1, 16, 16))
+        fill(str(tmp_path), spec, 64)
+        uri, name = store_uri(str(tmp_path), spec), digest(spec)[:16]
+        client = opened(uri)
+        address = join(uri, open_store(uri).manifest.shards.keys(1)[-1])
+        good = read_bytes(address)
+
+        def filtered(by: str) -> tuple[set[int], int]:
+            answers = [
+                client.get(f"/api/stores/{name}/order?by={by}&t=999&label={label}").json() for label in range(10)
+            ]
+            assert len({answer["unreadable"] for answer in answers}) == 1
+            samples = [sample for answer in answers for sample in answer["samples"]]
+            assert by != "number" or all(sorted(answer["samples"]) == answer["samples"] for answer in answers)
+            assert len(samples) == len(set(samples))
+            return set(samples), answers[0]["unreadable"]
+
+        write_bytes(address, bytes(len(good)))
+        for by in ("number", "norm", "random"):
+            assert filtered(by) == (set(range(32)), 32)
+        write_bytes(address, good)
+        for by in ("number", "norm", "random"):
+            assert filtered(by) == (set(range(64)), 0)
 
     def test_checking_a_shard_reads_all_of_it(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
         fill(root, spec, 64)
@@ -82,8 +130,39 @@ class TestDamage:
         found = client.get(f"/api/stores/{name}/check/1").json()
         assert found["state"] == "corrupt"
         assert "shard 1" in found["message"]
+        for _ in range(3):
+            # Its samples can be read in ranges, all of them: only another check takes the mark away.
+            assert sheet(client, name, samples="32-63", t=0)[1] == {}
+            assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 1, "present"], [1, 2, "corrupt"]]
         write_bytes(address, good)
         assert client.get(f"/api/stores/{name}/check/1").json()["state"] == "present"
+        assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 2, "present"]]
+
+    def test_a_check_asks_the_store_and_not_what_was_kept(
+        self, root: str, spec: TrajectorySpec, opened: Opened
+    ) -> None:
+        fill(root, spec, 64)
+        client, name = opened(root), digest(spec)[:16]
+        check = f"/api/stores/{name}/check/1"
+        assert sheet(client, name, samples="0-63", t=0)[1] == {}
+        assert client.get(check).json()["state"] == "present"
+        for key in open_store(store_uri(root, spec)).manifest.shards.keys(1):
+            address = join(store_uri(root, spec), key)
+            good = read_bytes(address)
+            write_bytes(address, good[:-1] + bytes([good[-1] ^ 1]))
+            assert client.get(check).json()["state"] == "corrupt", key
+            write_bytes(address, good)
+            assert client.get(check).json()["state"] == "present"
+
+    def test_a_shard_of_a_growing_store_is_checked(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        writer, uri, name = open_writer(root, spec), store_uri(root, spec), digest(spec)[:16]
+        for shard in (0, 2):
+            writer.write_shard(shard, shard_states(spec, shard))
+        client = opened(uri)
+        address = join(uri, open_store_key(uri, spec, 2))
+        write_bytes(address, bytes(len(read_bytes(address))))
+        states = [client.get(f"/api/stores/{name}/check/{shard}").json()["state"] for shard in range(3)]
+        assert states == ["present", "pending", "corrupt"]
 
 
 class TestGrowth:
@@ -160,13 +239,105 @@ class TestAway:
             assert sheet(client, name, samples="0-3", t=0)[1] == {}
 
 
-def test_the_server_holds_no_torch_without_students() -> None:
+class TestMarks:
+    """Which are looked at again."""
+
+    def test_every_one_has_its_turn(self) -> None:
+        marks = Marks()
+        for shard in range(20):
+            marks.put(shard, Mark("corrupt", "", shard))
+        seen = [shard for _ in range(3) for shard, _ in marks.turn(8)]
+        assert sorted(set(seen)) == list(range(20))
+
+    def test_what_a_whole_shard_told_stays_until_it_is_read_again(self) -> None:
+        marks, whole = Marks(), Mark("corrupt", "all of it", 0, whole=True)
+        marks.put(3, whole)
+        marks.put(3, Mark("corrupt", "a sample", 1))
+        assert marks.all() == {3: whole}
+        assert marks.turn(8) == []
+        marks.clear(3, Mark("corrupt", "all of it", 0, whole=True))
+        assert marks.all() == {3: whole}
+        marks.clear(3)
+        assert marks.all() == {}
+
+    def test_they_are_looked_at_now_and_then_not_at_every_request(
+        self, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = image_spec()
+        fill(str(tmp_path), spec, 64)
+        client, name = opened(str(tmp_path)), digest(spec)[:16]
+        damage(store_uri(str(tmp_path), spec), 1)
+        assert sheet(client, name, samples="32", t=999)[1] == {"32": "corrupt"}
+        monkeypatch.setattr(looking, "SEALED_SECONDS", 3600.0)
+        turns: list[int] = []
+        monkeypatch.setattr(Marks, "turn", lambda self, most: turns.append(most) or [])
+        for _ in range(5):
+            assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
+        assert turns == [8]
+
+
+def test_who_has_seen_a_store_does_not_wait_while_another_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    catalogue = Catalogue([str(tmp_path)])
+    listed = catalogue.stores()
+    store = catalogue.store(digest(spec)[:16])
+    seen = store.view()
+    asking, answer = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> Any:
+        asking.set()
+        assert answer.wait(30)
+        raise StoreUnreachableError("the endpoint must answer, and does not; try again")
+
+    monkeypatch.setattr(looking, "read_manifest", slowly)
+    monkeypatch.setattr("advkd.browse.catalogue.LIST_SECONDS", 0.0)
+    monkeypatch.setattr("advkd.browse.catalogue.summarize", slowly)
+    catalogue._due = 0.0
+    assert store._asked is not None
+    store._asked = replace(store._asked, due=0.0)
+    for ask, last in ((store.view, seen), (catalogue.stores, listed)):
+        asking.clear()
+        answer.clear()
+        with ThreadPoolExecutor(1) as other:
+            first = other.submit(ask)
+            assert asking.wait(30)
+            assert ask() is last
+            answer.set()
+            assert first.exception() is None or isinstance(first.exception(), StoreUnreachableError)
+
+
+def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    code = "import sys, advkd.browse.command; assert not {'torch', 'diffusers', 'prefect'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    spec = image_spec()
+    fill(str(tmp_path), spec, 64)
+    name = digest(spec)[:16]
+    routes = [
+        "/", f"/s/{name}", f"/s/{name}/gallery", f"/s/{name}/sample/3", f"/s/{name}/sample/3.png",
+        f"/s/{name}/sample/3.gif", f"/s/{name}/sample/3.npz", f"/compare?left={name}&right={name}", "/static/wall.js",
+        "/api/stores", f"/api/sheet/{name}?samples=0-9", f"/api/stores/{name}/values/3",
+        f"/api/stores/{name}/order?by=norm", f"/api/stores/{name}/order?by=random", f"/api/stores/{name}/shards",
+        f"/api/stores/{name}/check/0", f"/api/stores/{name}/histograms",
+        f"/api/compare/order?left={name}&right={name}",
+    ]  # fmt: skip
+    code = """
+import sys
+import advkd.browse.command
+from advkd.browse.app import create_app
+from advkd.browse.settings import BrowseSpec
+from starlette.testclient import TestClient
+
+client = TestClient(create_app(BrowseSpec(uris=(sys.argv[1],))), base_url="http://127.0.0.1")
+print([route for route in sys.argv[2:] if client.get(route).status_code != 200])
+print(sorted({"torch", "diffusers", "prefect"} & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path), *routes]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n[]\n"), done.stderr
 
 
 def test_looking_at_one_sample_reads_no_whole_shard(
@@ -190,3 +361,60 @@ def test_looking_at_one_sample_reads_no_whole_shard(
     before = len(sizes)
     assert client.get(f"/api/stores/{name}/values/50").status_code == 200
     assert len(sizes) == before
+
+
+def test_a_sample_of_a_tar_is_read_once_for_all_timesteps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import storage.reading
+
+    spec = image_spec(layout="webdataset")
+    fill(str(tmp_path), spec, 96)
+    # Nothing fits into the cache, as with long trajectories.
+    store = LookedAt(store_uri(str(tmp_path), spec), "store", RangeCache(1))
+    asked: list[str] = []
+    ranged = storage.reading.read_range
+    monkeypatch.setattr(storage.reading, "read_range", lambda uri, a, b: asked.append(uri) or ranged(uri, a, b))
+    looked = store.read([40, 41], spec.timesteps)
+    for t in spec.timesteps:
+        np.testing.assert_array_equal(looked.states[t], shown_states(spec, 40, 42)[t])
+    assert len(asked) == 1
+
+
+def test_noise_that_is_drawn_again_needs_no_whole_shard(
+    root: str, spec: TrajectorySpec, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from storage.object_source import DirectSource
+
+    spec = replace(spec, noise="seeded")
+    fill(root, spec, 96)
+    client, name = opened(root), digest(spec)[:16]
+    keys: set[str] = set()
+    whole = DirectSource.read_into
+    monkeypatch.setattr(
+        DirectSource, "read_into", lambda self, entry, give: keys.add(entry.key) or whole(self, entry, give)
+    )
+    tiles, marks = sheet(client, name, samples="32-41", t=999)
+    assert marks == {}
+    np.testing.assert_array_equal(tiles[:10], grey(shown_states(spec, 32, 42)[999]))
+    assert {key for key in keys if not key.endswith(".json")} == set()
+
+
+def test_a_wall_reads_no_whole_shard(
+    root: str, spec: TrajectorySpec, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from storage.object_source import DirectSource
+
+    spec = replace(spec, shard_samples=256)
+    fill(root, spec, 256)
+    client, name = opened(root), digest(spec)[:16]
+    keys: set[str] = set()
+    whole = DirectSource.read_into
+    monkeypatch.setattr(
+        DirectSource, "read_into", lambda self, entry, give: keys.add(entry.key) or whole(self, entry, give)
+    )
+    # All that is asked for whole is the small index of a tar.
+    allowed = {key for key in open_store(store_uri(root, spec)).manifest.shards.keys(0) if key.endswith(".json")}
+    for samples in ("0-99", ",".join(map(str, range(0, 200, 2))), "0-255"):
+        tiles, marks = sheet(client, name, samples=samples, t=500)
+        assert marks == {}
+        assert keys == allowed
+    np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 256)[500]))

@@ -128,7 +128,6 @@ bind("least", "click", (button) => {
 });
 bind("show", "change", (field) => {
   url.set({ show: field.value });
-  sheets.held.clear();
   look();
   wall.setTime(shownTime(player.t));
 });

@@ -19,7 +19,7 @@ export class Sheets {
   }
 
   key(samples, t) {
-    return `${this.contrast} ${t} ${samples}`;
+    return `${this.side} ${this.contrast} ${t} ${samples}`;
   }
 
   get(samples, t) {
