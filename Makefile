@@ -23,7 +23,7 @@ demo: $(INSTALLED)
 
 # Three processes on two cores: tests that wait for a server or a worker leave a core to the others.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 25
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

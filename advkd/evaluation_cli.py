@@ -32,6 +32,7 @@ def reference_command(
     out: Annotated[Path, typer.Option(help="Folder for the .npz file, named by its digest.")],
     teacher: Annotated[str, typer.Option(help="Embedded teacher.")] = "digits",
     samples: Annotated[int, typer.Option(help="Noises, as many as an evaluation takes.")] = 2048,
+    seed: Annotated[int, typer.Option(help="Of the noises, as an evaluation takes it.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Compute the reference that the package ships for a teacher: its curve at 1 to 50 steps; minutes on a CPU."""
@@ -39,6 +40,10 @@ def reference_command(
 
     with progress() as report:
         made = ship_reference(
-            teacher, samples=samples, folder=out, progress=lambda done, total: report("passes", done, total)
+            teacher,
+            seed=seed,
+            samples=samples,
+            folder=out,
+            progress=lambda done, total: report("passes", done, total),
         )
     typer.echo(json.dumps({"uri": str(made)}) if as_json else str(made))

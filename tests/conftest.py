@@ -3,14 +3,39 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.s3_server import S3Server, serve_s3
 
 # In a shell's background a process ignores Ctrl-C, and with it whatever it starts: tests that interrupt would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Files with tests that need a Prefect machine, which takes half a minute to come up: two processes have one each.
+MACHINES = (
+    ("test_deployments", "test_watch", "test_orders", "test_doctor", "test_evaluation", "test_secrets", "test_sharing"),
+    ("test_command", "test_supervision", "test_faults", "test_serve"),
+)
+
+
+class Scheduling(LoadFileScheduling):
+    """A file is run by one process, and the files that share a machine are run by the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        path = Path(file)
+        sharing = [n for n, names in enumerate(MACHINES) if path.parent.name == "flows" and path.stem in names]
+        return f"machine {sharing[0]}" if sharing else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    """What `--numprocesses` deals out, in the order of pyproject's `testpaths`: those who wait longest begin first."""
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
 """Flows as commands: exit codes, one clear message, nothing of Prefect's on the terminal."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from signal import SIGINT, SIGKILL, SIGTERM
 
 import psutil
 import pytest
@@ -140,14 +140,40 @@ def test_a_failure_is_one_line_and_exit_code_1(capsys, api, monkeypatch):
     assert "must be writable" in err
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_runs_on_when_the_command_ends(machine, tmp_path, ending):
+def test_nothing_runs_on_when_the_command_ends(machine, tmp_path):
     """Ctrl-C, a polite kill, and the worst: its own Prefect server and the training process end with it."""
+    commands = {ending: start(machine, tmp_path / ending.name) for ending in (SIGINT, SIGTERM, SIGKILL)}
+    try:
+        for ending in commands:
+            assert wait_until(lambda ending=ending: processes_about(tmp_path / ending.name), 240)
+        time.sleep(1)
+        started = {ending: psutil.Process(one.pid).children(recursive=True) for ending, one in commands.items()}
+        assert all(len(processes) >= 2 for processes in started.values())
+        for ending, command in commands.items():
+            os.kill(command.pid, ending)
+        # A child may take 5 s, the last events 5, a server 15 before it is killed, all on busy cores.
+        output = {ending: command.communicate(timeout=90)[0] for ending, command in commands.items()}
+    finally:
+        for command in commands.values():
+            command.kill()
+            command.communicate()
+    # While a flow runs the signal is Prefect's, which hands it on to the default action.
+    assert commands[SIGTERM].returncode in (-SIGTERM, 128 + SIGTERM, 130)
+    assert commands[SIGINT].returncode == 130
+    assert "Traceback" not in output[SIGINT]
+    assert "run the same command again to go on" in output[SIGINT]
+    for ending, processes in started.items():
+        assert wait_until(lambda processes=processes: not any(one.is_running() for one in processes), 30), ending
+    assert not processes_about(tmp_path)
+
+
+def start(machine, root):
+    """`python -m flows.distill` with its own server, and a training that does not end."""
     train = '{"samples": 10000000, "student": {"width": 16, "blocks": 1}}'
     trajectories = '{"samples": 256, "shard_samples": 128}'
-    given = ["--teacher", "mixture", "--root", str(tmp_path), "--train", train, "--precompute", trajectories]
+    given = ["--teacher", "mixture", "--root", str(root), "--train", train, "--precompute", trajectories]
     environment = {name: value for name, value in machine.environment.items() if name != "PREFECT_API_URL"}
-    command = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "flows.distill", *given],
         cwd=CHECKOUT,
         env=environment,
@@ -155,23 +181,3 @@ def test_nothing_runs_on_when_the_command_ends(machine, tmp_path, ending):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    try:
-        assert wait_until(lambda: processes_about(tmp_path), 180)
-        time.sleep(1)
-        started = psutil.Process(command.pid).children(recursive=True)
-        assert len(started) >= 2
-        os.kill(command.pid, ending)
-        # The child may take 5 s, the last events 5, the server 15 before it is killed, all on busy cores.
-        output, _ = command.communicate(timeout=60)
-    finally:
-        command.kill()
-        command.communicate()
-    if ending == signal.SIGTERM:
-        # While a flow runs the signal is Prefect's, which hands it on to the default action.
-        assert command.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM, 130)
-    if ending == signal.SIGINT:
-        assert command.returncode == 130
-        assert "Traceback" not in output
-        assert "run the same command again to go on" in output
-    assert wait_until(lambda: not any(process.is_running() for process in started), 30)
-    assert not processes_about(tmp_path)

@@ -69,7 +69,7 @@ def kill_at_first_checkpoint(tmp_path):
     """Kills the training process as soon as there is a checkpoint."""
 
     def watch():
-        assert wait_until(lambda: list((tmp_path / "out").glob("checkpoints/*/state.json")), 60)
+        assert wait_until(lambda: list((tmp_path / "out").glob("checkpoints/*/state.json")), 200)
         for pid in training_children():
             os.kill(pid, signal.SIGKILL)
 
