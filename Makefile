@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-worth bench-browse deploy serve clean
+.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse deploy serve clean
 
 install: $(INSTALLED)
 
@@ -57,6 +57,10 @@ $(COMPARED)/.installed: benchmarks/requirements.txt $(INSTALLED)
 
 bench-recipe: $(INSTALLED)
 	$(BIN)/python -m benchmarks.recipe --write
+
+# Which average of the weights: one run, every average of it. STORE is that of `make bench-recipe`, which prints it.
+bench-averages: $(INSTALLED)
+	$(BIN)/python -m benchmarks.averages --store $(STORE) --write
 
 bench-worth: $(INSTALLED)
 	$(BIN)/python -m benchmarks.worth --write

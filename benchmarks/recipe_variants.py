@@ -90,11 +90,5 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("discriminator rate 5e-4", discriminator_learning_rate=5e-4),
         _with("discriminator rate 1e-3", discriminator_learning_rate=1e-3),
     ),
-    "average": (
-        _with("no average", ema_share=0.0),
-        _with("average 2 %", ema_share=0.02),
-        _with("average 10 %", ema_share=0.1),
-        _with("average 20 %", ema_share=0.2),
-    ),
     "trajectories": tuple(_with(f"{2**power} trajectories", trajectories=2**power) for power in range(9, 14)),
 }

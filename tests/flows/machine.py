@@ -20,11 +20,11 @@ class Machine:
     environment: Mapping[str, str]
     worker_log: Path
 
-    def prefect(self, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+    def prefect(self, *arguments: str, seconds: float = 240) -> "subprocess.CompletedProcess[str]":
         """Runs `prefect arguments...` as a user would."""
         return self.python("-m", "prefect", *arguments, seconds=seconds)
 
-    def python(self, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+    def python(self, *arguments: str, seconds: float = 240) -> "subprocess.CompletedProcess[str]":
         """Runs `python arguments...` in the checkout, with stdout and stderr together."""
         return subprocess.run(
             [sys.executable, *arguments],

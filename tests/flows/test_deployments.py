@@ -26,6 +26,7 @@ def commits(summary, root):
     return {shard: read_commit(uri, shard).created for shard in committed_shards(uri)}
 
 
+@pytest.mark.timeout(600)
 def test_quick_completes_and_a_second_run_recomputes_nothing(machine, tmp_path):
     parameters = [*TINY, f"root={tmp_path}"]
     first = machine.run_deployment("distill/quick", parameters)
