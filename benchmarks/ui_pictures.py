@@ -17,7 +17,7 @@ from benchmarks.measure import DOCS, progress
 from tests.browse.served import ARGUMENTS, chromium
 from tests.flows.machine import prefect_machine
 
-PATIENCE_MS = 120_000
+PATIENCE_MS = 400_000
 PARAMETERS = (
     "teacher=mixture",
     'precompute={"samples": 512, "shard_samples": 128}',
@@ -57,16 +57,18 @@ def take(api: str, run: str) -> None:
     }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        # One page for all: the interface is loaded once.
+        page = browser.new_page(color_scheme="light")
+        page.set_default_timeout(PATIENCE_MS)
         for name, (path, height) in pages.items():
-            context = browser.new_context(viewport={"width": 1200, "height": height}, color_scheme="light")
-            _shoot(context.new_page(), address + path, DOCS / "images" / f"prefect-{name}.png")
-            context.close()
+            page.set_viewport_size({"width": 1200, "height": height})
+            _shoot(page, address + path, DOCS / "images" / f"prefect-{name}.png")
         browser.close()
 
 
 def _shoot(page: Page, address: str, picture: Path) -> None:
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(address)
+    page.goto(address, wait_until="domcontentloaded")
+    page.locator("main, .page-content, #app h1, #app nav").first.wait_for()
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(5000)
     page.screenshot(path=picture)

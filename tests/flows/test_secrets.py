@@ -72,16 +72,18 @@ def test_no_secret_is_written_by_a_registration_whether_mlflow_answers_or_not(
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         made = register(asked)
     finally:
-        logging.getLogger().handlers[:] = handlers
+        for handler in set(logging.getLogger().handlers) - set(handlers):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
     assert made.created
 
     APILogHandler().flush()
     EventsWorker.drain_all(timeout=10)
     home = machine.environment["PREFECT_HOME"]
-    # What is looked for would be found: the failure is in Prefect's database and in the log, the teacher in MLflow's.
+    # What is looked for would be found: the failure is in Prefect's database and in the log, the model in MLflow's.
     assert wait_until(lambda: files_with(home, ["the registry must answer"]), 20)
     assert "the registry must answer" in log.read_text()
-    assert files_with(runs, ["one-gaussian"])
+    assert files_with(runs, ["advkd-gaussian"])
     for folder in (home, tmp_path, Path(spec.out)):
         assert files_with(folder, marks) == []
     said = caplog.text + "".join(capfd.readouterr())
