@@ -22,6 +22,7 @@ from advkd.precompute import PrecomputeSpec, precompute
 from advkd.precompute_options import takes_precompute_options
 from advkd.presets import preset
 from advkd.progress import progress
+from advkd.relay import relay_logs
 from advkd.torchrun import SilencedError, alike_on_this_machine, speaks
 from storage import StoreError, join
 
@@ -149,6 +150,7 @@ def sample_command(
 
 def main() -> None:
     """Entry point: errors of ours become one line on stderr and exit code 1; of several processes one tells it."""
+    relay_logs()
     try:
         _plug_in(sys.argv[1:])
         app()

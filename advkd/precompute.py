@@ -6,6 +6,7 @@ already done is decided by the store alone.
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -20,7 +21,6 @@ from storage import (
     Manifest,
     TrajectorySpec,
     default_shard_samples,
-    digest,
     exists,
     missing_shards,
     open_writer,
@@ -93,14 +93,45 @@ class PrecomputeSpec:
 
 @dataclass(frozen=True)
 class StoreResult:
-    """What precompute leaves behind: where the store is and how much of it had to be computed."""
+    """What precompute leaves behind: where the store is and how much of it had to be computed.
+
+    Attributes:
+        uri: of the store.
+        digest: of its spec.
+        num_samples: trajectories that it shows.
+        shards: that it has.
+        computed: shards that this call computed.
+        computed_samples: trajectories in those, the hidden ones of the last shard included.
+        passes: of the teacher's network over all of these.
+        bytes_written: of those shards' objects.
+        seconds: wall time of the call.
+    """
 
     uri: str
     digest: str
     num_samples: int
     shards: int
     computed: int
+    computed_samples: int
+    passes: int
+    bytes_written: int
     seconds: float
+
+    @classmethod
+    def of(cls, spec: PrecomputeSpec, manifest: Manifest, written: Sequence[int], seconds: float) -> "StoreResult":
+        """Of a sealed store, and of the bytes of each shard that was computed."""
+        samples = len(written) * manifest.spec.shard_samples
+        return cls(
+            uri=store_uri(spec.store, manifest.spec),
+            digest=manifest.digest,
+            num_samples=manifest.num_samples,
+            shards=manifest.num_shards,
+            computed=len(written),
+            computed_samples=samples,
+            passes=samples * manifest.spec.solver_steps,
+            bytes_written=sum(written),
+            seconds=seconds,
+        )
 
 
 def cached_teacher(source: str, device: str) -> Teacher:
@@ -176,19 +207,18 @@ def compute_shard(
 
 def share_shard(
     spec: PrecomputeSpec, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None
-) -> bool:
-    """Computes shard `index` unless another run has or does just now; whether it was computed here."""
+) -> CommitRecord | None:
+    """Computes shard `index` unless another run has or does just now: None then, else its record."""
     identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
     uri = store_uri(spec.store, identity)
     claim = claim_uri(uri, index)
     if CLAIMS.take(claim) is not None:
-        return False
+        return None
     try:
         # Another run may have finished it between the plan and the claim.
         if exists(commit_uri(uri, index)):
-            return False
-        compute_shard(spec, index, progress, slots)
-        return True
+            return None
+        return compute_shard(spec, index, progress, slots)
     finally:
         CLAIMS.release(claim)
 
@@ -218,6 +248,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
     identity, missing = plan(spec)
     tally = Tally(_reporter(progress), "trajectories", len(missing) * identity.shard_samples)
     failed = threading.Event()
+    written: list[int] = []
 
     def compute(index: int) -> None:
         # A thread that has failed takes the next shard before anybody can cancel that: against a host that is dead, it
@@ -225,7 +256,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
         if failed.is_set():
             return
         try:
-            compute_shard(spec, index, partial(tally, index), slots)
+            written.append(compute_shard(spec, index, partial(tally, index), slots).total_bytes)
         except BaseException:
             failed.set()
             raise
@@ -239,15 +270,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
             # After a failure nothing new begins, and what runs stops at its next block; committed shards stay.
             tally.stop()
             pool.shutdown(cancel_futures=True)
-    manifest = seal_store(spec)
-    return StoreResult(
-        uri=store_uri(spec.store, identity),
-        digest=digest(identity),
-        num_samples=manifest.num_samples,
-        shards=len(manifest.shards),
-        computed=len(missing),
-        seconds=time.monotonic() - began,
-    )
+    return StoreResult.of(spec, seal_store(spec), written, time.monotonic() - began)
 
 
 def _reporter(progress: Progress | None) -> Report:

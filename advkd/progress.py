@@ -23,6 +23,9 @@ from advkd.torchrun import speaks
 FORM_VARIABLE = "ADVKD_PROGRESS"
 """Set to "json" by a parent process that shows the progress of its child itself."""
 
+LOG_VARIABLE = "ADVKD_LOG"
+"""Set to "json" by who wants nothing but JSON lines on stderr, a terminal or not: no bars then."""
+
 _LINE_SECONDS = 10.0
 _JSON_SECONDS = 0.3
 _KEY = "advkd_progress"
@@ -62,7 +65,7 @@ def progress(say: Callable[[str], None] | None = None) -> Iterator[Report]:
         yield _unheard
     elif os.environ.get(FORM_VARIABLE) == "json":
         yield _Lines(_print_json, _JSON_SECONDS)
-    elif not console().is_terminal:
+    elif not console().is_terminal or os.environ.get(LOG_VARIABLE) == "json":
         yield _Lines(lambda update, clock: (say or _print_line)(_as_text(update, clock)), _LINE_SECONDS)
     else:
         with _bars() as bars:

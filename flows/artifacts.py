@@ -1,13 +1,17 @@
 """A distillation's result in Prefect's UI: report, figures, pictures. Best effort: no flow fails because of them."""
 
 import base64
+import os
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
 from advkd.browse.links import store_link
+from advkd.cache_output import size_text
+from advkd.counters import StageCounters
 from flows.summary import DistillResult
 from storage.objects import exists, join, read_bytes
 
@@ -37,15 +41,32 @@ def _markdown(result: DistillResult) -> str:
     browse = store_link(Path(facts["store"]).name)
     lines = [
         f"# {facts['teacher']}: one pass is worth {facts['worth_steps']:.1f} teacher steps",
-        f"- model: `{model['name']}` version {model['version']} ({model['alias']})",
+        f"- model: {_model_link(model)} version {model['version']} ({model['alias']})",
         f"- {facts['fd']['name']} to teacher@50: {student['to_teacher']:.2f}, recall {facts['recall']:.3f}",
         f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher']})",
         f"- trajectories: [{browse}]({browse}), where `advkd browse` serves that store",
         f"- store: `{facts['store']}` ({shards['computed']} shards computed, {shards['reused']} reused)",
         f"- report: `{facts['report']}`, below `{result.root}`",
-        "- seconds: " + ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in facts["seconds"].items()),
+        "",
+        "| stage | seconds | teacher passes | samples | read | written |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(_counted(stage, StageCounters(**counters)) for stage, counters in facts["counters"].items()),
     ]
     return "\n".join(lines)
+
+
+def _counted(stage: str, one: StageCounters) -> str:
+    counts = (f"{one.seconds:.0f}", f"{one.passes:,}", f"{one.samples:,}")
+    return "| " + " | ".join((stage, *counts, size_text(one.bytes_read), size_text(one.bytes_written))) + " |"
+
+
+def _model_link(model: dict[str, str]) -> str:
+    """Its page where the registry is a service that has one, else its name; without the service's password."""
+    service = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if service.scheme not in ("http", "https"):
+        return f"`{model['name']}`"
+    page = urlunsplit((service.scheme, service.netloc.rpartition("@")[2], service.path.rstrip("/"), "", ""))
+    return f"[{model['name']}]({page}/#/models/{quote(model['name'])}/versions/{model['version']})"
 
 
 def _rows(result: DistillResult) -> list[dict[str, object]]:

@@ -1,8 +1,10 @@
 """A command of ours in a process of its own, so that a time-out or a cancelled run really stops it.
 
-The child has its own process group, reports progress as JSON lines on stderr, and never outlives the call.
+The child has its own process group, reports progress and log records as JSON lines on stderr, and never outlives the
+call.
 """
 
+import logging
 import os
 import queue
 import signal
@@ -14,7 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from advkd.progress import FORM_VARIABLE, Report, parse_line
+from advkd.relay import parse_log_line
 from flows.orphans import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+Log = Callable[[int, str], None]
+"""Takes the level and the message of a log record."""
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
@@ -29,8 +37,10 @@ class ChildKilledError(ChildError):
     """A signal ended the child: the machine is short of memory, or somebody meant it; it may be tried again."""
 
 
-def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
+def run_module(module: str, arguments: Sequence[str], report: Report, log: Log = logger.log) -> str:
     """Runs `python -m module arguments...` to its end and returns the last line of its stdout.
+
+    What the child reports goes to `report`, what it logs to `log`.
 
     Whatever interrupts this call (time-out, cancellation, Ctrl-C) ends the child and all of its children first.
 
@@ -50,7 +60,7 @@ def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
         env={"OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", **os.environ, FORM_VARIABLE: "json"},
     ) as process:
         try:
-            printed, complaints = _follow(process, report)
+            printed, complaints = _follow(process, report, log)
         finally:
             _end(process)
     if process.returncode:
@@ -59,7 +69,7 @@ def run_module(module: str, arguments: Sequence[str], report: Report) -> str:
     return printed
 
 
-def _follow(process: "subprocess.Popen[str]", report: Report) -> tuple[str, Sequence[str]]:
+def _follow(process: "subprocess.Popen[str]", report: Report, log: Log) -> tuple[str, Sequence[str]]:
     assert process.stdout is not None
     assert process.stderr is not None
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -81,6 +91,8 @@ def _follow(process: "subprocess.Popen[str]", report: Report) -> tuple[str, Sequ
             break
         if update := parse_line(line):
             report(update.label, update.done, update.total, update.note)
+        elif said := parse_log_line(line):
+            log(said.level, f"{said.logger}: {said.message}")
         else:
             complaints.append(line)
     readers[0].join()

@@ -31,6 +31,8 @@ from flows.supervision import own_this_process
 
 _PREFECT = Path(prefect.__file__).parent
 Check = Callable[..., object]
+_AS_JSON = "print as json"
+"""Where argparse keeps `--json`: no parameter of a flow can have that name."""
 
 
 def main(
@@ -45,7 +47,7 @@ def main(
     Args:
         flow: its parameters become options; those that are dataclasses are given as JSON.
         check: called with the parameters before anything is started; a `ValueError` of it means bad parameters.
-        show: prints the result; None: as JSON.
+        show: prints the result for people, where `--json` is not given; None: JSON either way.
         argv: the command line; None: the process's.
     """
     options = _parser(flow).parse_args(argv)
@@ -54,15 +56,17 @@ def main(
         own_this_process()
     # A command of ours reports nothing to anybody, and needs no notice that it does.
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    given = vars(options)
+    as_json = given.pop(_AS_JSON)
     with _quiet():
-        sys.exit(_run(flow, options, check, show or _show_json))
+        sys.exit(_run(flow, given, check, _show_json if as_json or show is None else show))
 
 
-def _run(flow: Flow[..., Any], options: argparse.Namespace, check: Check | None, show: Callable[[Any], None]) -> int:
-    home = Path(getattr(options, "root", None) or "runs") / "prefect"
+def _run(flow: Flow[..., Any], given: Mapping[str, Any], check: Check | None, show: Callable[[Any], None]) -> int:
+    home = Path(given.get("root") or "runs") / "prefect"
     refusal = 2
     try:
-        parameters = _parameters(flow, vars(options))
+        parameters = _parameters(flow, given)
         if check is not None:
             check(**parameters)
         # From here on an error is the run's, whatever its type.
@@ -87,6 +91,9 @@ def _parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
     name = Path(module.__file__).stem if module and module.__file__ else flow.name
     parser = argparse.ArgumentParser(
         prog=f"python -m flows.{name}", description=(flow.description or "").partition("Args:")[0]
+    )
+    parser.add_argument(
+        "--json", dest=_AS_JSON, action="store_true", help="print the result as one JSON object on stdout, for machines"
     )
     hints = get_type_hints(flow.fn)
     described = flow.parameters.properties

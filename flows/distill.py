@@ -7,19 +7,22 @@ from prefect import flow
 from advkd.precompute import PrecomputeSpec
 from advkd.presets import PRESETS
 from flows.artifacts import publish
+from flows.counting import count
 from flows.evaluate import evaluate as evaluate_student
+from flows.logs import identify_lines
 from flows.parameters import Strict, TrainingSpec
 from flows.precompute import precompute as fill_store
 from flows.recipe import recipe
 from flows.register import register as register_student
 from flows.summary import DistillResult, Stopwatch, summarize
 from flows.supervision import supervise
+from flows.tasks import note_counters
 from flows.train import train as train_student
 
 PresetName = Literal[*PRESETS]
 
 
-@flow(name="distill", persist_result=False, on_running=[supervise])
+@flow(name="distill", persist_result=False, on_running=[identify_lines, supervise])
 def distill(
     teacher: str = "digits",
     preset: PresetName = "full",
@@ -47,10 +50,13 @@ def distill(
     with clock.stage("train"):
         student = train_student(plan.train, store.uri, plan.student(store))
     with clock.stage("evaluate"):
-        report = evaluate_student(plan.evaluation(store, student.folder))
+        evaluation = evaluate_student(plan.evaluation(store, student.folder))
     with clock.stage("register"):
         version = register_student(plan.registration(store, student.folder))
-    result = summarize(plan, store, student, report, version, clock.seconds)
+    counters = count(plan, store, student, evaluation, version, clock.seconds)
+    if version.created:
+        note_counters(version, counters, plan.root)
+    result = summarize(plan, store, student, evaluation.report, version, counters)
     publish(result)
     return result
 

@@ -11,27 +11,28 @@ from advkd.evaluation.results import worth_sentence
 from advkd.hashing import file_sha256
 from advkd.precompute import cached_teacher
 from advkd.students.loading import student_files
+from flows.logs import identify_lines
 from flows.parameters import Strict
 from flows.supervision import supervise
-from flows.tasks import DAY, evaluate_student
+from flows.tasks import DAY, Evaluation, evaluate_student
 from storage import StoreNotFoundError
 from storage.claims import CLAIMS, folder_claim
 from storage.objects import join, read_bytes
 
 
-@flow(name="evaluate", persist_result=False, timeout_seconds=DAY, on_running=[supervise])
-def evaluate(spec: Strict[EvaluateSpec]) -> EvalReport:
+@flow(name="evaluate", persist_result=False, timeout_seconds=DAY, on_running=[identify_lines, supervise])
+def evaluate(spec: Strict[EvaluateSpec]) -> Evaluation:
     """Evaluates a student and writes its report; one that is there for the same student and teacher is kept.
 
     Args:
         spec: which student, which teacher, and where the report goes.
     """
     with CLAIMS.turn(folder_claim(spec.out), get_run_logger().info, f"the report in {spec.out}"):
-        report = finished_report(spec)
-        evaluated = "evaluated already: " if report else ""
-        report = report or evaluate_student(spec)
-    get_run_logger().info(f"{evaluated}{worth_sentence(report.worth)} {join(spec.out, REPORT)}")
-    return report
+        kept = finished_report(spec)
+        result = Evaluation(kept, evaluated=False, passes=0) if kept else evaluate_student(spec)
+    already = "" if result.evaluated else "evaluated already: "
+    get_run_logger().info(f"{already}{worth_sentence(result.report.worth)} {join(spec.out, REPORT)}")
+    return result
 
 
 def finished_report(spec: EvaluateSpec) -> EvalReport | None:

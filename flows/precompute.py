@@ -12,10 +12,10 @@ from advkd.cpu import torch_threads
 from advkd.precompute import PrecomputeSpec, StoreResult
 from advkd.progress import Tally, progress
 from advkd.trajectories import ComputeSlots
+from flows.logs import identify_lines
 from flows.parameters import Strict
 from flows.supervision import supervise
 from flows.tasks import DAY, ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
-from storage import store_uri
 
 _SLOTS = ComputeSlots(os.cpu_count() or 1)
 _LOOK_SECONDS = 1.0
@@ -27,7 +27,7 @@ _SAY_SECONDS = 60.0
     task_runner=ThreadPoolTaskRunner(max_workers=_SLOTS.threads),
     persist_result=False,
     timeout_seconds=30 * DAY,
-    on_running=[supervise],
+    on_running=[identify_lines, supervise],
 )
 def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
     """Computes the shards that are missing, if any, and seals the store.
@@ -37,40 +37,33 @@ def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
     """
     began = time.monotonic()
     plan = plan_shards(spec)
-    computed = _compute(spec, plan)
+    written = _compute(spec, plan)
     manifest = seal_store(spec)
-    result = StoreResult(
-        uri=store_uri(spec.store, manifest.spec),
-        digest=manifest.digest,
-        num_samples=manifest.num_samples,
-        shards=manifest.num_shards,
-        computed=computed,
-        seconds=time.monotonic() - began,
-    )
+    result = StoreResult.of(spec, manifest, written, time.monotonic() - began)
     get_run_logger().info(_narrate(result, was_sealed=plan.sealed))
     return result
 
 
-def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> int:
-    """Computes what is missing, shared with the other runs that are at work on the store; shards computed here."""
+def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> list[int]:
+    """Computes what is missing, shared with the other runs that are at work on the store; bytes per shard made here."""
     missing = list(plan.missing)
+    written: list[int] = []
     if not missing:
-        return 0
-    computed = 0
+        return written
     with progress(get_run_logger().info) as report, torch_threads(1):
         tally = Tally(report, "trajectories", len(missing) * plan.shard_samples)
         token, slots = shard_progress.set(tally), compute_slots.set(_SLOTS)
         try:
             while missing:
                 futures = compute_shard.map(unmapped(spec), missing)
-                computed += sum(future.result() for future in as_completed(futures))
+                written += filter(None, (future.result() for future in as_completed(futures)))
                 missing = _wait_for_others(spec)
         finally:
             # After a failure the shards that still run stop at their next block; those committed stay.
             tally.stop()
             shard_progress.reset(token)
             compute_slots.reset(slots)
-    return computed
+    return written
 
 
 def _wait_for_others(spec: PrecomputeSpec) -> list[int]:

@@ -5,6 +5,7 @@ from prefect import flow, get_run_logger
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from advkd.registry.versions import DATABASE
 from flows.events import tell_of_model
+from flows.logs import identify_lines
 from flows.parameters import Strict
 from flows.supervision import supervise
 from flows.tasks import HOUR, register_student
@@ -12,7 +13,7 @@ from storage import join
 from storage.claims import CLAIMS, folder_claim
 
 
-@flow(name="register", persist_result=False, timeout_seconds=HOUR, on_running=[supervise])
+@flow(name="register", persist_result=False, timeout_seconds=HOUR, on_running=[identify_lines, supervise])
 def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
     """Registers a student; what is registered already keeps its version.
 

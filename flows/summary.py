@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from advkd.counters import StageCounters
 from advkd.evaluation.distances import Worth
 from advkd.evaluation.results import EvalReport, worth_sentence
 from advkd.precompute import StoreResult
@@ -28,7 +29,7 @@ class DistillResult:
     Attributes:
         root: local folder of everything that was made; the paths in `facts` are relative to it where they lie in it.
         facts: JSON: worth_steps, fd, recall, params, macs, latency_ms, store, student, report, model, artifact,
-            seconds, shards, trained.
+            seconds, counters, shards, trained.
     """
 
     root: str
@@ -55,9 +56,10 @@ def summarize(
     student: StudentResult,
     report: EvalReport,
     model: RegisteredModel,
-    seconds: dict[str, float],
+    counters: dict[str, StageCounters],
 ) -> DistillResult:
     """Gathers the result and writes `<root>/summary.json`."""
+    seconds = {stage: counted.seconds for stage, counted in counters.items()}
     facts = {
         "teacher": plan.precompute.teacher,
         **report.summary(),
@@ -67,6 +69,7 @@ def summarize(
         "model": {"name": model.name, "version": str(model.version), "alias": model.alias},
         "artifact": _below(plan.root, plan.registration(store, student.folder).out),
         "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
+        "counters": {stage: asdict(counted) for stage, counted in counters.items()},
         "shards": {"computed": store.computed, "reused": store.shards - store.computed},
         "trained": student.trained,
     }

@@ -15,10 +15,12 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from advkd import precompute as library
-from advkd.evaluation.evaluate import EvalReport, EvaluateSpec
+from advkd.counters import StageCounters
+from advkd.evaluation.evaluate import EvalReport, EvaluateSpec, TeacherPasses
 from advkd.evaluation.evaluate import evaluate as evaluate_in_process
 from advkd.precompute import PrecomputeSpec
 from advkd.progress import progress
+from advkd.registry.counters import log_counters
 from advkd.registry.tracking import RegisteredModel, RegisterSpec
 from advkd.registry.tracking import register as register_in_process
 from advkd.training.run_spec import RunSpec
@@ -43,6 +45,15 @@ class ShardPlan:
     missing: tuple[int, ...]
     shard_samples: int
     sealed: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A student's report, whether it had to be made, and by how many passes of the teacher's network."""
+
+    report: EvalReport
+    evaluated: bool
+    passes: int
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
@@ -72,13 +83,14 @@ def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     task_run_name="shard-{index:06d}",
     tags=["shard"],
 )
-def compute_shard(spec: PrecomputeSpec, index: int) -> bool:
-    """One whole shard, computed and committed; False if another run has, or is at work on it."""
+def compute_shard(spec: PrecomputeSpec, index: int) -> int:
+    """Bytes of one whole shard, computed and committed; 0 if another run has, or is at work on it."""
     # Shards are the parallelism; the bytes must not depend on how many run at once. The flow's own setting covers the
     # threads of its process only, and a task runner may place shards in other ones.
     torch.set_num_threads(1)
     report = shard_progress.get()
-    return library.share_shard(spec, index, report and partial(report, index), compute_slots.get())
+    record = library.share_shard(spec, index, report and partial(report, index), compute_slots.get())
+    return record.total_bytes if record else 0
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
@@ -100,18 +112,29 @@ def train_student(spec: RunSpec, store: str, out: str) -> str:
     """Folder of the student, trained in a process of its own, from its last checkpoint on if there is one."""
     file = join(out, "train.json")
     write_json(file, asdict(spec))
-    with progress(get_run_logger().info) as report:
-        return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", file], report)
+    logger = get_run_logger()
+    with progress(logger.info) as report:
+        return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", file], report, logger.log)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def evaluate_student(spec: EvaluateSpec) -> EvalReport:
+def evaluate_student(spec: EvaluateSpec) -> Evaluation:
     """The student beside its teacher: figures, pictures, `report.html`."""
     with progress(get_run_logger().info) as report:
-        return evaluate_in_process(spec, report)
+        passes = TeacherPasses(report)
+        return Evaluation(evaluate_in_process(spec, passes), evaluated=True, passes=passes.total)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def register_student(spec: RegisterSpec) -> RegisteredModel:
     """The student as a version of a registered model."""
     return register_in_process(spec)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def note_counters(model: RegisteredModel, counters: dict[str, StageCounters], runs: str) -> None:
+    """The stages' counters beside the version's metrics; best effort, for the version is there and its run is done."""
+    try:
+        log_counters(model, counters, runs)
+    except Exception as error:
+        get_run_logger().warning(f"counters are in summary.json alone: {type(error).__name__} from the registry")

@@ -9,6 +9,7 @@ from prefect import flow, get_run_logger
 from advkd.training.checkpoint import checkpoints, read_record, run_identity
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.run_spec import RunSpec
+from flows.logs import identify_lines
 from flows.parameters import TrainingSpec
 from flows.supervision import supervise
 from flows.tasks import train_student
@@ -18,14 +19,15 @@ from storage.claims import CLAIMS, folder_claim
 
 @dataclass(frozen=True)
 class StudentResult:
-    """Where the student is, and whether it had to be trained."""
+    """Where the student is, whether it had to be trained, and on how many samples by this run."""
 
     folder: str
     trained: bool
+    samples: int
     seconds: float
 
 
-@flow(name="train", persist_result=False, on_running=[supervise])
+@flow(name="train", persist_result=False, on_running=[identify_lines, supervise])
 def train(spec: TrainingSpec, store: str, out: str) -> StudentResult:
     """Trains a student from a store alone; a finished one is left as it is, an interrupted one goes on.
 
@@ -37,13 +39,24 @@ def train(spec: TrainingSpec, store: str, out: str) -> StudentResult:
     began = time.monotonic()
     with CLAIMS.turn(folder_claim(out), get_run_logger().info, f"the student in {out}"):
         folder = finished_student(spec, store, out)
-        trained = folder is None
+        trained, samples = folder is None, 0
         if folder is None:
+            samples = spec.steps * spec.batch_size - samples_so_far(out)
             folder = train_student(spec, store, out)
-    result = StudentResult(folder, trained, time.monotonic() - began)
+    result = StudentResult(folder, trained, samples, time.monotonic() - began)
     done = f"trained on {spec.samples} samples, {result.seconds:.0f} s" if trained else "was trained already"
     get_run_logger().info(f"student {done}: {folder}")
     return result
+
+
+def samples_so_far(out: str) -> int:
+    """Samples of the newest checkpoint in `out`, from which a run goes on.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    saved = checkpoints(Path(out))
+    return int(read_record(saved[-1] / "state.json")["samples"]) if saved else 0
 
 
 def finished_student(spec: RunSpec, store: str, out: str) -> str | None:

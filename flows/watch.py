@@ -15,6 +15,7 @@ from advkd.watch.look import Finding, LookSpec, Skipped, look
 from advkd.watch.memory import Memory
 from flows import events
 from flows.distill import distill
+from flows.logs import identify_lines
 from flows.orders import Order, OrderSpec, Placed, deployed, digest_of, place
 from flows.recipe import recipe
 from flows.supervision import supervise
@@ -49,7 +50,7 @@ class WatchResult:
     skipped: tuple[Skipped, ...]
 
 
-@flow(name="watch-teachers", persist_result=False, timeout_seconds=HOUR, on_running=[supervise])
+@flow(name="watch-teachers", persist_result=False, timeout_seconds=HOUR, on_running=[identify_lines, supervise])
 def watch_teachers(
     sources: list[str],
     deployment: str = "distill/full",

@@ -57,6 +57,11 @@ class CommitRecord:
     created: str
     """ISO 8601, UTC."""
 
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all its objects."""
+        return sum(entry.size for entry in self.objects)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {

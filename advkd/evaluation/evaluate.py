@@ -41,6 +41,7 @@ from storage.seeding import check_seed
 METRICS = "metrics.json"
 REPORT = "report.html"
 PROBE = "writable"
+REFERENCE_STAGE, TRAJECTORIES_STAGE = "reference", "trajectories"
 MIN_SAMPLES = 8
 BATCH = 256
 SCHEDULE_TOLERANCE = 1e-4
@@ -88,6 +89,25 @@ class EvaluateSpec:
             raise ValueError(f"EvaluateSpec.threads must be positive, got {self.threads}; use 1")
 
 
+class TeacherPasses:
+    """Progress that also counts the teacher's network passes: only where they are computed is progress told of."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` in a stage of `evaluate`."""
+        if stage in (REFERENCE_STAGE, TRAJECTORIES_STAGE):
+            self._done[stage] = done
+        self._progress(stage, done, total)
+
+    @property
+    def total(self) -> int:
+        """Images through the teacher's network so far."""
+        return sum(self._done.values())
+
+
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
     """Evaluates and writes `out`; `progress(stage, done, total)` tells how far each stage is.
 
@@ -114,7 +134,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         root=spec.references,
         seed=spec.seed,
         samples=spec.samples,
-        progress=partial(tell, "reference"),
+        progress=partial(tell, REFERENCE_STAGE),
     )
     trajectory = teacher_trajectory(
         teacher,
@@ -123,7 +143,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         seed=spec.seed,
         count=min(spec.samples, spec.trajectory_samples),
         root=spec.references,
-        progress=partial(tell, "trajectories"),
+        progress=partial(tell, TRAJECTORIES_STAGE),
     )
     images = student_samples(student, spec.seed, spec.samples, spec.device, partial(tell, "student"))
     strips = student_strips(student, trajectory, spec.device)

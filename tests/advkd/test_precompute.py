@@ -23,6 +23,7 @@ from advkd.precompute import (
 )
 from advkd.teachers import SolverSpec, TeacherError, load_teacher
 from storage import NonFiniteError, StoreIncompleteError, digest, list_stores, open_store, verify
+from storage.commits import read_commit
 from storage.seeding import initial_noise, solver_seeds
 from tests.advkd.conftest import FolderMaker, mixture_spec
 
@@ -113,7 +114,14 @@ def test_an_extension_keeps_the_objects_that_are_there(tmp_path: Path) -> None:
     assert (second.uri, second.computed, second.shards, second.num_samples) == (first.uri, 1, 3, 40)
     after = contents(second.uri)
     assert {key: after[key] for key in before} == before
+    # What was reused took no pass and wrote nothing: the passes are those of the shard that is new.
+    manifest = open_store(second.uri).manifest
+    new = sum(entry.size for entry in read_commit(second.uri, 2).objects)
+    assert (second.computed_samples, second.bytes_written) == (manifest.spec.shard_samples, new)
+    assert second.passes == manifest.spec.shard_samples * manifest.spec.solver_steps
+    assert (first.passes, first.bytes_written) == (2 * second.passes, manifest.total_bytes - new)
     smaller = precompute(mixture_spec(tmp_path, samples=5))
+    assert (smaller.computed_samples, smaller.passes, smaller.bytes_written) == (0, 0, 0)
     assert (smaller.computed, smaller.num_samples) == (0, 40)
 
 

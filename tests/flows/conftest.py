@@ -7,14 +7,21 @@ import pytest
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from advkd.evaluation.evaluate import EvalReport, EvaluateSpec
+from advkd.evaluation.evaluate import evaluate as evaluate_in_process
+from advkd.teachers import EMBEDDED
+from tests.advkd.evaluation.parts import gaussian_teacher, make_student
 from tests.flows.machine import Machine, prefect_machine
 from tests.s3_server import S3Server
 
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Machine]:
-    cache = {"ADVKD_CACHE": str(tmp_path_factory.mktemp("cache"))}
-    with prefect_machine(tmp_path_factory.mktemp("machine"), s3_server.environment() | cache) as running:
+    places = {
+        "ADVKD_CACHE": str(tmp_path_factory.mktemp("cache")),
+        "ADVKD_LOG": str(tmp_path_factory.mktemp("log") / "runs.jsonl"),
+    }
+    with prefect_machine(tmp_path_factory.mktemp("machine"), s3_server.environment() | places) as running:
         yield running
 
 
@@ -25,3 +32,22 @@ def api(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     with temporary_settings(updates={PREFECT_API_URL: machine.environment["PREFECT_API_URL"]}):
         yield
         APILogHandler().flush()
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EvaluateSpec, EvalReport]]:
+    """A tiny student beside its teacher, and what was asked for and found."""
+    root = tmp_path_factory.mktemp("evaluated")
+    teacher = gaussian_teacher()
+    make_student(teacher).save_pretrained(root / "run" / "student")
+    spec = EvaluateSpec(
+        student=str(root / "run"),
+        teacher="one-gaussian",
+        out=str(root / "report"),
+        references=str(root),
+        samples=32,
+        trajectory_samples=16,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EMBEDDED, "one-gaussian", lambda device: teacher)
+        yield spec, evaluate_in_process(spec)

@@ -38,18 +38,33 @@ class Machine:
             check=False,
         )
 
-    def run_deployment(self, name: str, parameters: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    def apart(self, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+        """As `python`, with stdout and stderr apart."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def run_deployment(
+        self, name: str, parameters: Sequence[str], seconds: float = 120
+    ) -> "subprocess.CompletedProcess[str]":
         """`prefect deployment run NAME --param ... --watch`."""
         given = [word for parameter in parameters for word in ("--param", parameter)]
-        return self.prefect("deployment", "run", name, *given, "--watch", "--watch-interval", "1")
+        return self.prefect("deployment", "run", name, *given, "--watch", "--watch-interval", "1", seconds=seconds)
 
 
 @contextlib.contextmanager
-def prefect_machine(folder: Path, more: Mapping[str, str]) -> Iterator[Machine]:
+def prefect_machine(folder: Path, more: Mapping[str, str], *, ui: bool = False) -> Iterator[Machine]:
     """Server, deployments and worker, with `more` in their environment, until the block ends, however it ends."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     home = folder / "home"
-    with own_server(home, "--no-ui") as ready, contextlib.ExitStack() as stack:
+    with own_server(home, *([] if ui else ["--no-ui"])) as ready, contextlib.ExitStack() as stack:
         environment = kept | {
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": ready(),

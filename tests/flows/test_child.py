@@ -1,5 +1,6 @@
 """A command in a process of its own: what it says comes back, and it never outlives the call, whatever happens."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -73,6 +74,29 @@ def test_progress_comes_through_and_is_no_complaint(write_module):
     with pytest.raises(ChildError, match=r"^rule, fact, remedy$"):
         run_module(module, [], lambda *update: seen.append(update))
     assert seen == [("training", 7, 9, "so far")]
+
+
+def test_what_a_child_logs_is_logged_by_its_parent(write_module):
+    module = write_module(
+        "import logging, sys\n"
+        "from advkd.relay import relay_logs\n"
+        "relay_logs()\n"
+        "logging.getLogger('advkd.training.loop').info('continuing from %s', 'here')\n"
+        "logging.getLogger('other').info('unheard')\n"
+        "try:\n"
+        "    1 / 0\n"
+        "except ZeroDivisionError:\n"
+        "    logging.getLogger('other').exception('odd')\n"
+        "sys.exit('rule, fact, remedy')\n"
+    )
+    said = []
+    with pytest.raises(ChildError, match=r"^rule, fact, remedy$"):
+        run_module(module, [], ignore, lambda level, message: said.append((level, message)))
+    (info, error) = said
+    assert info == (logging.INFO, "advkd.training.loop: continuing from here")
+    assert error[0] == logging.ERROR
+    assert error[1].startswith("other: odd\nTraceback")
+    assert error[1].endswith("ZeroDivisionError: division by zero")
 
 
 def test_a_silent_failure_is_named(write_module):

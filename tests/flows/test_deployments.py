@@ -3,15 +3,21 @@
 import contextlib
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 
+from advkd.counters import StageCounters
+from advkd.evaluation.reference import STEPS
+from advkd.registry.versions import open_registry
 from flows.automations import AUTOMATIONS
+from storage import open_store
 from storage.commits import committed_shards, read_commit
 from tests.flows.machine import CHECKOUT, Machine
 from tests.flows.test_child import wait_until
+from tests.flows.test_logs import lines_of
 
 TINY = [
     "teacher=mixture",
@@ -19,6 +25,8 @@ TINY = [
     'train={"samples": 512, "student": {"width": 16, "blocks": 1}, "rise_samples": 64}',
     "samples=64",
 ]
+
+COUNTERS = {field.name for field in fields(StageCounters)}
 
 
 def commits(summary, root):
@@ -38,6 +46,7 @@ def test_quick_completes_and_a_second_run_recomputes_nothing(machine, tmp_path):
     assert (tmp_path / summary["report"]).is_file()
     assert (tmp_path / summary["artifact"] / "model_index.json").is_file()
     before = commits(summary, tmp_path)
+    counted = check_counters(summary, tmp_path)
 
     second = machine.run_deployment("distill/quick", parameters)
     assert second.returncode == 0, second.stdout + machine.worker_log.read_text()
@@ -46,7 +55,60 @@ def test_quick_completes_and_a_second_run_recomputes_nothing(machine, tmp_path):
     assert not again["trained"]
     assert commits(again, tmp_path) == before
     assert again["model"] == summary["model"]
+    # What was there is no work; what the version took to make stays noted with it.
+    for counters in again["counters"].values():
+        assert {name: value for name, value in counters.items() if value} == {"seconds": counters["seconds"]}
+    assert metrics_of(summary["model"], tmp_path) == counted
+    check_lines(machine, [first, second])
     assert "no shard recomputed" in machine.worker_log.read_text()
+
+
+def check_counters(summary, root):
+    """The counters against the store's own records, the reference's definition and the files; returns MLflow's."""
+    uri, counters = str(root / summary["store"]), summary["counters"]
+    steps = open_store(uri).manifest.spec.solver_steps
+    stored = sum(one.size for shard in committed_shards(uri) for one in read_commit(uri, shard).objects)
+    student, report, artifact = (
+        sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+        for folder in (
+            root / summary["student"],
+            (root / summary["report"]).parent,
+            root / summary["artifact"],
+        )
+    )
+    seconds = {stage: one.pop("seconds") for stage, one in json.loads(json.dumps(counters)).items()}
+    expected = {
+        "precompute": {"passes": 256 * steps, "samples": 256, "bytes_read": 0, "bytes_written": stored},
+        "train": {"passes": 0, "samples": 512, "bytes_read": 2 * stored, "bytes_written": student},
+        "evaluate": {
+            "passes": 64 * sum(STEPS) + 64 * steps,
+            "samples": 64,
+            "bytes_read": student,
+            "bytes_written": report,
+        },
+        "register": {"passes": 0, "samples": 0, "bytes_read": student + report, "bytes_written": artifact},
+    }
+    assert counters == {stage: {**one, "seconds": seconds[stage]} for stage, one in expected.items()}
+    assert all(value > 0 for value in seconds.values())
+    noted = metrics_of(summary["model"], root)
+    assert noted == {f"{stage}.{name}": value for stage, one in counters.items() for name, value in one.items()}
+    return noted
+
+
+def metrics_of(model, root):
+    client = open_registry(str(root))
+    metrics = client.get_run(client.get_model_version(model["name"], model["version"]).run_id).data.metrics
+    return {name: value for name, value in metrics.items() if name.partition(".")[2] in COUNTERS}
+
+
+def check_lines(machine, runs):
+    """Every line of the log says whose it is; two runs of one spec, their stages and child processes included."""
+    lines = lines_of(Path(machine.environment["ADVKD_LOG"]).read_text())
+    ids = [re.search(r"UUID: (\S+)", run.stdout).group(1) for run in runs]
+    ours = [[line for line in lines if line["run_id"] == run_id] for run_id in ids]
+    for of_run in ours:
+        assert {line["stage"] for line in of_run} == {"distill", "precompute", "train", "evaluate", "register"}
+        assert {line["digest"] for line in of_run} == {ours[0][0]["digest"]}
 
 
 @pytest.mark.parametrize(

@@ -4,31 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from advkd.evaluation.evaluate import EvaluateSpec
+from advkd.evaluation.evaluate import TeacherPasses
 from advkd.evaluation.evaluate import evaluate as evaluate_in_process
 from advkd.evaluation.features import features_for
-from advkd.teachers import EMBEDDED
+from advkd.evaluation.reference import STEPS
 from flows import evaluate as module
 from flows.evaluate import finished_report
-from tests.advkd.evaluation.parts import gaussian_teacher, make_student
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory):
-    root = tmp_path_factory.mktemp("evaluated")
-    teacher = gaussian_teacher()
-    make_student(teacher).save_pretrained(root / "run" / "student")
-    spec = EvaluateSpec(
-        student=str(root / "run"),
-        teacher="one-gaussian",
-        out=str(root / "report"),
-        references=str(root),
-        samples=32,
-        trajectory_samples=16,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EMBEDDED, "one-gaussian", lambda device: teacher)
-        yield spec, evaluate_in_process(spec)
 
 
 def test_the_report_of_the_same_evaluation_is_kept(evaluated):
@@ -52,3 +33,15 @@ def test_a_report_from_another_processor_is_not_kept(evaluated, monkeypatch):
     spec, _ = evaluated
     monkeypatch.setattr(module, "device_name", lambda device: "another one")
     assert finished_report(spec) is None
+
+
+def test_the_teacher_s_passes_are_counted_where_they_are_computed(evaluated, tmp_path):
+    spec, report = evaluated
+
+    def passes(**changed):
+        counted = TeacherPasses(lambda stage, done, total: None)
+        evaluate_in_process(replace(spec, out=str(tmp_path / "report"), **changed), counted)
+        return counted.total
+
+    assert passes() == 0
+    assert passes(references=str(tmp_path)) == 32 * sum(STEPS) + 16 * report.solver_steps

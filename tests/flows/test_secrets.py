@@ -1,5 +1,6 @@
-"""Secrets of the environment are written nowhere: not to logs, stores, claims, or the Prefect database."""
+"""Secrets of the environment are written nowhere: not to logs, stores, claims, Prefect's database or MLflow."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,11 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
 
 from advkd.precompute import PrecomputeSpec
+from advkd.registry.tracking import RegisterSpec
+from advkd.registry.versions import RegistryError
 from flows.precompute import precompute
+from flows.register import register
+from flows.tasks import register_student
 from storage import StorePermissionError
 from tests.flows.test_child import wait_until
 
@@ -41,4 +46,46 @@ def test_no_key_is_written_by_a_run_that_completes_or_by_one_that_fails(
     for folder in (home, tmp_path, s3_server.folder):
         assert files_with(folder, marks) == []
     said = caplog.text + "".join(capfd.readouterr())
+    assert not [mark for mark in marks if mark in said]
+
+
+def test_no_secret_is_written_by_a_registration_whether_mlflow_answers_or_not(
+    machine, api, evaluated, tmp_path, monkeypatch, caplog, capfd
+):
+    marks = ["MARKED-PASSWORD", "MARKED-MLFLOW-TOKEN", "MARKED-AWS-SECRET"]
+    spec, _ = evaluated
+    runs, log = tmp_path / "runs", tmp_path / "log.jsonl"
+    asked = RegisterSpec(student=spec.student, report=spec.out, out=str(tmp_path / "artifact"), runs=str(runs))
+    for name, value in (
+        ("MLFLOW_TRACKING_URI", f"http://user:{marks[0]}@127.0.0.1:9"),
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0"),
+        ("MLFLOW_TRACKING_TOKEN", marks[1]),
+        ("AWS_SECRET_ACCESS_KEY", marks[2]),
+        ("ADVKD_LOG", str(log)),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(register_student, "retries", 0)
+    handlers = logging.getLogger().handlers[:]
+    try:
+        with pytest.raises(RegistryError, match="the registry must answer"):
+            register(asked)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        made = register(asked)
+    finally:
+        for handler in set(logging.getLogger().handlers) - set(handlers):
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+    assert made.created
+
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=10)
+    home = machine.environment["PREFECT_HOME"]
+    # What is looked for would be found: the failure is in Prefect's database and in the log, the model in MLflow's.
+    assert wait_until(lambda: files_with(home, ["the registry must answer"]), 20)
+    assert "the registry must answer" in log.read_text()
+    assert files_with(runs, ["advkd-gaussian"])
+    for folder in (home, tmp_path, Path(spec.out)):
+        assert files_with(folder, marks) == []
+    said = caplog.text + "".join(capfd.readouterr())
+    assert "the registry must answer" in said
     assert not [mark for mark in marks if mark in said]

@@ -21,7 +21,7 @@ SHARING = """
 import sys
 from advkd.precompute import PrecomputeSpec, share_shard
 spec = PrecomputeSpec(teacher="mixture", store=sys.argv[1], samples=1024, shard_samples=128)
-print(sum(share_shard(spec, index) for index in range(8)), flush=True)
+print(sum(share_shard(spec, index) is not None for index in range(8)), flush=True)
 """
 HOLDING = """
 import sys, time
