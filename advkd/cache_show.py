@@ -120,11 +120,19 @@ def grid_rows(spec: TrajectorySpec) -> list[tuple[str, ...]]:
 def statistics_table(manifest: Manifest) -> Table:
     """Values per timestep as readers get them, and what storing them has cost, beside its bound."""
     table = columns("timestep", "mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail")
+    for row in statistics_rows(manifest):
+        table.add_row(*row)
+    return table
+
+
+def statistics_rows(manifest: Manifest) -> list[tuple[str, ...]]:
+    """The rows of `statistics_table`."""
+    rows: list[tuple[str, ...]] = []
     for t, found in manifest.statistics.items():
         values = [f"{value:.4f}" for value in (found.mean, found.std, found.min, found.max)]
         errors = (found.max_error, error_bound(manifest.spec, t, found), found.rms_error, found.rms_detail)
-        table.add_row(str(t), *values, *(f"{error:.2e}" if error else "0" for error in errors))
-    return table
+        rows.append((str(t), *values, *(f"{error:.2e}" if error else "0" for error in errors)))
+    return rows
 
 
 def error_bound(spec: TrajectorySpec, timestep: int, found: StateStatistics) -> float:

@@ -4,6 +4,7 @@ Knows numpy, fsspec and zarr; must not import torch, diffusers or Prefect. See `
 """
 
 from storage.base import Buffer, Reader, States, Writer
+from storage.byte_cache import ByteCache
 from storage.commits import CommitRecord
 from storage.errors import (
     GridMismatchError,
@@ -38,7 +39,6 @@ from storage.objects import (
     write_json,
 )
 from storage.problems import ShardProblem
-from storage.range_cache import RangeCache
 from storage.reading import open_store
 from storage.records import ObjectEntry, StateStatistics
 from storage.shard_index import ShardIndex
@@ -55,6 +55,7 @@ __all__ = [
     "LAYOUT_VERSION",
     "Batch",
     "Buffer",
+    "ByteCache",
     "CommitRecord",
     "GridMismatchError",
     "Growth",
@@ -62,7 +63,6 @@ __all__ = [
     "ManifestError",
     "NonFiniteError",
     "ObjectEntry",
-    "RangeCache",
     "Reader",
     "ShardCorruptError",
     "ShardIndex",

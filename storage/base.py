@@ -4,9 +4,10 @@ Shapes: `S` samples of a whole shard, `n` samples that a shard shows, `[C, H_k, 
 Stored arrays hold what the objects hold (`StateEncoding.stored_dtype`), states what readers want (`spec.dtype`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from storage.commits import CommitRecord
@@ -23,11 +24,12 @@ Fetch: TypeAlias = Callable[[int, int, Callable[[], Sequence[memoryview]]], None
 """`fetch(i, size, parts)` lays the checked object of template `i`, `size` bytes, into the parts; memory for them is
 taken when the object is known to be of that size. An object that is not what was committed raises."""
 
-FetchRange: TypeAlias = Callable[[int, int, int], bytes]
-"""`fetch_range(i, start, stop)` gives these bytes of the object of template `i`, unchecked; too few of them raise."""
+FetchPieces: TypeAlias = Callable[[int, int, Collection[int]], Mapping[int, bytes]]
+"""`fetch_pieces(i, size, numbers)` gives pieces of the object of template `i` by number, unchecked: piece `n` is its
+`size` bytes from `n * size` on. An object that ends before raises."""
 
-Checksums: TypeAlias = Callable[[int], Sequence[int]]
-"""`checksums(i)` gives the crc32c of the chunks of the object of template `i`, from the shard's commit record."""
+Checksums: TypeAlias = Sequence[Sequence[int] | npt.NDArray[np.int64]]
+"""For every template the crc32c of the pieces of its object, out of records that were checked."""
 
 
 class Buffer(Protocol):
@@ -135,20 +137,22 @@ class Layout(Protocol):
     def read(self, spec: TrajectorySpec, shard: int, timesteps: Sequence[int], fetch: Fetch, place: Place) -> None:
         """Lay stored timesteps of a shard where `place` says; `ValueError` for an object of another content."""
 
+    def checksums(self, spec: TrajectorySpec, shard: int, fetch: Fetch, recorded: Callable[[], Checksums]) -> Checksums:
+        """The crc32c that `read_rows` compares with: of the shard's record, or out of an index beside the data.
+
+        A checksum that lies within the data is not enough: it goes along when objects are swapped.
+        """
+
     def read_rows(
         self,
         spec: TrajectorySpec,
         shard: int,
         rows: Sequence[int],
         timesteps: Sequence[int],
-        fetch: Fetch,
-        fetch_range: FetchRange,
+        fetch_pieces: FetchPieces,
         checksums: Checksums,
     ) -> States:
-        """Stored arrays `[len(rows), C, H_k, W_k]` by ranged reads, compared with crc32c out of a checked record.
-
-        A checksum that lies beside the data is not enough: it goes along when objects are swapped.
-        """
+        """Stored arrays `[len(rows), C, H_k, W_k]` by ranged reads, each piece compared with its crc32c."""
 
     def metadata(self, spec: TrajectorySpec, num_samples: int) -> dict[str, bytes]:
         """Objects by key that people's own tools need beside the shards."""

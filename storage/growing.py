@@ -8,13 +8,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from storage.byte_cache import ByteCache
 from storage.commits import CommitRecord, committed_shards, read_commit
 from storage.errors import ManifestError, StoreIncompleteError, StoreNotFoundError
 from storage.identity import read_identity
 from storage.layouts import layout_of
 from storage.manifest import Manifest
 from storage.object_source import ObjectSource
-from storage.range_cache import RangeCache
 from storage.reading import ShardReader
 from storage.records import ObjectEntry, utc_now
 from storage.shard_index import ShardIndex
@@ -29,7 +32,8 @@ class CommittedShards(ShardIndex):
     """The objects of the committed shards, each from its own record."""
 
     spec: TrajectorySpec | None = None
-    committed: frozenset[int] = field(default_factory=frozenset)
+    committed: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Numbers, ascending: 8 bytes for each of perhaps a million."""
     _records: "OrderedDict[int, CommitRecord]" = field(default_factory=OrderedDict, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -56,7 +60,8 @@ class CommittedShards(ShardIndex):
         return record
 
     def _read_record(self, shard: int) -> CommitRecord:
-        if shard not in self.committed:
+        position = int(np.searchsorted(self.committed, shard))
+        if position == len(self.committed) or self.committed[position] != shard:
             raise StoreIncompleteError(
                 f"a shard can be read once it is committed, but shard {shard} of {self.uri} is not yet; wait for "
                 "precompute, or run it again with the same settings"
@@ -76,14 +81,14 @@ class CommittedShards(ShardIndex):
         return record
 
 
-def committed_index(uri: str, spec: TrajectorySpec, committed: frozenset[int]) -> CommittedShards:
+def committed_index(uri: str, spec: TrajectorySpec, committed: npt.NDArray[np.int64]) -> CommittedShards:
     """The index of a growing store that has these shards."""
     layout = layout_of(spec)
     return CommittedShards(
         uri=uri,
         templates=layout.templates(spec),
         seeded_noise=spec.noise == "seeded",
-        count=max(committed, default=-1) + 1,
+        count=int(committed[-1]) + 1 if len(committed) else 0,
         total_bytes=len(committed) * sum(layout.object_bytes(spec)),
         pages=(),
         spec=spec,
@@ -91,7 +96,7 @@ def committed_index(uri: str, spec: TrajectorySpec, committed: frozenset[int]) -
     )
 
 
-def open_growing(uri: str, source: ObjectSource | None = None, ranges: RangeCache | None = None) -> ShardReader:
+def open_growing(uri: str, source: ObjectSource | None = None, kept: ByteCache | None = None) -> ShardReader:
     """A reader of what is committed of a store at this moment, whether it is sealed or not.
 
     Its manifest is made up: `num_samples` goes up to the last committed shard, holes included, and there are no
@@ -108,7 +113,9 @@ def open_growing(uri: str, source: ObjectSource | None = None, ranges: RangeCach
             f"a store is a folder with a spec.json, but there is none at {uri}; check the URI, or compute the store "
             "with `advkd precompute`"
         ) from error
-    committed = frozenset(committed_shards(uri))
+    found = committed_shards(uri)
+    committed = np.fromiter(found, dtype=np.int64, count=len(found))
+    committed.sort()
     index, now = committed_index(uri, spec, committed), utc_now()
     manifest = Manifest(
         spec=spec,
@@ -124,4 +131,4 @@ def open_growing(uri: str, source: ObjectSource | None = None, ranges: RangeCach
         created=now,
         sealed=now,
     )
-    return ShardReader(uri, manifest, source, ranges)
+    return ShardReader(uri, manifest, source, kept)

@@ -1,15 +1,15 @@
 """Reading shards: fetch, check, decode through the layout, show only the samples that the manifest shows."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from crc32c import crc32c
 
-from storage.base import Place, States
+from storage.base import Checksums, Place, States
+from storage.byte_cache import ByteCache
 from storage.commits import read_commit
 from storage.errors import GridMismatchError, ManifestError, ShardCorruptError, StoreNotFoundError
 from storage.integrity import noise_problem, open_manifest
@@ -17,14 +17,15 @@ from storage.layouts import layout_of
 from storage.manifest import Manifest
 from storage.object_source import DirectSource, ObjectSource
 from storage.objects import join, read_range
+from storage.pieces import ObjectPart, forget_objects, read_pieces
 from storage.problems import ShardProblem, hash_problem, missing_problem, size_problem
-from storage.range_cache import ByteRange, RangeCache
 from storage.records import ObjectEntry
 from storage.seeded_noise import drawn_noise, seeded_noise
 
 # From this share of a shard's samples on, the whole shard is read; not where ranges are kept, which bounds memory.
 _RANGED_SHARE = 0.25
-_HELD_RECORDS = 64
+_HELD_BYTES = 2**22
+"""Of the checksums that a reader keeps for itself."""
 
 
 class ShardReader:
@@ -40,14 +41,13 @@ class ShardReader:
         uri: str,
         manifest: Manifest,
         source: ObjectSource | None = None,
-        ranges: RangeCache | None = None,
+        kept: ByteCache | None = None,
     ) -> None:
         self.uri = uri
         self.manifest = manifest
         self._source = DirectSource(uri) if source is None else source
-        self._ranges = ranges
-        self._records: OrderedDict[int, tuple[ObjectEntry, ...]] = OrderedDict()
-        self._records_lock = threading.Lock()
+        self._pieces = kept
+        self._kept = kept or ByteCache(_HELD_BYTES)
         self._layout = layout_of(manifest.spec)
         objects = (manifest.num_shards, len(manifest.shards.templates))
         self._known = np.zeros(objects, dtype=bool)
@@ -105,7 +105,7 @@ class ShardReader:
 
     def _read_rows(self, shard: int, rows: npt.NDArray[np.int64], timesteps: Sequence[int]) -> States:
         spec = self.manifest.spec
-        if self._ranges is None and len(rows) >= _RANGED_SHARE * spec.shard_samples:
+        if self._pieces is None and len(rows) >= _RANGED_SHARE * spec.shard_samples:
             return {t: values[rows] for t, values in self.read_stored(shard, timesteps).items()}
         stored: States = {}
         objects = [t for t in timesteps if t in spec.stored_timesteps]
@@ -119,17 +119,16 @@ class ShardReader:
                         shard,
                         wanted,
                         objects,
-                        self._fetch(shard),
-                        self._fetch_range(shard),
+                        self._fetch_pieces(shard),
                         self._checksums(shard),
                     )
                 ),
             )
-        elif self._ranges is not None and not self._noise_checked:
+        elif self._pieces is not None and not self._noise_checked:
             # One sample that is stored shows how large a state is, as a whole shard would.
             self._read_rows(shard, rows[:1], spec.stored_timesteps[:1])
         for t in set(timesteps) - set(objects):
-            self._require_noise(shard, sized=bool(objects) or self._ranges is not None)
+            self._require_noise(shard, sized=bool(objects) or self._pieces is not None)
             stored[t] = np.concatenate(
                 [drawn_noise(spec, shard * spec.shard_samples + row, 1) for row in rows.tolist()]
             )
@@ -172,50 +171,54 @@ class ShardReader:
             self._checksums_seen[shard, position], self._known[shard, position] = checksum, True
         return problem
 
-    def _fetch_range(self, shard: int) -> Callable[[int, int, int], bytes]:
-        """The `base.FetchRange` of a shard."""
+    def _fetch_pieces(self, shard: int) -> Callable[[int, int, Collection[int]], dict[int, bytes]]:
+        """The `base.FetchPieces` of a shard."""
         entries = self.manifest.shards.entries(shard)
 
-        def fetch_range(position: int, start: int, stop: int) -> bytes:
+        def fetch_pieces(position: int, size: int, numbers: Collection[int]) -> dict[int, bytes]:
             entry = entries[position]
-            if stop > entry.size:
-                raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands more")
             address = join(self.uri, entry.key)
-            try:
-                if self._ranges is None:
+
+            def fetch(start: int, stop: int) -> bytes:
+                if stop > entry.size:
+                    raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands more")
+                try:
                     data = read_range(address, start, stop)
-                else:
-                    wanted = ByteRange(address, entry.sha256, start, stop)
-                    data = self._ranges.read(wanted, lambda: read_range(address, start, stop))
-            except StoreNotFoundError as error:
-                raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
-            if len(data) != stop - start:
-                raise ValueError(f"{entry.key} must hold bytes {start} to {stop - 1}, and ends at {start + len(data)}")
-            return data
+                except StoreNotFoundError as error:
+                    raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
+                if len(data) != stop - start:
+                    raise ValueError(
+                        f"{entry.key} must hold bytes {start} to {stop - 1}, and ends at {start + len(data)}"
+                    )
+                return data
 
-        return fetch_range
+            return read_pieces(ObjectPart(address, entry.sha256), size, numbers, fetch, self._pieces)
 
-    def _checksums(self, shard: int) -> Callable[[int], Sequence[int]]:
-        """The `base.Checksums` of a shard; its record is read when they are asked for, and must be the manifest's."""
-        return lambda position: self._record(shard)[position].crc32c
+        return fetch_pieces
 
-    def _record(self, shard: int) -> tuple[ObjectEntry, ...]:
-        """The objects of a shard with their checksums; those of the shards looked at last are kept."""
-        with self._records_lock:
-            held = self._records.get(shard)
-            if held is not None:
-                self._records.move_to_end(shard)
-                return held
+    def _checksums(self, shard: int) -> Checksums:
+        """The `base.Checksums` of a shard; those of the shards looked at last are kept."""
+        entry = self.manifest.shards.entries(shard)[0]
+        key = ObjectPart(join(self.uri, entry.key), entry.sha256)
+        held: Checksums | None = self._kept.get(key)
+        if held is not None:
+            return held
+        found = self._layout.checksums(
+            self.manifest.spec, shard, self._fetch(shard), lambda: [one.crc32c for one in self._recorded(shard)]
+        )
+        # As arrays, which take a quarter of the memory of numbers.
+        arrays = [np.array(one, dtype=np.int64) for one in found]
+        self._kept.put(key, arrays, sum(array.nbytes for array in arrays))
+        return arrays
+
+    def _recorded(self, shard: int) -> tuple[ObjectEntry, ...]:
+        """The objects of a shard with their checksums, out of its record, which must be the manifest's."""
         try:
             record = read_commit(self.uri, shard)
         except (ManifestError, StoreNotFoundError) as error:
             raise ValueError(f"the commit record with its checksums cannot be used: {error}") from error
         if record.objects != self.manifest.shards.entries(shard):
             raise ValueError("the commit record with its checksums is not the one that was sealed")
-        with self._records_lock:
-            self._records[shard] = record.objects
-            if len(self._records) > _HELD_RECORDS:
-                self._records.popitem(last=False)
         return record.objects
 
     def _checked(self, shard: int, read: Callable[[], None]) -> None:
@@ -225,8 +228,7 @@ class ShardReader:
         except (ValueError, RecursionError) as error:
             spec, entries = self.manifest.spec, self.manifest.shards.entries(shard)
             key = entries[0].key
-            if self._ranges is not None:
-                self._ranges.forget({join(self.uri, entry.key) for entry in entries})
+            forget_objects(self._kept, {join(self.uri, entry.key) for entry in entries})
             problem = ShardProblem(
                 uri=self.uri, shard=shard, key=key, expected=f"a {spec.layout} shard of its spec", found=str(error)
             )
@@ -251,20 +253,24 @@ class ShardReader:
         self._noise_checked = True
 
 
-def open_store(uri: str, source: ObjectSource | None = None, ranges: RangeCache | None = None) -> ShardReader:
+def open_store(uri: str, source: ObjectSource | None = None, kept: ByteCache | None = None) -> ShardReader:
     """A reader of the sealed store at a URI.
 
     Args:
         uri: The store.
         source: Where whole objects come from, None: from the store itself.
-        ranges: Keeps the ranges of ranged reads, None: nothing does. With it, samples are read in ranges only.
+        kept: Keeps what ranged reads gave, the checksums that they are compared with, and the pages of the index,
+            beside whatever else the process keeps there. With it, samples are read in ranges only.
 
     Raises:
         StoreNotFoundError: There is no store.
         StoreIncompleteError: It is still growing.
         ManifestError: Its manifest is foreign, newer, damaged or inconsistent.
     """
-    return ShardReader(uri, open_manifest(uri), source, ranges)
+    manifest = open_manifest(uri)
+    if kept is not None:
+        manifest = replace(manifest, shards=replace(manifest.shards, kept=kept))
+    return ShardReader(uri, manifest, source, kept)
 
 
 def captured_timesteps(manifest: Manifest, timesteps: Sequence[int] | None) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 Every way of reading is tried, whole objects and ranges. Does no input or output itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +56,11 @@ def content_fault(
             part[:] = data[offset : offset + len(part)]
             offset += len(part)
 
-    def fetch_range(position: int, start: int, stop: int) -> bytes:
+    def fetch_pieces(position: int, size: int, numbers: Collection[int]) -> dict[int, bytes]:
         nonlocal last
         last = position
-        return bytes(memoryview(read(position))[start:stop])
+        data = memoryview(read(position))
+        return {number: bytes(data[number * size : (number + 1) * size]) for number in numbers}
 
     def place(timestep: int) -> npt.NDArray[Any]:
         encoding = spec.encoding(timestep)
@@ -68,8 +69,9 @@ def content_fault(
     for timesteps in _together(spec, len(entries)):
         try:
             layout.read(spec, shard, timesteps, fetch, place)
+            checksums = layout.checksums(spec, shard, fetch, lambda: [entry.crc32c for entry in entries])
             for rows in _blocks(spec):
-                layout.read_rows(spec, shard, rows, timesteps, fetch, fetch_range, lambda at: entries[at].crc32c)
+                layout.read_rows(spec, shard, rows, timesteps, fetch_pieces, checksums)
         except UnreadableObjectError:
             continue
         except ValueError as error:

@@ -9,7 +9,6 @@ import hashlib
 import io
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,12 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from storage.byte_cache import ByteCache
 from storage.errors import ManifestError, StoreError, StoreNotFoundError
 from storage.objects import join, read_into, write_bytes
+from storage.pieces import ObjectPart
 from storage.records import ObjectEntry, downwards, list_of, require_keys, whole_number
 
 PAGE_SHARDS = 4096
-_HELD_PAGES = 64
+_HELD_BYTES = 2**26
+"""Of the pages that an index keeps for itself."""
 _ROW = np.dtype([("bytes", "<i8"), ("sha256", "u1", (32,))])
 _REMEDY = "run `advkd cache repair` on it"
 # Nothing else is ever formatted: a field like {shard:999999999} would take memory, {shard.x} would look around.
@@ -32,7 +34,7 @@ _FIELD = re.compile(r"\{shard(:06d)?\}")
 
 @dataclass(frozen=True, eq=False)
 class ShardIndex:
-    """The objects of all shards of one store. Thread-safe; holds at most 64 pages."""
+    """The objects of all shards of one store. Thread-safe."""
 
     uri: str
     """The store."""
@@ -47,7 +49,8 @@ class ShardIndex:
     pages: tuple[ObjectEntry, ...]
     page_shards: int = PAGE_SHARDS
     """Shards of one page, the last one excepted."""
-    _held: "OrderedDict[int, npt.NDArray[Any]]" = field(default_factory=OrderedDict, repr=False)
+    kept: ByteCache = field(default_factory=lambda: ByteCache(_HELD_BYTES), repr=False)
+    """Holds the pages that were used last."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __len__(self) -> int:
@@ -75,13 +78,14 @@ class ShardIndex:
 
     def page(self, number: int) -> npt.NDArray[Any]:
         """One page, checked: records `[shards, objects]`; `ManifestError` if it is missing or damaged."""
+        entry = self.pages[number]
+        key = ObjectPart(join(self.uri, entry.key), entry.sha256)
         with self._lock:
-            if number not in self._held:
-                self._held[number] = self._read(number)
-                if len(self._held) > _HELD_PAGES:
-                    self._held.popitem(last=False)
-            self._held.move_to_end(number)
-            return self._held[number]
+            rows: npt.NDArray[Any] | None = self.kept.get(key)
+            if rows is None:
+                rows = self._read(number)
+                self.kept.put(key, rows, rows.nbytes)
+            return rows
 
     def mend_page(self, number: int, rows: Iterable[tuple[Sequence[ObjectEntry], str | None]]) -> bool:
         """Write a page again from its shards' objects; False, and nothing is written, if it would be another one."""

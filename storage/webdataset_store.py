@@ -9,17 +9,16 @@ decoded by strides.
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from crc32c import crc32c
 
-from storage.base import Checksums, Fetch, FetchRange, Place, States
+from storage.base import Checksums, Fetch, FetchPieces, Place, States
 from storage.spec import TrajectorySpec
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -78,28 +77,26 @@ class WebDatasetLayout:
         for t in timesteps:
             place(t).reshape(len(rows), -1).view(np.uint8)[:] = members.payload(rows, t)
 
+    def checksums(self, spec: TrajectorySpec, shard: int, fetch: Fetch, recorded: Callable[[], Checksums]) -> Checksums:
+        """Of the samples of the tar, out of its index."""
+        return self._read_index(_Members(spec), shard, fetch), ()
+
     def read_rows(
         self,
         spec: TrajectorySpec,
         shard: int,
         rows: Sequence[int],
         timesteps: Sequence[int],
-        fetch: Fetch,
-        fetch_range: FetchRange,
+        fetch_pieces: FetchPieces,
         checksums: Checksums,
     ) -> States:
-        """The index of the tar, which has the checksums, then one ranged read for each run of neighbouring samples."""
+        """A sample is one piece of the tar, with all of its timesteps."""
         members, first = _Members(spec), shard * spec.shard_samples
-        expected = self._read_index(members, shard, fetch)
-        size, samples = members.sample_bytes, dict[int, npt.NDArray[np.uint8]]()
-        for start, stop in _runs(rows):
-            data = memoryview(fetch_range(_TAR, start * size, stop * size))
-            for row in range(start, stop):
-                sample = data[(row - start) * size : (row - start + 1) * size]
-                if crc32c(sample) != expected[row]:
-                    raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
-                samples[row] = np.frombuffer(sample, dtype=np.uint8)
-        found = np.stack([samples[row] for row in rows])
+        pieces, expected = fetch_pieces(_TAR, members.sample_bytes, set(rows)), checksums[_TAR]
+        for row in set(rows):
+            if crc32c(pieces[row]) != expected[row]:
+                raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
+        found = np.stack([np.frombuffer(pieces[row], dtype=np.uint8) for row in rows])
         members.check(found, [first + row for row in rows], timesteps)
         states: States = {}
         for t in timesteps:
@@ -190,14 +187,6 @@ class _Members:
                     f"every {_extension(t)} must hold {encoding.stored_dtype} {list(encoding.shape)}, and one has "
                     "another npy header"
                 )
-
-
-def _runs(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Rows in any order as ranges `start..stop-1` of neighbours, each row in one of them."""
-    ordered = sorted(set(rows))
-    ends = [position for position, row in enumerate(ordered) if position and row != ordered[position - 1] + 1]
-    for start, stop in pairwise([0, *ends, len(ordered)]):
-        yield ordered[start], ordered[stop - 1] + 1
 
 
 def _check_headers(

@@ -6,7 +6,7 @@ Zarr's silent fill values never reach anyone. Without compression every shard ob
 and the same index of chunks, at its end: an object with any other is refused, and the chunks are taken as they lie.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec
 from zarr.storage import MemoryStore
 
-from storage.base import Checksums, Fetch, FetchRange, Place, States
+from storage.base import Checksums, Fetch, FetchPieces, Place, States
 from storage.encoding import StateEncoding
 from storage.spec import TrajectorySpec, digest
 
@@ -59,28 +59,31 @@ class ZarrLayout:
         for t in timesteps:
             _read_timestep(spec, t, fetch, place)
 
+    def checksums(self, spec: TrajectorySpec, shard: int, fetch: Fetch, recorded: Callable[[], Checksums]) -> Checksums:
+        """Those of the record."""
+        return recorded()
+
     def read_rows(
         self,
         spec: TrajectorySpec,
         shard: int,
         rows: Sequence[int],
         timesteps: Sequence[int],
-        fetch: Fetch,
-        fetch_range: FetchRange,
+        fetch_pieces: FetchPieces,
         checksums: Checksums,
     ) -> States:
-        """One ranged read for each chunk that holds a row; the index is not needed, as all chunks have one size."""
+        """The chunks that hold a row; the index is not needed, as all chunks have one size."""
         block = spec.block_samples
         states: States = {}
         for t in timesteps:
             encoding, position = spec.encoding(t), spec.stored_timesteps.index(t)
             size = block * encoding.state_bytes + _CHECKSUM_BYTES
-            expected = checksums(position)
+            expected = checksums[position]
             if len(expected) != spec.shard_samples // block:
                 raise ValueError(f"a shard's record must hold the crc32c of each of its chunks, got {len(expected)}")
             read: dict[int, npt.NDArray[Any]] = {}
-            for number in sorted({row // block for row in rows}):
-                chunk = fetch_range(position, number * size, (number + 1) * size)[:-_CHECKSUM_BYTES]
+            for number, data in fetch_pieces(position, size, {row // block for row in rows}).items():
+                chunk = memoryview(data)[:-_CHECKSUM_BYTES]
                 _check_chunk(number, chunk, expected[number])
                 values = np.frombuffer(chunk, dtype=encoding.stored_dtype)
                 read[number] = values.reshape(block, *encoding.shape)

@@ -20,11 +20,13 @@ from advkd.browse.labels import LABELS, digits, has_labels
 from advkd.browse.looking import LookedAt
 from advkd.browse.orders import STATISTICS, Order, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.shard_map import shard_map
-from advkd.browse.sheets import MOST_SAMPLES, parse_samples
-from advkd.browse.shown import Shown
+from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
+from advkd.browse.shown import Shown, answer_key
 from advkd.browse.store_list import store_rows
 
 ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
+SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
+"""Differences that are shown white, the usual one first; values lie in [-1, 1]."""
 NO_STORE = {"Cache-Control": "no-store"}
 _KEEP = {"Cache-Control": "private, max-age=3600"}
 _MOST_SEED = 10**15 - 1
@@ -55,8 +57,19 @@ def sheet(request: Request) -> Response:
     view = side.store.view()
     lasting = side.student is None and not made.marks and (view.sealed or not latent(view.spec))
     headers = _KEEP if lasting else NO_STORE
-    facts = json.dumps(made.to_json(), separators=(",", ":"))
-    return Response(made.png, media_type="image/png", headers=headers | {"X-Advkd-Sheet": facts})
+    return _picture(made, headers)
+
+
+def difference(request: Request) -> Response:
+    """`/api/difference?left=..&right=..&samples=0-99&t=0&most=0.5`: a sheet of |left - right|, white from `most` on."""
+    held = shown(request)
+    left, right = (request.query_params.get(name, "") for name in ("left", "right"))
+    ours, theirs = held.side(left), held.side(right)
+    both = min(ours.store.view().num_samples, theirs.store.view().num_samples)
+    samples = parse_samples(request.query_params.get("samples", ""), both)
+    most = float(query.choice(request, "most", SCALES))
+    made = held.difference(left, right, samples, query.timestep(request, ours.timesteps()), most)
+    return _picture(made, NO_STORE)
 
 
 def values(request: Request) -> Response:
@@ -98,15 +111,15 @@ def order(request: Request) -> Response:
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
     label = query.integer(request, "label", -1, 0, LABELS - 1)
     student = held.student(request.query_params.get("student", "") or "0", store) if by == "distance" else None
-    key = (store.name, view.stamp, by, t, seed, label, None if student is None else student.name)
-    found = held.orders.get(key)
-    if found is None:
+    if label >= 0 and not has_labels(view.spec):
+        raise RequestError("only grey 16x16 digits have labels here, and this store holds none; drop label")
+
+    def make() -> Order:
         found = _order(store, by, t, seed, student)
-        if label >= 0:
-            if not has_labels(view.spec):
-                raise RequestError("only grey 16x16 digits have labels here, and this store holds none; drop label")
-            found = kept(found, digits(store, found.samples), label)
-        held.keep_order(key, found)
+        return found if label < 0 else kept(found, digits(store, found.samples), label)
+
+    key = answer_key("order", store.name, view.stamp, by, t, seed, label, None if student is None else student.name)
+    found = held.order(key, make)
     return JSONResponse(found.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
 
 
@@ -117,11 +130,8 @@ def compare_order(request: Request) -> Response:
     t = query.timestep(request, left.timesteps())
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
     stamps = (left.store.view().stamp, right.store.view().stamp)
-    key = (request.query_params["left"], request.query_params["right"], *stamps, t, seed)
-    found = held.orders.get(key)
-    if found is None:
-        found = by_disagreement(left, right, t, seed)
-        held.keep_order(key, found)
+    key = answer_key("compare", request.query_params["left"], request.query_params["right"], *stamps, t, seed)
+    found = held.order(key, lambda: by_disagreement(left, right, t, seed))
     return JSONResponse(found.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
 
 
@@ -142,12 +152,25 @@ def check(request: Request) -> Response:
 
 def histogram(request: Request) -> Response:
     """`/api/stores/{store}/histograms`: how the values of every timestep are spread, over a stated subset."""
-    return JSONResponse(histograms(store_of(request)), headers=NO_STORE)
+    store, kept_answers = store_of(request), shown(request).catalogue.kept
+    key = answer_key("histograms", store.name, store.view().stamp)
+    held: bytes | None = kept_answers.get(key)
+    if held is None:
+        held = json.dumps(histograms(store), separators=(",", ":")).encode()
+        # What is damaged may be mended, and the store stays the same.
+        if not store.marks.all():
+            kept_answers.put(key, held, len(held))
+    return Response(held, media_type="application/json", headers=NO_STORE)
 
 
 def stores(request: Request) -> Response:
     """`/api/stores`: the list, for a page that is open."""
     return JSONResponse({"stores": store_rows(shown(request).catalogue.stores())}, headers=NO_STORE)
+
+
+def _picture(made: Sheet, headers: dict[str, str]) -> Response:
+    facts = json.dumps(made.to_json(), separators=(",", ":"))
+    return Response(made.png, media_type="image/png", headers=headers | {"X-Advkd-Sheet": facts})
 
 
 class _Planes:
@@ -191,4 +214,5 @@ ROUTES = [
     Route("/api/stores/{store}/check/{shard}", check),
     Route("/api/stores/{store}/histograms", histogram),
     Route("/api/compare/order", compare_order),
+    Route("/api/difference", difference),
 ]

@@ -1,9 +1,12 @@
 """The application: routes, pages, errors, and the guard before all of them."""
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,6 +24,7 @@ from advkd.browse.settings import BrowseSpec
 from advkd.browse.shown import Shown
 
 logger = logging.getLogger(__name__)
+_THREADS = 12
 STATIC = Path(__file__).parent / "static"
 
 
@@ -37,15 +41,23 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
     """
     catalogue = Catalogue(spec.uris)
     catalogue.require()
-    shown = Shown(catalogue, Students(spec.students))
+    shown = Shown(catalogue, Students(spec.students, catalogue.kept, spec.runs))
     _require_fitting(shown)
     handlers = {kind: _tell for kind in (*SHOWN_ERRORS, HTTPException)}
     app = Starlette(
+        lifespan=_few_threads,
         routes=[*pages.ROUTES, *api.ROUTES, Mount("/static", StaticFiles(directory=STATIC), name="static")],
         exception_handlers=handlers | {Exception: _own_up},
     )
     app.state.shown = shown
     return Guard(app, replace(spec, port=spec.port if port is None else port), _ask_for_token)
+
+
+@contextlib.asynccontextmanager
+async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
+    """Requests beyond these wait: each wall takes megabytes while it is made, and more at once would be no faster."""
+    anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+    yield
 
 
 def _require_fitting(shown: Shown) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from advkd.browse.errors import NotShownError
 from advkd.browse.looking import LookedAt
 from storage import (
-    RangeCache,
+    ByteCache,
     StoreError,
     StoreNotFoundError,
     StoreSummary,
@@ -21,7 +21,8 @@ from storage import (
 )
 from storage.objects import list_folders, list_objects
 
-RANGE_BYTES = 48 * 2**20
+KEPT_BYTES = 96 * 2**20
+"""Of all that is kept of all stores: what was read, and what was made of it."""
 LIST_SECONDS = 4.0
 _NAME_DIGITS = 16
 
@@ -39,7 +40,8 @@ class Catalogue:
 
     def __init__(self, uris: Sequence[str]) -> None:
         self._uris = tuple(uri.rstrip("/") or uri for uri in uris)
-        self._ranges = RangeCache(RANGE_BYTES)
+        self.kept = ByteCache(KEPT_BYTES)
+        """For whatever is made of these stores too."""
         self._names: dict[str, str] = {}
         self._stores: dict[str, LookedAt] = {}
         self._lock = threading.Lock()
@@ -98,7 +100,7 @@ class Catalogue:
             while (name := wanted if number == 1 else f"{wanted}-{number}") in self._stores:
                 number += 1
             self._names[one.uri] = name
-            self._stores[name] = LookedAt(one.uri, name, self._ranges)
+            self._stores[name] = LookedAt(one.uri, name, self.kept)
         return self._names[one.uri]
 
 

@@ -7,23 +7,21 @@ student is loaded. The mathematics is that of `advkd.schedule` in numpy, so that
 import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.byte_cache import ByteCache
 from advkd.browse.errors import NotShownError, RequestError
-from storage import States, TrajectorySpec
+from storage import ByteCache, States, TrajectorySpec
 from storage.seeding import initial_noise
 
 if TYPE_CHECKING:
     from advkd.students import AnyStudent
 
 _BATCH = 64
-_HELD_BYTES = 24 * 2**20
 _RUNNING = threading.Lock()
 
 
@@ -34,8 +32,8 @@ class Student:
     name: str
     """As pages call it: the last part of its folder's path, or more where that is not enough."""
     model: "AnyStudent"
-    held: ByteCache[States] = field(default_factory=lambda: ByteCache(_HELD_BYTES, _bytes_of), repr=False)
-    """What it predicted last: one pass gives all timesteps."""
+    kept: ByteCache
+    """Holds what it predicted last: one pass gives all timesteps."""
 
     def refusal(self, spec: TrajectorySpec) -> str | None:
         """Why it cannot be shown beside the trajectories of a spec, or None."""
@@ -58,13 +56,13 @@ class Student:
 
     def states(self, noise: npt.NDArray[Any]) -> States:
         """The predicted states by timestep, float32 `[B, C, H_k, W_k]`, for x_T `[B, C, H, W]`."""
-        key = hashlib.sha256(np.ascontiguousarray(noise).data).digest()
-        found = self.held.get(key)
+        key = _Predicted(self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest())
+        found: States | None = self.kept.get(key)
         if found is None:
             with _RUNNING:
                 # Somebody may have run it for the same noise meanwhile.
-                found = self.held.get(key) or self._run(noise)
-            self.held.put(key, found)
+                found = self.kept.get(key) or self._run(noise)
+            self.kept.put(key, found, sum(state.nbytes for state in found.values()))
         return found
 
     def _run(self, noise: npt.NDArray[Any]) -> States:
@@ -79,11 +77,25 @@ class Student:
         return {t: np.concatenate(parts) for t, parts in found.items()}
 
 
-class Students:
-    """The students that were named at the start, loaded once each."""
+@dataclass(frozen=True)
+class _Predicted:
+    """The key of what a student predicted."""
 
-    def __init__(self, folders: Sequence[str]) -> None:
-        self._loaded = [_load(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
+    student: str
+    noise: str
+
+
+class Students:
+    """The students that were named at the start, loaded once each.
+
+    Args:
+        places: where they are, see `advkd.registry.students.student_folder`.
+        kept: keeps what they predict, beside everything else.
+        runs: folder of the registry.
+    """
+
+    def __init__(self, places: Sequence[str], kept: ByteCache, runs: str) -> None:
+        self._loaded = [_load(place, name, kept, runs) for place, name in zip(places, _names(places), strict=True)]
 
     def __len__(self) -> int:
         return len(self._loaded)
@@ -141,20 +153,17 @@ def implies_clean(spec: TrajectorySpec, timestep: int) -> bool:
     return timestep != spec.timesteps[0] and divides and spec.deterministic and spec.sigma[0] > 0
 
 
-def _bytes_of(states: States) -> int:
-    return sum(state.nbytes for state in states.values())
-
-
-def _load(folder: str, name: str) -> Student:
+def _load(place: str, name: str, kept: ByteCache, runs: str) -> Student:
+    from advkd.registry.students import student_folder
     from advkd.students.loading import load_student
 
-    return Student(name, load_student(folder))
+    return Student(name, load_student(student_folder(place, runs)), kept)
 
 
-def _names(folders: Sequence[str]) -> list[str]:
+def _names(places: Sequence[str]) -> list[str]:
     """The last parts of their paths, as many as tell them apart."""
     parts = [
-        [part for part in PurePath(folder).parts if part not in ("/", "student")] or ["student"] for folder in folders
+        [part for part in PurePath(place).parts if part not in ("/", "student")] or ["student"] for place in places
     ]
     for count in range(1, max((len(one) for one in parts), default=0) + 1):
         names = ["/".join(one[-count:]) for one in parts]

@@ -26,8 +26,14 @@ def browse_command(
         list[str], typer.Argument(metavar="URI...", help="Stores, or roots of stores: folders or s3://bucket/prefix.")
     ],
     student: Annotated[
-        list[str] | None, typer.Option(help="Folder of a student to show beside the teacher; may be given again.")
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE",
+            help="A student to show beside the teacher: a folder, s3://bucket/prefix or models:/NAME@champion; may be "
+            "given again.",
+        ),
     ] = None,
+    runs: Annotated[str, typer.Option(help="Folder of the registry, unless MLFLOW_TRACKING_URI is set.")] = "runs",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = DEFAULT_PORT,
     host: Annotated[
         str, typer.Option(help="Address to bind; any other than the loopback needs --token.")
@@ -40,7 +46,7 @@ def browse_command(
 ) -> None:
     """Look at cached trajectories in a browser: stores on disk and in S3, sealed and growing; reads only."""
     with clear_errors():
-        spec = BrowseSpec(uris=tuple(uris), students=tuple(student or ()), host=host, port=port, token=token)
+        spec = BrowseSpec(uris=tuple(uris), students=tuple(student or ()), runs=runs, host=host, port=port, token=token)
         listener = _listening(spec)
         with listener:
             address = _address(spec, listener)

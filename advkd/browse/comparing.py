@@ -59,6 +59,27 @@ def comparable(left: View, right: View) -> str | None:
     return None
 
 
+def differences(
+    left: Side, right: Side, samples: Sequence[int], timestep: int
+) -> tuple[npt.NDArray[np.float32], dict[int, Mark]]:
+    """|left - right| of some samples, `[len(samples), C, H_k, W_k]`, and what could not be read of either.
+
+    Raises:
+        RequestError: The sides are of different shapes, or store the timestep at different resolutions.
+    """
+    refused = comparable(left.store.view(), right.store.view())
+    if refused is not None:
+        raise RequestError(refused)
+    ours, marks = left.states(samples, timestep)
+    theirs, more = right.states(samples, nearest(right.timesteps(), timestep))
+    if ours.shape != theirs.shape:
+        raise RequestError(
+            f"states of one resolution can be subtracted, got {list(ours.shape[1:])} and {list(theirs.shape[1:])}; "
+            "choose a timestep that both store in full"
+        )
+    return np.abs(ours.astype(np.float32) - theirs.astype(np.float32)), marks | more
+
+
 def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
     """By the root mean square between both sides, greatest first, of a subset that both have.
 
@@ -68,7 +89,6 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
     refused = comparable(left.store.view(), right.store.view())
     if refused is not None:
         raise RequestError(refused)
-    other = nearest(right.timesteps(), timestep)
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
     chosen = subset(left.store.view(), seed, most, [timestep])
     both = chosen.samples < right.store.view().num_samples
@@ -77,12 +97,7 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
         chosen = type(chosen)(chosen.samples, f"{len(chosen.samples):,} that both have, among {chosen.what}", False)
     values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
     for portion in chunks(chosen.samples):
-        (ours, marks), (theirs, more) = left.states(portion, timestep), right.states(portion, other)
-        if ours.shape != theirs.shape:
-            raise RequestError(
-                f"states of one resolution can be subtracted, got {list(ours.shape[1:])} and {list(theirs.shape[1:])}; "
-                "choose a timestep that both store in full"
-            )
-        values.append(norm(ours.astype(np.float32) - theirs.astype(np.float32)))
-        readable.append(np.array([sample not in marks and sample not in more for sample in portion]))
+        apart, marks = differences(left, right, portion, timestep)
+        values.append(norm(apart))
+        readable.append(np.array([sample not in marks for sample in portion]))
     return sorted_order(chosen, np.concatenate(values), np.concatenate(readable))

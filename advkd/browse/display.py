@@ -19,6 +19,13 @@ _COLOURS = 3
 _LATENT_SPREAD = 3.0
 
 
+_HEAT = np.stack(
+    [np.interp(np.arange(256), (0, 128, 255), ends) for ends in ((0, 224, 255), (0, 96, 255), (0, 16, 255))]
+)
+_HEAT = (_HEAT.T + 0.5).astype(np.uint8)
+"""256 colours `[256, 3]`, so that nobody takes a difference for a picture."""
+
+
 @dataclass(frozen=True)
 class ValueRange:
     """The values that become black and white; what lies beyond is clipped."""
@@ -66,6 +73,17 @@ def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed
     if channels == _COLOURS:
         return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
     return _mosaic(pixels)
+
+
+def difference_tiles(apart: npt.NDArray[np.float32], most: float) -> Pixels:
+    """|difference| `[B, C, H, W]` as tiles `[B, h, w, 3]`: black at 0, over orange to white from `most` on.
+
+    Of a picture the mean over its channels, of latents channel by channel.
+    """
+    picture = apart.shape[1] in (1, _COLOURS)
+    shown = apart.mean(axis=1) if picture else apart
+    shares = (np.clip(shown / most, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray(_HEAT[shares if picture else _mosaic(shares)])
 
 
 def _mosaic(pixels: Pixels) -> Pixels:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from advkd.browse.looking import LookedAt, View
-from advkd.cache_show import error_bound, facts_rows, grid_rows
+from advkd.cache_show import facts_rows, grid_rows, statistics_rows
 from storage import StateStatistics, StoreSummary, measure_growth
 from storage.commits import committed_shards
 
@@ -59,15 +59,9 @@ def store_facts(store: LookedAt, view: View) -> Facts:
     )
     extension = len(committed_shards(store.uri, after=manifest.num_shards - 1)) if manifest else 0
     found = None if manifest else measure_growth(store.uri, spec)
-    statistics = [] if manifest is None else [_row(view, t, one) for t, one in manifest.statistics.items()]
+    statistics = [] if manifest is None else statistics_rows(manifest)
     drawing = None if manifest is None else _drawing(list(manifest.statistics.items()))
     return Facts(facts_rows(summary, spec, manifest, extension, found), grid_rows(spec), statistics, drawing)
-
-
-def _row(view: View, timestep: int, found: StateStatistics) -> tuple[str, ...]:
-    values = [f"{value:.4f}" for value in (found.mean, found.std, found.min, found.max)]
-    errors = (found.max_error, error_bound(view.spec, timestep, found), found.rms_error, found.rms_detail)
-    return (str(timestep), *values, *(f"{error:.2e}" if error else "0" for error in errors))
 
 
 def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:

@@ -1,11 +1,13 @@
 """How the values of every timestep are spread: counts in equal bins, over a subset of samples that is named."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from advkd.browse.looking import LookedAt
-from advkd.browse.orders import chunks, subset
+from advkd.browse.orders import Subset, chunks, subset
 
 BINS = 48
 MOST_SAMPLES = 512
@@ -13,22 +15,34 @@ _SEED = 0
 
 
 def histograms(store: LookedAt) -> dict[str, Any]:
-    """Per timestep the ends of the bins and how many values lie in each, for pages."""
+    """Per timestep the ends of the bins and how many values lie in each, for pages.
+
+    The subset is read twice, for the ends and for the counts, and no more than a portion of it is held at once.
+    """
     view = store.view()
     spec = view.spec
     if view.num_samples == 0:
         return {"what": "no samples yet", "timesteps": {}}
     chosen = subset(view, _SEED, MOST_SAMPLES, spec.timesteps)
-    parts: dict[int, list[Any]] = {t: [] for t in spec.timesteps}
-    for portion in chunks(chosen.samples):
-        looked = store.read(portion, spec.timesteps)
-        good = np.array([sample not in looked.marks for sample in portion])
-        for t in spec.timesteps:
-            parts[t].append(looked.states[t][good].astype(np.float32).reshape(-1))
-    found: dict[str, Any] = {}
-    for t, arrays in parts.items():
-        joined = np.concatenate(arrays)
-        if joined.size:
-            counts, edges = np.histogram(joined, bins=BINS)
-            found[str(t)] = {"low": float(edges[0]), "high": float(edges[-1]), "counts": counts.tolist()}
+    ends: dict[int, tuple[float, float]] = {}
+    for t, values in _readable(store, chosen):
+        low, high = ends.get(t, (np.inf, -np.inf))
+        ends[t] = min(low, float(values.min())), max(high, float(values.max()))
+    counts = {t: np.zeros(BINS, dtype=np.int64) for t in ends}
+    for t, values in _readable(store, chosen):
+        # A shard that was repaired in between brings values that the ends know nothing of.
+        if t in ends:
+            counts[t] += np.histogram(values, BINS, ends[t])[0]
+    found = {str(t): {"low": low, "high": high, "counts": counts[t].tolist()} for t, (low, high) in ends.items()}
     return {"what": chosen.what, "timesteps": found}
+
+
+def _readable(store: LookedAt, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Timesteps and values of the samples that can be read, portion by portion; none is empty."""
+    timesteps = store.view().spec.timesteps
+    for portion in chunks(chosen.samples):
+        looked = store.read(portion, timesteps)
+        good = np.array([sample not in looked.marks for sample in portion])
+        if good.any():
+            for t in timesteps:
+                yield t, looked.states[t][good].astype(np.float32)

@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from advkd.browse.marks import Mark, Marks
 from storage import (
+    ByteCache,
     Manifest,
     ManifestError,
-    RangeCache,
     Reader,
     ShardCorruptError,
     States,
@@ -28,14 +29,14 @@ from storage import (
     open_store,
     read_manifest,
 )
+from storage.growing import CommittedShards
 from storage.integrity import shard_problems
-from storage.object_source import DirectSource, MemoryCache
+from storage.pieces import forget_objects
 
 GROWING_SECONDS = 1.5
 SEALED_SECONDS = 8.0
 PATIENCE_SECONDS = 2.0
 """How long a failure is remembered before the store is asked again."""
-INDEX_BYTES = 4 * 2**20
 _READERS = 6
 _MOST_RECHECKED = 8
 
@@ -62,6 +63,12 @@ class View:
     def manifest(self) -> Manifest:
         """Of a growing store, made up: see `storage.open_growing`."""
         return self.reader.manifest
+
+    @property
+    def committed(self) -> npt.NDArray[np.int64] | None:
+        """Numbers of the shards that a growing store has, ascending; None of a sealed one, which has all."""
+        shards = self.manifest.shards
+        return shards.committed if isinstance(shards, CommittedShards) else None
 
     @property
     def num_samples(self) -> int:
@@ -93,15 +100,14 @@ class LookedAt:
     Args:
         uri: where it is.
         name: how URLs call it; says nothing of where it is.
-        ranges: keeps what was read, for all stores together.
+        kept: keeps what was read, for all stores together.
     """
 
-    def __init__(self, uri: str, name: str, ranges: RangeCache) -> None:
+    def __init__(self, uri: str, name: str, kept: ByteCache) -> None:
         self.uri = uri
         self.name = name
         self.marks = Marks()
-        self._ranges = ranges
-        self._source = MemoryCache(DirectSource(uri), INDEX_BYTES)
+        self._kept = kept
         self._asking = threading.Lock()
         self._asked: _Asked | None = None
         self._rechecking = threading.Lock()
@@ -188,10 +194,10 @@ class LookedAt:
                 manifest = read_manifest(self.uri)
                 if _stamp(manifest) == held.stamp:
                     return held
-            reader = open_store(self.uri, self._source, self._ranges)
+            reader = open_store(self.uri, kept=self._kept)
             return View(reader, sealed=True, stamp=_stamp(reader.manifest))
         except StoreIncompleteError:
-            growing = open_growing(self.uri, self._source, self._ranges)
+            growing = open_growing(self.uri, kept=self._kept)
         except StoreNotFoundError as error:
             raise StoreNotFoundError(
                 f"a store is shown as long as it is there, but {self.uri} has none any more; if it was moved, start "
@@ -221,7 +227,8 @@ class LookedAt:
 
     def _mark(self, shard: int, mark: Mark) -> Mark:
         # What was kept of it from better times would hide the damage from the next look.
-        self._ranges.forget({join(self.uri, key) for key in self.view().manifest.shards.keys(shard)})
+        keys = self.view().manifest.shards.keys(shard)
+        forget_objects(self._kept, {join(self.uri, key) for key in keys})
         self.marks.put(shard, mark)
         return mark
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from advkd.browse.chains import Student, start_of
 from advkd.browse.looking import LookedAt, View
 from storage import States
-from storage.growing import CommittedShards
 
 MOST_SAMPLES = 4096
 MOST_STUDENT_SAMPLES = 512
@@ -89,8 +88,7 @@ def subset(view: View, seed: int, most: int, timesteps: Sequence[int]) -> Subset
     spec = view.spec
     size = sum(spec.encoding(t).state_bytes for t in timesteps)
     most = max(spec.block_samples, min(most, MOST_BYTES // size))
-    shards = view.manifest.shards
-    there = np.array(sorted(shards.committed)) if isinstance(shards, CommittedShards) else None
+    there = view.committed
     count = len(there) * spec.shard_samples if there is not None else view.num_samples
     per_shard = spec.shard_samples // spec.block_samples
     blocks = -(-count // spec.block_samples)
@@ -137,8 +135,7 @@ def by_number(view: View, timestep: int, seed: int) -> Order:
 
 def at_random(view: View, seed: int, most: int = MOST_SAMPLES) -> Order:
     """Single samples drawn with a seed, each at most once."""
-    shards = view.manifest.shards
-    there = np.array(sorted(shards.committed)) if isinstance(shards, CommittedShards) else None
+    there = view.committed
     count = len(there) * view.spec.shard_samples if there is not None else view.num_samples
     samples = _some(count, min(count, most), seed)
     np.random.default_rng(seed).shuffle(samples)

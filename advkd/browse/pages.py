@@ -11,7 +11,8 @@ from starlette.routing import Route
 
 from advkd.browse import query
 from advkd.browse.access import NEXT
-from advkd.browse.api import shown, store_of
+from advkd.browse.api import SCALES, shown, store_of
+from advkd.browse.comparing import comparable
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.facts import store_facts
@@ -108,7 +109,7 @@ def compare(request: Request) -> Response:
         for one in held.students_of(spec):
             if one["refused"] is None:
                 choices.append({"value": f"{name}~{one['number']}", "label": f"{one['name']} on {name[:8]}"})
-    sides = {}
+    sides: dict[str, dict[str, Any]] = {}
     for position, which in enumerate(("left", "right")):
         text = request.query_params.get(which, "") or (
             choices[min(position, len(choices) - 1)]["value"] if choices else ""
@@ -126,7 +127,15 @@ def compare(request: Request) -> Response:
             "chunk": _chunk(view),
             "student": None if side.student is None else side.student.name,
         }
-    return _page("compare.html", choices=choices, sides=sides, data={"page": "compare", "sides": sides})
+    refused = comparable(*(held.side(one["side"]).store.view() for one in sides.values())) if sides else None
+    return _page(
+        "compare.html",
+        choices=choices,
+        sides=sides,
+        refused=refused,
+        scales=sorted(SCALES, key=float),
+        data={"page": "compare", "sides": sides, "subtracted": refused is None},
+    )
 
 
 def favicon(request: Request) -> Response:

@@ -7,6 +7,11 @@ from advkd.browse.errors import NotShownError, RequestError
 _LONGEST_NUMBER = 15
 
 
+def whole(text: str) -> int | None:
+    """What plain digits say, up to 15 of them; None for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
+
+
 def integer(request: Request, name: str, default: int, low: int, high: int) -> int:
     """A whole number of the query within bounds; the default where it is not given."""
     text = request.query_params.get(name, "")
@@ -15,10 +20,10 @@ def integer(request: Request, name: str, default: int, low: int, high: int) -> i
 
 def number(name: str, text: str, low: int, high: int) -> int:
     """A whole number within bounds."""
-    digits = text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER
-    if not digits or not low <= int(text) <= high:
+    found = whole(text)
+    if found is None or not low <= found <= high:
         raise RequestError(f"{name} must be a whole number from {low} to {high}, got {text[:20]!r}; choose one of them")
-    return int(text)
+    return found
 
 
 def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
@@ -34,16 +39,18 @@ def timestep(request: Request, allowed: tuple[int, ...], name: str = "t") -> int
     text = request.query_params.get(name, "")
     if text == "":
         return allowed[-1]
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER) or int(text) not in allowed:
+    found = whole(text)
+    if found is None or found not in allowed:
         raise RequestError(
             f"{name} must be one of the timesteps {list(allowed)}, got {text[:20]!r}; choose one of them"
         )
-    return int(text)
+    return found
 
 
 def sample(text: str, num_samples: int) -> int:
     """The number of a sample that a store shows; `NotShownError` where it does not."""
-    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER) or int(text) >= num_samples:
+    found = whole(text)
+    if found is None or found >= num_samples:
         what = f"samples 0 to {num_samples - 1}" if num_samples else "no samples yet"
         raise NotShownError(f"this store shows {what}, got {text[:20]!r}; choose one of them")
-    return int(text)
+    return found

@@ -13,7 +13,8 @@ class BrowseSpec:
 
     Attributes:
         uris: stores, or roots of stores; nothing else can be reached.
-        students: folders of students that are shown beside the teachers.
+        students: students that are shown beside the teachers: folders, `s3://` folders, registered versions.
+        runs: folder of the registry that registered versions are looked up in, unless MLFLOW_TRACKING_URI names one.
         host: address to bind; any other than the loopback needs a token.
         port: 0 takes a free one.
         token: what a browser has to show once.
@@ -21,6 +22,7 @@ class BrowseSpec:
 
     uris: tuple[str, ...]
     students: tuple[str, ...] = ()
+    runs: str = "runs"
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     token: str | None = None

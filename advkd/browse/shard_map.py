@@ -1,44 +1,44 @@
 """The state of every shard, in runs: present, missing, corrupt, being written. Cheap for a million shards."""
 
 import time
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from advkd.browse.looking import LookedAt, View
 from storage import exists, join
 from storage.commits import committed_shards
-from storage.growing import CommittedShards
 from storage.layouts import layout_of
 
 _ASKED = 16
 """Shards without a record whose objects are looked for: the missing ones, and those after the last."""
+
+STATES = ("present", "missing", "corrupt", "writing")
+"""In the order of the legend."""
 
 
 def shard_map(store: LookedAt) -> dict[str, Any]:
     """For pages: runs `[first, stop, state]`, counts, samples, what is wrong with which shard."""
     view = store.view()
     store.recheck()
-    present, count = _present(store, view)
-    writing = _being_written(store.uri, view, present, count)
-    count = max([count, *(shard + 1 for shard in writing)])
-    marks = store.marks.all()
-
-    def state(shard: int) -> str:
-        if shard in marks:
-            return marks[shard].kind
-        if shard in present:
-            return "present"
-        return "writing" if shard in writing else "missing"
-
-    runs = _sealed_runs(count, marks) if isinstance(present, range) else list(_runs(range(count), state))
+    base = _base(store, view)
+    count = base[-1][1] if base else 0
+    marks = {shard: mark for shard, mark in store.marks.all().items() if shard < count}
+    apart = {shard: mark.kind for shard, mark in marks.items()}
+    for shard in _being_written(store.uri, view, base):
+        apart.setdefault(shard, "writing")
+    runs = list(_joined(_painted(base, apart)))
     counts = {name: sum(stop - first for first, stop, one in runs if one == name) for name in STATES}
     return {
         "state": "sealed" if view.sealed else "growing",
         "stamp": f"{view.stamp} {counts}",
         "samples": view.num_samples,
         "shard_samples": view.spec.shard_samples,
-        "shards": count,
+        "shards": runs[-1][1] if runs else 0,
         "runs": runs,
         "counts": counts,
         "problems": {str(shard): mark.message for shard, mark in sorted(marks.items())[:100]},
@@ -46,43 +46,70 @@ def shard_map(store: LookedAt) -> dict[str, Any]:
     }
 
 
-STATES = ("present", "missing", "corrupt", "writing")
-"""In the order of the legend."""
+Run = tuple[int, int, str]
 
 
-def _present(store: LookedAt, view: View) -> tuple[range | set[int], int]:
-    """Shards that have a record, and how many there are up to the last."""
-    shards = view.manifest.shards
-    if isinstance(shards, CommittedShards):
-        return set(shards.committed), shards.count
-    more = committed_shards(store.uri, after=len(shards) - 1)
-    if not more:
-        return range(len(shards)), len(shards)
-    return {*range(len(shards)), *more}, max(more) + 1
+def _base(store: LookedAt, view: View) -> list[Run]:
+    """Shards with a record and those without, up to the last with one; a step per run, not per shard."""
+    runs, committed = list[Run](), view.committed
+    if committed is None:
+        runs = [(0, view.manifest.num_shards, "present")]
+        further = committed_shards(store.uri, after=view.manifest.num_shards - 1)
+        committed = np.array(sorted(further), dtype=np.int64)
+    for start, stop in _neighbours(committed):
+        last = runs[-1][1] if runs else 0
+        if start > last:
+            runs.append((last, start, "missing"))
+        runs.append((start, stop, "present"))
+    return runs
 
 
-def _being_written(uri: str, view: View, present: range | set[int], count: int) -> set[int]:
+def _neighbours(numbers: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ascending numbers as ranges `start..stop-1`."""
+    if not len(numbers):
+        return []
+    ends = np.flatnonzero(np.diff(numbers) != 1)
+    starts, stops = numbers[np.append(0, ends + 1)], numbers[np.append(ends, len(numbers) - 1)] + 1
+    return list(zip(starts.tolist(), stops.tolist(), strict=True))
+
+
+def _being_written(uri: str, view: View, base: list[Run]) -> set[int]:
     """Shards whose first object is there already, and whose record is not."""
-    if view.sealed and isinstance(present, range):
+    count = base[-1][1] if base else 0
+    if view.sealed and count == view.manifest.num_shards:
         return set()
-    gaps = [shard for shard in range(count) if shard not in present][:_ASKED]
+    gaps = (shard for start, stop, state in base if state == "missing" for shard in range(start, stop))
+    missing = list(islice(gaps, _ASKED))
     template = layout_of(view.spec).templates(view.spec)[0]
-    asked = [*gaps, *range(count, count + _ASKED - len(gaps))]
+    asked = [*missing, *range(count, count + _ASKED - len(missing))]
     return {shard for shard in asked if exists(join(uri, template.format(shard=shard)))}
 
 
-def _sealed_runs(count: int, marks: Iterable[int]) -> list[tuple[int, int, str]]:
-    """All present but the marked ones, without a step per shard."""
-    runs, start = list[tuple[int, int, str]](), 0
-    for shard in sorted(shard for shard in marks if shard < count):
-        if shard > start:
-            runs.append((start, shard, "present"))
-        runs.append((shard, shard + 1, "corrupt"))
-        start = shard + 1
-    return [*runs, (start, count, "present")] if start < count else runs
+def _painted(base: list[Run], apart: Mapping[int, str]) -> Iterator[Run]:
+    """The runs with some shards in a state of their own, and those after the last run that are in one."""
+    count = base[-1][1] if base else 0
+    ordered = sorted(apart)
+    last = ordered[-1] + 1 if ordered else 0
+    for start, stop, state in [*base, *([(count, last, "missing")] if last > count else [])]:
+        at = start
+        for shard in ordered[bisect_left(ordered, start) : bisect_left(ordered, stop)]:
+            if shard > at:
+                yield at, shard, state
+            yield shard, shard + 1, apart[shard]
+            at = shard + 1
+        if at < stop:
+            yield at, stop, state
 
 
-def _runs(shards: Iterable[int], state: Any) -> Iterator[tuple[int, int, str]]:
-    for name, group in groupby(shards, key=state):
-        members = list(group)
-        yield members[0], members[-1] + 1, name
+def _joined(runs: Iterable[Run]) -> Iterator[Run]:
+    """Neighbours in the same state as one run."""
+    held: Run | None = None
+    for start, stop, state in runs:
+        if held is not None and held[2] == state:
+            held = held[0], stop, state
+            continue
+        if held is not None:
+            yield held
+        held = start, stop, state
+    if held is not None:
+        yield held

@@ -1,21 +1,20 @@
 """Sprite sheets: many samples in one PNG, so that a wall of a hundred is one request and a slider needs none."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from advkd.browse.display import Pixels
 from advkd.browse.errors import RequestError
 from advkd.browse.marks import Mark
+from advkd.browse.png import png_bytes
+from advkd.browse.query import whole
 
 MOST_SAMPLES = 256
 MOST_PIXELS = 2**22
 """Of one sheet: 64 tiles of 256 x 256; a single tile may be larger."""
-_FAST = 1
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,6 @@ def hatched(shape: tuple[int, ...]) -> Pixels:
     down, across = np.indices(shape[:2])
     stripes = np.where((down + across) % 6 < 3, 96, 150).astype(np.uint8)
     return np.broadcast_to(stripes.reshape(*shape[:2], *(1,) * (len(shape) - 2)), shape)
-
-
-def png_bytes(image: Pixels) -> bytes:
-    """`[h, w]` or `[h, w, 3]` as a PNG, made fast rather than small."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG", compress_level=_FAST)
-    return buffer.getvalue()
 
 
 def fitting_samples(width: int, height: int) -> int:
@@ -112,6 +104,7 @@ def parse_samples(text: str, num_samples: int) -> list[int]:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
+    found = whole(text)
+    if found is None:
         raise ValueError(text)
-    return int(text)
+    return found

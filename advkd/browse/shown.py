@@ -1,22 +1,36 @@
 """What a running server holds: its stores, its students, and the pictures and answers that it made last."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from advkd.browse.byte_cache import ByteCache
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.chains import Student, Students, implies_clean
-from advkd.browse.comparing import Side
-from advkd.browse.display import latent, tile_size, tiles, value_range
+from advkd.browse.comparing import Side, differences
+from advkd.browse.display import Pixels, difference_tiles, latent, tile_size, tiles, value_range
 from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.looking import LookedAt
+from advkd.browse.marks import Mark
 from advkd.browse.orders import Order
+from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, hatched, require_fitting, sheet_of
 from storage import TrajectorySpec
 
-SHEET_BYTES = 32 * 2**20
-ORDER_BYTES = 4 * 2**20
 _SEPARATOR = "~"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The key of an answer that is kept: which route gives it, and a digest of all that it depends on."""
+
+    route: str
+    digest: str
+
+
+def answer_key(route: str, *parts: Any) -> Answer:
+    """As small whatever was asked for: a wall is asked for by a hundred numbers."""
+    return Answer(route, hashlib.sha256(repr(parts).encode()).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -25,8 +39,6 @@ class Shown:
 
     catalogue: Catalogue
     students: Students
-    sheets: ByteCache[Sheet] = field(default_factory=lambda: ByteCache(SHEET_BYTES, lambda sheet: len(sheet.png)))
-    orders: ByteCache[Order] = field(default_factory=lambda: ByteCache(ORDER_BYTES, lambda order: order.held_bytes))
 
     def side(self, text: str) -> Side:
         """`<store>` or `<store>~<student>` as one side of a page.
@@ -43,9 +55,10 @@ class Shown:
         """The student of a number in a URL, None for none; errors are those of `side`."""
         if text == "":
             return None
-        if not (text.isascii() and text.isdigit() and len(text) < 4):
+        number = whole(text)
+        if number is None:
             raise NotShownError(f"a student is called by its number, got {text[:20]!r}; choose one from the page")
-        return self.students.fitting(int(text), store.view().spec)
+        return self.students.fitting(number, store.view().spec)
 
     def students_of(self, spec: TrajectorySpec) -> list[dict[str, object]]:
         """All students for a page: number, name, and why one does not fit."""
@@ -55,10 +68,18 @@ class Shown:
             for number, one in enumerate(loaded)
         ]
 
-    def keep_order(self, key: Hashable, order: Order) -> None:
-        """Keep an answer, unless samples are missing from it: a repair brings them back, and changes nothing else."""
-        if not order.unreadable:
-            self.orders.put(key, order)
+    def order(self, key: Answer, make: Callable[[], Order]) -> Order:
+        """An order out of the cache, or made now.
+
+        It is kept unless samples are missing from it: a repair brings them back, and changes nothing else.
+        """
+        held: Order | None = self.catalogue.kept.get(key)
+        if held is not None:
+            return held
+        made = make()
+        if not made.unreadable:
+            self.catalogue.kept.put(key, made, made.held_bytes)
+        return made
 
     def sheet(
         self, text: str, samples: list[int], timestep: int, contrast: str = "fixed", columns: int | None = None
@@ -71,18 +92,40 @@ class Shown:
             )
         view = side.store.view()
         require_fitting(len(samples), columns, tile_size(view.spec.state_shape(timestep)))
-        key = (text, tuple(samples), timestep, contrast, columns, view.stamp)
-        held = self.sheets.get(key)
+
+        def make() -> tuple[Pixels, dict[int, Mark]]:
+            states, marks = side.states(samples, timestep)
+            return tiles(states, value_range(view.manifest, timestep), contrast=contrast), marks
+
+        key = answer_key("sheet", text, samples, timestep, contrast, columns, view.stamp)
+        return self._sheet(key, samples, columns, make)
+
+    def difference(self, left: str, right: str, samples: list[int], timestep: int, most: float) -> Sheet:
+        """How far two sides are apart, as one picture; white from a difference of `most` on."""
+        ours, theirs = self.side(left), self.side(right)
+        require_fitting(len(samples), None, tile_size(ours.store.view().spec.state_shape(timestep)))
+
+        def make() -> tuple[Pixels, dict[int, Mark]]:
+            apart, marks = differences(ours, theirs, samples, timestep)
+            return difference_tiles(apart, most), marks
+
+        stamps = ours.store.view().stamp, theirs.store.view().stamp
+        return self._sheet(answer_key("difference", left, right, samples, timestep, most, stamps), samples, None, make)
+
+    def _sheet(
+        self, key: Answer, samples: list[int], columns: int | None, make: Callable[[], tuple[Pixels, dict[int, Mark]]]
+    ) -> Sheet:
+        """Out of the cache, or made now; one with tiles that could not be read is not kept."""
+        held: Sheet | None = self.catalogue.kept.get(key)
         if held is not None:
             return held
-        states, marks = side.states(samples, timestep)
-        pixels = tiles(states, value_range(view.manifest, timestep), contrast=contrast)
+        pixels, marks = make()
         for row, sample in enumerate(samples):
             if sample in marks:
                 pixels[row] = hatched(pixels.shape[1:])
         made = sheet_of(pixels, marks, columns)
         if not marks:
-            self.sheets.put(key, made)
+            self.catalogue.kept.put(key, made, len(made.png))
         return made
 
 

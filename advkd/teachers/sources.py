@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from advkd.teachers.base import TeacherError, TeacherUnreachableError
-from advkd.teachers.download import download_teacher
+from advkd.folder_download import FolderKind, download_folder
+from advkd.teachers.base import TeacherChangedError, TeacherError, TeacherUnreachableError
+from advkd.teachers.folder import check_folder, folder_fingerprint
 
 _PIN = "#sha256="
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FOLDERS = ("scheduler", "unet")
 HUB_FILES = ("*.json", "*.safetensors")
 
 
@@ -92,7 +94,7 @@ def resolve_source(place: str, fingerprint: str | None = None) -> Path:
     """
     if is_remote(place):
         refuse_credentials(place)
-        return download_teacher(place, fingerprint)
+        return download_folder(TEACHERS, place, fingerprint)
     if Path(place).is_dir():
         return Path(place)
     hub = hub_id(place)
@@ -110,3 +112,19 @@ def resolve_source(place: str, fingerprint: str | None = None) -> Path:
             f"a hub id must be reachable or cached, got {place!r}, which could not be fetched "
             f"({type(error).__name__}); check the name and the network, or give a local folder"
         ) from error
+
+
+def _wanted(key: str) -> bool:
+    folder, _, name = key.rpartition("/")
+    return key == "model_index.json" or (folder in _FOLDERS and name.endswith((".json", ".safetensors")))
+
+
+TEACHERS = FolderKind(
+    name="teachers",
+    noun="a teacher",
+    wanted=_wanted,
+    check=check_folder,
+    fingerprint=folder_fingerprint,
+    error=TeacherError,
+    changed=TeacherChangedError,
+)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from advkd.teachers.download import listing_stamp
+from advkd.folder_download import listing_stamp
 from advkd.teachers.sources import HubId, hub_id, is_remote
 from storage.objects import ObjectInfo, join, list_objects
 

@@ -77,6 +77,7 @@ def test_no_url_leads_to_a_path_or_another_store(
         "/s/{}", "/s/{}/gallery", "/s/{}/sample/0", "/s/{}/sample/0.npz", "/api/sheet/{}?samples=0-1",
         "/api/stores/{}/values/0", "/api/stores/{}/order?by=norm", "/api/stores/{}/shards", "/api/stores/{}/check/0",
         "/api/stores/{}/histograms", "/compare?left={}", "/api/compare/order?left={}&right={}", "/static/{}", "/{}",
+        "/api/difference?left={}&right={}&samples=0-1",
     ]  # fmt: skip
     hostile = hostile_names(tmp_path / "secret.txt", store_uri(str(tmp_path / "elsewhere"), other))
     for route in routes:

@@ -13,6 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from advkd.browse.sheets import fitting_samples, require_fitting
+from advkd.browse.shown import Answer
 from storage import TrajectorySpec, digest, open_writer, seal, store_uri
 from tests.browse.conftest import Opened, image_spec
 from tests.browse.pictures import grey, image_of, planes, sheet
@@ -251,10 +252,10 @@ def test_orders_are_kept_by_what_they_depend_on_alone(tmp_path, opened: Opened) 
     fill(str(tmp_path), spec, 32)
     client, name = opened(str(tmp_path)), digest(spec)[:16]
     keys = []
-    orders = client.app._app.state.shown.orders
+    kept = client.app._app.state.shown.catalogue.kept
     for student in ("", "0", "x" * 1000):
         assert client.get(f"/api/stores/{name}/order?by=norm&student={student}").status_code == 200
-        keys.append(list(orders._held))
+        keys.append([key for key in kept._held if isinstance(key, Answer)])
     assert keys[0] == keys[1] == keys[2] != []
 
 

@@ -217,8 +217,13 @@ def test_a_trajectory_and_its_neighbours(site: Site, page: Page) -> None:
     expect(strip.locator("canvas")).to_have_count(3 + 2 + 1 + 2 + 2 + 2 + 2)
     page.locator("#stage").hover(position={"x": 5, "y": 5})
     value = float(shown_states(site.spec, 2, 3)[500][0, 0, 0, 0])
-    expect(page.locator("#where")).to_have_text("x 0, y 0, t = 500")
+    expect(page.locator("#where")).to_have_text(f"x 0, y 0, t = 500: {value:.4f}")
     expect(page.locator("#under tr").first).to_contain_text(f"{value:.4f}")
+    for key in ("v", "ArrowRight", "ArrowRight", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    value = float(shown_states(site.spec, 2, 3)[500][0, 0, 8, 2])
+    expect(page.locator("#where")).to_have_text(f"x 2, y 8, t = 500: {value:.4f}")
+    page.keyboard.press("Escape")
     page.keyboard.press("ArrowDown")
     expect(page).to_have_url(re.compile(r"/sample/3\?t=500"))
     with page.expect_download() as started:
@@ -235,11 +240,16 @@ def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
     page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0")
     expect(page.locator("#status")).to_contain_text("RMSE at clean, of 512 of 1,600 samples", timeout=60_000)
     page.keyboard.press("ArrowLeft")
-    for side in ("left", "right"):
+    for side in ("left", "right", "apart"):
         expect(page.locator(f"#{side}-time")).to_have_text("t = 500")
     page.locator("#left-wall").hover()
     page.mouse.wheel(0, 600)
-    page.wait_for_function("() => document.getElementById('right-wall').scrollTop > 300")
+    for side in ("right", "apart"):
+        page.wait_for_function("(id) => document.getElementById(id).scrollTop > 300", arg=f"{side}-wall")
+    with page.expect_response(lambda answer: "/api/difference" in answer.url and "most=0.05" in answer.url) as answered:
+        page.locator("#most").select_option("0.05")
+    assert answered.value.status == 200
+    expect(page).to_have_url(re.compile("most=0.05"))
     page.locator("#right").select_option(digest(site.other)[:16])
     expect(page.locator("#status")).to_contain_text("that both have")
 

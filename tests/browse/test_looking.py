@@ -17,7 +17,7 @@ from advkd.browse.catalogue import Catalogue
 from advkd.browse.looking import LookedAt
 from advkd.browse.marks import Mark, Marks
 from storage import (
-    RangeCache,
+    ByteCache,
     StoreUnreachableError,
     TrajectorySpec,
     digest,
@@ -369,7 +369,7 @@ def test_a_sample_of_a_tar_is_read_once_for_all_timesteps(tmp_path: Path, monkey
     spec = image_spec(layout="webdataset")
     fill(str(tmp_path), spec, 96)
     # Nothing fits into the cache, as with long trajectories.
-    store = LookedAt(store_uri(str(tmp_path), spec), "store", RangeCache(1))
+    store = LookedAt(store_uri(str(tmp_path), spec), "store", ByteCache(1))
     asked: list[str] = []
     ranged = storage.reading.read_range
     monkeypatch.setattr(storage.reading, "read_range", lambda uri, a, b: asked.append(uri) or ranged(uri, a, b))

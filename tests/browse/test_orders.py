@@ -4,11 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advkd.browse.byte_cache import ByteCache
 from advkd.browse.orders import MOST_SAMPLES, at_random, subset
 from tests.browse.conftest import image_spec
 
@@ -16,7 +14,7 @@ from tests.browse.conftest import image_spec
 def view(num_samples: int, **changes: Any) -> Any:
     """As much of a view as choosing samples needs."""
     spec = image_spec(**changes)
-    return SimpleNamespace(spec=spec, num_samples=num_samples, manifest=SimpleNamespace(shards=range(1)))
+    return SimpleNamespace(spec=spec, num_samples=num_samples, committed=None)
 
 
 @given(st.integers(1, 10**12), st.integers(0, 2**40), st.integers(1, 5000))
@@ -52,17 +50,3 @@ def test_random_samples_are_distinct_and_of_the_seed(count: int, seed: int) -> N
 def test_large_states_are_fewer_at_once() -> None:
     found = subset(view(10**6, sample_shape=(3, 512, 512)), 0, MOST_SAMPLES, [0])
     assert len(found.samples) * 3 * 512 * 512 * 2 <= 2**26
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_a_cache_of_bytes_keeps_its_bound_and_what_was_used_last(seed: int) -> None:
-    cache: ByteCache[bytes] = ByteCache(1000, len)
-    generator, last = np.random.default_rng(seed), -1
-    for key, size in zip(generator.integers(0, 40, 2000), generator.integers(1, 300, 2000), strict=True):
-        if last >= 0:
-            assert cache.get(last) is not None
-        cache.put(int(key), bytes(int(size)))
-        last = int(key)
-        assert cache.held_bytes <= 1000
-    cache.put("large", bytes(1001))
-    assert cache.get("large") is None

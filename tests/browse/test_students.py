@@ -10,7 +10,7 @@ from advkd.browse.chains import Students, implied_clean, implies_clean
 from advkd.schedule import implied_clean as oracle
 from advkd.schedule import skip_coefficients
 from advkd.students import LayerwiseStudent
-from storage import digest
+from storage import ByteCache, digest
 from tests.browse.conftest import Opened, image_spec
 from tests.browse.pictures import planes, sheet
 from tests.storage.oracles import shown_states, spec_of_kind
@@ -104,5 +104,5 @@ def test_one_of_a_smaller_grid_shows_what_it_has(tmp_path: Path, opened: Opened)
 
 def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
     folders = [student_folder(tmp_path / name) for name in ("x/quick/student", "y/quick/student", "z/full")]
-    assert Students(folders).names == ["x/quick", "y/quick", "z/full"]
-    assert Students(folders[:1]).names == ["quick"]
+    assert Students(folders, ByteCache(2**20), "runs").names == ["x/quick", "y/quick", "z/full"]
+    assert Students(folders[:1], ByteCache(2**20), "runs").names == ["quick"]

@@ -11,15 +11,18 @@ if (page.sides?.left) begin(page.sides.left, page.sides.right);
 
 function begin(left, right) {
   const clean = left.timesteps[left.timesteps.length - 1];
-  const url = new UrlState({ t: String(clean), at: "0", by: "disagreement", seed: "0", size: "64", smooth: "", bt: String(clean) });
+  const url = new UrlState({ t: String(clean), at: "0", by: "disagreement", seed: "0", size: "64", smooth: "", bt: String(clean), most: "0.5" });
   const nearest = (grid, t) => grid.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
   const player = new Player(left.timesteps, (t) => {
     choose(t);
     url.set({ t });
   });
   const chunk = Math.min(left.chunk, right.chunk);
-  const walls = [["left", left], ["right", right]].map(([name, side]) => {
-    const sheets = new Sheets(side.side, () => wall.draw());
+  // The third wall is |left - right|; white from `most` on, which its title says.
+  const apart = () => `/api/difference?${new URLSearchParams({ left: left.side, right: right.side, most: url.get("most") })}`;
+  const shown = [["left", left], ["right", right], ...(page.subtracted ? [["apart", left, apart]] : [])];
+  const walls = shown.map(([name, side, path]) => {
+    const sheets = new Sheets(side.side, () => wall.draw(), path);
     const wall = new Wall(byId(`${name}-wall`), {
       sheets,
       chunk,
@@ -78,13 +81,12 @@ function begin(left, right) {
 
   // A wall that is scrolled takes the other along.
   let leader = null;
-  walls.forEach((wall, position) => {
+  walls.forEach((wall) => {
     wall.root.addEventListener("pointerenter", () => { leader = wall; });
     wall.root.addEventListener("focusin", () => { leader = wall; });
     wall.onscroll = (first) => {
       if (leader && leader !== wall) return;
-      const other = walls[1 - position];
-      if (other.first() !== first) other.go(first);
+      for (const other of walls) if (other !== wall && other.first() !== first) other.go(first);
       url.set({ at: first });
     };
   });
@@ -95,7 +97,7 @@ function begin(left, right) {
     look();
   }
 
-  const bind = (id, event, change) => byId(id).addEventListener(event, (happened) => change(happened.target));
+  const bind = (id, event, change) => byId(id)?.addEventListener(event, (happened) => change(happened.target));
   for (const id of ["left", "right"]) bind(id, "change", () => {
     const next = new URL(url.url(), location);
     next.searchParams.set("left", byId("left").value);
@@ -106,11 +108,16 @@ function begin(left, right) {
   bind("by", "change", (field) => { url.set({ by: field.value, bt: player.t }); reorder(); });
   bind("seed", "change", (field) => { url.set({ seed: field.value.replace(/\D/g, "") || "0", bt: player.t }); reorder(); });
   bind("smooth", "change", (box) => { url.set({ smooth: box.checked ? "1" : "" }); look(); });
+  bind("most", "change", (field) => {
+    url.set({ most: field.value });
+    look();
+  });
   bind("smaller", "click", () => resize(-1));
   bind("larger", "click", () => resize(1));
 
   byId("by").value = url.get("by");
   byId("seed").value = url.get("seed");
+  if (byId("most")) byId("most").value = url.get("most");
   byId("smooth").checked = url.get("smooth") === "1";
   player.put(url.get("t"));
   choose(player.t);
@@ -134,4 +141,5 @@ function begin(left, right) {
     wall.stamp = found.stamp;
     return found.state === "growing" ? 3 : 10;
   }, 10));
+  window.advkdWall = walls[walls.length - 1];
 }

@@ -33,11 +33,16 @@ export class Plane {
     return Math.sqrt(this.values.reduce((sum, value) => sum + value * value, 0) / this.values.length);
   }
 
+  // The pixel of a tile at fractions of its width and height.
+  cell(across, down) {
+    const { width, height } = this.mosaic;
+    return { x: Math.min(width - 1, Math.floor(across * width)), y: Math.min(height - 1, Math.floor(down * height)) };
+  }
+
   // The values of all channels at fractions of width and height of a tile.
   at(across, down) {
-    const { columns, width, height } = this.mosaic;
-    const x = Math.min(width - 1, Math.floor(across * width));
-    const y = Math.min(height - 1, Math.floor(down * height));
+    const { columns } = this.mosaic;
+    const { x, y } = this.cell(across, down);
     const size = this.height * this.width;
     if (this.channels === 1 || this.channels === 3) {
       const place = y * this.width + x;

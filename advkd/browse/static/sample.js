@@ -111,6 +111,41 @@ function point(event, canvas) {
   under(last);
 }
 
+// The same by keyboard: from pixel to pixel of what the stage shows.
+function step(across, down) {
+  const plane = find("teacher", "state", player.t);
+  if (!plane) return;
+  const { width, height } = plane.mosaic;
+  const { x, y } = plane.cell(...last);
+  const [column, row] = [Math.max(0, Math.min(width - 1, x + across)), Math.max(0, Math.min(height - 1, y + down))];
+  last = [(column + 0.5) / width, (row + 0.5) / height];
+  under(last);
+}
+
+const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function read(event) {
+  const way = STEPS[event.key];
+  if (event.key === "Escape") byId("stage").blur();
+  if (!way || event.ctrlKey || event.metaKey || event.altKey) return;
+  // Elsewhere the arrows go through time.
+  event.preventDefault();
+  event.stopPropagation();
+  step(...way.map((one) => one * (event.shiftKey ? 8 : 1)));
+}
+
+// A frame around the pixel that is read, for those who came by keyboard.
+function frame(place) {
+  const plane = find("teacher", "state", player.t);
+  if (!plane) return;
+  const { width, height } = plane.mosaic;
+  const { x, y } = plane.cell(...place);
+  const { style } = byId("spot");
+  for (const [side, share] of [["left", x / width], ["top", y / height], ["width", 1 / width], ["height", 1 / height]]) {
+    style[side] = `${100 * share}%`;
+  }
+}
+
 // The same place in every row, at the chosen timestep.
 function under(place) {
   if (!place || !rows.length) return;
@@ -123,11 +158,12 @@ function under(place) {
     if (!plane) continue;
     const { x, y, channel, values } = plane.at(...place);
     const where = channel === undefined ? `x ${x}, y ${y}` : `channel ${channel}, x ${x}, y ${y}`;
-    if (!body.length) byId("where").textContent = `${where}, ${timeText(t)}`;
+    if (!body.length) byId("where").textContent = `${where}, ${timeText(t)}: ${values.map((value) => value.toFixed(4)).join(" ")}`;
     const cells = values.map((value) => make("td", {}, value.toFixed(4)));
     body.push(make("tr", { class: row.kind }, make("th", { scope: "row" }, `${whose} ${row.note}`), ...cells));
   }
   byId("under").replaceChildren(make("tbody", {}, ...body));
+  frame(place);
 }
 
 async function load() {
@@ -167,6 +203,7 @@ byId("smooth").checked = url.get("smooth") === "1";
 byId("smooth").addEventListener("change", smooth);
 document.body.classList.toggle("smooth", byId("smooth").checked);
 byId("stage").addEventListener("pointermove", (event) => point(event, byId("stage")));
+byId("stage").addEventListener("keydown", read);
 byId("random").addEventListener("click", random);
 for (const id of ["previous", "next"]) {
   byId(id)?.addEventListener("click", (event) => {
@@ -184,6 +221,7 @@ keys({
   j: () => go(byId("next")),
   " ": () => player.toggle(),
   r: random,
+  v: () => byId("stage").focus(),
 });
 player.put(url.get("t"));
 load();

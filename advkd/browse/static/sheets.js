@@ -7,8 +7,10 @@ const MOST_PIXELS = 48e6;
 const AGAIN_MS = 2500;
 
 export class Sheets {
-  constructor(side, onload) {
+  // `side`: what is shown, as the server calls it; `path`: of the requests, up to the samples.
+  constructor(side, onload, path = () => `/api/sheet/${this.side}?contrast=${this.contrast}`) {
     this.side = side;
+    this.path = path;
     this.onload = onload;
     this.contrast = "fixed";
     this.held = new Map();
@@ -19,7 +21,7 @@ export class Sheets {
   }
 
   key(samples, t) {
-    return `${this.side} ${this.contrast} ${t} ${samples}`;
+    return `${this.path()} ${t} ${samples}`;
   }
 
   get(samples, t) {
@@ -58,8 +60,7 @@ export class Sheets {
     const control = new AbortController();
     this.running.set(key, control);
     try {
-      const url = `/api/sheet/${this.side}?samples=${samples}&t=${t}&contrast=${this.contrast}`;
-      const answer = await get(url, control.signal);
+      const answer = await get(`${this.path()}&samples=${samples}&t=${t}`, control.signal);
       const facts = JSON.parse(answer.headers.get("X-Advkd-Sheet"));
       const image = await createImageBitmap(await answer.blob());
       this.keep(key, { ...facts, image, at: performance.now() });
