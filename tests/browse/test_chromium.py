@@ -263,6 +263,8 @@ def test_a_corrupt_shard_is_marked_and_recovers(site: Site, page: Page) -> None:
     address = join(uri, open_store(uri).manifest.shards.keys(2)[1])
     good = read_bytes(address)
     write_bytes(address, bytes(len(good)))
+    page.goto(site.address)
+    expect(page.locator(f".card[data-store='{digest(spec)[:16]}']")).to_be_visible()
     page.goto(f"{store}/gallery?t=500")
     loaded(page)
     expect(page.locator(".tile[data-sample='70']")).to_have_attribute("aria-label", "Sample 70, corrupt")

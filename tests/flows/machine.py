@@ -38,7 +38,7 @@ class Machine:
             check=False,
         )
 
-    def apart(self, *arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+    def apart(self, *arguments: str, seconds: float = 240) -> "subprocess.CompletedProcess[str]":
         """As `python`, with stdout and stderr apart."""
         return subprocess.run(
             [sys.executable, *arguments],
@@ -52,7 +52,7 @@ class Machine:
         )
 
     def run_deployment(
-        self, name: str, parameters: Sequence[str], seconds: float = 120
+        self, name: str, parameters: Sequence[str], seconds: float = 240
     ) -> "subprocess.CompletedProcess[str]":
         """`prefect deployment run NAME --param ... --watch`."""
         given = [word for parameter in parameters for word in ("--param", parameter)]
