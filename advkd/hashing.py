@@ -1,6 +1,7 @@
-"""The sha256 of a local file, read in blocks."""
+"""The sha256 of local files, read in blocks."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -8,3 +9,11 @@ def file_sha256(path: Path) -> str:
     """64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_sha256(folder: Path, paths: Iterable[Path]) -> str:
+    """64 hex digits over names below the folder and contents, in the order given."""
+    sha = hashlib.sha256()
+    for path in paths:
+        sha.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
+    return sha.hexdigest()

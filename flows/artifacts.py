@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
@@ -12,6 +12,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from advkd.browse.links import store_link
 from advkd.cache_output import size_text
 from advkd.counters import StageCounters
+from advkd.registry.lineage import public_uri
 from flows.summary import DistillResult
 from storage.objects import exists, join, read_bytes
 
@@ -62,10 +63,10 @@ def _counted(stage: str, one: StageCounters) -> str:
 
 def _model_link(model: dict[str, str]) -> str:
     """Its page where the registry is a service that has one, else its name; without the service's password."""
-    service = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    if service.scheme not in ("http", "https"):
+    service = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not service.startswith(("http://", "https://")):
         return f"`{model['name']}`"
-    page = urlunsplit((service.scheme, service.netloc.rpartition("@")[2], service.path.rstrip("/"), "", ""))
+    page = public_uri(service).rstrip("/")
     return f"[{model['name']}]({page}/#/models/{quote(model['name'])}/versions/{model['version']})"
 
 

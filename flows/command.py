@@ -25,6 +25,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from rich.text import Text
 
 from advkd.progress import console
+from flows.logs import log_place
 from flows.orphans import interrupt_on_hangup
 from flows.server import own_server
 from flows.supervision import own_this_process
@@ -66,6 +67,7 @@ def _run(flow: Flow[..., Any], given: Mapping[str, Any], check: Check | None, sh
     home = Path(given.get("root") or "runs") / "prefect"
     refusal = 2
     try:
+        log_place()
         parameters = _parameters(flow, given)
         if check is not None:
             check(**parameters)

@@ -26,8 +26,8 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 
+from advkd.masking import masked
 from advkd.progress import LOG_VARIABLE
-from flows.masking import masked
 
 _OURS = ("advkd", "storage", "flows")
 
@@ -49,10 +49,10 @@ def identify_lines(flow: "Flow[..., Any]", run: FlowRun, state: State) -> None:
     """From here on the lines of this run are known as its own, and written; a hook for `on_running`.
 
     Raises:
-        ValueError: ADVKD_LOG is neither `json` nor a path that ends with .jsonl.
+        ValueError: see `log_place`; Prefect tells of it in the run's log, and the run goes on.
     """
-    where = os.environ.get(LOG_VARIABLE)
-    if not where:
+    where = log_place()
+    if where is None:
         return
     context = FlowRunContext.get()
     parent = _origins.get(str(context.flow_run.id)) if context and context.flow_run else None
@@ -62,6 +62,20 @@ def identify_lines(flow: "Flow[..., Any]", run: FlowRun, state: State) -> None:
         stage=flow.name,
     )
     _install(where)
+
+
+def log_place() -> str | None:
+    """What ADVKD_LOG says, None where it is not set.
+
+    Raises:
+        ValueError: it is neither `json` nor a path that ends with .jsonl.
+    """
+    where = os.environ.get(LOG_VARIABLE)
+    if where and where != "json" and not where.endswith(".jsonl"):
+        raise ValueError(
+            f"{LOG_VARIABLE} must be json or a path that ends with .jsonl, got {where!r}; set it to one of them"
+        )
+    return where or None
 
 
 def run_digest(flow: "Flow[..., Any]", parameters: Mapping[str, Any]) -> str:
@@ -110,14 +124,10 @@ def _install(where: str) -> None:
     if where == "json":
         handler = logging.StreamHandler(sys.stderr)
         root.handlers.clear()
-    elif where.endswith(".jsonl"):
+    else:
         Path(where).parent.mkdir(parents=True, exist_ok=True)
         # Opened again once a rotation has moved it away.
         handler = WatchedFileHandler(where, encoding="utf-8")
-    else:
-        raise ValueError(
-            f"{LOG_VARIABLE} must be json or a path that ends with .jsonl, got {where!r}; set it for the worker"
-        )
     handler.setFormatter(JsonLines())
     root.addHandler(handler)
 

@@ -152,15 +152,13 @@ def check(request: Request) -> Response:
 
 def histogram(request: Request) -> Response:
     """`/api/stores/{store}/histograms`: how the values of every timestep are spread, over a stated subset."""
-    store, kept_answers = store_of(request), shown(request).catalogue.kept
-    key = answer_key("histograms", store.name, store.view().stamp)
-    held: bytes | None = kept_answers.get(key)
-    if held is None:
-        held = json.dumps(histograms(store), separators=(",", ":")).encode()
-        # What is damaged may be mended, and the store stays the same.
-        if not store.marks.all():
-            kept_answers.put(key, held, len(held))
-    return Response(held, media_type="application/json", headers=NO_STORE)
+    store = store_of(request)
+    found = shown(request).answer(
+        answer_key("histograms", store.name, store.view().stamp),
+        lambda: json.dumps(histograms(store), separators=(",", ":")).encode(),
+        lambda made: None if store.marks.all() else len(made),
+    )
+    return Response(found, media_type="application/json", headers=NO_STORE)
 
 
 def stores(request: Request) -> Response:

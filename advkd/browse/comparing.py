@@ -59,17 +59,21 @@ def comparable(left: View, right: View) -> str | None:
     return None
 
 
+def require_comparable(left: Side, right: Side) -> None:
+    """Refuses two sides that cannot be compared at any timestep."""
+    refused = comparable(left.store.view(), right.store.view())
+    if refused is not None:
+        raise RequestError(refused)
+
+
 def differences(
     left: Side, right: Side, samples: Sequence[int], timestep: int
 ) -> tuple[npt.NDArray[np.float32], dict[int, Mark]]:
     """|left - right| of some samples, `[len(samples), C, H_k, W_k]`, and what could not be read of either.
 
     Raises:
-        RequestError: The sides are of different shapes, or store the timestep at different resolutions.
+        RequestError: The sides store the timestep at different resolutions.
     """
-    refused = comparable(left.store.view(), right.store.view())
-    if refused is not None:
-        raise RequestError(refused)
     ours, marks = left.states(samples, timestep)
     theirs, more = right.states(samples, nearest(right.timesteps(), timestep))
     if ours.shape != theirs.shape:
@@ -86,9 +90,7 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
     Raises:
         RequestError: The sides are of different shapes, or store the timestep at different resolutions.
     """
-    refused = comparable(left.store.view(), right.store.view())
-    if refused is not None:
-        raise RequestError(refused)
+    require_comparable(left, right)
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
     chosen = subset(left.store.view(), seed, most, [timestep])
     both = chosen.samples < right.store.view().num_samples

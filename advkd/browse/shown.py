@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.chains import Student, Students, implies_clean
-from advkd.browse.comparing import Side, differences
+from advkd.browse.comparing import Side, differences, require_comparable
 from advkd.browse.display import Pixels, difference_tiles, latent, tile_size, tiles, value_range
 from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.looking import LookedAt
@@ -18,6 +18,7 @@ from advkd.browse.sheets import Sheet, hatched, require_fitting, sheet_of
 from storage import TrajectorySpec
 
 _SEPARATOR = "~"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,23 @@ class Shown:
             for number, one in enumerate(loaded)
         ]
 
-    def order(self, key: Answer, make: Callable[[], Order]) -> Order:
-        """An order out of the cache, or made now.
+    def answer(self, key: Answer, make: Callable[[], T], size: Callable[[T], int | None]) -> T:
+        """Out of the cache, or made now; of no size is what must not be kept.
 
-        It is kept unless samples are missing from it: a repair brings them back, and changes nothing else.
+        That is whatever samples are missing from: a repair brings them back, and changes nothing else.
         """
-        held: Order | None = self.catalogue.kept.get(key)
+        held: T | None = self.catalogue.kept.get(key)
         if held is not None:
             return held
         made = make()
-        if not made.unreadable:
-            self.catalogue.kept.put(key, made, made.held_bytes)
+        found = size(made)
+        if found is not None:
+            self.catalogue.kept.put(key, made, found)
         return made
+
+    def order(self, key: Answer, make: Callable[[], Order]) -> Order:
+        """An order of samples, as `answer`."""
+        return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
 
     def sheet(
         self, text: str, samples: list[int], timestep: int, contrast: str = "fixed", columns: int | None = None
@@ -101,8 +107,13 @@ class Shown:
         return self._sheet(key, samples, columns, make)
 
     def difference(self, left: str, right: str, samples: list[int], timestep: int, most: float) -> Sheet:
-        """How far two sides are apart, as one picture; white from a difference of `most` on."""
+        """How far two sides are apart, as one picture; white from a difference of `most` on.
+
+        Raises:
+            RequestError: They cannot be compared, or not at that timestep.
+        """
         ours, theirs = self.side(left), self.side(right)
+        require_comparable(ours, theirs)
         require_fitting(len(samples), None, tile_size(ours.store.view().spec.state_shape(timestep)))
 
         def make() -> tuple[Pixels, dict[int, Mark]]:
@@ -115,18 +126,14 @@ class Shown:
     def _sheet(
         self, key: Answer, samples: list[int], columns: int | None, make: Callable[[], tuple[Pixels, dict[int, Mark]]]
     ) -> Sheet:
-        """Out of the cache, or made now; one with tiles that could not be read is not kept."""
-        held: Sheet | None = self.catalogue.kept.get(key)
-        if held is not None:
-            return held
-        pixels, marks = make()
-        for row, sample in enumerate(samples):
-            if sample in marks:
-                pixels[row] = hatched(pixels.shape[1:])
-        made = sheet_of(pixels, marks, columns)
-        if not marks:
-            self.catalogue.kept.put(key, made, len(made.png))
-        return made
+        def drawn() -> Sheet:
+            pixels, marks = make()
+            for row, sample in enumerate(samples):
+                if sample in marks:
+                    pixels[row] = hatched(pixels.shape[1:])
+            return sheet_of(pixels, marks, columns)
+
+        return self.answer(key, drawn, lambda made: None if made.marks else len(made.png))
 
 
 def largest_tile(spec: TrajectorySpec) -> tuple[int, int]:

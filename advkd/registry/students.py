@@ -4,13 +4,12 @@
 the code of an artifact is neither fetched nor run.
 """
 
-import hashlib
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from advkd.folder_download import FolderKind, download_folder
-from advkd.hashing import file_sha256
+from advkd.hashing import files_sha256
 from advkd.registry.promotion import find_version
 from advkd.registry.versions import RegistryError, answering, existing_registry, location, quiet
 from advkd.students.loading import CONFIG, WEIGHTS, StudentError, student_files
@@ -69,10 +68,7 @@ def _wanted(key: str) -> bool:
 
 
 def _fingerprint(folder: Path) -> str:
-    sha = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        sha.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
-    return sha.hexdigest()
+    return files_sha256(folder, sorted(path for path in folder.rglob("*") if path.is_file()))
 
 
 STUDENTS = FolderKind(

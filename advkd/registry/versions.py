@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from advkd.masking import masked
 from advkd.records import from_record
 from advkd.registry.gate import Figures
 
@@ -24,7 +24,6 @@ DIGEST_TAG = "advkd.artifact_sha256"
 FIGURES_TAG = "advkd.figures"
 DESCENT_TAG = "advkd.descent"
 REASON_TAG = "advkd.gate"
-_CREDENTIALS = re.compile(r"://[^/@\s]*@")
 
 
 class RegistryError(ValueError):
@@ -145,7 +144,7 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
-        said = _CREDENTIALS.sub("://", str(error))
+        said = masked(str(error))
         if said == str(error):
             raise
         raise RegistryUnreachableError(

@@ -3,13 +3,12 @@
 A diffusers pipeline folder: `DDPMPipeline` or `DDIMPipeline` with an unconditional `UNet2DModel`, safetensors only.
 """
 
-import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from advkd.hashing import file_sha256
+from advkd.hashing import files_sha256
 from advkd.teachers.base import TeacherError
 
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")
@@ -19,10 +18,7 @@ _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16
 
 def folder_fingerprint(folder: Path) -> str:
     """sha256 over names and contents of the files that decide what the teacher computes."""
-    sha = hashlib.sha256()
-    for path in _deciding_files(folder):
-        sha.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
-    return sha.hexdigest()
+    return files_sha256(folder, _deciding_files(folder))
 
 
 def folder_stamp(folder: Path) -> tuple[tuple[int, int, int], ...]:

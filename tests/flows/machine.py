@@ -24,28 +24,15 @@ class Machine:
         """Runs `prefect arguments...` as a user would."""
         return self.python("-m", "prefect", *arguments, seconds=seconds)
 
-    def python(self, *arguments: str, seconds: float = 240) -> "subprocess.CompletedProcess[str]":
-        """Runs `python arguments...` in the checkout, with stdout and stderr together."""
+    def python(self, *arguments: str, seconds: float = 240, apart: bool = False) -> "subprocess.CompletedProcess[str]":
+        """Runs `python arguments...` in the checkout, with stdout and stderr together unless they are wanted apart."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=CHECKOUT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
-
-    def apart(self, *arguments: str, seconds: float = 240) -> "subprocess.CompletedProcess[str]":
-        """As `python`, with stdout and stderr apart."""
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=CHECKOUT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stderr=subprocess.PIPE if apart else subprocess.STDOUT,
             text=True,
             timeout=seconds,
             check=False,

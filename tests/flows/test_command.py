@@ -103,6 +103,15 @@ def test_a_teacher_whose_images_have_no_extractor_is_refused_before_the_run(monk
         recipe("small", "quick")
 
 
+def test_a_place_for_log_lines_that_is_none_is_refused_before_anything_starts(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADVKD_LOG", "runs.log")
+    code, out, err = run(precompute, ["--spec", '{"teacher": "mixture", "store": "stores"}'], capsys)
+    assert (code, out) == (2, "")
+    assert "ADVKD_LOG must be json or a path that ends with .jsonl, got 'runs.log'" in " ".join(err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_value_error_of_the_run_itself_is_no_bad_parameter(capsys, api, monkeypatch):
     monkeypatch.setattr(library, "plan", refuse)
     code, out, err = run(precompute, ["--spec", '{"teacher": "mixture", "store": "stores"}'], capsys)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from advkd.masking import masked
 from advkd.relay import parse_log_line
 from flows.distill import distill
 from flows.logs import run_digest
-from flows.masking import masked
 from tests.flows.machine import Machine
 
 FIELDS = {"time", "level", "run_id", "digest", "stage", "logger", "message"}
@@ -28,7 +28,7 @@ def test_a_command_says_nothing_but_json_on_stderr(machine, tmp_path):
     quiet = Machine({**machine.environment, "ADVKD_LOG": "json"}, machine.worker_log)
     said, errors = [], []
     for store in (str(tmp_path), "/proc/nowhere"):
-        run = quiet.apart("-m", "flows.precompute", "--spec", json.dumps({**spec, "store": store}))
+        run = quiet.python("-m", "flows.precompute", "--spec", json.dumps({**spec, "store": store}), apart=True)
         *texts, last = run.stderr.splitlines()
         said.append(lines_of("\n".join(texts if run.returncode else [*texts, last])))
         errors.append(last if run.returncode else "")
