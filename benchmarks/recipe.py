@@ -21,7 +21,7 @@ from benchmarks.cache_process import call
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write
 from benchmarks.recipe_run import train_and_evaluate
-from benchmarks.recipe_variants import BASE, GROUPS, Variant
+from benchmarks.recipe_variants import BASE, GROUPS, SEEDS, Variant
 from storage.objects import write_json
 
 CACHE = PrecomputeSpec(teacher="digits", samples=16384, solver=SolverSpec(steps=50), captures=50, shard_samples=1024)
@@ -35,8 +35,7 @@ def main() -> None:
     with progress() as report:
         asked = replace(CACHE, samples=options.trajectories)
         store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
-    chosen = [BASE, *(variant for name in options.groups for variant in GROUPS[name])]
-    runs = [(variant, seed) for seed in range(options.seeds) for variant in chosen]
+    runs = _runs(options)
     found: dict[str, list[dict[str, float]]] = {}
     with ThreadPoolExecutor(options.workers) as pool:
         waiting = {pool.submit(_measured, root, store, *run, options): run for run in runs}
@@ -48,6 +47,15 @@ def main() -> None:
     print(text)
     if options.write:
         write("recipe", f"# Variants of the recipe\n\n{_protocol(options)}\n\n{text}")
+
+
+def _runs(options: argparse.Namespace) -> list[tuple[Variant, int]]:
+    """The base first, and what is in two groups once."""
+    asked = {name: options.seeds or SEEDS.get(name, 1) for name in options.groups}
+    chosen = {(BASE.name, seed): BASE for seed in range(max(asked.values()))}
+    for name, seeds in asked.items():
+        chosen |= {(variant.name, seed): variant for seed in range(seeds) for variant in GROUPS[name]}
+    return [(variant, seed) for (_, seed), variant in chosen.items()]
 
 
 def _measured(root: Path, store: str, variant: Variant, seed: int, options: argparse.Namespace) -> dict[str, float]:
@@ -86,10 +94,11 @@ def _section(name: str, variants: tuple[Variant, ...], found: dict[str, list[dic
                     f"{middle['macs'] / 1e6:.1f} M",
                     f"{middle['steps_per_second']:.1f}",
                     f"{middle['steps']:.0f}",
+                    str(len(runs)),
                 ]
             )
     header = ["variant", "worth", "FD to teacher@50", "FD to real", "recall", "parameters", "multiply-adds", "steps/s"]
-    return f"## {name}\n\n{table([*header, 'steps'], rows)}"
+    return f"## {name}\n\n{table([*header, 'steps', 'seeds'], rows)}"
 
 
 def _line(figures: dict[str, float]) -> str:
@@ -102,8 +111,8 @@ def _line(figures: dict[str, float]) -> str:
 def _protocol(options: argparse.Namespace) -> str:
     return (
         f"`make bench-recipe`: teacher `digits`, {options.trajectories} trajectories of {CACHE.solver.steps} DDIM "
-        f"steps, for each run the CPU time of {options.steps} steps of the base in one thread, {options.seeds} "
-        "training seed(s) (medians; worth with its range). Evaluated on "
+        f"steps, for each run the CPU time of {options.steps} steps of the base in one thread; "
+        "medians over the training seeds, worth with its range. Evaluated on "
         f"{options.evaluation_samples} noises, the same for teacher and student, means of {options.evaluation_seeds} "
         "evaluation seed(s)."
     )
@@ -113,7 +122,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1200, help="budget of a run: the time of so many of the base")
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
-    parser.add_argument("--seeds", type=int, default=1, help="training seeds")
+    parser.add_argument("--seeds", type=int, help="training seeds; else as many as the group needs")
     parser.add_argument("--evaluation-samples", type=int, default=5000)
     parser.add_argument("--evaluation-seeds", type=int, default=3)
     parser.add_argument("--trajectories", type=int, default=CACHE.samples, help="of the cache")

@@ -90,5 +90,13 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("discriminator rate 5e-4", discriminator_learning_rate=5e-4),
         _with("discriminator rate 1e-3", discriminator_learning_rate=1e-3),
     ),
+    "contenders": (
+        _with("discriminator 8 wide", discriminator=DiscriminatorSpec(width=8)),
+        _with("discriminator 16 wide", discriminator=DiscriminatorSpec(width=16)),
+        _with("penalty 0.5", penalty_weight=0.5),
+        _with("discriminator 16 wide, penalty 0.5", discriminator=DiscriminatorSpec(width=16), penalty_weight=0.5),
+    ),
     "trajectories": tuple(_with(f"{2**power} trajectories", trajectories=2**power) for power in range(9, 14)),
 }
+SEEDS = {"controls": 3, "contenders": 3}
+"""Training seeds of the groups that something is decided by; one of the others."""
