@@ -23,7 +23,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The demo, worth 8.8 teacher steps: 200 s of precompute and 117 s of training on two CPU cores without bfloat16.
+    # The demo, worth 8.9 teacher steps: 116 CPU seconds of training without bfloat16 (docs/benchmarks/worth.md).
     "quick": Preset(
         precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shard_samples=256),
         train=TrainSpec(
@@ -34,8 +34,7 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # Worth 15.9 and 15.3 teacher steps (two training seeds, 5000 noises), recall 0.970 and 0.969: 26 and 28 min of
-    # training on one of two busy CPU cores without bfloat16 (docs/recipe.md).
+    # Worth 15.5 teacher steps, recall 0.967: 990 CPU seconds of training without bfloat16 (docs/benchmarks/worth.md).
     "full": Preset(
         precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
         train=TrainSpec(
