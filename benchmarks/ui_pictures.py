@@ -17,7 +17,7 @@ from benchmarks.measure import DOCS, progress
 from tests.browse.served import ARGUMENTS, chromium
 from tests.flows.machine import prefect_machine
 
-PATIENCE_MS = 400_000
+PATIENCE_MS = 120_000
 PARAMETERS = (
     "teacher=mixture",
     'precompute={"samples": 512, "shard_samples": 128}',
@@ -50,10 +50,10 @@ def take(api: str, run: str) -> None:
     artifacts = {one["key"]: one["id"] for one in httpx.post(f"{api}/artifacts/filter", json=asked, timeout=60).json()}
     report = min(artifacts, key=len)
     pages = {
-        "run": (f"/runs/flow-run/{run}", 900),
-        "artifacts": (f"/runs/flow-run/{run}?tab=Artifacts", 900),
-        "report": (f"/artifacts/artifact/{artifacts[report]}", 760),
-        "strips": (f"/artifacts/artifact/{artifacts[f'{report}-strips']}", 760),
+        "run": (f"/v2/runs/flow-run/{run}", 900),
+        "artifacts": (f"/v2/runs/flow-run/{run}?tab=Artifacts", 900),
+        "report": (f"/v2/artifacts/artifact/{artifacts[report]}", 760),
+        "strips": (f"/v2/artifacts/artifact/{artifacts[f'{report}-strips']}", 760),
     }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
@@ -68,7 +68,7 @@ def take(api: str, run: str) -> None:
 
 def _shoot(page: Page, address: str, picture: Path) -> None:
     page.goto(address, wait_until="domcontentloaded")
-    page.locator("main, .page-content, #app h1, #app nav").first.wait_for()
+    page.locator("main").first.wait_for()
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(5000)
     page.screenshot(path=picture)

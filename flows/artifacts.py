@@ -44,7 +44,7 @@ def _markdown(result: DistillResult) -> str:
         f"# {facts['teacher']}: one pass is worth {facts['worth_steps']:.1f} teacher steps",
         f"- model: {_model_link(model)} version {model['version']} ({model['alias']})",
         f"- {facts['fd']['name']} to teacher@50: {student['to_teacher']:.2f}, recall {facts['recall']:.3f}",
-        f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher']})",
+        f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher'] or 'a formula, none'})",
         f"- trajectories: [{browse}]({browse}), where `advkd browse` serves that store",
         f"- store: `{facts['store']}` ({shards['computed']} shards computed, {shards['reused']} reused)",
         f"- report: `{facts['report']}`, below `{result.root}`",

@@ -40,7 +40,9 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
     home.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options]
-    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    # Its pages ask port 4200 unless they are told: `--port` does not tell them.
+    said = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    said["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
     with log.open("w") as sink:
         # A process group of its own: Ctrl-C must reach the flow first and the server last.
         server = subprocess.Popen(
@@ -50,7 +52,7 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent(),
-            env={**os.environ, **quiet, "PREFECT_HOME": str(home.resolve())},
+            env={**os.environ, **said, "PREFECT_HOME": str(home.resolve())},
         )
     try:
         yield lambda: _ready(server, f"http://127.0.0.1:{port}/api", log)

@@ -21,7 +21,7 @@ from storage import (
 )
 from storage.objects import list_folders, list_objects
 
-KEPT_BYTES = 96 * 2**20
+KEPT_BYTES = 64 * 2**20
 """Of all that is kept of all stores: what was read, and what was made of it."""
 LIST_SECONDS = 4.0
 _NAME_DIGITS = 16
