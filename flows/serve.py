@@ -1,8 +1,8 @@
 """`python -m flows.serve`: server, deployments and workers of one machine in one command, until Ctrl-C.
 
 A worker for the pool `cpu`, and one per GPU for the pool `gpu`, which sees no other. A process that ends by itself is
-started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs first; what ran goes on
-with the next `serve`, from what is there.
+started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs first, and a second
+Ctrl-C at once; what ran goes on with the next `serve`, from what is there.
 """
 
 import argparse
@@ -176,9 +176,9 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=PREFECT_SERVER_API_PORT.value(), help="its port [%(default)s]")
     options = parser.parse_args()
-    interrupt_on_hangup()
     # In a shell's background Ctrl-C is ignored, unless it is asked for.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt_on_hangup()
     try:
         sys.exit(serve(options.host, options.port))
     except KeyboardInterrupt:
