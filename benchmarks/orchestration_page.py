@@ -107,8 +107,8 @@ def _distillation(runs: Sequence[Figures]) -> str:
     rows = [[what, spread([run[name] for run in runs], ".1f")] for what, name in steps.items()]
     return (
         "## A distillation\n"
-        "256 trajectories of the closed-form teacher, training on 512 samples, 64 images: what is left is overhead. Plain "
-        "calls train in the same process; the flow starts another for it, which imports everything once more.\n\n"
+        "256 trajectories of the closed-form teacher, training on 512 samples, 64 images: what is left is overhead. "
+        "Plain calls train in the same process; the flow starts another for it, which imports everything once more.\n\n"
         + table(["", "seconds"], rows)
     )
 
@@ -136,9 +136,10 @@ def _workers(found: Figures, shares: dict[str, list[float]]) -> str:
     return (
         "## Two workers\n"
         f"{found['shards']} shards of 16 trajectories, digits teacher, 20 steps. A worker is a process with one "
-        "thread that walks through all shards and takes those that nobody has claimed, as the tasks of two flow runs do. "
-        f"Every shard was computed once. Two workers over one: {spread(shares['wall'])}x by wall time, while other work "
-        f"took more than a core; {spread(shares['work'])}x by the CPU time that the work took, which is what a second "
+        "thread that walks through all shards and takes those that nobody has claimed, as the tasks of two flow runs "
+        f"do. Every shard was computed once. Two workers over one: {spread(shares['wall'])}x by wall time, while other "
+        "work took more than a core; "
+        f"{spread(shares['work'])}x by the CPU time that the work took, which is what a second "
         "core of one's own would give. "
         f"{1000 * median(one):.0f} ms of CPU per trajectory."
     )
@@ -187,8 +188,8 @@ def _planning(constants: Constants, task_megabytes: float) -> str:
         f"this is a lower bound), {constants.requests_per_shard:.0f} requests per shard at "
         f"{S3_REQUESTS_PER_SECOND:.0f} per second (Amazon's figure per prefix, not measured), "
         f"{1000 * constants.sealing_seconds:.2f} ms per shard to seal, from a local disk. One task per shard: "
-        "several flow runs of one spec each map all shards that were missing when they began, so that W runs make up to "
-        "W times as many tasks; one run whose tasks Ray spreads has one per shard.\n\n"
+        "several flow runs of one spec each map all shards that were missing when they began, so that W runs make up "
+        "to W times as many tasks; one run whose tasks Ray spreads has one per shard.\n\n"
         f"{_plan_table(points(constants))}\n\n"
         f"The same with workers {_FASTER:.0f} times as fast as this core, as a GPU may be:\n\n"
         f"{_plan_table(points(constants, _FASTER))}\n\n"

@@ -110,11 +110,15 @@ def _served(folder: Path) -> Iterator[psutil.Process]:
 
 
 def _usual_seconds(folder: Path) -> float:
-    """How long a run lasts that nobody disturbs."""
+    """How long a run lasts that nobody disturbs; found once."""
+    kept = KEPT / "usual.json"
+    if kept.exists():
+        return float(json.loads(kept.read_text()))
     began = time.monotonic()
     run = _start(folder / "undisturbed")
     ended = _wait(run)
     assert ended == StateType.COMPLETED, ended
+    kept.write_text(json.dumps(time.monotonic() - began))
     return time.monotonic() - began
 
 
@@ -150,14 +154,16 @@ def _kill_one(
     """One run with one kill; None if there was nobody to kill."""
     run, began = _start(root), time.monotonic()
     instant = began + chosen.uniform(0.0, usual)
-    while time.monotonic() < instant or (not (victims := _victims(serve, target)) and _state(run) != "COMPLETED"):
+    while time.monotonic() < instant or (
+        not (victims := _victims(serve, target)) and _state(run) != StateType.COMPLETED
+    ):
         if target == "training" and _victims(serve, target) and time.monotonic() < instant:
             # Its life is a part of the run's: an instant of that.
             instant = min(instant, time.monotonic() + chosen.uniform(0.0, usual / 4))
         time.sleep(_LOOK_SECONDS)
-    if not victims:
-        return None
     before = _state(run)
+    if not victims or before == StateType.COMPLETED:
+        return None
     for victim in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
@@ -180,12 +186,12 @@ def _kill_one(
 
 
 def _victims(serve: psutil.Process, target: str) -> list[psutil.Process]:
-    """The processes of a kind; of a flow the one that a worker started, which has not forked the training itself."""
+    """The processes of a kind."""
     wanted = {
         "worker": ("prefect", "worker", "start"),
         "training": ("-m", "advkd", "train"),
         "server": ("prefect", "server", "start"),
-        "flow": ("-m", "prefect.flow_engine"),
+        "flow": ("-m", "prefect.engine"),
     }[target]
     found = []
     for process in serve.children(recursive=True):
@@ -209,7 +215,9 @@ def _still_running() -> list[str]:
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
         )
         # A crashed part of a run is begun anew as another; a crashed run of a deployment is to be run again.
-        return [f"{one.name} {one.state_name}" for one in runs if one.state_type != "CRASHED" or one.deployment_id]
+        return [
+            f"{one.name} {one.state_name}" for one in runs if one.state_type != StateType.CRASHED or one.deployment_id
+        ]
 
 
 def _options() -> argparse.Namespace:
