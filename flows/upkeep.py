@@ -7,10 +7,9 @@ serve` runs it beside the server; elsewhere `--once` does after the server was s
 """
 
 import argparse
+import contextlib
 import datetime
 import logging
-import os
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -165,15 +164,14 @@ def _is_deployed(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def _process_lives(run: FlowRun) -> bool:
-    """Whether the process that a worker of this machine started for a run is there still, and merely unheard."""
-    host, _, pid = (run.infrastructure_pid or "").rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        # Numbers of processes come again.
-        return b"prefect" in Path(f"/proc/{pid}/cmdline").read_bytes() and int(pid) != os.getpid()
-    except OSError:
-        return False
+    """Whether a process that a worker of this machine started for a run is there still, and merely unheard."""
+    mark = f"PREFECT__FLOW_RUN_ID={run.id}".encode()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        # Others' are not ours to read, and processes end meanwhile.
+        with contextlib.suppress(OSError):
+            if mark in environment.read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 def keep(*, once: bool) -> int:
