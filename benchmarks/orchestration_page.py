@@ -17,6 +17,8 @@ def page(parts: dict[str, Figures]) -> str:
     """Markdown."""
     long = parts["shards"]["long"]
     overhead = [run["deployed"] - run["process"] for run in parts["distillation"]["runs"]]
+    worked = [run["deployed_worked"] - run["process_worked"] for run in parts["distillation"]["runs"]]
+    loads = sorted(part["load"] for part in parts.values())
     per_shard, shares = _per_shard(parts["shards"]), _speed_ups(parts["workers"])
     flat = _grown(parts["shards"])
     s3 = parts["requests"]["claimed"]
@@ -26,6 +28,12 @@ def page(parts: dict[str, Figures]) -> str:
             "20 s at most",
             f"{spread(overhead, '.1f')} s",
             _yes(median(overhead) <= 20),
+        ],
+        [
+            "the same in CPU time, of server and worker as well",
+            "-",
+            f"{spread(worked, '.1f')} s",
+            "-",
         ],
         [
             "a mapped shard task, over `advkd.precompute.precompute`, per shard",
@@ -52,6 +60,12 @@ def page(parts: dict[str, Figures]) -> str:
             _yes(median(shares["wall"]) >= 1.7),
         ],
         [
+            "the same by CPU time: two cores of one's own",
+            "1.7x or more",
+            f"{spread(shares['work'])}x",
+            _yes(median(shares["work"]) >= 1.7),
+        ],
+        [
             "S3 requests per shard, and per shard for sealing",
             "to be known",
             f"{s3['per_shard']:.0f} and {s3['per_shard_sealed']:.0f}",
@@ -60,11 +74,12 @@ def page(parts: dict[str, Figures]) -> str:
     ]
     sections = [
         "# What orchestration costs\n\n"
-        f"`make bench-orchestration`, on two shared x86-64 cores, on which other work ran meanwhile (a training and "
-        "tests of this repository): absolute figures are too high rather than too low. "
-        f"{len(parts['distillation']['runs'])} repeats in which the cases take turns; medians, in brackets the lowest "
-        "and the highest. Server (SQLite), worker and S3 server are real.\n\n"
-        + table(["what", "to reach", "measured", "reached"], rows),
+        "`make bench-orchestration`, on two shared x86-64 cores. Other work ran on them meanwhile: the load was "
+        f"{loads[0]:.0f} to {loads[-1]:.0f}, where 2 is all that there is, so that wall times are several times too "
+        "long, and a second worker found no second core. "
+        f"{len(parts['shards']['runs'])} repeats ({len(parts['distillation']['runs'])} of the distillation) in which "
+        "the cases take turns; medians, in brackets the lowest and the highest. Server (SQLite), worker and S3 server "
+        "are real.\n\n" + table(["what", "to reach", "measured", "reached"], rows),
         _distillation(parts["distillation"]["runs"]),
         _shards(parts["shards"]),
         _workers(parts["workers"], shares),
@@ -99,7 +114,9 @@ def _distillation(runs: Sequence[Figures]) -> str:
     steps = {
         "plain calls in a process that is there": "calls",
         "the same, the process and its imports included": "process",
+        "CPU time of that": "process_worked",
         "through the deployment, from asking to the end": "deployed",
+        "CPU time of that, server and worker included": "deployed_worked",
         "of that: until a worker takes it": "taken",
         "of that: process, imports, loading the flow": "started",
         "of that: the flow itself": "ran",
@@ -137,10 +154,10 @@ def _workers(found: Figures, shares: dict[str, list[float]]) -> str:
         "## Two workers\n"
         f"{found['shards']} shards of 16 trajectories, digits teacher, 20 steps. A worker is a process with one "
         "thread that walks through all shards and takes those that nobody has claimed, as the tasks of two flow runs "
-        f"do. Every shard was computed once. Two workers over one: {spread(shares['wall'])}x by wall time, while other "
-        "work took more than a core; "
-        f"{spread(shares['work'])}x by the CPU time that the work took, which is what a second "
-        "core of one's own would give. "
+        f"do. Every shard was computed once. Two workers over one: {spread(shares['wall'])}x by wall time, beside other "
+        "work; "
+        f"{spread(shares['work'])}x by the CPU time that the work took, which is what a second core of one's own would "
+        "give. "
         f"{1000 * median(one):.0f} ms of CPU per trajectory."
     )
 

@@ -1,5 +1,6 @@
 """The measurements of `make bench-orchestration`: each part returns plain figures, which are kept as JSON."""
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -53,10 +54,13 @@ def distillation(folder: Path, scale: Scale) -> dict[str, Any]:
     runs = []
     with prefect_machine(folder, dict(CLIENT_ENVIRONMENT)) as machine, _client(machine) as client:
         for repeat in range(scale.repeats):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), _worked_below()
             calls = call(distill_plainly, str(folder / f"plain-{repeat}"), environment={"OMP_NUM_THREADS": "1"})
-            process = time.perf_counter() - began
-            runs.append({"calls": calls, "process": process, **_deployed(client, folder / f"deployed-{repeat}")})
+            process, process_worked = time.perf_counter() - began, _worked_below() - worked
+            before = _worked_by_machine()
+            deployed = _deployed(client, folder / f"deployed-{repeat}")
+            deployed["deployed_worked"] = _worked_by_machine() - before
+            runs.append({"calls": calls, "process": process, "process_worked": process_worked, **deployed})
             progress(f"  distillation {repeat + 1}/{scale.repeats}: {runs[-1]}")
     return {"runs": runs}
 
@@ -111,6 +115,19 @@ def shards(folder: Path, scale: Scale) -> dict[str, Any]:
 def _completed_tasks(client: SyncPrefectClient) -> int:
     asked = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
     return int(client._client.post("/task_runs/count", json=asked).json())
+
+
+def _worked_below() -> float:
+    """CPU seconds of all processes that this one has seen the end of."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _worked_by_machine() -> float:
+    """CPU seconds of a machine's server and worker, and of all processes that they have seen the end of."""
+    # The worker is told of the end of a run's process a moment after the server.
+    time.sleep(5.0)
+    return sum(sum(one.cpu_times()[:4]) for one in psutil.Process().children(recursive=True))
 
 
 def _server(machine: Machine) -> int:
