@@ -65,7 +65,13 @@ def main() -> None:
                 if number >= options.kills:
                     break
                 chosen = random.Random(f"{options.seed} {number} {attempt}")
-                found = _kill_one(serve, Path(folder) / f"run-{number}-{attempt}", TARGETS[number % 4], usual, chosen)
+                found = _kill_one(
+                    serve,
+                    Path(folder) / f"run-{number}-{attempt}",
+                    options.targets[number % len(options.targets)],
+                    usual,
+                    chosen,
+                )
                 progress(f"{number + 1}/{options.kills}: {found}")
                 if found is not None:
                     (KEPT / f"kill-{number:04d}.json").write_text(json.dumps(found, indent=1))
@@ -223,6 +229,7 @@ def _still_running() -> list[str]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="how many there shall be in all [%(default)s]")
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS, help="whom, in turns [all]")
     parser.add_argument("--seed", type=int, default=0, help="of the instants [%(default)s]")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/faults.md")
     return parser.parse_args()
