@@ -1,8 +1,8 @@
 """`python -m flows.serve`: server, deployments and workers of one machine in one command, until Ctrl-C.
 
 A worker for the pool `cpu`, and one per GPU for the pool `gpu`, which sees no other. A process that ends by itself is
-started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs first; what ran goes on
-with the next `serve`, from what is there.
+started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs first, and a second
+Ctrl-C at once; what ran goes on with the next `serve`, from what is there.
 """
 
 import argparse
@@ -32,6 +32,9 @@ _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
+CLIENT_ENVIRONMENT = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_WORKER_QUERY_SECONDS": "2"}
+"""Of workers and runs beside their server: they outlast its restart, and a run is taken soon; who sets one, has it."""
+
 
 @dataclass
 class Service:
@@ -41,6 +44,7 @@ class Service:
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
+    folder: Path | None = None
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     started: float = field(default=0.0, init=False)
 
@@ -55,6 +59,7 @@ class Service:
                 start_new_session=True,
                 preexec_fn=die_with_parent(),
                 env=dict(self.environment),
+                cwd=self.folder,
             )
         self.started = time.monotonic()
 
@@ -96,7 +101,8 @@ def serve(host: str, port: int) -> int:
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
     if host not in _LOOPBACK:
         console().print(f"warning: the server listens on {host} and asks nobody for a password", style="yellow")
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    environment = {**CLIENT_ENVIRONMENT, **os.environ, **own}
     prefect = [sys.executable, "-m", "prefect"]
     server = Service(
         "server", [*prefect, "server", "start", "--host", host, "--port", str(port)], environment, home / "server.log"
@@ -115,9 +121,10 @@ def serve(host: str, port: int) -> int:
             return _refuse(f"deploying failed:\n{(deployed.stdout + deployed.stderr).decode(errors='replace')}")
         workers = [_worker(prefect, environment, home, "cpu", None)]
         workers += [_worker(prefect, environment, home, "gpu", gpu) for gpu in range(torch.cuda.device_count())]
-        for worker in workers:
-            stack.callback(worker.stop)
-            worker.start()
+        upkeep = Service("upkeep", [sys.executable, "-m", "flows.upkeep"], environment, home / "upkeep.log", CHECKOUT)
+        for service in (upkeep, *workers):
+            stack.callback(service.stop)
+            service.start()
         names = ", ".join(worker.name for worker in workers)
         console().print(f"serving {url.removesuffix('/api')} with {names}; logs in {home}; Ctrl-C ends all of it")
         console().print(
@@ -125,7 +132,7 @@ def serve(host: str, port: int) -> int:
         )
         while True:
             time.sleep(_LOOK_SECONDS)
-            for service in (server, *workers):
+            for service in (server, upkeep, *workers):
                 service.look()
 
 
@@ -169,9 +176,9 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=PREFECT_SERVER_API_PORT.value(), help="its port [%(default)s]")
     options = parser.parse_args()
-    interrupt_on_hangup()
     # In a shell's background Ctrl-C is ignored, unless it is asked for.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt_on_hangup()
     try:
         sys.exit(serve(options.host, options.port))
     except KeyboardInterrupt:
