@@ -85,6 +85,11 @@ def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
 )
 def compute_shard(spec: PrecomputeSpec, index: int) -> int:
     """Bytes of one whole shard, computed and committed; 0 if another run has, or is at work on it."""
+    return _share_shard(spec, index)
+
+
+def _share_shard(spec: PrecomputeSpec, index: int) -> int:
+    """The task's own lines travel to other processes as they are, where this module's context variables cannot."""
     # Shards are the parallelism; the bytes must not depend on how many run at once. The flow's own setting covers the
     # threads of its process only, and a task runner may place shards in other ones.
     torch.set_num_threads(1)
