@@ -113,13 +113,14 @@ def seal_store(spec: PrecomputeSpec) -> Manifest:
     retry_delay_seconds=5,
     retry_condition_fn=was_killed,
 )
-def train_student(spec: RunSpec, store: str, out: str) -> str:
-    """Folder of the student, trained in a process of its own, from its last checkpoint on if there is one."""
+def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> str:
+    """Folder of the student, trained in processes of its own, from its last checkpoint on if there is one."""
     file = join(out, "train.json")
     write_json(file, asdict(spec))
     logger = get_run_logger()
     with progress(logger.info) as report:
-        return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", file], report, logger.log)
+        arguments = ["train", "--store", store, "--out", out, "--spec", file]
+        return run_module("advkd", arguments, report, logger.log, processes)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
