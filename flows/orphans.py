@@ -1,33 +1,17 @@
-"""No process is left behind: children of ours end with their parent, however it ends."""
+"""A closed terminal or a polite kill of ours leaves nothing behind; `advkd.orphans` sees to the other ends."""
 
-import ctypes
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable
 from types import FrameType
 
 from flows.descendants import descendants, end
 
-_PR_SET_PDEATHSIG = 1
 _ONE_SECONDS = 0.5
 _INTERRUPTED = 130
 
 _asked: float | None = None
 """When this process was asked to end."""
-
-
-def die_with_parent() -> Callable[[], None] | None:
-    """What a child runs before it starts (`preexec_fn`), so that SIGTERM reaches it when its parent is gone.
-
-    The kernel watches the thread that started the child, so that thread has to wait for it. None off Linux.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
-    # Loaded here, not in the child: nothing but one system call may happen between fork and exec.
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def interrupt_on_hangup() -> None:

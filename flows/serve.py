@@ -1,8 +1,8 @@
 """`python -m flows.serve`: server, deployments and workers of one machine in one command, until Ctrl-C.
 
-A worker for the pool `cpu`, and one per GPU for the pool `gpu`, which sees no other. A process that ends by itself is
-started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs first, and a second
-Ctrl-C at once; what ran goes on with the next `serve`, from what is there.
+A worker for the pool `cpu`, and per GPU one for trainings and one for precomputes, which see no other GPU. A process
+that ends by itself is started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs
+first, and a second Ctrl-C at once; what ran goes on with the next `serve`, from what is there.
 """
 
 import argparse
@@ -21,10 +21,12 @@ from pathlib import Path
 import torch
 from prefect.settings import PREFECT_HOME, PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT
 
+from advkd.orphans import die_with_parent
 from advkd.progress import console
-from flows.deploy import CHECKOUT
+from flows.deploy import CHECKOUT, PRECOMPUTE_QUEUE, TRAINING_QUEUE
 from flows.descendants import descendants, end
-from flows.orphans import die_with_parent, interrupt_on_hangup
+from flows.fan_out import shards_per_gpu
+from flows.orphans import interrupt_on_hangup
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
@@ -119,8 +121,12 @@ def serve(host: str, port: int) -> int:
             )
         if deployed.returncode:
             return _refuse(f"deploying failed:\n{(deployed.stdout + deployed.stderr).decode(errors='replace')}")
-        workers = [_worker(prefect, environment, home, "cpu", None)]
-        workers += [_worker(prefect, environment, home, "gpu", gpu) for gpu in range(torch.cuda.device_count())]
+        workers = [_worker(prefect, environment, home)]
+        workers += [
+            _gpu_worker(prefect, environment, home, gpu, queues, limit)
+            for gpu in range(torch.cuda.device_count())
+            for queues, limit in (((TRAINING_QUEUE, "default"), 1), ((PRECOMPUTE_QUEUE,), shards_per_gpu()))
+        ]
         upkeep = Service("upkeep", [sys.executable, "-m", "flows.upkeep"], environment, home / "upkeep.log", CHECKOUT)
         for service in (upkeep, *workers):
             stack.callback(service.stop)
@@ -136,14 +142,21 @@ def serve(host: str, port: int) -> int:
                 service.look()
 
 
-def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path, pool: str, gpu: int | None) -> Service:
-    name = f"worker {pool}" if gpu is None else f"worker {pool} {gpu}"
-    command = [*prefect, "worker", "start", "--pool", pool, "--name", name.replace(" ", "-")]
-    if gpu is None:
-        return Service(name, command, environment, home / f"worker-{pool}.log")
-    # One run per GPU at a time, which is the only one that it sees.
+def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path) -> Service:
+    command = [*prefect, "worker", "start", "--pool", "cpu", "--name", "worker-cpu"]
+    return Service("worker cpu", command, environment, home / "worker-cpu.log")
+
+
+def _gpu_worker(
+    prefect: Sequence[str], environment: Mapping[str, str], home: Path, gpu: int, queues: Sequence[str], limit: int
+) -> Service:
+    """A worker that sees one GPU, for some queues and so many runs at once."""
+    name = f"worker gpu {gpu} {queues[0]}"
+    slug = name.replace(" ", "-")
     own = {**environment, "CUDA_VISIBLE_DEVICES": str(gpu)}
-    return Service(name, [*command, "--limit", "1"], own, home / f"worker-{pool}-{gpu}.log")
+    command = [*prefect, "worker", "start", "--pool", "gpu", "--name", slug, "--limit", str(limit)]
+    command += [word for queue in queues for word in ("--work-queue", queue)]
+    return Service(name, command, own, home / f"{slug}.log")
 
 
 def _wait(server: Service, url: str) -> bool:
