@@ -42,5 +42,7 @@ def write_page(kills: Sequence[dict[str, Any]]) -> None:
         f"{table(header, rows)}\n\n"
         "`after` is from the kill to the end of the run, which includes what was left to do. `left running` is looked "
         "at 195 s after the kill: 90 s of silence, 30 s that upkeep leaves to the automations, 15 s to its next look, "
-        "and a minute for a killed server to come up.",
+        "and a minute for a killed server to come up. States that go from Crashed to Completed are of a run that was "
+        "alive when an automation, which had missed that it ran, marked it: the server had lost that event while "
+        "SQLite was locked ([operations](../operations.md)).",
     )
