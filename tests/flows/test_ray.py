@@ -45,8 +45,6 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     monkeypatch.setenv("ADVKD_TEST_RAY", str(os.getpid()))
     monkeypatch.setattr(fan_out, "ray_options", lambda where: ray_options(where) | {"num_cpus": 2})
     before = signal.getsignal(signal.SIGTERM)
-    seen = []
-    monkeypatch.setattr("flows.precompute.seal_store", watched("flows.precompute.seal_store", seen))
     threads = precompute(replace(SPEC, store=str(tmp_path / "threads")))
     cluster = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
     assert (cluster.computed, cluster.shards, cluster.bytes_written) == (4, 4, threads.bytes_written)
@@ -54,25 +52,11 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     assert len(objects(cluster.uri)) > 4
     assert open_store(cluster.uri).manifest.digest == open_store(threads.uri).manifest.digest
     assert signal.getsignal(signal.SIGTERM) == before
+    assert wait_until(lambda: not ray_processes(), 30), ray_processes()
     # No cluster is started for what is there.
+    monkeypatch.setattr("flows.precompute.shard_runner", None)
     again = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
     assert again.computed == 0
-    assert seen == [False, False, False]
-    assert wait_until(lambda: not ray_processes(), 30), ray_processes()
-
-
-def watched(name, seen):
-    """The function of that name, noting whether Ray is up when it is called: after the shards it must not be."""
-    module, _, attribute = name.rpartition(".")
-    function = getattr(__import__(module, fromlist=[attribute]), attribute)
-
-    def call(*arguments):
-        import ray
-
-        seen.append(ray.is_initialized())
-        return function(*arguments)
-
-    return call
 
 
 def test_a_place_that_is_none_is_refused_before_there_is_a_run(capsys, tmp_path, monkeypatch):
