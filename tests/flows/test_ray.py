@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -126,3 +128,26 @@ def test_a_task_asks_for_its_part_of_a_gpu(device, asked, monkeypatch):
     with shard_runner("auto", device, 1):
         assert context.RemoteOptionsContext.get().current_remote_options == asked
     assert context.RemoteOptionsContext.get().current_remote_options == {}
+
+
+class Failing(ThreadPoolTaskRunner):
+    """A cluster of which a part has started."""
+
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
+    def __init__(self, init_kwargs):
+        super().__init__(max_workers=1)
+
+    def __enter__(self):
+        self.started.append(subprocess.Popen(["sleep", "60"]))
+        raise Exception("The current node timed out during startup.")
+
+
+def test_a_cluster_that_does_not_start_leaves_nothing_and_says_what_to_do(monkeypatch):
+    pytest.importorskip("prefect_ray")
+    monkeypatch.setattr("prefect_ray.RayTaskRunner", Failing)
+    message = r"fan_out='ray' needs a Ray cluster that answers, got Exception \(The current node timed out.*; start it"
+    with pytest.raises(ConnectionError, match=message), shard_runner("ray", "cpu", 1):
+        pass
+    (part,) = Failing.started
+    assert part.wait(10) == -signal.SIGTERM
