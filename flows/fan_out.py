@@ -16,6 +16,8 @@ from typing import Annotated, Any
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import AfterValidator, WithJsonSchema
 
+from flows.descendants import descendants, end
+
 SHARDS_PER_GPU = "ADVKD_SHARDS_PER_GPU"
 """How many shards a GPU of a Ray cluster, or its queue `precompute`, computes at once; 1 unless set."""
 
@@ -75,6 +77,9 @@ def shard_runner(fan_out: str | None, device: str, threads: int) -> Iterator[Tas
         fan_out: None: threads; else see `check_fan_out`.
         device: torch device of the tasks.
         threads: how many without Ray.
+
+    Raises:
+        ConnectionError: there is no such cluster, or it does not answer.
     """
     if fan_out is None:
         with ThreadPoolTaskRunner(max_workers=threads) as runner:
@@ -86,7 +91,7 @@ def shard_runner(fan_out: str | None, device: str, threads: int) -> Iterator[Tas
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     with ExitStack() as stack:
-        with _own_signals():
+        with _own_signals(), _whole_start(fan_out):
             runner = stack.enter_context(RayTaskRunner(init_kwargs=ray_options(fan_out)))
         if device.startswith("cuda"):
             stack.enter_context(remote_options(num_gpus=1 / shards_per_gpu()))
@@ -101,6 +106,21 @@ def ray_options(fan_out: str) -> dict[str, Any]:
         # Nothing passes through the object store: tasks take a spec and return a number.
         options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "logging_level": "ERROR"}
     return options
+
+
+@contextmanager
+def _whole_start(fan_out: str) -> Iterator[None]:
+    """Ray gives a node 30 s to start, and leaves what it has started of one that took longer."""
+    before = descendants(os.getpid())
+    try:
+        yield
+    except Exception as error:
+        if fan_out == "ray":
+            end(descendants(os.getpid()) - before, 1.0)
+        raise ConnectionError(
+            f"fan_out={fan_out!r} needs a Ray cluster that answers, got {type(error).__name__} "
+            f"({' '.join(str(error).split())[:200]}); start it, correct its address, or leave this machine more cores"
+        ) from error
 
 
 @contextmanager

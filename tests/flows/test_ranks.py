@@ -96,6 +96,8 @@ def test_processes_end_with_a_launcher_that_is_killed(ranks, tmp_path):
         ranks("wait", kill)
 
 
+# Three starts of torch on busy cores.
+@pytest.mark.timeout(600)
 def test_a_flow_trains_in_two_processes(api, tmp_path):
     store, out = precompute(mixture_spec(tmp_path / "stores")).uri, tmp_path / "run"
     result = train(tiny_train(), store, str(out), processes=2)

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -45,8 +47,6 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     monkeypatch.setenv("ADVKD_TEST_RAY", str(os.getpid()))
     monkeypatch.setattr(fan_out, "ray_options", lambda where: ray_options(where) | {"num_cpus": 2})
     before = signal.getsignal(signal.SIGTERM)
-    seen = []
-    monkeypatch.setattr("flows.precompute.seal_store", watched("flows.precompute.seal_store", seen))
     threads = precompute(replace(SPEC, store=str(tmp_path / "threads")))
     cluster = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
     assert (cluster.computed, cluster.shards, cluster.bytes_written) == (4, 4, threads.bytes_written)
@@ -54,25 +54,11 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     assert len(objects(cluster.uri)) > 4
     assert open_store(cluster.uri).manifest.digest == open_store(threads.uri).manifest.digest
     assert signal.getsignal(signal.SIGTERM) == before
+    assert wait_until(lambda: not ray_processes(), 30), ray_processes()
     # No cluster is started for what is there.
+    monkeypatch.setattr("flows.precompute.shard_runner", None)
     again = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
     assert again.computed == 0
-    assert seen == [False, False, False]
-    assert wait_until(lambda: not ray_processes(), 30), ray_processes()
-
-
-def watched(name, seen):
-    """The function of that name, noting whether Ray is up when it is called: after the shards it must not be."""
-    module, _, attribute = name.rpartition(".")
-    function = getattr(__import__(module, fromlist=[attribute]), attribute)
-
-    def call(*arguments):
-        import ray
-
-        seen.append(ray.is_initialized())
-        return function(*arguments)
-
-    return call
 
 
 def test_a_place_that_is_none_is_refused_before_there_is_a_run(capsys, tmp_path, monkeypatch):
@@ -142,3 +128,26 @@ def test_a_task_asks_for_its_part_of_a_gpu(device, asked, monkeypatch):
     with shard_runner("auto", device, 1):
         assert context.RemoteOptionsContext.get().current_remote_options == asked
     assert context.RemoteOptionsContext.get().current_remote_options == {}
+
+
+class Failing(ThreadPoolTaskRunner):
+    """A cluster of which a part has started."""
+
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
+    def __init__(self, init_kwargs):
+        super().__init__(max_workers=1)
+
+    def __enter__(self):
+        self.started.append(subprocess.Popen(["sleep", "60"]))
+        raise Exception("The current node timed out during startup.")
+
+
+def test_a_cluster_that_does_not_start_leaves_nothing_and_says_what_to_do(monkeypatch):
+    pytest.importorskip("prefect_ray")
+    monkeypatch.setattr("prefect_ray.RayTaskRunner", Failing)
+    message = r"fan_out='ray' needs a Ray cluster that answers, got Exception \(The current node timed out.*; start it"
+    with pytest.raises(ConnectionError, match=message), shard_runner("ray", "cpu", 1):
+        pass
+    (part,) = Failing.started
+    assert part.wait(10) == -signal.SIGTERM
