@@ -1,7 +1,8 @@
 """`make bench-orchestration`: what Prefect, claims, sealing and S3 requests cost, and what follows for many workers.
 
 Server, worker, S3 server and all processes are real and of this machine. Each part's figures are kept in
-`runs/orchestration/<scale>`; `--parts` measures some of them anew, and `--write` writes the page from all.
+`runs/orchestration/<scale>`; `--parts` measures some of them anew, and `--write` writes from all of them the page and
+the planning table of `docs/scale.md`.
 """
 
 import argparse
@@ -11,8 +12,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.measure import ROOT, progress, write
-from benchmarks.orchestration_page import page
+from benchmarks.measure import DOCS, ROOT, progress, write, write_between_marks
+from benchmarks.orchestration_page import page, planning
 from benchmarks.orchestration_parts import PARTS, SCALES
 
 
@@ -34,9 +35,11 @@ def main() -> None:
     if missing:
         progress(f"not measured yet: {', '.join(missing)}; there is no page without them")
         return
-    text = page({name: json.loads((kept / f"{name}.json").read_text()) for name in PARTS})
+    measured = {name: json.loads((kept / f"{name}.json").read_text()) for name in PARTS}
+    text = page(measured)
     if options.write:
         write("orchestration", text)
+        write_between_marks(DOCS / "scale.md", "bench-orchestration", planning(measured))
     else:
         print(text)
 
@@ -46,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--scale", choices=list(SCALES), default="real", help="small: does it work at all? [real]")
     parser.add_argument("--parts", nargs="*", choices=list(PARTS), default=list(PARTS), help="what to measure [all]")
     parser.add_argument("--repeats", type=int, help="instead of the scale's own")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/orchestration.md")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/orchestration.md and docs/scale.md")
     return parser.parse_args()
 
 

@@ -84,7 +84,7 @@ def page(parts: dict[str, Figures]) -> str:
         _shards(parts["shards"]),
         _workers(parts["workers"], shares),
         _requests(parts["requests"]),
-        _planning(_constants(parts), flat / (0.8 * parts["shards"]["many"])),
+        "## Planning\nWhat follows for many workers: the table in [docs/scale.md](../scale.md#planning-table).",
     ]
     return "\n\n".join(sections)
 
@@ -196,17 +196,20 @@ def _constants(parts: dict[str, Figures]) -> Constants:
     )
 
 
-def _planning(constants: Constants, task_megabytes: float) -> str:
+def planning(parts: dict[str, Figures]) -> str:
+    """What the constants say of many workers, in Markdown, for `docs/scale.md`."""
+    constants = _constants(parts)
+    task_megabytes = _grown(parts["shards"]) / (0.8 * parts["shards"]["many"])
     memory = math.ceil(10**8 / SHARD_SAMPLES) * max(0.0, task_megabytes)
     return (
-        "## Planning\n"
-        f"Computed, not run: {SHARD_SAMPLES} trajectories per shard, {1000 * constants.compute_seconds:.0f} ms of one "
-        f"core per trajectory, {constants.tasks_per_second:.0f} tasks per second (flow and server shared two cores, so "
-        f"this is a lower bound), {constants.requests_per_shard:.0f} requests per shard at "
-        f"{S3_REQUESTS_PER_SECOND:.0f} per second (Amazon's figure per prefix, not measured), "
-        f"{1000 * constants.sealing_seconds:.2f} ms per shard to seal, from a local disk. One task per shard: "
-        "several flow runs of one spec each map all shards that were missing when they began, so that W runs make up "
-        "to W times as many tasks; one run whose tasks Ray spreads has one per shard.\n\n"
+        f"Computed, not run, from the constants that `make bench-orchestration` measured: {SHARD_SAMPLES} trajectories "
+        f"per shard, {1000 * constants.compute_seconds:.0f} ms of one core per trajectory, "
+        f"{constants.tasks_per_second:.0f} tasks per second (flow and server shared two cores, so this is a lower "
+        f"bound), {constants.requests_per_shard:.0f} requests per shard at {S3_REQUESTS_PER_SECOND:.0f} per second "
+        f"(Amazon's figure per prefix, not measured), {1000 * constants.sealing_seconds:.2f} ms per shard to seal, "
+        "from a local disk. One task per shard: several flow runs of one spec each map all shards that were missing "
+        "when they began, so that W runs make up to W times as many tasks; one run whose tasks Ray spreads has one "
+        "per shard.\n\n"
         f"{_plan_table(points(constants))}\n\n"
         f"The same with workers {_FASTER:.0f} times as fast as this core, as a GPU may be:\n\n"
         f"{_plan_table(points(constants, _FASTER))}\n\n"
