@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_HOME, PREFECT_SERVER_API_HOST, PREFECT_SERV
 from advkd.orphans import die_with_parent
 from advkd.progress import console
 from flows.deploy import CHECKOUT, PRECOMPUTE_QUEUE, TRAINING_QUEUE
-from flows.descendants import descendants, end
+from flows.descendants import descendants, end, marked_processes
 from flows.fan_out import shards_per_gpu
 from flows.orphans import interrupt_on_hangup
 
@@ -32,6 +32,8 @@ _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 5.0
+_MARK = "ADVKD_SERVED_BY"
+"""In the environment of everything that is started here, and of what that starts."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 CLIENT_ENVIRONMENT = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_WORKER_QUERY_SECONDS": "2"}
@@ -103,13 +105,16 @@ def serve(host: str, port: int) -> int:
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
     if host not in _LOOPBACK:
         console().print(f"warning: the server listens on {host} and asks nobody for a password", style="yellow")
-    own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    mark = f"{_MARK}={os.getpid()}"
+    own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", _MARK: str(os.getpid())}
     environment = {**CLIENT_ENVIRONMENT, **os.environ, **own}
     prefect = [sys.executable, "-m", "prefect"]
     server = Service(
         "server", [*prefect, "server", "start", "--host", host, "--port", str(port)], environment, home / "server.log"
     )
     with ExitStack() as stack:
+        # The runs of a worker that was killed are nobody's children: they go on, but not longer than this.
+        stack.callback(lambda: end(marked_processes(mark), _STOP_SECONDS))
         stack.callback(server.stop)
         server.start()
         with console().status("starting the Prefect server"):

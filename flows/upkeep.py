@@ -7,14 +7,12 @@ serve` runs it beside the server; elsewhere `--once` does after the server was s
 """
 
 import argparse
-import contextlib
 import datetime
 import logging
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -25,6 +23,7 @@ from prefect.settings import PREFECT_API_URL
 
 from advkd.progress import console
 from flows.automations import AUTOMATIONS, CANCEL_SECONDS, PENDING_SECONDS, SILENCE_SECONDS
+from flows.descendants import marked_processes
 from flows.orphans import interrupt_on_hangup
 from flows.supervision import MAX_RUNS
 
@@ -117,7 +116,8 @@ class Upkeep:
             if listened < limit:
                 self.suspects += 1
                 continue
-            if run.state.type == StateType.RUNNING and _process_lives(run):
+            # A process that a worker of this machine started for it is there still, and merely unheard.
+            if run.state.type == StateType.RUNNING and marked_processes(f"PREFECT__FLOW_RUN_ID={run.id}"):
                 continue
             client.set_flow_run_state(run.id, rule.state)
             done.append(f"run {run.name} was {run.state.name} since {heard:%H:%M:%S} UTC, now {rule.state.name}")
@@ -161,17 +161,6 @@ def _is_deployed(client: SyncPrefectClient, run: FlowRun) -> bool:
             return False
         run = client.read_flow_run(parent)
     return run.deployment_id is not None
-
-
-def _process_lives(run: FlowRun) -> bool:
-    """Whether a process that a worker of this machine started for a run is there still, and merely unheard."""
-    mark = f"PREFECT__FLOW_RUN_ID={run.id}".encode()
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        # Others' are not ours to read, and processes end meanwhile.
-        with contextlib.suppress(OSError):
-            if mark in environment.read_bytes().split(b"\0"):
-                return True
-    return False
 
 
 def keep(*, once: bool) -> int:
