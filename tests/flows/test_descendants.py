@@ -10,7 +10,7 @@ from tests.flows.test_child import is_running, wait_until
 
 PARENT = """
 import subprocess, sys
-left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"], start_new_session=True)
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.DEVNULL)
 print(left.pid, flush=True)
 """
 
