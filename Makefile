@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse deploy serve clean
+.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
 
 install: $(INSTALLED)
 
@@ -67,6 +67,14 @@ bench-worth: $(INSTALLED)
 
 bench-browse: $(INSTALLED)
 	$(BIN)/python -m benchmarks.browse --write
+
+bench-orchestration: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.orchestration --write
+
+# KILLS in all; what was killed before is not killed again.
+KILLS ?= 20
+soak: $(INSTALLED)
+	$(BIN)/python -m benchmarks.soak --kills $(KILLS) --write
 
 deploy: $(INSTALLED)
 	$(BIN)/python -m flows.deploy

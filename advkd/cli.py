@@ -18,12 +18,13 @@ import typer
 
 from advkd import cache_cli, evaluation_cli, registry_cli, teacher_cli
 from advkd.browse.command import browse_command
+from advkd.orphans import die_with_parent
 from advkd.precompute import PrecomputeSpec, precompute
 from advkd.precompute_options import takes_precompute_options
 from advkd.presets import preset
 from advkd.progress import progress
 from advkd.relay import relay_logs
-from advkd.torchrun import SilencedError, alike_on_this_machine, speaks
+from advkd.torchrun import SilencedError, alike_on_this_machine, speaks, started_by_torchrun
 from storage import StoreError, join
 
 app = typer.Typer(
@@ -151,6 +152,9 @@ def sample_command(
 def main() -> None:
     """Entry point: errors of ours become one line on stderr and exit code 1; of several processes one tells it."""
     relay_logs()
+    if started_by_torchrun() and (end_with_launcher := die_with_parent()):
+        # torchrun ends its processes itself, unless it is killed: without it they would train on, heard by nobody.
+        end_with_launcher()
     try:
         _plug_in(sys.argv[1:])
         app()

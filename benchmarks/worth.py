@@ -69,6 +69,8 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, fl
     if kept.is_file():
         return out, float(json.loads(kept.read_text()))
     asked, spec = replace(chosen.precompute, store=str(Path(options.root) / "stores")), replace(chosen.train, seed=seed)
+    if options.trajectories:
+        asked = replace(asked, samples=options.trajectories)
     if options.captures:
         grid = trajectory_spec(asked, load_teacher("digits")).timesteps
         asked, spec = replace(asked, captures=options.captures), replace(spec, timesteps=grid)
@@ -126,6 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--evaluation-samples", type=int, default=5000)
     parser.add_argument("--evaluation-seeds", type=int, default=3)
     parser.add_argument("--captures", type=int, help="of the cache, where another one than the preset's is at hand")
+    parser.add_argument("--trajectories", type=int, help="of the cache, instead of the preset's")
     parser.add_argument("--root", default="runs/worth")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/worth.md")
     return parser.parse_args()

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from advkd.orphans import die_with_parent
 from advkd.progress import FORM_VARIABLE, Report, parse_line
 from advkd.relay import parse_log_line
-from flows.orphans import die_with_parent
+from flows.ranks import launched
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ class ChildKilledError(ChildError):
     """A signal ended the child: the machine is short of memory, or somebody meant it; it may be tried again."""
 
 
-def run_module(module: str, arguments: Sequence[str], report: Report, log: Log = logger.log) -> str:
+def run_module(module: str, arguments: Sequence[str], report: Report, log: Log = logger.log, processes: int = 1) -> str:
     """Runs `python -m module arguments...` to its end and returns the last line of its stdout.
+
+    Several processes of it are started by torch's launcher (`flows.ranks`), and are one child here.
 
     What the child reports goes to `report`, what it logs to `log`.
 
@@ -48,7 +51,7 @@ def run_module(module: str, arguments: Sequence[str], report: Report, log: Log =
         ChildError: non-zero exit; death by a signal is a `ChildKilledError`.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-m", *launched(module, processes), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,

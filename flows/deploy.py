@@ -7,6 +7,7 @@ or the profile that Prefect is set to.
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ from prefect.workers.process import ProcessWorker
 
 from advkd.progress import console
 from flows.automations import create_automations
+from flows.fan_out import shards_per_gpu
 from flows.schedules import check_schedules
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -26,13 +28,24 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PRECOMPUTE_QUEUE = "precompute"
 """Its runs need no student: they may share a GPU with a training."""
 
+TRAINING_QUEUE = "training"
+"""Each of its runs has a GPU for itself, but for precomputes."""
+
 
 def pool_limits() -> dict[str, int]:
-    """Flow runs at once, per work pool: per GPU a training and a precompute; on the CPU one per two cores.
+    """Flow runs at once, per work pool: all that its queues let run; on the CPU one per two cores.
 
     The server counts runs by their states, so a worker killed by SIGKILL leaks no slot.
     """
-    return {"cpu": max(2, (os.cpu_count() or 1) // 2), "gpu": 2 * max(1, torch.cuda.device_count())}
+    return {"cpu": max(2, (os.cpu_count() or 1) // 2), "gpu": sum(queue_limits("gpu").values())}
+
+
+def queue_limits(pool: str) -> dict[str, int]:
+    """Flow runs at once, per work queue: per GPU one training and `shards_per_gpu` precomputes."""
+    if pool == "gpu":
+        gpus = max(1, torch.cuda.device_count())
+        return {TRAINING_QUEUE: gpus, PRECOMPUTE_QUEUE: gpus * shards_per_gpu()}
+    return {PRECOMPUTE_QUEUE: max(1, pool_limits()[pool] // 2)}
 
 
 def deploy() -> int:
@@ -44,6 +57,7 @@ def deploy() -> int:
             "`export PREFECT_API_URL=http://127.0.0.1:4200/api`"
         )
     try:
+        shards_per_gpu()
         check_schedules(CHECKOUT / "prefect.yaml")
     except ValueError as error:
         return _refuse(str(error))
@@ -67,7 +81,7 @@ def deploy() -> int:
 
 
 def _create_work_pool(client: SyncPrefectClient, name: str, limit: int) -> None:
-    """A work pool of type process with its queue for precompute; what is there is left as it is."""
+    """A work pool of type process with its queues; what is there is left as it is."""
     template = ProcessWorker.get_default_base_job_template()
     pool = WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template, concurrency_limit=limit)
     try:
@@ -75,10 +89,9 @@ def _create_work_pool(client: SyncPrefectClient, name: str, limit: int) -> None:
         console().print(f"work pool {name!r} created, {limit} runs at a time")
     except ObjectAlreadyExists:
         pass
-    try:
-        client.create_work_queue(name=PRECOMPUTE_QUEUE, work_pool_name=name, concurrency_limit=max(1, limit // 2))
-    except ObjectAlreadyExists:
-        return
+    for queue, runs in queue_limits(name).items():
+        with suppress(ObjectAlreadyExists):
+            client.create_work_queue(name=queue, work_pool_name=name, concurrency_limit=runs)
 
 
 def _refuse(message: str) -> int:

@@ -1,4 +1,4 @@
-"""The processes below a process, so that what somebody else's command started can be ended with it."""
+"""The processes below a process, or with a mark, so that what somebody else's command started can be ended with it."""
 
 import contextlib
 import os
@@ -23,6 +23,17 @@ def descendants(pid: int) -> set[int]:
         below = children.get(waiting.pop(), [])
         waiting += [child for child in below if child not in found]
         found.update(below)
+    return found
+
+
+def marked_processes(variable: str) -> set[int]:
+    """Processes whose environment has that `NAME=value`, which children inherit; empty where there is no /proc."""
+    mark, found = variable.encode(), set()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        # Others' are not ours to read, and processes end meanwhile.
+        with contextlib.suppress(OSError):
+            if mark in environment.read_bytes().split(b"\0"):
+                found.add(int(environment.parent.name))
     return found
 
 

@@ -9,9 +9,11 @@ from advkd.presets import PRESETS
 from flows.artifacts import publish
 from flows.counting import count
 from flows.evaluate import evaluate as evaluate_student
+from flows.fan_out import FanOut
 from flows.logs import identify_lines
-from flows.parameters import Strict, TrainingSpec
+from flows.parameters import Device, Strict, TrainingSpec
 from flows.precompute import precompute as fill_store
+from flows.ranks import ProcessCount
 from flows.recipe import recipe
 from flows.register import register as register_student
 from flows.summary import DistillResult, Stopwatch, summarize
@@ -31,6 +33,9 @@ def distill(
     train: TrainingSpec | None = None,
     model: str | None = None,
     samples: int | None = None,
+    fan_out: FanOut | None = None,
+    processes: ProcessCount = 1,
+    device: Device | None = None,
 ) -> DistillResult:
     """Distils a teacher into a one-pass student. Run again, it does what is missing and nothing twice.
 
@@ -42,13 +47,17 @@ def distill(
         train: replaces the preset's training run as a whole.
         model: name of the registered model; by default advkd-<teacher>.
         samples: images of the evaluation; by default the preset's, at least 2000 for a worth that means something.
+        fan_out: where shards are computed: by default in threads; "ray" in a Ray cluster of this machine, "auto" or
+            "ray://host:10001" in one that is there.
+        processes: that train, on this machine; one per GPU with device "cuda".
+        device: of all stages, "cpu" or "cuda"; by default those of the specs.
     """
-    plan = recipe(teacher, preset, root, precompute, train, model, samples)
+    plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device)
     clock = Stopwatch()
     with clock.stage("precompute"):
-        store = fill_store(plan.precompute)
+        store = fill_store(plan.precompute, plan.fan_out)
     with clock.stage("train"):
-        student = train_student(plan.train, store.uri, plan.student(store))
+        student = train_student(plan.train, store.uri, plan.student(store), plan.processes)
     with clock.stage("evaluate"):
         evaluation = evaluate_student(plan.evaluation(store, student.folder))
     with clock.stage("register"):

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import httpx
 import prefect
+import torch
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -14,7 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from flows.automations import AUTOMATIONS, CANCEL_SECONDS, PENDING_SECONDS, SILENCE_SECONDS
-from flows.deploy import CHECKOUT, pool_limits
+from flows.deploy import CHECKOUT, pool_limits, queue_limits
 from flows.findings import Check, Finding, problem, well
 
 Answer = TypeVar("Answer")
@@ -72,7 +73,20 @@ def _pools(client: SyncPrefectClient) -> list[Finding]:
         limit = "no limit" if pool.concurrency_limit is None else f"{pool.concurrency_limit} runs at a time"
         findings.append(well(f"work pool {name}", f"{pool.type}, {limit}"))
         findings.append(_workers(client, name))
+        findings += [_queue(client, name, queue) for queue in queue_limits(name)]
     return findings
+
+
+def _queue(client: SyncPrefectClient, pool: str, name: str) -> Finding:
+    check = f"work queue {pool}/{name}"
+    try:
+        queue = client.read_work_queue_by_name(name, work_pool_name=pool)
+    except ObjectNotFound:
+        return problem(check, "it is not there", _DEPLOY)
+    if queue.is_paused:
+        return problem(check, "it is paused", f"run `prefect work-queue resume {name} --pool {pool}`")
+    limit = "no limit" if queue.concurrency_limit is None else f"{queue.concurrency_limit} runs at a time"
+    return well(check, limit)
 
 
 def _workers(client: SyncPrefectClient, pool: str) -> Finding:
@@ -85,9 +99,9 @@ def _workers(client: SyncPrefectClient, pool: str) -> Finding:
         ),
     )
     here = [run for run in waiting if run.work_pool_name == pool]
-    needed = any(entry["work_pool"]["name"] == pool for entry in declared())
-    if not needed and not here:
-        return well(f"workers of {pool}", "none online, and no deployment needs one")
+    # What needs a GPU is deployed everywhere; a worker for it is missed where there is one, or a run waits for it.
+    if pool == "gpu" and not here and not torch.cuda.is_available():
+        return well(f"workers of {pool}", "none online, no run is waiting, and this machine has no GPU")
     runs = f", {len(here)} runs are waiting" if here else ""
     return problem(f"workers of {pool}", f"none online{runs}", f"run `prefect worker start --pool {pool}`")
 

@@ -3,11 +3,14 @@
 Prefect itself refuses it only when the run starts, on the worker.
 """
 
-from typing import Annotated, Any, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, GetJsonSchemaHandler, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import CoreSchema
 
+from advkd.device import KINDS
+from advkd.precompute import PrecomputeSpec
 from advkd.training.paper_spec import PaperSpec
 from advkd.training.spec import TrainSpec
 
@@ -43,3 +46,13 @@ def _by_method(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 
 TrainingSpec = Annotated[Strict[TrainSpec] | Strict[PaperSpec], WrapValidator(_by_method)]
 """The spec of either method, told apart by `method`; ours where that is left out."""
+
+Device = Literal[KINDS]
+"""A kind of device, by which a deployment says where its runs compute, whatever spec they are given."""
+
+Placed = TypeVar("Placed", PrecomputeSpec, TrainSpec, PaperSpec)
+
+
+def placed(spec: Placed, device: str | None) -> Placed:
+    """The spec on that device; on its own for None."""
+    return spec if device is None else replace(spec, device=device)

@@ -5,15 +5,15 @@ import time
 
 from prefect import flow, get_run_logger, unmapped
 from prefect.futures import as_completed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from advkd import precompute as library
 from advkd.cpu import torch_threads
 from advkd.precompute import PrecomputeSpec, StoreResult
 from advkd.progress import Tally, progress
 from advkd.trajectories import ComputeSlots
+from flows.fan_out import FanOut, shard_runner
 from flows.logs import identify_lines
-from flows.parameters import Strict
+from flows.parameters import Device, Strict, placed
 from flows.supervision import supervise
 from flows.tasks import DAY, ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 
@@ -24,39 +24,52 @@ _SAY_SECONDS = 60.0
 
 @flow(
     name="precompute",
-    task_runner=ThreadPoolTaskRunner(max_workers=_SLOTS.threads),
     persist_result=False,
     timeout_seconds=30 * DAY,
     on_running=[identify_lines, supervise],
 )
-def precompute(spec: Strict[PrecomputeSpec]) -> StoreResult:
+def precompute(
+    spec: Strict[PrecomputeSpec], fan_out: FanOut | None = None, device: Device | None = None
+) -> StoreResult:
     """Computes the shards that are missing, if any, and seals the store.
 
     Args:
         spec: which trajectories to cache, and where.
+        fan_out: where shards are computed: by default in threads of this process; "ray" in a Ray cluster of this
+            machine, "auto" or "ray://host:10001" in one that is there.
+        device: replaces the spec's.
     """
     began = time.monotonic()
+    spec = placed(spec, device)
     plan = plan_shards(spec)
-    written = _compute(spec, plan)
+    written = _compute(spec, plan, fan_out)
     manifest = seal_store(spec)
     result = StoreResult.of(spec, manifest, written, time.monotonic() - began)
     get_run_logger().info(_narrate(result, was_sealed=plan.sealed))
     return result
 
 
-def _compute(spec: PrecomputeSpec, plan: ShardPlan) -> list[int]:
+def _compute(spec: PrecomputeSpec, plan: ShardPlan, fan_out: str | None) -> list[int]:
     """Computes what is missing, shared with the other runs that are at work on the store; bytes per shard made here."""
     missing = list(plan.missing)
     written: list[int] = []
     if not missing:
         return written
-    with progress(get_run_logger().info) as report, torch_threads(1):
+    with (
+        progress(get_run_logger().info) as report,
+        torch_threads(1),
+        shard_runner(fan_out, spec.device, _SLOTS.threads) as runner,
+    ):
         tally = Tally(report, "trajectories", len(missing) * plan.shard_samples)
         token, slots = shard_progress.set(tally), compute_slots.set(_SLOTS)
         try:
             while missing:
-                futures = compute_shard.map(unmapped(spec), missing)
-                written += filter(None, (future.result() for future in as_completed(futures)))
+                futures = runner.map(compute_shard, {"spec": unmapped(spec), "index": missing})
+                shards = dict(zip(futures, missing, strict=True))
+                for future in as_completed(futures):
+                    written += filter(None, [future.result()])
+                    # Other processes than this one cannot report what they have done of a shard.
+                    tally(shards[future], plan.shard_samples, plan.shard_samples)
                 missing = _wait_for_others(spec)
         finally:
             # After a failure the shards that still run stop at their next block; those committed stay.

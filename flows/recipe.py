@@ -12,8 +12,10 @@ from advkd.precompute import PrecomputeSpec, StoreResult, cached_teacher, trajec
 from advkd.registry.tracking import RegisterSpec
 from advkd.teachers import Teacher
 from advkd.training.checkpoint import run_identity
+from advkd.training.distributed import Processes
 from advkd.training.method import build_method
 from advkd.training.run_spec import RunSpec
+from flows.parameters import placed
 from storage.objects import join
 
 _DEFAULTS = PrecomputeSpec()
@@ -29,6 +31,8 @@ class Recipe:
         train: the training run.
         samples: images of the evaluation.
         model: name of the registered model.
+        fan_out: where shards are computed, None for threads.
+        processes: that train.
     """
 
     root: str
@@ -36,6 +40,8 @@ class Recipe:
     train: RunSpec
     samples: int
     model: str
+    fan_out: str | None = None
+    processes: int = 1
 
     def student(self, store: StoreResult) -> str:
         """Folder of the student of a store: the same call, the same folder, so a run is continued by repeating it."""
@@ -82,12 +88,16 @@ def recipe(
     train: RunSpec | None = None,
     model: str | None = None,
     samples: int | None = None,
+    fan_out: str | None = None,
+    processes: int = 1,
+    device: str | None = None,
 ) -> Recipe:
     """The preset, with what the caller replaces in it, checked against the teacher itself and by every later stage.
 
     Raises:
         ValueError: a root that is no local folder, two teachers, an unknown one, timesteps that it does not have,
-            images without a feature extractor, or what training, evaluation or registration would refuse.
+            images without a feature extractor, a batch that the processes cannot share, or what training, evaluation
+            or registration would refuse.
     """
     if "://" in root:
         raise ValueError(
@@ -101,14 +111,16 @@ def recipe(
             "say it in `teacher` alone"
         )
     store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
-    asked = replace(asked, teacher=teacher, store=store)
+    asked = placed(replace(asked, teacher=teacher, store=store), device)
     loaded = cached_teacher(teacher, asked.device)
     plan = Recipe(
         root=root,
         precompute=asked,
-        train=train or chosen.train,
+        train=placed(train or chosen.train, device),
         samples=chosen.evaluation_samples if samples is None else samples,
         model=f"advkd-{loaded.name}" if model is None else model,
+        fan_out=fan_out,
+        processes=processes,
     )
     _check_stages(plan, loaded)
     return plan
@@ -119,6 +131,7 @@ def _check_stages(plan: Recipe, teacher: Teacher) -> None:
     trajectories = trajectory_spec(plan.precompute, teacher)
     # Untrained networks are cheap, and whoever builds them knows whether solver, patches and weights fit.
     build_method(plan.train, trajectories)
+    Processes(count=plan.processes).share(plan.train.batch_size)
     if (plan.train.trajectories or 0) > plan.precompute.samples:
         raise ValueError(
             f"a run cannot have more trajectories than its cache, got trajectories={plan.train.trajectories} of "

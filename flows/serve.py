@@ -1,8 +1,8 @@
 """`python -m flows.serve`: server, deployments and workers of one machine in one command, until Ctrl-C.
 
-A worker for the pool `cpu`, and one per GPU for the pool `gpu`, which sees no other. A process that ends by itself is
-started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs first; what ran goes on
-with the next `serve`, from what is there.
+A worker for the pool `cpu`, and per GPU one for trainings and one for precomputes, which see no other GPU. A process
+that ends by itself is started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs
+first, and a second Ctrl-C at once; what ran goes on with the next `serve`, from what is there.
 """
 
 import argparse
@@ -21,16 +21,23 @@ from pathlib import Path
 import torch
 from prefect.settings import PREFECT_HOME, PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT
 
+from advkd.orphans import die_with_parent
 from advkd.progress import console
-from flows.deploy import CHECKOUT
-from flows.descendants import descendants, end
-from flows.orphans import die_with_parent, interrupt_on_hangup
+from flows.deploy import CHECKOUT, PRECOMPUTE_QUEUE, TRAINING_QUEUE
+from flows.descendants import descendants, end, marked_processes
+from flows.fan_out import shards_per_gpu
+from flows.orphans import interrupt_on_hangup
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 5.0
+_MARK = "ADVKD_SERVED_BY"
+"""In the environment of everything that is started here, and of what that starts."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+CLIENT_ENVIRONMENT = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_WORKER_QUERY_SECONDS": "2"}
+"""Of workers and runs beside their server: they outlast its restart, and a run is taken soon; who sets one, has it."""
 
 
 @dataclass
@@ -41,6 +48,7 @@ class Service:
     command: Sequence[str]
     environment: Mapping[str, str]
     log: Path
+    folder: Path | None = None
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     started: float = field(default=0.0, init=False)
 
@@ -55,6 +63,7 @@ class Service:
                 start_new_session=True,
                 preexec_fn=die_with_parent(),
                 env=dict(self.environment),
+                cwd=self.folder,
             )
         self.started = time.monotonic()
 
@@ -96,12 +105,16 @@ def serve(host: str, port: int) -> int:
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
     if host not in _LOOPBACK:
         console().print(f"warning: the server listens on {host} and asks nobody for a password", style="yellow")
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    mark = f"{_MARK}={os.getpid()}"
+    own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", _MARK: str(os.getpid())}
+    environment = {**CLIENT_ENVIRONMENT, **os.environ, **own}
     prefect = [sys.executable, "-m", "prefect"]
     server = Service(
         "server", [*prefect, "server", "start", "--host", host, "--port", str(port)], environment, home / "server.log"
     )
     with ExitStack() as stack:
+        # The runs of a worker that was killed are nobody's children: they go on, but not longer than this.
+        stack.callback(lambda: end(marked_processes(mark), _STOP_SECONDS))
         stack.callback(server.stop)
         server.start()
         with console().status("starting the Prefect server"):
@@ -113,11 +126,16 @@ def serve(host: str, port: int) -> int:
             )
         if deployed.returncode:
             return _refuse(f"deploying failed:\n{(deployed.stdout + deployed.stderr).decode(errors='replace')}")
-        workers = [_worker(prefect, environment, home, "cpu", None)]
-        workers += [_worker(prefect, environment, home, "gpu", gpu) for gpu in range(torch.cuda.device_count())]
-        for worker in workers:
-            stack.callback(worker.stop)
-            worker.start()
+        workers = [_worker(prefect, environment, home)]
+        workers += [
+            _gpu_worker(prefect, environment, home, gpu, queues, limit)
+            for gpu in range(torch.cuda.device_count())
+            for queues, limit in (((TRAINING_QUEUE, "default"), 1), ((PRECOMPUTE_QUEUE,), shards_per_gpu()))
+        ]
+        upkeep = Service("upkeep", [sys.executable, "-m", "flows.upkeep"], environment, home / "upkeep.log", CHECKOUT)
+        for service in (upkeep, *workers):
+            stack.callback(service.stop)
+            service.start()
         names = ", ".join(worker.name for worker in workers)
         console().print(f"serving {url.removesuffix('/api')} with {names}; logs in {home}; Ctrl-C ends all of it")
         console().print(
@@ -125,18 +143,25 @@ def serve(host: str, port: int) -> int:
         )
         while True:
             time.sleep(_LOOK_SECONDS)
-            for service in (server, *workers):
+            for service in (server, upkeep, *workers):
                 service.look()
 
 
-def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path, pool: str, gpu: int | None) -> Service:
-    name = f"worker {pool}" if gpu is None else f"worker {pool} {gpu}"
-    command = [*prefect, "worker", "start", "--pool", pool, "--name", name.replace(" ", "-")]
-    if gpu is None:
-        return Service(name, command, environment, home / f"worker-{pool}.log")
-    # One run per GPU at a time, which is the only one that it sees.
+def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path) -> Service:
+    command = [*prefect, "worker", "start", "--pool", "cpu", "--name", "worker-cpu"]
+    return Service("worker cpu", command, environment, home / "worker-cpu.log")
+
+
+def _gpu_worker(
+    prefect: Sequence[str], environment: Mapping[str, str], home: Path, gpu: int, queues: Sequence[str], limit: int
+) -> Service:
+    """A worker that sees one GPU, for some queues and so many runs at once."""
+    name = f"worker gpu {gpu} {queues[0]}"
+    slug = name.replace(" ", "-")
     own = {**environment, "CUDA_VISIBLE_DEVICES": str(gpu)}
-    return Service(name, [*command, "--limit", "1"], own, home / f"worker-{pool}-{gpu}.log")
+    command = [*prefect, "worker", "start", "--pool", "gpu", "--name", slug, "--limit", str(limit)]
+    command += [word for queue in queues for word in ("--work-queue", queue)]
+    return Service(name, command, own, home / f"{slug}.log")
 
 
 def _wait(server: Service, url: str) -> bool:
@@ -169,9 +194,9 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=PREFECT_SERVER_API_PORT.value(), help="its port [%(default)s]")
     options = parser.parse_args()
-    interrupt_on_hangup()
     # In a shell's background Ctrl-C is ignored, unless it is asked for.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt_on_hangup()
     try:
         sys.exit(serve(options.host, options.port))
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.orphans import die_with_parent
+from advkd.orphans import die_with_parent
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0

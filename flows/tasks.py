@@ -85,6 +85,11 @@ def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
 )
 def compute_shard(spec: PrecomputeSpec, index: int) -> int:
     """Bytes of one whole shard, computed and committed; 0 if another run has, or is at work on it."""
+    return _share_shard(spec, index)
+
+
+def _share_shard(spec: PrecomputeSpec, index: int) -> int:
+    """The task's own lines travel to other processes as they are, where this module's context variables cannot."""
     # Shards are the parallelism; the bytes must not depend on how many run at once. The flow's own setting covers the
     # threads of its process only, and a task runner may place shards in other ones.
     torch.set_num_threads(1)
@@ -108,13 +113,14 @@ def seal_store(spec: PrecomputeSpec) -> Manifest:
     retry_delay_seconds=5,
     retry_condition_fn=was_killed,
 )
-def train_student(spec: RunSpec, store: str, out: str) -> str:
-    """Folder of the student, trained in a process of its own, from its last checkpoint on if there is one."""
+def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> str:
+    """Folder of the student, trained in processes of its own, from its last checkpoint on if there is one."""
     file = join(out, "train.json")
     write_json(file, asdict(spec))
     logger = get_run_logger()
     with progress(logger.info) as report:
-        return run_module("advkd", ["train", "--store", store, "--out", out, "--spec", file], report, logger.log)
+        arguments = ["train", "--store", store, "--out", out, "--spec", file]
+        return run_module("advkd", arguments, report, logger.log, processes)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -1,4 +1,4 @@
-"""Flow `train`: a sealed store and a recipe into a student, in a process of its own."""
+"""Flow `train`: a sealed store and a recipe into a student, in one or several processes of its own."""
 
 import time
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 
 from advkd.training.checkpoint import checkpoints, read_record, run_identity
+from advkd.training.distributed import Processes
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.run_spec import RunSpec
 from flows.logs import identify_lines
-from flows.parameters import TrainingSpec
+from flows.parameters import Device, TrainingSpec, placed
+from flows.ranks import ProcessCount
 from flows.supervision import supervise
 from flows.tasks import train_student
 from storage import open_store
@@ -28,21 +30,27 @@ class StudentResult:
 
 
 @flow(name="train", persist_result=False, on_running=[identify_lines, supervise])
-def train(spec: TrainingSpec, store: str, out: str) -> StudentResult:
+def train(
+    spec: TrainingSpec, store: str, out: str, processes: ProcessCount = 1, device: Device | None = None
+) -> StudentResult:
     """Trains a student from a store alone; a finished one is left as it is, an interrupted one goes on.
 
     Args:
         spec: the training run.
         store: URI of a sealed store.
         out: local folder for checkpoints and the student.
+        processes: on this machine, one per GPU with device "cuda"; each computes its part of every batch.
+        device: replaces the spec's.
     """
     began = time.monotonic()
+    spec = placed(spec, device)
+    Processes(count=processes).share(spec.batch_size)
     with CLAIMS.turn(folder_claim(out), get_run_logger().info, f"the student in {out}"):
         folder = finished_student(spec, store, out)
         trained, samples = folder is None, 0
         if folder is None:
             samples = spec.steps * spec.batch_size - samples_so_far(out)
-            folder = train_student(spec, store, out)
+            folder = train_student(spec, store, out, processes)
     result = StudentResult(folder, trained, samples, time.monotonic() - began)
     done = f"trained on {spec.samples} samples, {result.seconds:.0f} s" if trained else "was trained already"
     get_run_logger().info(f"student {done}: {folder}")

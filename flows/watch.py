@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -111,9 +111,8 @@ def _distillable(parameters: dict[str, Any]) -> Callable[[str], object]:
     """Whether a teacher loads and every stage would take it: decided here, on the CPU, not by a run that fails."""
 
     def check(teacher: str) -> None:
-        given = distill.validate_parameters({**parameters, "teacher": teacher})
-        here = {name: replace(given[name], device="cpu") for name in ("precompute", "train") if given.get(name)}
-        recipe(**given | here)
+        here = {"teacher": teacher, "device": "cpu", "fan_out": None}
+        recipe(**distill.validate_parameters({**parameters, **here}))
 
     return check
 

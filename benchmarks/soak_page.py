@@ -1,0 +1,48 @@
+"""The page of `make soak`: what was killed, when, and what became of the run."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.measure import table, write
+
+PLANNED = 20
+
+
+def write_page(kills: Sequence[dict[str, Any]]) -> None:
+    """Writes `docs/benchmarks/faults.md`."""
+    counted = Counter(found["target"] for found in kills)
+    whole = [found for found in kills if found["ended"] == "COMPLETED" and not found["damaged"]]
+    stale = [found for found in kills if found["still_running"]]
+    rows = [
+        [
+            str(number),
+            found["target"],
+            f"{found['killed_after']:.0f} of {found['usual']:.0f} s",
+            (found["state"] or "server away").capitalize(),
+            (found["ended"] or "no end").capitalize(),
+            f"{found['to_end']:.0f} s",
+            "whole" if not found["damaged"] else "; ".join(found["damaged"]),
+            ", ".join(found["still_running"]) or "none",
+            " > ".join(found["states"]),
+        ]
+        for number, found in enumerate(kills, 1)
+    ]
+    header = ["kill", "who", "at", "run then", "ended", "after", "store", "left running", "states of the run"]
+    write(
+        "faults",
+        "# Killed at random instants\n\n"
+        f"`make soak`: {len(kills)} of {PLANNED} kills were run for this page "
+        f"({', '.join(f'{count} of the {target}' for target, count in sorted(counted.items()))}). "
+        "Each is a tiny `distill/quick` below `make serve` on two shared cores, of which SIGKILL ends the worker, the "
+        "flow's process, the training process or all processes of the server, at an instant drawn evenly over the "
+        "time that an undisturbed run takes. Nobody helps afterwards.\n\n"
+        f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; after {len(stale)} of the "
+        f"kills a run was still Running, Pending, Cancelling or waiting in Crashed when the stated time was over.**\n\n"
+        f"{table(header, rows)}\n\n"
+        "`after` is from the kill to the end of the run, which includes what was left to do. `left running` is looked "
+        "at 195 s after the kill: 90 s of silence, 30 s that upkeep leaves to the automations, 15 s to its next look, "
+        "and a minute for a killed server to come up. States that go from Crashed to Completed are of a run that was "
+        "alive when an automation, which had missed that it ran, marked it: the server had lost that event while "
+        "SQLite was locked ([operations](../operations.md)).",
+    )
