@@ -1,7 +1,6 @@
 """What `make bench-orchestration` times, each in a process of its own: flows, and the same work as plain calls."""
 
 import os
-import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from advkd import precompute as library
 from advkd.cpu import torch_threads
@@ -137,10 +138,9 @@ def _watched(uri: str) -> Iterator[list[tuple[int, float]]]:
         thread.join()
 
 
-def resident_megabytes(pid: int | str = "self") -> float:
-    """Memory of a process that is resident now."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 1e6
+def resident_megabytes(pid: int | None = None) -> float:
+    """Memory of a process that is resident now; of this one without a number."""
+    return float(psutil.Process(pid).memory_info().rss) / 1e6
 
 
 def _warm(root: str, shards: int) -> PrecomputeSpec:

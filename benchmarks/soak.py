@@ -76,7 +76,7 @@ def main() -> None:
                 if found is not None:
                     (KEPT / f"kill-{number:04d}.json").write_text(json.dumps(found, indent=1))
     if options.write:
-        write_page([json.loads(path.read_text()) for path in _kills()])
+        write_page([json.loads(path.read_text()) for path in _kills()], options.kills, STATED_SECONDS + _START_SECONDS)
     sys.exit(any(_faults(json.loads(path.read_text())) for path in _kills()))
 
 
@@ -124,8 +124,9 @@ def _usual_seconds(folder: Path) -> float:
     run = _start(folder / "undisturbed")
     ended = _wait(run)
     assert ended == StateType.COMPLETED, ended
-    kept.write_text(json.dumps(time.monotonic() - began))
-    return time.monotonic() - began
+    seconds = time.monotonic() - began
+    kept.write_text(json.dumps(seconds))
+    return seconds
 
 
 def _start(root: Path) -> UUID:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.measure import table, write
+from flows.automations import SILENCE_SECONDS
+from flows.upkeep import LOOK_SECONDS, SLACK_SECONDS
 
-PLANNED = 20
 
-
-def write_page(kills: Sequence[dict[str, Any]]) -> None:
-    """Writes `docs/benchmarks/faults.md`."""
+def write_page(kills: Sequence[dict[str, Any]], planned: int, patience: float) -> None:
+    """Writes `docs/benchmarks/faults.md`: of so many kills those that were run, judged after `patience` seconds."""
     counted = Counter(found["target"] for found in kills)
     whole = [found for found in kills if found["ended"] == "COMPLETED" and not found["damaged"]]
     stale = [found for found in kills if found["still_running"]]
@@ -32,7 +32,7 @@ def write_page(kills: Sequence[dict[str, Any]]) -> None:
     write(
         "faults",
         "# Killed at random instants\n\n"
-        f"`make soak`: {len(kills)} of {PLANNED} kills were run for this page "
+        f"`make soak`: {len(kills)} of {planned} kills were run for this page "
         f"({', '.join(f'{count} of the {target}' for target, count in sorted(counted.items()))}). "
         "Each is a tiny `distill/quick` below `make serve` on two shared cores, of which SIGKILL ends the worker, the "
         "flow's process, the training process or all processes of the server, at an instant drawn evenly over the "
@@ -41,8 +41,8 @@ def write_page(kills: Sequence[dict[str, Any]]) -> None:
         f"kills a run was still Running, Pending, Cancelling or waiting in Crashed when the stated time was over.**\n\n"
         f"{table(header, rows)}\n\n"
         "`after` is from the kill to the end of the run, which includes what was left to do. `left running` is looked "
-        "at 195 s after the kill: 90 s of silence, 30 s that upkeep leaves to the automations, 15 s to its next look, "
-        "and a minute for a killed server to come up. States that go from Crashed to Completed are of a run that was "
-        "alive when an automation, which had missed that it ran, marked it: the server had lost that event while "
-        "SQLite was locked ([operations](../operations.md)).",
+        f"at {patience:.0f} s after the kill: {SILENCE_SECONDS} s of silence, {SLACK_SECONDS} s that upkeep leaves to "
+        f"the automations, {LOOK_SECONDS:.0f} s to its next look, and a minute for a killed server to come up. States "
+        "that go from Crashed to Completed are of a run that was alive when an automation, which had missed that it "
+        "ran, marked it: the server had lost that event while SQLite was locked ([operations](../operations.md)).",
     )

@@ -50,6 +50,7 @@ def main() -> None:
     ]
     text = (
         f"# What the presets are worth\n\n`make bench-worth`: teacher `digits`, {options.seeds} training seed(s), "
+        f"{f'caches of {options.trajectories} trajectories, ' if options.trajectories else ''}"
         "medians, in brackets the lowest and the highest; each student on "
         f"{options.evaluation_samples} noises, means of {options.evaluation_seeds} evaluation seed(s), the same "
         "noises for teacher and student. Training is CPU time of one process with one torch thread. The last two "
@@ -64,7 +65,7 @@ def main() -> None:
 
 def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, float]:
     """The run of a preset and the CPU seconds that it took, which are kept beside it."""
-    chosen, out = preset(name), Path(options.root) / f"{name}-{seed}"
+    chosen, out = preset(name), Path(options.root) / _label(name, seed, options)
     kept, before = out / "seconds.json", out / "seconds-so-far.json"
     if kept.is_file():
         return out, float(json.loads(kept.read_text()))
@@ -87,10 +88,15 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, fl
     return out, float(json.loads(kept.read_text()))
 
 
+def _label(name: str, seed: int, options: argparse.Namespace) -> str:
+    """Of a run: from another cache it is another one."""
+    return f"{name}-{options.trajectories}-{seed}" if options.trajectories else f"{name}-{seed}"
+
+
 def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Figures of one run of a preset; kept in `<root>/worth-<preset>-<seed>.json`."""
     out, seconds = trained(name, seed, options)
-    kept = Path(options.root) / f"worth-{name}-{seed}.json"
+    kept = Path(options.root) / f"worth-{_label(name, seed, options)}.json"
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
     found = evaluate(out, options.root, options.evaluation_samples, list(range(options.evaluation_seeds)))
@@ -123,7 +129,7 @@ def _row(name: str, runs: list[dict[str, float]]) -> list[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--presets", nargs="+", default=["quick", "full"])
+    parser.add_argument("--presets", nargs="+", default=["quick", "full", "paper"])
     parser.add_argument("--seeds", type=int, default=3, help="training seeds")
     parser.add_argument("--evaluation-samples", type=int, default=5000)
     parser.add_argument("--evaluation-seeds", type=int, default=3)

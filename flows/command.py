@@ -25,8 +25,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from rich.text import Text
 
 from advkd.progress import console
+from flows.interrupts import interrupt_on_hangup
 from flows.logs import log_place
-from flows.orphans import interrupt_on_hangup
 from flows.server import own_server
 from flows.supervision import own_this_process
 

@@ -67,9 +67,10 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan, fan_out: str | None) -> list
                 futures = runner.map(compute_shard, {"spec": unmapped(spec), "index": missing})
                 shards = dict(zip(futures, missing, strict=True))
                 for future in as_completed(futures):
-                    written += filter(None, [future.result()])
-                    # Other processes than this one cannot report what they have done of a shard.
-                    tally(shards[future], plan.shard_samples, plan.shard_samples)
+                    if made := future.result():
+                        written.append(made)
+                        # Other processes than this one cannot report what they have done of a shard.
+                        tally(shards[future], plan.shard_samples, plan.shard_samples)
                 missing = _wait_for_others(spec)
         finally:
             # After a failure the shards that still run stop at their next block; those committed stay.

@@ -26,7 +26,7 @@ from advkd.progress import console
 from flows.deploy import CHECKOUT, PRECOMPUTE_QUEUE, TRAINING_QUEUE
 from flows.descendants import descendants, end, marked_processes
 from flows.fan_out import shards_per_gpu
-from flows.orphans import interrupt_on_hangup
+from flows.interrupts import interrupt_on_hangup
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0

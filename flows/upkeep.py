@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_API_URL
 from advkd.progress import console
 from flows.automations import AUTOMATIONS, CANCEL_SECONDS, PENDING_SECONDS, SILENCE_SECONDS
 from flows.descendants import marked_processes
-from flows.orphans import interrupt_on_hangup
+from flows.interrupts import interrupt_on_hangup
 from flows.supervision import MAX_RUNS
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from tests.flows.test_child import is_running, wait_until
 
 SLOW = """
 import subprocess, sys, time
-from flows.orphans import interrupt_on_hangup
+from flows.interrupts import interrupt_on_hangup
 interrupt_on_hangup()
 deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 below = subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE, start_new_session=True)

@@ -14,6 +14,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from advkd.precompute import PrecomputeSpec
 from flows import fan_out
 from flows.command import main
+from flows.descendants import marked_processes
 from flows.fan_out import SHARDS_PER_GPU, check_fan_out, ray_options, shard_runner, shards_per_gpu
 from flows.precompute import precompute
 from flows.watch import _distillable
@@ -31,12 +32,11 @@ def objects(uri):
 def ray_processes():
     """Those of any cluster on this machine that this process has started."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for pid in marked_processes(f"ADVKD_TEST_RAY={os.getpid()}"):
         with suppress(OSError):
-            command = (folder / "cmdline").read_bytes()
-            ours = f"ADVKD_TEST_RAY={os.getpid()}".encode() in (folder / "environ").read_bytes().split(b"\0")
-            if ours and (b"raylet" in command or b"gcs_server" in command or command.startswith(b"ray::")):
-                found.append(int(folder.name))
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"raylet" in command or b"gcs_server" in command or command.startswith(b"ray::"):
+                found.append(pid)
     return found
 
 
