@@ -27,6 +27,7 @@ from flows.deploy import CHECKOUT, PRECOMPUTE_QUEUE, TRAINING_QUEUE
 from flows.descendants import descendants, end, marked_processes
 from flows.fan_out import shards_per_gpu
 from flows.interrupts import interrupt_on_hangup
+from flows.server import UI_ENVIRONMENT
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
@@ -107,6 +108,7 @@ def serve(host: str, port: int) -> int:
         console().print(f"warning: the server listens on {host} and asks nobody for a password", style="yellow")
     mark = f"{_MARK}={os.getpid()}"
     own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", _MARK: str(os.getpid())}
+    own |= UI_ENVIRONMENT
     environment = {**CLIENT_ENVIRONMENT, **os.environ, **own}
     prefect = [sys.executable, "-m", "prefect"]
     server = Service(

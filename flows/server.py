@@ -21,6 +21,9 @@ from advkd.orphans import die_with_parent
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 
+UI_ENVIRONMENT = {"PREFECT_SERVER_UI_API_URL": "/api"}
+"""Of a server: its pages ask the host and port that they came from. By themselves they ask 127.0.0.1, and port 4200."""
+
 
 class ServerError(RuntimeError):
     """The server did not come up."""
@@ -40,9 +43,7 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
     home.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options]
-    # Its pages ask port 4200 unless they are told: `--port` does not tell them.
-    said = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    said["PREFECT_SERVER_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
+    said = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", **UI_ENVIRONMENT}
     with log.open("w") as sink:
         # A process group of its own: Ctrl-C must reach the flow first and the server last.
         server = subprocess.Popen(

@@ -1,5 +1,6 @@
 """`make serve` as a user types it: server, deployments and a worker come up, and Ctrl-C leaves nothing behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -39,6 +40,9 @@ def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, tmp_path):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
         }
         assert bound == {"127.0.0.1"}
+        # Its pages ask where they came from, whatever host and port that was.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ui-settings") as answer:
+            assert json.load(answer)["api_url"] == "/api"
         os.kill(serve.pid, signal.SIGINT)
         assert serve.wait(60) == 0
     finally:
