@@ -17,8 +17,6 @@ HEARTBEAT_SECONDS = 30
 """The shortest that Prefect allows; `prefect.yaml` says it to the runs."""
 SILENCE_SECONDS = 90
 CANCEL_SECONDS = 60
-PENDING_SECONDS = 300
-"""From a worker that takes a run to its process that says it runs: imports, on a busy machine."""
 
 _EACH_RUN = {"prefect.resource.id"}
 _FLOW_RUN = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -49,16 +47,6 @@ AUTOMATIONS = (
                 state=StateType.CRASHED,
                 name="Crashed",
                 message=f"no heartbeat for {SILENCE_SECONDS} s; the run goes on from what is there",
-            )
-        ],
-    ),
-    AutomationCore(
-        name="advkd: a run that never began has crashed",
-        description=f"Still Pending after {PENDING_SECONDS} s: its process died before its first heartbeat.",
-        trigger=_silence_after("Pending", ("Running", *_ENDS, *_PAUSES), PENDING_SECONDS),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED, name="Crashed", message=f"not running {PENDING_SECONDS} s after it was taken"
             )
         ],
     ),

@@ -14,9 +14,10 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from flows.automations import AUTOMATIONS, CANCEL_SECONDS, PENDING_SECONDS, SILENCE_SECONDS
+from flows.automations import AUTOMATIONS, CANCEL_SECONDS, SILENCE_SECONDS
 from flows.deploy import CHECKOUT, pool_limits, queue_limits
 from flows.findings import Check, Finding, problem, well
+from flows.upkeep import PENDING_SECONDS
 
 Answer = TypeVar("Answer")
 
@@ -175,8 +176,9 @@ def _stale_runs(client: SyncPrefectClient) -> Finding:
     if not stuck:
         return well("stale runs", f"none; {len(runs)} at work")
     names = ", ".join(f"{run.name} ({run.state_name})" for run in stuck[:5])
-    remedy = ", ".join(f"`prefect flow-run cancel {run.id}`" for run in stuck[:5])
-    return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", f"run {remedy}")
+    cancels = ", ".join(f"`prefect flow-run cancel {run.id}`" for run in stuck[:5])
+    remedy = f"run `python -m flows.upkeep --once` to have it go on, or {cancels} to end it"
+    return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", remedy)
 
 
 def _age(run: FlowRun) -> float:

@@ -1,9 +1,10 @@
 """`python -m flows.upkeep`: what the automations would have done, had the server not been killed in between.
 
 A server's triggers wait in its memory: one that is killed forgets that a run has fallen silent, or that a crashed one
-is to be run again, and the run stays as it is for ever. Upkeep tells from what the server has written down. It does
-nothing that an automation of `flows.automations` would not do, and nothing at all for one that is switched off. `make
-serve` runs it beside the server; elsewhere `--once` does after the server was started again.
+is to be run again, and the run stays as it is for ever. Upkeep tells from what the server has written down, and does
+nothing for an automation of `flows.automations` that is switched off. That a run never began is told by upkeep alone:
+a trigger that misses one event would take a run at work for it. `make serve` runs upkeep beside the server; elsewhere
+`--once` does after the server was started again.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL
 
 from advkd.progress import console
-from flows.automations import AUTOMATIONS, CANCEL_SECONDS, PENDING_SECONDS, SILENCE_SECONDS
+from flows.automations import AUTOMATIONS, CANCEL_SECONDS, SILENCE_SECONDS
 from flows.descendants import marked_processes
 from flows.interrupts import interrupt_on_hangup
 from flows.supervision import MAX_RUNS
@@ -32,17 +33,19 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime.datetime]
 
 LOOK_SECONDS = 15.0
+PENDING_SECONDS = 300
+"""From a worker that takes a run to its process that says it runs: imports, on a busy machine."""
 SLACK_SECONDS = 30
 """How much later than the automations: where they work, they are first."""
 
-_SILENT, _UNBEGUN, _CANCELLING, _CRASHED = (automation.name for automation in AUTOMATIONS)
+_SILENT, _CANCELLING, _CRASHED = (automation.name for automation in AUTOMATIONS)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """For whom an automation was meant, and what it would have done."""
+    """For whom an automation was meant, if there is one, and what it would have done."""
 
-    automation: str
+    automation: str | None
     seconds: int
     state: State
 
@@ -54,7 +57,7 @@ RULES = {
         State(type=StateType.CRASHED, name="Crashed", message=f"no heartbeat for {SILENCE_SECONDS} s, says upkeep"),
     ),
     StateType.PENDING: Rule(
-        _UNBEGUN,
+        None,
         PENDING_SECONDS,
         State(type=StateType.CRASHED, name="Crashed", message=f"not running {PENDING_SECONDS} s after it was taken"),
     ),
@@ -124,8 +127,8 @@ class Upkeep:
         return done
 
 
-def _is_on(client: SyncPrefectClient, name: str) -> bool:
-    return any(automation.enabled for automation in client.read_automations_by_name(name))
+def _is_on(client: SyncPrefectClient, name: str | None) -> bool:
+    return name is None or any(automation.enabled for automation in client.read_automations_by_name(name))
 
 
 def _last_heard(client: SyncPrefectClient, run: FlowRun) -> datetime.datetime | None:

@@ -4,18 +4,20 @@ import datetime
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelled, Running
+from prefect.states import Cancelled, Pending, Running
 
 from flows import upkeep as module
 from flows.automations import SILENCE_SECONDS
-from flows.upkeep import SLACK_SECONDS, Upkeep
+from flows.upkeep import PENDING_SECONDS, SLACK_SECONDS, Upkeep
 from tests.flows.machine import CHECKOUT
 from tests.flows.test_child import wait_until
 
@@ -31,7 +33,13 @@ class Clock:
 
 @pytest.fixture
 def client(api):
+    """Of a server on which nothing is under way: what other tests left there would be looked after as well."""
+    unfinished = [kind for kind in StateType if kind not in TERMINAL_STATES or kind == StateType.CRASHED]
     with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=unfinished)))
+        ):
+            client.delete_flow_run(run.id)
         yield client
 
 
@@ -40,11 +48,23 @@ def clock():
     return Clock()
 
 
-def forgotten_run(client, folder):
+def forgotten_run(client, folder, state=None):
     """A run of a deployment that says it runs, of which the server has heard no heartbeat: its trigger never began."""
     deployment = client.read_deployment_by_name("precompute/store")
     spec = {"teacher": "mixture", "store": str(folder), "samples": 256, "shard_samples": 128}
-    return client.create_flow_run_from_deployment(deployment.id, parameters={"spec": spec}, state=Running())
+    return client.create_flow_run_from_deployment(deployment.id, parameters={"spec": spec}, state=state or Running())
+
+
+@contextmanager
+def running_process(run):
+    """A process as a worker starts it for a run."""
+    environment = {**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)}
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], env=environment)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def state_of(client, run):
@@ -84,17 +104,11 @@ def test_a_run_whose_process_lives_and_one_that_owes_no_heartbeats_are_let_be(ma
 
     alive = forgotten_run(client, tmp_path)
     owes_none = client.create_flow_run(theirs, state=Running())
-    # As a worker starts it.
-    environment = {**os.environ, "PREFECT__FLOW_RUN_ID": str(alive.id)}
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], env=environment)
-    try:
+    with running_process(alive):
         upkeep = Upkeep(clock)
         upkeep.look()
         clock.ahead = 1000
         assert upkeep.look() == []
-    finally:
-        process.kill()
-        process.wait()
     assert [state_of(client, run) for run in (alive, owes_none)] == [StateType.RUNNING] * 2
     for run in (alive, owes_none):
         client.delete_flow_run(run.id)
@@ -119,6 +133,22 @@ def test_a_crashed_run_that_nobody_took_up_is_run_again(machine, client, tmp_pat
     # Before a worker takes it.
     client.set_flow_run_state(run.id, Cancelled(), force=True)
     assert "AwaitingRetry" in [state.name for state in client.read_flow_run_states(run.id)]
+
+
+def test_a_run_that_never_began_is_run_again_and_one_that_did_is_let_be(machine, client, tmp_path, clock):
+    run, begun = forgotten_run(client, tmp_path, Pending()), forgotten_run(client, tmp_path, Pending())
+    client.set_flow_run_state(begun.id, Running())
+    upkeep = Upkeep(clock)
+    assert upkeep.look() == []
+    # Begun lately, whatever the server has or has not heard of that.
+    clock.ahead = PENDING_SECONDS + SLACK_SECONDS + 1
+    with running_process(begun):
+        (what,) = upkeep.look()
+    assert run.name in what
+    assert "Crashed" in [state.name for state in client.read_flow_run_states(run.id)]
+    assert state_of(client, begun) == StateType.RUNNING
+    client.set_flow_run_state(run.id, Cancelled(), force=True)
+    client.delete_flow_run(begun.id)
 
 
 def test_once_ends_at_once_where_nobody_is_due(machine):
