@@ -58,9 +58,10 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("deep early", {"blocks": (4, 2, 1, 1)}),
     ),
     "grid": (
-        _with("even in log-SNR: 11, 26, 40", timesteps=grid(11, 26, 40)),
-        _with("early states", timesteps=grid(6, 12, 25)),
-        _with("late states", timesteps=grid(25, 38, 44)),
+        _with("late states: 25, 38, 44", timesteps=grid(25, 38, 44)),
+        _with("shrink 0.6: 23, 37, 45", timesteps=grid(23, 37, 45)),
+        _with("shrink 0.5: 27, 40, 47", timesteps=grid(27, 40, 47)),
+        _with("shrink 0.4: 31, 43, 48", timesteps=grid(31, 43, 48)),
     ),
     "weights": (
         _with("w equal", submodule_weights=(1.0, 1.0, 1.0, 1.0)),

@@ -177,7 +177,9 @@ def _kill_one(
     killed = time.monotonic()
     ended = _wait(run)
     to_end = time.monotonic() - killed
-    time.sleep(max(0.0, killed + STATED_SECONDS + _START_SECONDS - time.monotonic()))
+    # What has ended stays so: there is nothing to wait for once nobody is left.
+    while (left := _still_running()) and time.monotonic() < killed + STATED_SECONDS + _START_SECONDS:
+        time.sleep(1.0)
     stores = [path.parent for path in root.glob("stores/**/manifest.json")]
     return {
         "target": target,
@@ -188,7 +190,7 @@ def _kill_one(
         "to_end": round(to_end, 1),
         "states": _history(run),
         "damaged": [str(problem) for store in stores for problem in verify(str(store))] if stores else ["no store"],
-        "still_running": _still_running(),
+        "still_running": left,
     }
 
 

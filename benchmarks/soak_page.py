@@ -40,9 +40,8 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, patience: float) -
         f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; after {len(stale)} of the "
         f"kills a run was still Running, Pending, Cancelling or waiting in Crashed when the stated time was over.**\n\n"
         f"{table(header, rows)}\n\n"
-        "`after` is from the kill to the end of the run, which includes what was left to do. `left running` is looked "
-        f"at {patience:.0f} s after the kill: {SILENCE_SECONDS} s of silence, {SLACK_SECONDS} s that upkeep leaves to "
-        f"the automations, {LOOK_SECONDS:.0f} s to its next look, and a minute for a killed server to come up. States "
-        "that go from Crashed to Completed are of a run that was alive when an automation, which had missed that it "
-        "ran, marked it: the server had lost that event while SQLite was locked ([operations](../operations.md)).",
+        "`after` is from the kill to the end of the run, which includes what was left to do. `left running` is who "
+        f"still was {patience:.0f} s after the kill, or at the end if that came later: {SILENCE_SECONDS} s of silence, "
+        f"{SLACK_SECONDS} s that upkeep leaves to the automations, {LOOK_SECONDS:.0f} s to its next look, and a minute "
+        "for a killed server to come up.",
     )

@@ -17,14 +17,14 @@ from flows.ranks import ProcessCount
 from flows.recipe import recipe
 from flows.register import register as register_student
 from flows.summary import DistillResult, Stopwatch, summarize
-from flows.supervision import supervise
+from flows.supervision import crash_if_cut_off, supervise
 from flows.tasks import note_counters
 from flows.train import train as train_student
 
 PresetName = Literal[*PRESETS]
 
 
-@flow(name="distill", persist_result=False, on_running=[identify_lines, supervise])
+@flow(name="distill", persist_result=False, on_running=[identify_lines, supervise], on_failure=[crash_if_cut_off])
 def distill(
     teacher: str = "digits",
     preset: PresetName = "full",

@@ -13,14 +13,20 @@ from advkd.precompute import cached_teacher
 from advkd.students.loading import student_files
 from flows.logs import identify_lines
 from flows.parameters import Strict
-from flows.supervision import supervise
+from flows.supervision import crash_if_cut_off, supervise
 from flows.tasks import DAY, Evaluation, evaluate_student
 from storage import StoreNotFoundError
 from storage.claims import CLAIMS, folder_claim
 from storage.objects import join, read_bytes
 
 
-@flow(name="evaluate", persist_result=False, timeout_seconds=DAY, on_running=[identify_lines, supervise])
+@flow(
+    name="evaluate",
+    persist_result=False,
+    timeout_seconds=DAY,
+    on_running=[identify_lines, supervise],
+    on_failure=[crash_if_cut_off],
+)
 def evaluate(spec: Strict[EvaluateSpec]) -> Evaluation:
     """Evaluates a student and writes its report; one that is there for the same student and teacher is kept.
 

@@ -14,7 +14,7 @@ from advkd.trajectories import ComputeSlots
 from flows.fan_out import FanOut, shard_runner
 from flows.logs import identify_lines
 from flows.parameters import Device, Strict, placed
-from flows.supervision import supervise
+from flows.supervision import crash_if_cut_off, supervise
 from flows.tasks import DAY, ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 
 _SLOTS = ComputeSlots(os.cpu_count() or 1)
@@ -27,6 +27,7 @@ _SAY_SECONDS = 60.0
     persist_result=False,
     timeout_seconds=30 * DAY,
     on_running=[identify_lines, supervise],
+    on_failure=[crash_if_cut_off],
 )
 def precompute(
     spec: Strict[PrecomputeSpec], fan_out: FanOut | None = None, device: Device | None = None

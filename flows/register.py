@@ -7,13 +7,19 @@ from advkd.registry.versions import DATABASE
 from flows.events import tell_of_model
 from flows.logs import identify_lines
 from flows.parameters import Strict
-from flows.supervision import supervise
+from flows.supervision import crash_if_cut_off, supervise
 from flows.tasks import HOUR, register_student
 from storage import join
 from storage.claims import CLAIMS, folder_claim
 
 
-@flow(name="register", persist_result=False, timeout_seconds=HOUR, on_running=[identify_lines, supervise])
+@flow(
+    name="register",
+    persist_result=False,
+    timeout_seconds=HOUR,
+    on_running=[identify_lines, supervise],
+    on_failure=[crash_if_cut_off],
+)
 def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
     """Registers a student; what is registered already keeps its version.
 

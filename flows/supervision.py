@@ -1,14 +1,17 @@
-"""A thread beside each flow run that ends its process where Prefect alone would not.
+"""A thread beside each flow run, and a hook, that end its process where Prefect alone would not.
 
 - **Time-outs.** Prefect's reach a thread between two byte codes: not while torch, a driver or a file system blocks. A
   flow that is still running some seconds after its `timeout_seconds` is marked TimedOut and its process is killed.
 - **Cancelling.** The worker that started the run ends its process; not if that worker was killed, and not if the server
   was started anew meanwhile, after which Prefect's workers hear of no cancellation. Then the run ends itself.
 - **Crash loops.** A run that crashed is run again by the server (`flows.automations`), but not for ever.
+- **A server that does not answer** when its patience is over is no failure of the flow: the run has crashed, and is run
+  again when the server is there.
 
 Only processes that exist for a run are ended: those of a worker and of `python -m flows.<name>`.
 """
 
+import contextlib
 import contextvars
 import logging
 import os
@@ -17,9 +20,11 @@ import threading
 import time
 from uuid import UUID
 
+import httpx
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.settings import PREFECT_API_URL
 
 from flows.descendants import descendants, end
 
@@ -50,6 +55,22 @@ def supervise(flow: "Flow[..., object]", run: FlowRun, state: State) -> None:
     threading.Thread(
         target=context.run, args=(_watch, run.id, flow.name, limit), name=f"supervision of {flow.name}", daemon=True
     ).start()
+
+
+def crash_if_cut_off(flow: "Flow[..., object]", run: FlowRun, state: State) -> None:
+    """Has a run of a worker go on later, if what failed is a request to the server; a hook for `on_failure`."""
+    error = state.result(raise_on_failure=False)
+    if os.environ.get("PREFECT__FLOW_RUN_ID") and isinstance(error, httpx.TransportError) and _asked_server(error):
+        with get_client(sync_client=True) as client:
+            message = f"the server did not answer: {type(error).__name__}"
+            _give_up(client, run.id, StateType.CRASHED, "Crashed", message)
+
+
+def _asked_server(error: httpx.TransportError) -> bool:
+    # httpx raises where the request is not known.
+    with contextlib.suppress(RuntimeError):
+        return str(error.request.url).startswith(str(PREFECT_API_URL.value()))
+    return False
 
 
 def _watch(run_id: UUID, name: str, limit: float | None) -> None:

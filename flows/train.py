@@ -13,7 +13,7 @@ from advkd.training.run_spec import RunSpec
 from flows.logs import identify_lines
 from flows.parameters import Device, TrainingSpec, placed
 from flows.ranks import ProcessCount
-from flows.supervision import supervise
+from flows.supervision import crash_if_cut_off, supervise
 from flows.tasks import train_student
 from storage import open_store
 from storage.claims import CLAIMS, folder_claim
@@ -29,7 +29,7 @@ class StudentResult:
     seconds: float
 
 
-@flow(name="train", persist_result=False, on_running=[identify_lines, supervise])
+@flow(name="train", persist_result=False, on_running=[identify_lines, supervise], on_failure=[crash_if_cut_off])
 def train(
     spec: TrainingSpec, store: str, out: str, processes: ProcessCount = 1, device: Device | None = None
 ) -> StudentResult:

@@ -18,7 +18,7 @@ from flows.distill import distill
 from flows.logs import identify_lines
 from flows.orders import Order, OrderSpec, Placed, deployed, digest_of, place
 from flows.recipe import recipe
-from flows.supervision import supervise
+from flows.supervision import crash_if_cut_off, supervise
 from flows.tasks import HOUR
 
 
@@ -50,7 +50,13 @@ class WatchResult:
     skipped: tuple[Skipped, ...]
 
 
-@flow(name="watch-teachers", persist_result=False, timeout_seconds=HOUR, on_running=[identify_lines, supervise])
+@flow(
+    name="watch-teachers",
+    persist_result=False,
+    timeout_seconds=HOUR,
+    on_running=[identify_lines, supervise],
+    on_failure=[crash_if_cut_off],
+)
 def watch_teachers(
     sources: list[str],
     deployment: str = "distill/full",

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
 
+import httpx
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStartTime
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import Event
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Running
 
 from flows import supervision
@@ -104,6 +107,31 @@ def test_a_run_that_was_begun_too_often_fails_for_good(monkeypatch):
     with pytest.raises(GivenUpError):
         supervision._watch(run.id, "blocked", None)
     assert ended == [(StateType.FAILED, "CrashLoop", "begun 10 times and crashed each time")]
+
+
+@pytest.mark.parametrize(
+    ("asked", "ends"), [("{api}/flow_runs/", True), ("https://elsewhere.example/model", False), (None, False)]
+)
+def test_a_run_that_its_server_does_not_answer_has_crashed_and_not_failed(api, monkeypatch, asked, ends):
+    @flow(on_failure=[supervision.crash_if_cut_off])
+    def cut_off():
+        if asked is None:
+            raise ValueError("of its own")
+        url = asked.format(api=PREFECT_API_URL.value())
+        raise httpx.ReadTimeout("too late", request=httpx.Request("GET", url))
+
+    ended = []
+    # In the place of a SIGKILL.
+    monkeypatch.setattr(supervision, "_give_up", lambda client, run_id, *what: ended.append(what))
+    # As a plain function it fails, and whoever called it is told.
+    with pytest.raises((httpx.ReadTimeout, ValueError)):
+        cut_off()
+    assert ended == []
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
+    with pytest.raises((httpx.ReadTimeout, ValueError)):
+        cut_off()
+    crashed = (StateType.CRASHED, "Crashed", "the server did not answer: ReadTimeout")
+    assert ended == [crashed] * ends
 
 
 def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path):
