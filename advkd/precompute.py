@@ -45,8 +45,10 @@ class PrecomputeSpec:
         store: root URI of the stores, a local path or `s3://bucket/prefix`.
         samples: trajectories; asking for more later extends the same store.
         solver: the teacher's solver and its number of steps.
-        captures: K, the states kept besides the noise, evenly spread over the steps, the clean one included.
-        timesteps: the captured timesteps themselves, from noise to clean, instead of `captures`.
+        captures: K, the states kept besides the noise, the clean one included.
+        shrink: how their distances in solver steps shrink towards the clean state, in (0, 1]: 1 spreads them evenly,
+            with 0.5 each is half of the one before.
+        timesteps: the captured timesteps themselves, from noise to clean, instead of `captures` and `shrink`.
         seed: base seed of the noises, in [0, 2**63).
         format: "zarr" or "webdataset".
         dtype: "float16" or "float32".
@@ -63,6 +65,7 @@ class PrecomputeSpec:
     samples: int = 8192
     solver: SolverSpec = field(default_factory=SolverSpec)
     captures: int = 4
+    shrink: float = 1.0
     timesteps: tuple[int, ...] | None = None
     seed: int = 0
     format: str = "zarr"
@@ -153,7 +156,7 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
     """
     grid = solver_grid(teacher.schedule.train_timesteps, spec.solver.steps)
     asked = spec.timesteps
-    timesteps = spread_captures(grid, spec.captures) if asked is None else check_captures(grid, asked)
+    timesteps = spread_captures(grid, spec.captures, spec.shrink) if asked is None else check_captures(grid, asked)
     identity = TrajectorySpec(
         teacher=teacher.name,
         fingerprint=teacher.fingerprint,

@@ -83,15 +83,30 @@ def solver_grid(train_timesteps: int, steps: int) -> tuple[int, ...]:
     return (*range(train_timesteps - 1, -1, -(train_timesteps // steps)), CLEAN)
 
 
-def spread_captures(grid: Sequence[int], captures: int) -> tuple[int, ...]:
-    """The noise and `captures` states evenly spread over the solver's grid, the clean one included."""
+def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> tuple[int, ...]:
+    """The noise and `captures` states spread over the solver's grid, the clean one included.
+
+    Args:
+        grid: times of the solver's states, from noise to clean.
+        captures: K, in [1, steps].
+        shrink: how many of the solver's steps lie before each state, as a share of those before the state ahead of it;
+            in (0, 1], 1 spreads evenly. At least one lies between two states.
+
+    Raises:
+        ValueError: a count or a share that is impossible on this grid.
+    """
     steps = len(grid) - 1
+    if not 0.0 < shrink <= 1.0:
+        raise ValueError(f"shrink must lie in (0, 1], got {shrink}; 1 spreads evenly, 0.5 halves the steps each time")
     if not 1 <= captures <= steps:
         raise ValueError(
             f"captures must lie in [1, {steps}] for a solver of {steps} steps, got {captures}; "
             "take fewer captures or more solver steps"
         )
-    spread = tuple(grid[round(k * steps / captures)] for k in range(captures + 1))
+    lengths = [shrink**k for k in range(captures)]
+    ends = [steps * (sum(lengths[:k]) / sum(lengths)) for k in range(captures + 1)]
+    # Those that follow need a step each.
+    spread = tuple(grid[min(round(end), steps - captures + k)] for k, end in enumerate(ends))
     if len(set(spread)) <= captures:
         # Only a solver that visits every training timestep passes through timestep 0 before the clean state.
         raise ValueError(

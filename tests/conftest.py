@@ -17,18 +17,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Files with tests that need a Prefect machine, which takes half a minute to come up: two processes have one each.
 MACHINES = (
-    ("test_deployments", "test_watch", "test_orders", "test_doctor", "test_evaluation", "test_secrets", "test_sharing"),
     (
-        "test_command",
-        "test_supervision",
-        "test_faults",
-        "test_serve",
-        "test_logs",
-        "test_upkeep",
-        "test_pools",
-        "test_ranks",
+        "test_deployments",
+        "test_watch",
+        "test_orders",
+        "test_doctor",
+        "test_evaluation",
+        "test_secrets",
+        "test_sharing",
         "test_ray",
+        "test_ranks",
     ),
+    ("test_command", "test_supervision", "test_faults", "test_serve", "test_logs", "test_upkeep", "test_pools"),
 )
 
 

@@ -177,6 +177,34 @@ def test_the_demo_captures_every_fifth_state() -> None:
     assert spread_captures(solver_grid(1000, 20), 4) == (999, 749, 499, 249, 0)
 
 
+@given(steps=st.sampled_from(DIVISORS[:-1]), shrink=st.floats(0.01, 1.0), data=st.data())
+def test_shrinking_distances_are_those_asked_for_where_whole_steps_allow(
+    steps: int, shrink: float, data: st.DataObject
+) -> None:
+    grid = solver_grid(1000, steps)
+    captures = data.draw(st.integers(1, steps))
+    found = spread_captures(grid, captures, shrink)
+    assert len(found) == captures + 1
+    assert check_captures(grid, found) == found
+    gaps = [grid.index(b) - grid.index(a) for a, b in pairwise(found)]
+    # Rounded, each is off by less than one; where none is left to share, each has one.
+    assert all(later <= earlier + 1 for earlier, later in pairwise(gaps))
+    exact = [steps * shrink**k * (1 - shrink) / (1 - shrink**captures) for k in range(captures)] if shrink < 1 else gaps
+    if min(exact) >= 1:
+        assert all(abs(gap - wanted) <= 1 for gap, wanted in zip(gaps, exact, strict=True))
+
+
+def test_halved_distances_of_twenty_and_of_fifty_steps() -> None:
+    assert spread_captures(solver_grid(1000, 20), 4, 0.5) == (999, 449, 199, 49, 0)
+    assert spread_captures(solver_grid(1000, 50), 4, 0.5) == (999, 459, 199, 59, 0)
+
+
+@pytest.mark.parametrize("shrink", [0.0, -0.5, 1.01, float("nan")])
+def test_spread_captures_refuses_shares_that_do_not_shrink(shrink: float) -> None:
+    with pytest.raises(ValueError, match=rf"shrink must lie in \(0, 1\], got {shrink};"):
+        spread_captures(solver_grid(1000, 20), 4, shrink)
+
+
 @pytest.mark.parametrize("captures", [0, -1, 5])
 def test_spread_captures_refuses_impossible_counts(captures: int) -> None:
     with pytest.raises(ValueError, match=rf"captures must lie in \[1, 4\] .* got {captures};"):
