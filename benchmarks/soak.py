@@ -1,6 +1,7 @@
 """`make soak`: tiny distillations below `make serve`, of which something is killed at a random instant.
 
-SIGKILL hits the worker, the flow's process, the training process or the server with all of its processes, in turns.
+SIGKILL hits the worker, the flow's process, the training process, the server with all of its processes, or a worker
+of the Ray cluster that computes the shards of its run, in turns.
 Each kill is a file `runs/soak/kill-*.json`, so that the next call goes on with the next one: `--kills` is how many
 there shall be in all. A kill that finds nobody, since the run has ended, is not counted.
 """
@@ -35,9 +36,11 @@ from flows.upkeep import LOOK_SECONDS, SLACK_SECONDS
 from storage import verify
 
 KEPT = ROOT / "runs" / "soak"
-TARGETS = ("worker", "training", "server", "flow")
+TARGETS = ("worker", "training", "server", "flow", "ray")
 STATED_SECONDS = SILENCE_SECONDS + SLACK_SECONDS + LOOK_SECONDS
 """After so long nobody may be Running of whom nothing is heard; a server that was killed has to come up besides."""
+_PART = {"training": 1 / 4, "ray": 1 / 20}
+"""Those whose life is a part of the run's are killed at an instant of that: about how much of it they live."""
 _PATIENCE_SECONDS = 600.0
 _START_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
@@ -52,6 +55,8 @@ _PARAMETERS = {
     },
     "samples": 64,
 }
+_OVER_RAY = {"fan_out": "ray", "precompute": {"samples": 16384, "shard_samples": 1024}}
+"""A cluster takes longer to start than the usual run to compute its shards: more of them."""
 
 
 def main() -> None:
@@ -121,7 +126,7 @@ def _usual_seconds(folder: Path) -> float:
     if kept.exists():
         return float(json.loads(kept.read_text()))
     began = time.monotonic()
-    run = _start(folder / "undisturbed")
+    run = _start(folder / "undisturbed", {})
     ended = _wait(run)
     assert ended == StateType.COMPLETED, ended
     seconds = time.monotonic() - began
@@ -129,10 +134,11 @@ def _usual_seconds(folder: Path) -> float:
     return seconds
 
 
-def _start(root: Path) -> UUID:
+def _start(root: Path, more: dict[str, Any]) -> UUID:
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("distill/quick")
-        return client.create_flow_run_from_deployment(deployment.id, parameters={**_PARAMETERS, "root": str(root)}).id
+        parameters = {**_PARAMETERS, **more, "root": str(root)}
+        return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
 
 def _state(run: UUID) -> StateType | None:
@@ -159,14 +165,13 @@ def _kill_one(
     serve: psutil.Process, root: Path, target: str, usual: float, chosen: random.Random
 ) -> dict[str, Any] | None:
     """One run with one kill; None if there was nobody to kill."""
-    run, began = _start(root), time.monotonic()
+    run, began = _start(root, _OVER_RAY if target == "ray" else {}), time.monotonic()
     instant = began + chosen.uniform(0.0, usual)
     while time.monotonic() < instant or (
         not (victims := _victims(serve, target)) and _state(run) != StateType.COMPLETED
     ):
-        if target == "training" and _victims(serve, target) and time.monotonic() < instant:
-            # Its life is a part of the run's: an instant of that.
-            instant = min(instant, time.monotonic() + chosen.uniform(0.0, usual / 4))
+        if target in _PART and _victims(serve, target) and time.monotonic() < instant:
+            instant = min(instant, time.monotonic() + chosen.uniform(0.0, _PART[target] * usual))
         time.sleep(_LOOK_SECONDS)
     before = _state(run)
     if not victims or before == StateType.COMPLETED:
@@ -201,6 +206,8 @@ def _victims(serve: psutil.Process, target: str) -> list[psutil.Process]:
         "training": ("-m", "advkd", "train"),
         "server": ("prefect", "server", "start"),
         "flow": ("-m", "prefect.engine"),
+        # So a worker calls itself while it is at a task.
+        "ray": ("ray::compute_shard",),
     }[target]
     found = []
     for process in serve.children(recursive=True):

@@ -1,8 +1,13 @@
-"""Shards over a Ray cluster: the bytes that threads make; one cluster for all, started by a flow and ended with it."""
+"""Shards over a Ray cluster: the bytes that threads make; one cluster for all, started by a flow and ended with it.
+
+A worker of it that is killed at work is replaced, and its shard made by another.
+"""
 
 import os
 import signal
 import subprocess
+import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +34,24 @@ def objects(uri):
     return {str(file.relative_to(uri)): file.read_bytes() for file in Path(uri, "shards").rglob("*") if file.is_file()}
 
 
+class Killer(threading.Thread):
+    """Kills the first worker of a cluster that is seen at a shard; its life there is importing, above all."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.killed = None
+
+    def run(self):
+        while self.killed is None:
+            for pid in ray_processes():
+                with suppress(OSError):
+                    if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::compute_shard"):
+                        os.kill(pid, signal.SIGKILL)
+                        self.killed = pid
+                        return
+            time.sleep(0.1)
+
+
 def ray_processes():
     """Those of any cluster on this machine that this process has started."""
     found = []
@@ -48,7 +71,10 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     monkeypatch.setattr(fan_out, "ray_options", lambda where: ray_options(where) | {"num_cpus": 2})
     before = signal.getsignal(signal.SIGTERM)
     threads = precompute(replace(SPEC, store=str(tmp_path / "threads")))
+    killer = Killer()
+    killer.start()
     cluster = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
+    assert killer.killed is not None
     assert (cluster.computed, cluster.shards, cluster.bytes_written) == (4, 4, threads.bytes_written)
     assert objects(cluster.uri) == objects(threads.uri)
     assert len(objects(cluster.uri)) > 4
