@@ -1,12 +1,15 @@
-"""Two runs of one spec at the same time: each shard is computed once, whoever is killed."""
+"""Two runs of one spec at the same time: the work is done once, whoever is killed; other specs finish beside them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
 
 from advkd import precompute as library
 from advkd.precompute import PrecomputeSpec
@@ -16,6 +19,7 @@ from storage.claims import claim_uri
 from storage.spec import store_uri
 from tests.flows.machine import CHECKOUT
 from tests.flows.test_child import wait_until
+from tests.flows.test_logs import lines_of
 
 SHARING = """
 import sys
@@ -61,6 +65,34 @@ def test_two_processes_compute_each_shard_once(tmp_path):
     assert sum(computed) == 8
     assert library.plan(spec)[1] == []
     assert not [key for key in list_prefix(uri) if key.startswith("claims/")]
+
+
+@pytest.mark.timeout(600)
+def test_two_distillations_of_one_spec_do_the_work_once_and_another_finishes_beside_them(machine, api, tmp_path):
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("distill/quick").id
+
+        def start(seed, root):
+            train = {"samples": 512, "student": {"width": 16, "blocks": 1}, "rise_samples": 64, "seed": seed}
+            small = {"precompute": {"samples": 512, "shard_samples": 128, "seed": seed}, "samples": 64, "train": train}
+            parameters = {"teacher": "mixture", "root": str(root), **small}
+            return client.create_flow_run_from_deployment(deployment, parameters=parameters).id
+
+        # A pool has room for two: at first those of one spec, then the other beside the later of them.
+        runs = [start(0, tmp_path / "one"), start(0, tmp_path / "one"), start(1, tmp_path / "other")]
+        for run in runs:
+            assert wait_until(lambda run=run: client.read_flow_run(run).state.is_final(), 300)
+            assert client.read_flow_run(run).state.is_completed()
+    lines = lines_of(Path(machine.environment["ADVKD_LOG"]).read_text())
+
+    def said(runs, pattern):
+        of_runs = [line["message"] for line in lines if line["run_id"] in {str(run) for run in runs}]
+        return [found for message in of_runs if (found := re.match(pattern, message))]
+
+    for of_spec in (runs[:2], runs[2:]):
+        assert sum(int(found[1]) for found in said(of_spec, r"store sealed: .*, (\d+) computed")) == 4
+        assert len(said(of_spec, r"student trained on")) == 1
+        assert len(said(of_spec, r"registered: ")) == 1
 
 
 def test_a_flow_waits_for_another_run_s_shard_and_takes_it_over_when_that_is_killed(api, tmp_path, caplog):
