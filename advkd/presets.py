@@ -25,7 +25,7 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     # The demo, worth 8.9 teacher steps: 116 CPU seconds of training without bfloat16 (docs/benchmarks/worth.md).
     "quick": Preset(
-        precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shard_samples=256),
+        precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shrink=0.5, shard_samples=256),
         train=TrainSpec(
             student=StudentSpec(width=32, blocks=2),
             samples=64_000,
@@ -36,7 +36,9 @@ PRESETS: dict[str, Preset] = {
     ),
     # Worth 15.5 teacher steps, recall 0.967: 990 CPU seconds of training without bfloat16 (docs/benchmarks/worth.md).
     "full": Preset(
-        precompute=PrecomputeSpec(samples=16384, solver=SolverSpec(steps=50), captures=4, shard_samples=1024),
+        precompute=PrecomputeSpec(
+            samples=16384, solver=SolverSpec(steps=50), captures=4, shrink=0.5, shard_samples=1024
+        ),
         train=TrainSpec(
             student=StudentSpec(width=32, blocks=2),
             samples=600_000,

@@ -26,7 +26,7 @@ class Variant:
         return {"train": asdict(self.train), "ema_share": self.ema_share}
 
 
-_BASE = TrainSpec(student=StudentSpec(width=32, blocks=2), timesteps=grid(12, 25, 38), window=16)
+_BASE = TrainSpec(student=StudentSpec(width=32, blocks=2), timesteps=grid(27, 40, 47), window=16)
 
 
 def _with(name: str, student: dict[str, Any] | None = None, ema_share: float = 0.05, **changes: Any) -> Variant:
@@ -52,15 +52,14 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
     ),
     "submodules": (
         _with("K 1, blocks 8", {"blocks": 8}, timesteps=grid()),
-        _with("K 2, blocks 4", {"blocks": 4}, timesteps=grid(25)),
-        _with("K 8, blocks 1", {"blocks": 1}, timesteps=grid(6, 12, 19, 25, 31, 38, 44)),
+        _with("K 2, blocks 4", {"blocks": 4}, timesteps=grid(33)),
+        _with("K 8, blocks 1", {"blocks": 1}, timesteps=grid(25, 38, 44, 46, 47, 48, 49)),
         _with("deep late", {"blocks": (1, 1, 2, 4)}),
         _with("deep early", {"blocks": (4, 2, 1, 1)}),
     ),
     "grid": (
-        _with("late states: 25, 38, 44", timesteps=grid(25, 38, 44)),
+        _with("even: 12, 25, 38", timesteps=grid(12, 25, 38)),
         _with("shrink 0.6: 23, 37, 45", timesteps=grid(23, 37, 45)),
-        _with("shrink 0.5: 27, 40, 47", timesteps=grid(27, 40, 47)),
         _with("shrink 0.4: 31, 43, 48", timesteps=grid(31, 43, 48)),
     ),
     "weights": (

@@ -74,7 +74,7 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, fl
         asked = replace(asked, samples=options.trajectories)
     if options.captures:
         grid = trajectory_spec(asked, load_teacher("digits")).timesteps
-        asked, spec = replace(asked, captures=options.captures), replace(spec, timesteps=grid)
+        asked, spec = replace(asked, captures=options.captures, shrink=1.0), replace(spec, timesteps=grid)
     with progress() as report:
         store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
         # Of this process and its loader's threads: the clock of a busy machine says nothing.

@@ -173,7 +173,7 @@ def test_spread_captures_are_on_the_grid_and_hold_both_ends(steps: int, data: st
     assert max(gaps) - min(gaps) <= 1
 
 
-def test_the_demo_captures_every_fifth_state() -> None:
+def test_even_captures_of_twenty_steps_are_every_fifth_state() -> None:
     assert spread_captures(solver_grid(1000, 20), 4) == (999, 749, 499, 249, 0)
 
 
