@@ -33,7 +33,7 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, patience: float) -
         "faults",
         "# Killed at random instants\n\n"
         f"`make soak`: {len(kills)} of {planned} kills were run for this page "
-        f"({', '.join(f'{count} of the {target}' for target, count in sorted(counted.items()))}). "
+        f"({', '.join(f'{target} {count}' for target, count in sorted(counted.items()))}). "
         "Each is a tiny `distill/quick` below `make serve` on two shared cores, of which SIGKILL ends the worker, the "
         "flow's process, the training process, all processes of the server, or (`ray`: shards in a Ray cluster) a "
         "worker of the cluster, at an instant drawn evenly over the time that an undisturbed run takes, or over that "

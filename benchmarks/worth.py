@@ -3,64 +3,76 @@
 Trains each preset from its own cache with several training seeds, times it, and evaluates on 5000 noises with three
 evaluation seeds, the same noises for the student, teacher@50 and every teacher@n. Latency is compared with that of as
 many teacher steps as the student is worth. What is finished is not trained again.
+
+The page's rows stand in `docs/benchmarks/worth.json` as well: presets may be measured one by one, on several machines.
 """
 
 import argparse
 import json
 import os
-import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from advkd.evaluation.cost import measure_cost
 from advkd.precompute import precompute, trajectory_spec
-from advkd.presets import preset
+from advkd.presets import PRESETS, preset
 from advkd.progress import progress
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.loop import train
+from benchmarks.measure import DOCS, spread, table, write
 from benchmarks.measure import progress as say
-from benchmarks.measure import table, write
 from benchmarks.recipe_run import evaluate
 from storage.objects import write_json
 
 TEACHER_STEPS = 50
+ROWS = DOCS / "benchmarks" / "worth.json"
+HEADER = (
+    "preset",
+    "trajectories x steps",
+    "seeds",
+    "instructions",
+    "training",
+    "parameters",
+    "worth",
+    "FD to teacher@50",
+    "FD to real",
+    "recall",
+    "batch 1",
+    "batch 64",
+)
 
 
 def main() -> None:
     options = _options()
-    rows = []
+    rows = {}
     for name in options.presets:
         for seed in range(options.seeds):
             trained(name, seed, options)
-        runs = [measure(name, seed, options) for seed in range(options.seeds)]
-        rows.append(_row(name, runs))
-        say(f"{name}: {rows[-1]}")
-    header = [
-        "preset",
-        "training",
-        "parameters",
-        "worth",
-        "FD to teacher@50",
-        "FD to real",
-        "recall",
-        "batch 1",
-        "batch 64",
-    ]
-    text = (
-        f"# What the presets are worth\n\n`make bench-worth`: teacher `digits`, {options.seeds} training seed(s), "
-        f"{f'caches of {options.trajectories} trajectories, ' if options.trajectories else ''}"
-        "medians, in brackets the lowest and the highest; each student on "
-        f"{options.evaluation_samples} noises, means of {options.evaluation_seeds} evaluation seed(s), the same "
-        "noises for teacher and student. Training is CPU time of one process with one torch thread. The last two "
-        "columns are how many times faster one pass is than as many "
-        f"teacher steps as it is worth.\n\n{table(header, rows)}"
-    )
+        rows[name] = _row(name, [measure(name, seed, options) for seed in range(options.seeds)], options)
+        say(f"{name}: {rows[name]}")
     if options.write:
-        write("worth", text)
+        write_page(rows)
     else:
-        print(text)
+        print(table(HEADER, list(rows.values())))
+
+
+def write_page(rows: dict[str, list[str]]) -> None:
+    """Puts rows in the place of the same presets' earlier ones."""
+    kept = json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.is_file() else {}
+    rows = {name: found for name in PRESETS if (found := {**kept, **rows}.get(name))}
+    ROWS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write(
+        "worth",
+        "# What the presets are worth\n\n`make bench-worth`: teacher `digits`, medians over the training seeds, in "
+        "brackets the lowest and the highest; each student on 5000 noises, means of three evaluation seeds, the same "
+        "noises for teacher and student. Training is CPU time of one process with one torch thread, float32 where the "
+        "instructions named have no bfloat16. The last two columns are how many times faster one pass is than as many "
+        f"teacher steps as it is worth.\n\n{table(HEADER, list(rows.values()))}",
+    )
 
 
 def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, float]:
@@ -109,16 +121,20 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, floa
     return figures
 
 
-def _row(name: str, runs: list[dict[str, float]]) -> list[str]:
+def _row(name: str, runs: list[dict[str, float]], options: argparse.Namespace) -> list[str]:
     def shown(figure: str, form: str) -> str:
-        found = sorted(run[figure] for run in runs)
-        return f"{statistics.median(found):{form}} ({found[0]:{form}} to {found[-1]:{form}})"
+        return spread((run[figure] for run in runs), form)
 
+    asked = preset(name).precompute
+    worth, ranged = shown("worth", ".1f").split(" ", 1)
     return [
         name,
+        f"{options.trajectories or asked.samples} x {asked.solver.steps}",
+        str(len(runs)),
+        torch.backends.cpu.get_cpu_capability(),
         f"{shown('seconds', '.0f')} s",
         f"{runs[0]['params'] / 1000:.0f} k",
-        f"**{statistics.median(run['worth'] for run in runs):.1f}** {shown('worth', '.1f').partition(' ')[2]}",
+        f"**{worth}** {ranged}",
         shown("fd", ".2f"),
         shown("fd_real", ".1f"),
         shown("recall", ".3f"),
