@@ -17,6 +17,8 @@ HEARTBEAT_SECONDS = 30
 """The shortest that Prefect allows; `prefect.yaml` says it to the runs."""
 SILENCE_SECONDS = 90
 CANCEL_SECONDS = 60
+RETRY_SECONDS = 10
+"""From the last word that a run crashed to its next attempt: worker and runner of a killed process both say it."""
 
 _EACH_RUN = {"prefect.resource.id"}
 _FLOW_RUN = {"prefect.resource.id": "prefect.flow-run.*"}
@@ -24,12 +26,15 @@ _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")
 _PAUSES = ("AwaitingRetry", "Paused", "Suspended", "Scheduled")
 
 
-def _silence_after(event: str, awaited: Sequence[str], seconds: int) -> EventTrigger:
+def _silence_after(
+    event: str, awaited: Sequence[str], seconds: int, of: dict[str, str | list[str]] | None = None
+) -> EventTrigger:
     """Fires for a flow run of which none of the awaited events comes within some seconds of an event."""
     return EventTrigger(
         after={f"prefect.flow-run.{event}"},
         expect={f"prefect.flow-run.{one}" for one in awaited},
         match=_FLOW_RUN,
+        match_related=of or {},
         for_each=_EACH_RUN,
         posture=Posture.Proactive,
         threshold=1,
@@ -63,13 +68,11 @@ AUTOMATIONS = (
     AutomationCore(
         name="advkd: a crashed run is run again",
         description="Back to Scheduled, as the button Retry does; shards and checkpoints that are there are kept.",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.Crashed"},
-            match=_FLOW_RUN,
-            match_related={"prefect.resource.role": "deployment"},
-            for_each=_EACH_RUN,
-            posture=Posture.Reactive,
-            threshold=1,
+        trigger=_silence_after(
+            "Crashed",
+            (*_ENDS, *_PAUSES, "Pending", "Running"),
+            RETRY_SECONDS,
+            {"prefect.resource.role": "deployment"},
         ),
         actions=[
             ChangeFlowRunState(

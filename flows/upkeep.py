@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL
 
 from advkd.progress import console
-from flows.automations import AUTOMATIONS, CANCEL_SECONDS, SILENCE_SECONDS
+from flows.automations import AUTOMATIONS, CANCEL_SECONDS, RETRY_SECONDS, SILENCE_SECONDS
 from flows.descendants import marked_processes
 from flows.interrupts import interrupt_on_hangup
 from flows.supervision import MAX_RUNS
@@ -68,7 +68,7 @@ RULES = {
     ),
     StateType.CRASHED: Rule(
         _CRASHED,
-        0,
+        RETRY_SECONDS,
         State(type=StateType.SCHEDULED, name="AwaitingRetry", message="the run crashed and is run again by upkeep"),
     ),
 }

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Pending, Running
 
 from flows import upkeep as module
-from flows.automations import SILENCE_SECONDS
+from flows.automations import RETRY_SECONDS, SILENCE_SECONDS
 from flows.upkeep import PENDING_SECONDS, SLACK_SECONDS, Upkeep
 from tests.flows.machine import CHECKOUT
 from tests.flows.test_child import wait_until
@@ -123,7 +123,7 @@ def test_a_crashed_run_that_nobody_took_up_is_run_again(machine, client, tmp_pat
         client.set_flow_run_state(run.id, module.RULES[StateType.RUNNING].state)
         upkeep = Upkeep(clock)
         upkeep.look()
-        clock.ahead = SLACK_SECONDS + 1
+        clock.ahead = RETRY_SECONDS + SLACK_SECONDS + 1
         # Whoever has switched the automation off does not want it done.
         assert upkeep.look() == []
     finally:
