@@ -30,14 +30,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.measure import ROOT, progress
 from benchmarks.soak_page import write_page
-from flows.automations import SILENCE_SECONDS
+from flows.automations import RETRY_SECONDS, SILENCE_SECONDS
 from flows.server import free_port
 from flows.upkeep import LOOK_SECONDS, SLACK_SECONDS
 from storage import verify
 
 KEPT = ROOT / "runs" / "soak"
 TARGETS = ("worker", "training", "server", "flow", "ray")
-STATED_SECONDS = SILENCE_SECONDS + SLACK_SECONDS + LOOK_SECONDS
+STATED_SECONDS = SILENCE_SECONDS + SLACK_SECONDS + LOOK_SECONDS + RETRY_SECONDS
 """After so long nobody may be Running of whom nothing is heard; a server that was killed has to come up besides."""
 _PART = {"training": 1 / 4, "ray": 1 / 20}
 """Those whose life is a part of the run's are killed at an instant of that: about how much of it they live."""

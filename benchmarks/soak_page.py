@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.measure import table, write
-from flows.automations import SILENCE_SECONDS
+from flows.automations import RETRY_SECONDS, SILENCE_SECONDS
 from flows.upkeep import LOOK_SECONDS, SLACK_SECONDS
 
 
@@ -43,6 +43,6 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, patience: float) -
         f"{table(header, rows)}\n\n"
         "`after` is from the kill to the end of the run, which includes what was left to do. `left running` is who "
         f"still was {patience:.0f} s after the kill, or at the end if that came later: {SILENCE_SECONDS} s of silence, "
-        f"{SLACK_SECONDS} s that upkeep leaves to the automations, {LOOK_SECONDS:.0f} s to its next look, and a minute "
-        "for a killed server to come up.",
+        f"{SLACK_SECONDS} s that upkeep leaves to the automations, {LOOK_SECONDS:.0f} s to its next look, "
+        f"{RETRY_SECONDS} s to the next attempt, and a minute for a killed server to come up.",
     )

@@ -17,8 +17,9 @@ HEARTBEAT_SECONDS = 30
 """The shortest that Prefect allows; `prefect.yaml` says it to the runs."""
 SILENCE_SECONDS = 90
 CANCEL_SECONDS = 60
-RETRY_SECONDS = 10
-"""From the last word that a run crashed to its next attempt: worker and runner of a killed process both say it."""
+RETRY_SECONDS = 30
+"""From the last word that a run crashed to its next attempt: Prefect's runner says it of a process that was killed, and
+after some imports its worker once more, which an attempt that has begun by then would not outlive."""
 
 _EACH_RUN = {"prefect.resource.id"}
 _FLOW_RUN = {"prefect.resource.id": "prefect.flow-run.*"}
