@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 
 from advkd.cpu import torch_threads
 from advkd.progress import Report, Tally
-from advkd.schedule import check_captures, solver_grid, spread_captures
+from advkd.schedule import check_captures, check_shrink, solver_grid, spread_captures
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.trajectories import ComputeSlots, Progress, write_shard
 from storage import (
@@ -79,6 +79,7 @@ class PrecomputeSpec:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        check_shrink(self.shrink)
         for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES), ("noise", NOISES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(

@@ -96,15 +96,14 @@ def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> 
         ValueError: a count or a share that is impossible on this grid.
     """
     steps = len(grid) - 1
-    if not 0.0 < shrink <= 1.0:
-        raise ValueError(f"shrink must lie in (0, 1], got {shrink}; 1 spreads evenly, 0.5 halves the steps each time")
+    check_shrink(shrink)
     if not 1 <= captures <= steps:
         raise ValueError(
             f"captures must lie in [1, {steps}] for a solver of {steps} steps, got {captures}; "
             "take fewer captures or more solver steps"
         )
     lengths = [shrink**k for k in range(captures)]
-    ends = [steps * (sum(lengths[:k]) / sum(lengths)) for k in range(captures + 1)]
+    ends = [steps * sum(lengths[:k]) / sum(lengths) for k in range(captures + 1)]
     # Those that follow need a step each.
     spread = tuple(grid[min(round(end), steps - captures + k)] for k, end in enumerate(ends))
     if len(set(spread)) <= captures:
@@ -114,6 +113,17 @@ def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> 
             "timestep 0, which names the clean state; take at most half as many captures as steps"
         )
     return spread
+
+
+def check_shrink(shrink: float) -> float:
+    """`shrink` itself, if distances can shrink by it.
+
+    Raises:
+        ValueError: outside (0, 1].
+    """
+    if not 0.0 < shrink <= 1.0:
+        raise ValueError(f"shrink must lie in (0, 1], got {shrink}; 1 spreads evenly, 0.5 halves the steps each time")
+    return shrink
 
 
 def check_captures(grid: Sequence[int], timesteps: Sequence[int]) -> tuple[int, ...]:

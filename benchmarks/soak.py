@@ -24,26 +24,32 @@ from uuid import UUID
 import httpx
 import psutil
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.measure import ROOT, progress
-from benchmarks.soak_page import write_page
+from benchmarks.soak_page import overdue, write_page
 from flows.automations import RETRY_SECONDS, SILENCE_SECONDS
+from flows.descendants import marked_processes
 from flows.server import free_port
-from flows.upkeep import LOOK_SECONDS, SLACK_SECONDS
+from flows.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
 from storage import verify
 
 KEPT = ROOT / "runs" / "soak"
 TARGETS = ("worker", "training", "server", "flow", "ray")
-STATED_SECONDS = SILENCE_SECONDS + SLACK_SECONDS + LOOK_SECONDS + RETRY_SECONDS
-"""After so long nobody may be Running of whom nothing is heard; a server that was killed has to come up besides."""
-_PART = {"training": 1 / 4, "ray": 1 / 20}
-"""Those whose life is a part of the run's are killed at an instant of that: about how much of it they live."""
-_PATIENCE_SECONDS = 600.0
 _START_SECONDS = 60.0
+"""In which a killed server or worker comes up."""
+STATED_SECONDS = {
+    "Running": SILENCE_SECONDS + SLACK_SECONDS + LOOK_SECONDS + _START_SECONDS,
+    "Pending": PENDING_SECONDS + SLACK_SECONDS + LOOK_SECONDS + _START_SECONDS,
+    "Crashed": RETRY_SECONDS + SLACK_SECONDS + LOOK_SECONDS + _START_SECONDS,
+}
+"""How long a run may be in a state at most while there is no process of it."""
+_PART = {"training": 1 / 4, "ray": 1 / 20}
+"""Those whose life is a part of the run's are killed at an instant of that: how much of it they live, about."""
+_PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.2
+_ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED)
 _PARAMETERS = {
     "teacher": "mixture",
     "precompute": {"samples": 512, "shard_samples": 128},
@@ -81,7 +87,7 @@ def main() -> None:
                 if found is not None:
                     (KEPT / f"kill-{number:04d}.json").write_text(json.dumps(found, indent=1))
     if options.write:
-        write_page([json.loads(path.read_text()) for path in _kills()], options.kills, STATED_SECONDS + _START_SECONDS)
+        write_page([json.loads(path.read_text()) for path in _kills()], options.kills, STATED_SECONDS)
     sys.exit(any(_faults(json.loads(path.read_text())) for path in _kills()))
 
 
@@ -90,7 +96,7 @@ def _kills() -> list[Path]:
 
 
 def _faults(found: dict[str, Any]) -> bool:
-    return found["ended"] != "COMPLETED" or bool(found["damaged"]) or bool(found["still_running"])
+    return found["ended"] != "COMPLETED" or bool(found["damaged"]) or bool(overdue(found["alone"], STATED_SECONDS))
 
 
 @contextlib.contextmanager
@@ -127,7 +133,7 @@ def _usual_seconds(folder: Path) -> float:
         return float(json.loads(kept.read_text()))
     began = time.monotonic()
     run = _start(folder / "undisturbed", {})
-    ended = _wait(run)
+    ended, _ = _wait(run)
     assert ended == StateType.COMPLETED, ended
     seconds = time.monotonic() - began
     kept.write_text(json.dumps(seconds))
@@ -151,14 +157,22 @@ def _state(run: UUID) -> StateType | None:
         return None
 
 
-def _wait(run: UUID) -> StateType | None:
-    """The end of a run; a crashed one has not ended: it is to be run again."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    state = _state(run)
-    while state not in (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED) and time.monotonic() < deadline:
+def _wait(run: UUID) -> tuple[StateType | None, dict[str, float]]:
+    """The end of a run, and by state the longest time in which it had no process; a crashed run has not ended."""
+    began = time.monotonic()
+    since: tuple[str, float] | None = None
+    longest = dict.fromkeys(STATED_SECONDS, 0.0)
+    while (state := _state(run)) not in _ENDS and time.monotonic() < began + _PATIENCE_SECONDS:
+        now = time.monotonic()
+        # While the server is away the state is what it was.
+        name = state.value.capitalize() if state is not None else since[0] if since else None
+        if name in longest and not marked_processes(f"PREFECT__FLOW_RUN_ID={run}"):
+            since = since if since and since[0] == name else (name, now)
+            longest[name] = max(longest[name], now - since[1])
+        else:
+            since = None
         time.sleep(1.0)
-        state = _state(run)
-    return state
+    return state, longest
 
 
 def _kill_one(
@@ -166,36 +180,33 @@ def _kill_one(
 ) -> dict[str, Any] | None:
     """One run with one kill; None if there was nobody to kill."""
     run, began = _start(root, _OVER_RAY if target == "ray" else {}), time.monotonic()
-    instant = began + chosen.uniform(0.0, usual)
-    while time.monotonic() < instant or (
-        not (victims := _victims(serve, target)) and _state(run) != StateType.COMPLETED
-    ):
-        if target in _PART and _victims(serve, target) and time.monotonic() < instant:
-            instant = min(instant, time.monotonic() + chosen.uniform(0.0, _PART[target] * usual))
+    if target in _PART:
+        while not _victims(serve, target) and _state(run) not in _ENDS:
+            time.sleep(_LOOK_SECONDS)
+        began_part, length = time.monotonic(), _PART[target] * usual
+    else:
+        began_part, length = began, usual
+    instant = began_part + chosen.uniform(0.0, length)
+    while time.monotonic() < instant or (not (victims := _victims(serve, target)) and _state(run) not in _ENDS):
         time.sleep(_LOOK_SECONDS)
     before = _state(run)
-    if not victims or before == StateType.COMPLETED:
+    if not victims or before in _ENDS:
         return None
     for victim in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
     killed = time.monotonic()
-    ended = _wait(run)
-    to_end = time.monotonic() - killed
-    # What has ended stays so: there is nothing to wait for once nobody is left.
-    while (left := _still_running()) and time.monotonic() < killed + STATED_SECONDS + _START_SECONDS:
-        time.sleep(1.0)
+    ended, alone = _wait(run)
     stores = [path.parent for path in root.glob("stores/**/manifest.json")]
     return {
         "target": target,
         "state": None if before is None else before.value,
         "killed_after": round(killed - began, 1),
-        "usual": round(usual, 1),
         "ended": None if ended is None else ended.value,
-        "to_end": round(to_end, 1),
+        "to_end": round(time.monotonic() - killed, 1),
         "states": _history(run),
         "damaged": [str(problem) for store in stores for problem in verify(str(store))] if stores else ["no store"],
-        "still_running": left,
+        "alone": {name: round(seconds) for name, seconds in alone.items()},
     }
 
 
@@ -221,19 +232,6 @@ def _victims(serve: psutil.Process, target: str) -> list[psutil.Process]:
 def _history(run: UUID) -> list[str]:
     with get_client(sync_client=True) as client:
         return [state.name or state.type.value for state in client.read_flow_run_states(run)]
-
-
-def _still_running() -> list[str]:
-    """Runs that have not ended, although nothing is under way any more."""
-    kinds = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.CRASHED]
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
-        )
-        # A crashed part of a run is begun anew as another; a crashed run of a deployment is to be run again.
-        return [
-            f"{one.name} {one.state_name}" for one in runs if one.state_type != StateType.CRASHED or one.deployment_id
-        ]
 
 
 def _options() -> argparse.Namespace:

@@ -1,48 +1,55 @@
 """The page of `make soak`: what was killed, when, and what became of the run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.measure import table, write
-from flows.automations import RETRY_SECONDS, SILENCE_SECONDS
-from flows.upkeep import LOOK_SECONDS, SLACK_SECONDS
 
 
-def write_page(kills: Sequence[dict[str, Any]], planned: int, patience: float) -> None:
-    """Writes `docs/benchmarks/faults.md`: of so many kills those that were run, judged after `patience` seconds."""
+def overdue(alone: Mapping[str, float], stated: Mapping[str, float]) -> list[str]:
+    """States in which a run without a process was for longer than is stated."""
+    return [state for state, seconds in alone.items() if seconds > stated[state]]
+
+
+def write_page(kills: Sequence[dict[str, Any]], planned: int, stated: Mapping[str, float]) -> None:
+    """Writes `docs/benchmarks/faults.md` of the kills that were run, of so many that were planned."""
     counted = Counter(found["target"] for found in kills)
     whole = [found for found in kills if found["ended"] == "COMPLETED" and not found["damaged"]]
-    stale = [found for found in kills if found["still_running"]]
+    late = [found for found in kills if overdue(found["alone"], stated)]
     rows = [
         [
             str(number),
             found["target"],
-            f"{found['killed_after']:.0f} of {found['usual']:.0f} s",
+            f"{found['killed_after']:.0f} s",
             (found["state"] or "server away").capitalize(),
             (found["ended"] or "no end").capitalize(),
             f"{found['to_end']:.0f} s",
             "whole" if not found["damaged"] else "; ".join(found["damaged"]),
-            ", ".join(found["still_running"]) or "none",
+            ", ".join(f"{state} {seconds} s" for state, seconds in found["alone"].items() if seconds) or "never",
             " > ".join(found["states"]),
         ]
         for number, found in enumerate(kills, 1)
     ]
-    header = ["kill", "who", "at", "run then", "ended", "after", "store", "left running", "states of the run"]
+    header = ["kill", "who", "at", "run then", "ended", "after", "store", "without a process", "states of the run"]
+    longest = {state: max((found["alone"][state] for found in kills), default=0) for state in stated}
     write(
         "faults",
         "# Killed at random instants\n\n"
         f"`make soak`: {len(kills)} of {planned} kills were run for this page "
         f"({', '.join(f'{target} {count}' for target, count in sorted(counted.items()))}). "
         "Each is a tiny `distill/quick` below `make serve` on two shared cores, of which SIGKILL ends the worker, the "
-        "flow's process, the training process, all processes of the server, or (`ray`: shards in a Ray cluster) a "
-        "worker of the cluster, at an instant drawn evenly over the time that an undisturbed run takes, or over that "
-        "of the process. Nobody helps afterwards.\n\n"
-        f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; after {len(stale)} of the "
-        f"kills a run was still Running, Pending, Cancelling or waiting in Crashed when the stated time was over.**\n\n"
+        "flow's process, all processes of the server, the training process, or (`ray`: shards in a Ray cluster) a "
+        "worker of the cluster. The first three at an instant drawn evenly over the time that an undisturbed run "
+        "takes, the others over a time about as long as they live. Nobody helps afterwards.\n\n"
+        f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; {len(late)} of them were in "
+        f"a state for longer than is stated while no process was there for it.**\n\n"
         f"{table(header, rows)}\n\n"
-        "`after` is from the kill to the end of the run, which includes what was left to do. `left running` is who "
-        f"still was {patience:.0f} s after the kill, or at the end if that came later: {SILENCE_SECONDS} s of silence, "
-        f"{SLACK_SECONDS} s that upkeep leaves to the automations, {LOOK_SECONDS:.0f} s to its next look, "
-        f"{RETRY_SECONDS} s to the next attempt, and a minute for a killed server to come up.",
+        "`after` is from the kill to the end of the run, which includes what was left to do. `without a process`: the "
+        "longest time in which the server said so of the run and no process of it existed. "
+        + "; ".join(
+            f"{state}: {seconds:.0f} s are stated, {longest[state]} s seen" for state, seconds in stated.items()
+        )
+        + ". A minute of each is for a killed server or worker to come up; the rest stands in "
+        "[operations](../operations.md#what-happens-when).",
     )

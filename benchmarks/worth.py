@@ -8,14 +8,16 @@ The page's rows stand in `docs/benchmarks/worth.json` as well: presets may be me
 """
 
 import argparse
+import hashlib
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
+from advkd.device import computes_bfloat16
 from advkd.evaluation.cost import measure_cost
 from advkd.precompute import precompute, trajectory_spec
 from advkd.presets import PRESETS, preset
@@ -34,7 +36,7 @@ HEADER = (
     "preset",
     "trajectories x steps",
     "seeds",
-    "instructions",
+    "arithmetic",
     "training",
     "parameters",
     "worth",
@@ -55,12 +57,12 @@ def main() -> None:
         rows[name] = _row(name, [measure(name, seed, options) for seed in range(options.seeds)], options)
         say(f"{name}: {rows[name]}")
     if options.write:
-        write_page(rows)
+        write_page(rows, options)
     else:
         print(table(HEADER, list(rows.values())))
 
 
-def write_page(rows: dict[str, list[str]]) -> None:
+def write_page(rows: dict[str, list[str]], options: argparse.Namespace) -> None:
     """Puts rows in the place of the same presets' earlier ones."""
     kept = json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.is_file() else {}
     rows = {name: found for name in PRESETS if (found := {**kept, **rows}.get(name))}
@@ -68,9 +70,9 @@ def write_page(rows: dict[str, list[str]]) -> None:
     write(
         "worth",
         "# What the presets are worth\n\n`make bench-worth`: teacher `digits`, medians over the training seeds, in "
-        "brackets the lowest and the highest; each student on 5000 noises, means of three evaluation seeds, the same "
-        "noises for teacher and student. Training is CPU time of one process with one torch thread, float32 where the "
-        "instructions named have no bfloat16. The last two columns are how many times faster one pass is than as many "
+        f"brackets the lowest and the highest; each student on {options.evaluation_samples} noises, means of "
+        f"{options.evaluation_seeds} evaluation seeds, the same noises for teacher and student. Training is CPU time "
+        "of one process with one torch thread. The last two columns are how many times faster one pass is than as many "
         f"teacher steps as it is worth.\n\n{table(HEADER, list(rows.values()))}",
     )
 
@@ -101,8 +103,10 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, fl
 
 
 def _label(name: str, seed: int, options: argparse.Namespace) -> str:
-    """Of a run: from another cache it is another one."""
-    return f"{name}-{options.trajectories}-{seed}" if options.trajectories else f"{name}-{seed}"
+    """Of a run: by another recipe, or from another cache, it is another one."""
+    chosen = preset(name)
+    facts = json.dumps([asdict(chosen.precompute), asdict(chosen.train), options.trajectories], sort_keys=True)
+    return f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}-{seed}"
 
 
 def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
@@ -131,7 +135,7 @@ def _row(name: str, runs: list[dict[str, float]], options: argparse.Namespace) -
         name,
         f"{options.trajectories or asked.samples} x {asked.solver.steps}",
         str(len(runs)),
-        torch.backends.cpu.get_cpu_capability(),
+        f"{torch.backends.cpu.get_cpu_capability()}, {'bfloat16' if computes_bfloat16('cpu') else 'float32'}",
         f"{shown('seconds', '.0f')} s",
         f"{runs[0]['params'] / 1000:.0f} k",
         f"**{worth}** {ranged}",

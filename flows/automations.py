@@ -18,9 +18,10 @@ HEARTBEAT_SECONDS = 30
 SILENCE_SECONDS = 90
 CANCEL_SECONDS = 60
 RETRY_SECONDS = 30
-"""From the last word that a run crashed to its next attempt: Prefect's runner says it of a process that was killed, and
-after some imports its worker once more, which an attempt that has begun by then would not outlive."""
+"""From the first word that a run crashed to its next attempt: Prefect's runner says so of a killed process, and after
+some imports its worker once more, which an attempt that has begun by then would not outlive."""
 
+_PREFIX = "advkd: "
 _EACH_RUN = {"prefect.resource.id"}
 _FLOW_RUN = {"prefect.resource.id": "prefect.flow-run.*"}
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "TimedOut")
@@ -45,7 +46,7 @@ def _silence_after(
 
 AUTOMATIONS = (
     AutomationCore(
-        name="advkd: a silent run has crashed",
+        name=f"{_PREFIX}a silent run has crashed",
         description=f"No heartbeat for {SILENCE_SECONDS} s: the process is gone or cannot reach the server.",
         trigger=_silence_after("heartbeat", ("heartbeat", *_ENDS, *_PAUSES), SILENCE_SECONDS),
         actions=[
@@ -57,7 +58,7 @@ AUTOMATIONS = (
         ],
     ),
     AutomationCore(
-        name="advkd: a run that nobody cancels is cancelled",
+        name=f"{_PREFIX}a run that nobody cancels is cancelled",
         description=f"Still Cancelling after {CANCEL_SECONDS} s: the process is gone.",
         trigger=_silence_after("Cancelling", _ENDS, CANCEL_SECONDS),
         actions=[
@@ -67,7 +68,7 @@ AUTOMATIONS = (
         ],
     ),
     AutomationCore(
-        name="advkd: a crashed run is run again",
+        name=f"{_PREFIX}a crashed run is run again",
         description="Back to Scheduled, as the button Retry does; shards and checkpoints that are there are kept.",
         trigger=_silence_after(
             "Crashed",
@@ -85,17 +86,24 @@ AUTOMATIONS = (
 
 
 def create_automations() -> list[str]:
-    """Creates the automations that are missing, puts those that differ as they are here, and names what it changed."""
+    """Has the server hold the automations of this file as they are here, and no others; names what it changed.
+
+    Those whose names begin with "advkd: " are this file's; what somebody has switched off stays off.
+    """
     changed = []
     with get_client(sync_client=True) as client:
+        for found in client.read_automations():
+            if found.name.startswith(_PREFIX) and found.name not in {one.name for one in AUTOMATIONS}:
+                client.delete_automation(found.id)
+                changed.append(found.name)
         for wanted in AUTOMATIONS:
-            found, *copies = client.read_automations_by_name(wanted.name) or [None]
+            there, *copies = client.read_automations_by_name(wanted.name) or [None]
             for copy in copies:
                 client.delete_automation(copy.id)
-            if found is None:
+            if there is None:
                 client.create_automation(wanted)
-            elif _rule(AutomationCore.model_validate(found.model_dump(exclude={"id"}))) != _rule(wanted):
-                client.update_automation(found.id, wanted.model_copy(update={"enabled": found.enabled}))
+            elif _rule(AutomationCore.model_validate(there.model_dump(exclude={"id"}))) != _rule(wanted):
+                client.update_automation(there.id, wanted.model_copy(update={"enabled": there.enabled}))
             else:
                 continue
             changed.append(wanted.name)

@@ -76,7 +76,7 @@ def deploy() -> int:
     code = subprocess.run(command, cwd=CHECKOUT, check=False).returncode
     if code == 0:
         for name in create_automations():
-            console().print(f"automation {name!r} put in place")
+            console().print(f"automation {name!r} put in place or removed")
     return code
 
 

@@ -177,7 +177,7 @@ def _stale_runs(client: SyncPrefectClient) -> Finding:
         return well("stale runs", f"none; {len(runs)} at work")
     names = ", ".join(f"{run.name} ({run.state_name})" for run in stuck[:5])
     cancels = ", ".join(f"`prefect flow-run cancel {run.id}`" for run in stuck[:5])
-    remedy = f"run `python -m flows.upkeep --once` to have it go on, or {cancels} to end it"
+    remedy = f"run `python -m flows.upkeep --once`, which has them go on or end as they would have, or {cancels}"
     return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", remedy)
 
 

@@ -73,6 +73,8 @@ RULES = {
     ),
 }
 """By the state in which a run was forgotten."""
+_AT_WORK = (StateType.PENDING, StateType.RUNNING)
+"""States of a run that has a process."""
 
 
 class Upkeep:
@@ -120,7 +122,7 @@ class Upkeep:
                 self.suspects += 1
                 continue
             # A process that a worker of this machine started for it is there still, and merely unheard.
-            if run.state.type == StateType.RUNNING and marked_processes(f"PREFECT__FLOW_RUN_ID={run.id}"):
+            if run.state.type in _AT_WORK and marked_processes(f"PREFECT__FLOW_RUN_ID={run.id}"):
                 continue
             client.set_flow_run_state(run.id, rule.state)
             done.append(f"run {run.name} was {run.state.name} since {heard:%H:%M:%S} UTC, now {rule.state.name}")
@@ -193,7 +195,9 @@ def _refuse(message: str) -> int:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m flows.upkeep", description="Ends runs that a server forgot.")
-    parser.add_argument("--once", action="store_true", help="end when nobody is due any more; two minutes at most")
+    parser.add_argument(
+        "--once", action="store_true", help="end when nobody is due any more, after six minutes at most"
+    )
     options = parser.parse_args()
     interrupt_on_hangup()
     if not PREFECT_API_URL.value():

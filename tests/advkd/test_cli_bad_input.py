@@ -81,6 +81,7 @@ def test_unknown_teachers(cli: Cli, tmp_path: Path, name: str) -> None:
         (["--samples", "-5"], ("samples must be positive", "got -5")),
         (["--captures", "0"], ("captures must be positive",)),
         (["--captures", "9"], ("captures must lie in [1, 4]", "got 9")),
+        (["--shrink", "1.5"], ("shrink must lie in (0, 1]", "got 1.5")),
         (["--steps", "0"], ("steps must be positive", "got 0")),
         (["--steps", "3"], ("must divide the teacher's 1000", "got 3")),
         (["--steps", "2000"], ("must lie in [1, 1000]", "got 2000")),

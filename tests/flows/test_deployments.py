@@ -138,7 +138,11 @@ def test_the_server_refuses_parameters_that_the_flow_would(api, parameters, mess
     assert message in refused.value.response.text
 
 
-def test_deploying_again_changes_nothing(machine, api):
+def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(machine, api):
+    with get_client(sync_client=True) as client:
+        client.create_automation(AUTOMATIONS[0].model_copy(update={"name": "advkd: of an earlier revision"}))
+    removed = machine.python("-m", "flows.deploy")
+    assert "automation 'advkd: of an earlier revision' put in place or removed" in removed.stdout
     again = machine.python("-m", "flows.deploy")
     assert again.returncode == 0, again.stdout
     assert not re.search(r"work pool '\w+' created", again.stdout)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -40,16 +39,16 @@ class Killer(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True)
         self.killed = None
+        self.over = threading.Event()
 
     def run(self):
-        while self.killed is None:
+        while self.killed is None and not self.over.wait(0.1):
             for pid in ray_processes():
                 with suppress(OSError):
                     if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::compute_shard"):
                         os.kill(pid, signal.SIGKILL)
                         self.killed = pid
                         return
-            time.sleep(0.1)
 
 
 def ray_processes():
@@ -73,7 +72,11 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     threads = precompute(replace(SPEC, store=str(tmp_path / "threads")))
     killer = Killer()
     killer.start()
-    cluster = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
+    try:
+        cluster = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
+    finally:
+        killer.over.set()
+        killer.join()
     assert killer.killed is not None
     assert (cluster.computed, cluster.shards, cluster.bytes_written) == (4, 4, threads.bytes_written)
     assert objects(cluster.uri) == objects(threads.uri)

@@ -80,9 +80,12 @@ def test_two_distillations_of_one_spec_do_the_work_once_and_another_finishes_bes
 
         # A pool has room for two: at first those of one spec, then the other beside the later of them.
         runs = [start(0, tmp_path / "one"), start(0, tmp_path / "one"), start(1, tmp_path / "other")]
-        for run in runs:
-            assert wait_until(lambda run=run: client.read_flow_run(run).state.is_final(), 300)
-            assert client.read_flow_run(run).state.is_completed()
+        assert wait_until(lambda: all(client.read_flow_run(run).state.is_final() for run in runs), 500)
+        one, again, other = (client.read_flow_run(run) for run in runs)
+    assert all(run.state.is_completed() for run in (one, again, other))
+    # At the same time, both those of one spec and those of two.
+    assert max(one.start_time, again.start_time) < min(one.end_time, again.end_time)
+    assert other.start_time < max(one.end_time, again.end_time)
     lines = lines_of(Path(machine.environment["ADVKD_LOG"]).read_text())
 
     def said(runs, pattern):

@@ -105,6 +105,10 @@ def test_every_line_works_as_typed(tmp_path):
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "COLUMNS": "200",
+        # A machine with GPUs would miss their workers.
+        "CUDA_VISIBLE_DEVICES": "",
+        # Of make: where the packages of these tests are.
+        "VENV": sys.prefix,
     }
     # Another server may have the port of the page, and the tests' packages may lie elsewhere.
     lines = [

@@ -135,20 +135,22 @@ def test_a_crashed_run_that_nobody_took_up_is_run_again(machine, client, tmp_pat
     assert "AwaitingRetry" in [state.name for state in client.read_flow_run_states(run.id)]
 
 
-def test_a_run_that_never_began_is_run_again_and_one_that_did_is_let_be(machine, client, tmp_path, clock):
-    run, begun = forgotten_run(client, tmp_path, Pending()), forgotten_run(client, tmp_path, Pending())
+def test_a_run_that_never_began_has_crashed_and_one_whose_process_lives_is_let_be(machine, client, tmp_path, clock):
+    run, slow, begun = (forgotten_run(client, tmp_path, Pending()) for _ in range(3))
     client.set_flow_run_state(begun.id, Running())
     upkeep = Upkeep(clock)
     assert upkeep.look() == []
-    # Begun lately, whatever the server has or has not heard of that.
     clock.ahead = PENDING_SECONDS + SLACK_SECONDS + 1
-    with running_process(begun):
+    # One has begun, whatever the server has heard of that, and one still imports.
+    with running_process(begun), running_process(slow):
         (what,) = upkeep.look()
     assert run.name in what
     assert "Crashed" in [state.name for state in client.read_flow_run_states(run.id)]
-    assert state_of(client, begun) == StateType.RUNNING
+    assert (state_of(client, slow), state_of(client, begun)) == (StateType.PENDING, StateType.RUNNING)
+    # Before it is run again.
     client.set_flow_run_state(run.id, Cancelled(), force=True)
-    client.delete_flow_run(begun.id)
+    for one in (slow, begun):
+        client.delete_flow_run(one.id)
 
 
 def test_once_ends_at_once_where_nobody_is_due(machine):
