@@ -23,7 +23,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The demo, worth 8.9 teacher steps: 116 CPU seconds of training without bfloat16 (docs/benchmarks/worth.md).
+    # The demo, worth 9.9 teacher steps: 53 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md).
     "quick": Preset(
         precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shrink=0.5, shard_samples=256),
         train=TrainSpec(
@@ -34,7 +34,7 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # Worth 15.5 teacher steps, recall 0.967: 990 CPU seconds of training without bfloat16 (docs/benchmarks/worth.md).
+    # Worth 19.7 teacher steps, recall 0.972: 494 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md).
     "full": Preset(
         precompute=PrecomputeSpec(
             samples=16384, solver=SolverSpec(steps=50), captures=4, shrink=0.5, shard_samples=1024
