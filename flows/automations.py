@@ -86,7 +86,7 @@ AUTOMATIONS = (
 
 
 def create_automations() -> list[str]:
-    """Has the server hold the automations of this file as they are here, and no others; names what it changed.
+    """Has the server hold the automations of this file as they are here, and no others; says what it changed.
 
     Those whose names begin with "advkd: " are this file's; what somebody has switched off stays off.
     """
@@ -95,7 +95,7 @@ def create_automations() -> list[str]:
         for found in client.read_automations():
             if found.name.startswith(_PREFIX) and found.name not in {one.name for one in AUTOMATIONS}:
                 client.delete_automation(found.id)
-                changed.append(found.name)
+                changed.append(f"automation {found.name!r} removed")
         for wanted in AUTOMATIONS:
             there, *copies = client.read_automations_by_name(wanted.name) or [None]
             for copy in copies:
@@ -106,7 +106,7 @@ def create_automations() -> list[str]:
                 client.update_automation(there.id, wanted.model_copy(update={"enabled": there.enabled}))
             else:
                 continue
-            changed.append(wanted.name)
+            changed.append(f"automation {wanted.name!r} put in place")
     return changed
 
 

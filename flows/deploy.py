@@ -75,8 +75,8 @@ def deploy() -> int:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     code = subprocess.run(command, cwd=CHECKOUT, check=False).returncode
     if code == 0:
-        for name in create_automations():
-            console().print(f"automation {name!r} put in place or removed")
+        for changed in create_automations():
+            console().print(changed, markup=False, soft_wrap=True)
     return code
 
 
