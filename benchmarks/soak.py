@@ -181,13 +181,13 @@ def _kill_one(
     """One run with one kill; None if there was nobody to kill."""
     run, began = _start(root, _OVER_RAY if target == "ray" else {}), time.monotonic()
     if target in _PART:
-        while not _victims(serve, target) and _state(run) not in _ENDS:
+        while not _victims(serve, target, run) and _state(run) not in _ENDS:
             time.sleep(_LOOK_SECONDS)
         began_part, length = time.monotonic(), _PART[target] * usual
     else:
         began_part, length = began, usual
     instant = began_part + chosen.uniform(0.0, length)
-    while time.monotonic() < instant or (not (victims := _victims(serve, target)) and _state(run) not in _ENDS):
+    while time.monotonic() < instant or (not (victims := _victims(serve, target, run)) and _state(run) not in _ENDS):
         time.sleep(_LOOK_SECONDS)
     before = _state(run)
     if not victims or before in _ENDS:
@@ -210,8 +210,8 @@ def _kill_one(
     }
 
 
-def _victims(serve: psutil.Process, target: str) -> list[psutil.Process]:
-    """The processes of a kind."""
+def _victims(serve: psutil.Process, target: str, run: UUID) -> list[psutil.Process]:
+    """The processes of a kind; of the flow's, this run's: that of the run before may still be ending."""
     wanted = {
         "worker": ("prefect", "worker", "start"),
         "training": ("-m", "advkd", "train"),
@@ -224,6 +224,8 @@ def _victims(serve: psutil.Process, target: str) -> list[psutil.Process]:
     for process in serve.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             words = process.cmdline()
+            if target == "flow" and process.environ().get("PREFECT__FLOW_RUN_ID") != str(run):
+                continue
             if all(word in words for word in wanted):
                 found += [process, *(process.children(recursive=True) if target == "server" else [])]
     return found
