@@ -96,7 +96,7 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
         _with("penalty 0.5", penalty_weight=0.5),
         _with("discriminator 16 wide, penalty 0.5", discriminator=DiscriminatorSpec(width=16), penalty_weight=0.5),
     ),
-    "trajectories": tuple(_with(f"{2**power} trajectories", trajectories=2**power) for power in range(9, 14)),
+    "trajectories": tuple(_with(f"{2**power} trajectories", trajectories=2**power) for power in range(9, 15)),
 }
 SEEDS = {"controls": 3, "contenders": 3}
 """Training seeds of the groups that something is decided by; one of the others."""
