@@ -115,15 +115,14 @@ def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> 
     return spread
 
 
-def check_shrink(shrink: float) -> float:
-    """`shrink` itself, if distances can shrink by it.
+def check_shrink(shrink: float) -> None:
+    """Nothing, if distances can shrink by it.
 
     Raises:
         ValueError: outside (0, 1].
     """
     if not 0.0 < shrink <= 1.0:
         raise ValueError(f"shrink must lie in (0, 1], got {shrink}; 1 spreads evenly, 0.5 halves the steps each time")
-    return shrink
 
 
 def check_captures(grid: Sequence[int], timesteps: Sequence[int]) -> tuple[int, ...]:

@@ -59,6 +59,9 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
     ),
     "grid": (
         _with("even: 12, 25, 38", timesteps=grid(12, 25, 38)),
+        _with("even in log-SNR: 11, 26, 40", timesteps=grid(11, 26, 40)),
+        _with("early states: 6, 12, 25", timesteps=grid(6, 12, 25)),
+        _with("late states: 25, 38, 44", timesteps=grid(25, 38, 44)),
         _with("shrink 0.6: 23, 37, 45", timesteps=grid(23, 37, 45)),
         _with("shrink 0.4: 31, 43, 48", timesteps=grid(31, 43, 48)),
     ),
@@ -98,5 +101,5 @@ GROUPS: dict[str, tuple[Variant, ...]] = {
     ),
     "trajectories": tuple(_with(f"{2**power} trajectories", trajectories=2**power) for power in range(9, 15)),
 }
-SEEDS = {"controls": 3, "contenders": 3}
+SEEDS = {"controls": 3, "grid": 3, "contenders": 3}
 """Training seeds of the groups that something is decided by; one of the others."""

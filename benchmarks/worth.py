@@ -86,6 +86,8 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, fl
     asked, spec = replace(chosen.precompute, store=str(Path(options.root) / "stores")), replace(chosen.train, seed=seed)
     if options.trajectories:
         asked = replace(asked, samples=options.trajectories)
+    if options.shrink:
+        asked = replace(asked, shrink=options.shrink)
     if options.captures:
         grid = trajectory_spec(asked, load_teacher("digits")).timesteps
         asked, spec = replace(asked, captures=options.captures, shrink=1.0), replace(spec, timesteps=grid)
@@ -105,7 +107,9 @@ def trained(name: str, seed: int, options: argparse.Namespace) -> tuple[Path, fl
 def _label(name: str, seed: int, options: argparse.Namespace) -> str:
     """Of a run: by another recipe, or from another cache, it is another one."""
     chosen = preset(name)
-    facts = json.dumps([asdict(chosen.precompute), asdict(chosen.train), options.trajectories], sort_keys=True)
+    facts = json.dumps(
+        [asdict(chosen.precompute), asdict(chosen.train), options.trajectories, options.shrink], sort_keys=True
+    )
     return f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}-{seed}"
 
 
@@ -155,9 +159,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--evaluation-seeds", type=int, default=3)
     parser.add_argument("--captures", type=int, help="of the cache, where another one than the preset's is at hand")
     parser.add_argument("--trajectories", type=int, help="of the cache, instead of the preset's")
+    parser.add_argument("--shrink", type=float, help="of the captured states, instead of the preset's; 1 is even")
     parser.add_argument("--root", default="runs/worth")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/worth.md")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.write and options.shrink:
+        parser.error("the page's rows are of the presets as they are, got --shrink; leave out --write")
+    return options
 
 
 if __name__ == "__main__":
