@@ -36,6 +36,8 @@ GRACE_SECONDS = 4.0
 MAX_RUNS = 10
 """How often a run is begun before it counts as failed for good."""
 
+_UNABLE = (429, 502, 503, 504)
+
 _own_process = False
 
 
@@ -60,13 +62,16 @@ def supervise(flow: "Flow[..., object]", run: FlowRun, state: State) -> None:
 def crash_if_cut_off(flow: "Flow[..., object]", run: FlowRun, state: State) -> None:
     """Has a run of a worker go on later, if what failed is a request to the server; a hook for `on_failure`."""
     error = state.result(raise_on_failure=False)
-    if os.environ.get("PREFECT__FLOW_RUN_ID") and isinstance(error, httpx.TransportError) and _asked_server(error):
+    if os.environ.get("PREFECT__FLOW_RUN_ID") and isinstance(error, httpx.HTTPError) and _cut_off(error):
         with get_client(sync_client=True) as client:
             message = f"the server did not answer: {type(error).__name__}"
             _give_up(client, run.id, StateType.CRASHED, "Crashed", message)
 
 
-def _asked_server(error: httpx.TransportError) -> bool:
+def _cut_off(error: httpx.HTTPError) -> bool:
+    """Whether Prefect's server was asked and gave no answer, or was unable to, as while SQLite is locked."""
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _UNABLE:
+        return False
     # httpx raises where the request is not known.
     with contextlib.suppress(RuntimeError):
         return str(error.request.url).startswith(str(PREFECT_API_URL.value()))

@@ -110,28 +110,37 @@ def test_a_run_that_was_begun_too_often_fails_for_good(api, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asked", "ends"), [("{api}/flow_runs/", True), ("https://elsewhere.example/model", False), (None, False)]
+    ("asked", "status", "ends"),
+    [
+        ("{api}/flow_runs/", None, "ReadTimeout"),
+        ("{api}/flow_runs/", 503, "HTTPStatusError"),
+        ("{api}/flow_runs/", 422, None),
+        ("https://elsewhere.example/model", None, None),
+        (None, None, None),
+    ],
 )
-def test_a_run_that_its_server_does_not_answer_has_crashed_and_not_failed(api, monkeypatch, asked, ends):
+def test_a_run_that_its_server_does_not_answer_has_crashed_and_not_failed(api, monkeypatch, asked, status, ends):
     @flow(on_failure=[supervision.crash_if_cut_off])
     def cut_off():
         if asked is None:
             raise ValueError("of its own")
         url = asked.format(api=PREFECT_API_URL.value())
-        raise httpx.ReadTimeout("too late", request=httpx.Request("GET", url))
+        request = httpx.Request("GET", url)
+        if status is None:
+            raise httpx.ReadTimeout("too late", request=request)
+        raise httpx.HTTPStatusError("unable", request=request, response=httpx.Response(status, request=request))
 
     ended = []
     # In the place of a SIGKILL.
     monkeypatch.setattr(supervision, "_give_up", lambda client, run_id, *what: ended.append(what))
     # As a plain function it fails, and whoever called it is told.
-    with pytest.raises((httpx.ReadTimeout, ValueError)):
+    with pytest.raises((httpx.HTTPError, ValueError)):
         cut_off()
     assert ended == []
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
-    with pytest.raises((httpx.ReadTimeout, ValueError)):
+    with pytest.raises((httpx.HTTPError, ValueError)):
         cut_off()
-    crashed = (StateType.CRASHED, "Crashed", "the server did not answer: ReadTimeout")
-    assert ended == [crashed] * ends
+    assert ended == ([(StateType.CRASHED, "Crashed", f"the server did not answer: {ends}")] if ends else [])
 
 
 def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path):
