@@ -19,10 +19,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 install: $(RUNTIME)
 
-PIP := $(BIN)/python -m pip install --quiet --no-compile
+PIP := $(BIN)/python -m pip install -qq --no-compile
 # uv installs the same files in less time. torch and the project are left to pip, which knows the builds of torch on this machine.
 UV := $(shell command -v uv)
-LOCKED := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(PIP)) --no-deps --requirement
+LOCKED := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(PIP)) --no-deps --requirement
 
 # The pip that Python 3.11 brings takes 2.5 times the CPU time.
 $(VENV)/.pip:
