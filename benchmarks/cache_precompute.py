@@ -8,14 +8,14 @@ from statistics import median
 
 import torch
 
-from advkd.cpu import torch_threads
-from advkd.precompute import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
+from advkd.device.threads import torch_threads
 from advkd.teachers import SolverSpec
+from advkd.trajectories.filling import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from benchmarks.cache_data import LAYOUTS, Scale
 from benchmarks.cache_process import call
 from benchmarks.cache_report import Goal, Section
 from benchmarks.measure import figures, interleaved, per_second, ratios, spread, table
-from storage.seeding import initial_noise
+from storage.records.seeding import initial_noise
 
 SHARD_SAMPLES = 256
 _BARE = "states thrown away"

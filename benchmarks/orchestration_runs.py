@@ -13,18 +13,18 @@ from typing import Any
 
 import psutil
 
-from advkd import precompute as library
-from advkd.cpu import torch_threads
-from advkd.evaluation.evaluate import evaluate
-from advkd.precompute import PrecomputeSpec
+from advkd.device.threads import torch_threads
+from advkd.evaluation.evaluation import evaluate
 from advkd.registry.tracking import register
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
 from advkd.training.loop import STUDENT_FOLDER, train
-from advkd.training.spec import TrainSpec
-from storage.commits import committed_shards
-from storage.spec import store_uri
-from storage.store import reseal
+from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.trajectories import filling as library
+from advkd.trajectories.filling import PrecomputeSpec
+from storage.records.commits import committed_shards
+from storage.records.spec import store_uri
+from storage.writing.sealing import reseal
 
 TINY: dict[str, Any] = {
     "teacher": "mixture",
@@ -61,7 +61,7 @@ def real_spec(root: str, shards: int) -> PrecomputeSpec:
 def distill_plainly(root: str) -> float:
     """Seconds of the stages of `distill`, called as functions of the library."""
     # Recipes know no Prefect.
-    from flows.recipe import recipe
+    from flows.recipe.planning import recipe
 
     began = time.perf_counter()
     asked = {**TINY, "precompute": PrecomputeSpec(**TINY["precompute"]), "train": _train_spec()}
@@ -82,7 +82,7 @@ def _train_spec() -> TrainSpec:
 
 
 def shards_by_calls(root: str, shards: int) -> float:
-    """Seconds of `advkd.precompute.precompute`."""
+    """Seconds of `advkd.trajectories.precompute`."""
     spec = _warm(root, shards)
     began = time.perf_counter()
     library.precompute(spec, workers=os.cpu_count() or 1)

@@ -11,20 +11,20 @@ from typing import Any
 
 import torch
 
-from advkd.cpu import no_denormals, torch_threads
+from advkd.device.threads import no_denormals, torch_threads
 from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.evaluation.distances import worth_steps
-from advkd.evaluation.evaluate import student_samples
+from advkd.evaluation.evaluation import student_samples
 from advkd.evaluation.features import features_for
 from advkd.evaluation.reference import real_set, reference_for
 from advkd.evaluation.scores import score
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.data import to_torch
-from advkd.training.layerwise import LayerwiseMethod
 from advkd.training.loop import train
-from advkd.training.spec import TrainSpec
-from advkd.training.spec_json import train_spec_from_json
+from advkd.training.methods.layerwise import LayerwiseMethod
+from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.training.methods.spec_json import train_spec_from_json
 from storage import TrajectoryLoader, open_store
 
 PROBED_STEPS = 5

@@ -7,7 +7,7 @@ import torch
 
 from advkd.teachers import SolverSpec, load_teacher
 from benchmarks.measure import medians, table, write
-from storage.seeding import initial_noise
+from storage.records.seeding import initial_noise
 
 BATCH = 128
 STEPS = 10

@@ -17,18 +17,18 @@ from pathlib import Path
 
 import torch
 
-from advkd.device import computes_bfloat16
+from advkd.device.choice import computes_bfloat16
 from advkd.evaluation.cost import measure_cost
-from advkd.precompute import precompute, trajectory_spec
 from advkd.presets import PRESETS, preset
-from advkd.progress import progress
+from advkd.runtime.reporting import progress
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.loop import train
+from advkd.trajectories.filling import precompute, trajectory_spec
 from benchmarks.measure import DOCS, spread, table, write
 from benchmarks.measure import progress as say
 from benchmarks.recipe_run import evaluate
-from storage.objects import write_json
+from storage.objects.access import write_json
 
 TEACHER_STEPS = 50
 ROWS = DOCS / "benchmarks" / "worth.json"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from advkd.cpu import torch_threads
-from advkd.evaluation.trajectories import clean_timesteps
+from advkd.device import torch_threads
+from advkd.evaluation.teacher_states import clean_timesteps
 from advkd.students import AnyStudent
 from advkd.teachers import SolverSpec, Teacher
 

@@ -17,14 +17,14 @@ from advkd.evaluation.arrays import Arrays, content_digest, pack_arrays, read_ar
 from advkd.evaluation.distances import CURVE_STEPS
 from advkd.evaluation.features import FeatureExtractor, features_for
 from advkd.evaluation.scores import ReferenceSet, Scores, score
-from advkd.evaluation.trajectories import (
+from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     PassCounter,
     clean_timesteps,
     evaluation_noise,
     teacher_states,
 )
-from advkd.records import from_record
+from advkd.files import from_record
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.objects import join, write_bytes
 
@@ -75,7 +75,7 @@ class Reference:
 
 def real_set(shape: tuple[int, int, int], extractor: FeatureExtractor) -> ReferenceSet | None:
     """The real images of that shape, if they are known: scikit-learn's digits for 1x16x16."""
-    from advkd.teachers.digits.data import SHAPE, digit_images
+    from advkd.teachers.digits import SHAPE, digit_images
 
     return ReferenceSet(REAL_DIGITS, extractor(digit_images())) if shape == SHAPE else None
 

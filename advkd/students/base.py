@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from advkd.schedule import SkipCoefficients
+from advkd.diffusion import SkipCoefficients
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The layerwise student: one network whose k-th submodule predicts the teacher's state at the k-th timestep.
 
-Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule implies (`advkd.schedule`). A diffusers
-`ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as users expect.
+Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule implies (`advkd.diffusion.schedule`).
+A diffusers `ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as users expect.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from advkd.schedule import skip_coefficients
+from advkd.diffusion import skip_coefficients
 from advkd.students.blocks import CleanHead, ResidualBlock
 from advkd.students.sampling import SeededSampling
 

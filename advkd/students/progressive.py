@@ -11,7 +11,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from advkd.schedule import skip_coefficients
+from advkd.diffusion import skip_coefficients
 from advkd.students.sampling import SeededSampling
 
 COARSE = 4

@@ -1,6 +1,6 @@
 """Images from seeds: what every student can do with the noises of a store, one network pass each.
 
-Travels with a registered model (`advkd.registry.source`), so that whoever loads that gets the same images.
+Travels with a registered model (`advkd.export.bundle`), so that whoever loads that gets the same images.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from storage.seeding import initial_noise
+from storage.records import initial_noise
 
 BATCH_SIZE = 8
 

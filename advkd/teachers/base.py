@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from advkd.schedule import NoiseSchedule
+from advkd.diffusion import NoiseSchedule
 
 SOLVERS = ("ddim", "ddpm")
 

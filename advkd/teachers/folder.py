@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from advkd.hashing import files_sha256
+from advkd.files import files_sha256
 from advkd.teachers.base import TeacherError
 
 PIPELINES = ("DDPMPipeline", "DDIMPipeline")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advkd.schedule import NoiseSchedule, linear_schedule
+from advkd.diffusion import NoiseSchedule, linear_schedule
 from advkd.teachers.base import SolverSpec
 from advkd.teachers.solver import build_scheduler, scheduler_facts, solve
 
@@ -113,7 +113,7 @@ def digits_mixture_teacher(components: int = 20, dimensions: int = 40) -> Mixtur
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
-    from advkd.teachers.digits.data import SHAPE, digit_images
+    from advkd.teachers.digits import SHAPE, digit_images
 
     images = digit_images().flatten(1).double().numpy()
     pca = PCA(dimensions, svd_solver="full").fit(images)

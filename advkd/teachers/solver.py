@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
-from advkd.schedule import CLEAN, check_captures, solver_grid
+from advkd.diffusion import CLEAN, check_captures, solver_grid
 from advkd.teachers.base import SolverSpec
 
 Predict = Callable[[Tensor, int], Tensor]
@@ -67,6 +67,6 @@ def _step_arguments(scheduler: Scheduler, noise: Tensor, seeds: Sequence[int] | 
     if seeds is None or len(seeds) != len(noise):
         raise ValueError(
             f"a stochastic solver needs one seed per sample, got {0 if seeds is None else len(seeds)} for "
-            f"{len(noise)} samples; take them from storage.seeding.solver_seeds"
+            f"{len(noise)} samples; take them from storage.records.seeding.solver_seeds"
         )
     return {"generator": [torch.Generator().manual_seed(seed) for seed in seeds]}

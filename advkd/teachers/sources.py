@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from advkd.folder_download import FolderKind, download_folder
+from advkd.files import FolderKind, download_folder
 from advkd.teachers.base import TeacherChangedError, TeacherError, TeacherUnreachableError
 from advkd.teachers.folder import check_folder, folder_fingerprint
 

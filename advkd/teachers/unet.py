@@ -13,7 +13,7 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.schedule import NoiseSchedule
+from advkd.diffusion import NoiseSchedule
 from advkd.teachers.base import SolverSpec, TeacherChangedError, TeacherError
 from advkd.teachers.folder import check_folder, folder_fingerprint, folder_stamp, slug, weights_file
 from advkd.teachers.solver import build_scheduler, scheduler_facts, solve

@@ -11,16 +11,16 @@ from signal import SIGINT, SIGKILL, SIGTERM
 import psutil
 import pytest
 
-from advkd import precompute as library
 from advkd.teachers import EMBEDDED
 from advkd.teachers.mixture import MixtureTeacher, digits_mixture_teacher
+from advkd.trajectories import filling as library
 from flows.command import main
 from flows.distill import distill
 from flows.precompute import precompute
-from flows.recipe import recipe
+from flows.recipe.planning import recipe
 from tests.flows.machine import CHECKOUT
-from tests.flows.test_child import wait_until
-from tests.flows.test_deployments import processes_about
+from tests.flows.processes.test_child import wait_until
+from tests.flows.serving.test_deployments import processes_about
 
 NOISE = ("Traceback", "Warning", "prefect.", "Beginning flow run", "Error logging")
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from advkd.diffusion.schedule import solver_grid
 from advkd.evaluation.arrays import read_arrays
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import FeatureExtractor, digits_extractor, features_for
 from advkd.evaluation.reference import SHIPPED, STEPS, reference_for, ship_reference
-from advkd.evaluation.trajectories import (
+from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
     evaluation_noise,
@@ -18,9 +19,8 @@ from advkd.evaluation.trajectories import (
     teacher_trajectory,
 )
 from advkd.presets import PRESETS
-from advkd.schedule import solver_grid
 from advkd.teachers import SolverSpec, load_teacher
-from storage.seeding import initial_noise
+from storage.records.seeding import initial_noise
 from tests.advkd.evaluation.parts import GRID, SHAPE, gaussian_teacher
 
 
