@@ -8,7 +8,7 @@ from statistics import fmean, median
 from advkd.presets import preset
 from advkd.training.loop import train
 from advkd.training.methods.layerwise_spec import TrainSpec
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import precompute
 from benchmarks.cache_data import Scale
 from benchmarks.cache_process import call
 from benchmarks.cache_report import Goal, Section

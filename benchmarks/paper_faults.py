@@ -19,7 +19,7 @@ from advkd.runtime.reporting import progress
 from advkd.training.loop import train
 from advkd.training.methods.paper_spec import RELEASED, PaperSpec
 from advkd.training.methods.spec_json import train_spec_from_json
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import precompute
 from benchmarks.cache_process import call
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from advkd.device.threads import no_denormals, torch_threads
-from advkd.diffusion.schedule import linear_schedule, solver_grid, spread_captures
+from advkd.diffusion import linear_schedule, solver_grid, spread_captures
 from advkd.losses import interpolated, one_centred_penalty
 from advkd.training.data import TrajectoryBatch
 from advkd.training.methods.paper import PaperMethod, target_state

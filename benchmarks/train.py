@@ -15,7 +15,7 @@ from advkd.device.threads import no_denormals, torch_threads
 from advkd.presets import preset
 from advkd.training.data import to_torch
 from advkd.training.methods.layerwise import LayerwiseMethod
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from benchmarks.measure import medians, seconds_per_call, table, write
 from storage import TrajectoryLoader, open_store
 

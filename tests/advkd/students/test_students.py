@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from advkd.diffusion.schedule import implied_clean, linear_schedule, solver_grid
+from advkd.diffusion import Start, implied_clean, linear_schedule, solver_grid
 from advkd.students import LayerwiseStudent, StudentSpec
 from advkd.students.loading import StudentError, load_student, student_files
 from advkd.teachers import SolverSpec
@@ -124,7 +124,7 @@ def test_samples_are_made_of_a_store_s_noises() -> None:
     model, noise = shaken(student()), torch.from_numpy(initial_noise(5, 0, 8, (2, 8, 12)))
     found = model.sample(8, seed=5, states=True)
     with torch.no_grad():
-        states = model.states(noise, model.estimates(noise))
+        states = model.states(Start(noise), model.estimates(noise))
     assert [tuple(state.shape) for state in found.states] == [(8, 2, 8, 12)] * 3
     for mine, theirs in zip(found.states, states, strict=True):
         assert torch.equal(mine, theirs)
@@ -188,13 +188,13 @@ def test_linear_submodules_reach_the_flow_map_of_a_gaussian_teacher() -> None:
     timesteps, steps = (999, 749, 499, 249, 0), 20
     model = student(timesteps, (1, 4, 4))
     noise = noise_of(64, (1, 4, 4), torch.float64)
-    states = list(teacher.states(noise, SolverSpec(steps=steps), timesteps))[1:]
+    states = list(teacher.states(Start(noise), SolverSpec(steps=steps), timesteps))[1:]
     coefficients = zip(model.coefficients.skip, model.coefficients.gain, strict=True)
     fitted = [
         least_squares(noise, implied_clean(state, noise, skip, gain))
         for (skip, gain), state in zip(coefficients, states, strict=True)
     ]
-    for mine, theirs in zip(model.states(noise, fitted), states, strict=True):
+    for mine, theirs in zip(model.states(Start(noise), fitted), states, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
     matrix, shift = affine_flow_map(teacher, steps)
     torch.testing.assert_close(fitted[-1].flatten(1), noise.flatten(1) @ matrix.T + shift, rtol=0, atol=1e-5)
@@ -209,8 +209,8 @@ def test_a_network_learns_the_gaussian_flow_map_by_gradient_descent() -> None:
     errors = []
     for _ in range(150):
         noise = torch.randn(64, 1, 4, 4, generator=generator)
-        targets = list(teacher.states(noise, SolverSpec(steps=10), grid))[1:]
-        predicted = model.states(noise, model.estimates(noise))
+        targets = list(teacher.states(Start(noise), SolverSpec(steps=10), grid))[1:]
+        predicted = model.states(Start(noise), model.estimates(noise))
         loss = sum((a - b).square().mean() for a, b in zip(predicted, targets, strict=True))
         optimizer.zero_grad()
         loss.backward()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from advkd.training.loop import train
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from storage import (
     StoreUnreachableError,
     TrajectoryLoader,
