@@ -45,7 +45,7 @@ class Strips:
         """The same as images."""
 
         def images(states: Tensor) -> Tensor:
-            decoded: Tensor = space.decode(states.flatten(0, 1)).unflatten(0, states.shape[:2])  # type: ignore[no-untyped-call]
+            decoded: Tensor = space.decode(states.flatten(0, 1)).unflatten(0, states.shape[:2])
             return decoded
 
         return Strips(

@@ -99,7 +99,7 @@ class Filling:
         """Numbers of the shards that are yet to be computed."""
         return missing_shards(self.spec.store, self.identity, self.spec.samples)
 
-    def compute(self, index: int, progress: Progress | None, slots: ComputeSlots | None) -> CommitRecord:
+    def compute(self, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None) -> CommitRecord:
         """Computes, writes and commits a shard; see `advkd.trajectories.shard.write_shard`."""
         return write_shard(self.teacher, self.writer, self.identity, index, progress, slots)
 

@@ -124,7 +124,7 @@ def test_samples_are_made_of_a_store_s_noises() -> None:
     model, noise = shaken(student()), torch.from_numpy(initial_noise(5, 0, 8, (2, 8, 12)))
     found = model.sample(8, seed=5, states=True)
     with torch.no_grad():
-        states = model.states(Start(noise), model.estimates(noise))
+        states = model.states(noise, model.estimates(noise))
     assert [tuple(state.shape) for state in found.states] == [(8, 2, 8, 12)] * 3
     for mine, theirs in zip(found.states, states, strict=True):
         assert torch.equal(mine, theirs)
@@ -194,7 +194,7 @@ def test_linear_submodules_reach_the_flow_map_of_a_gaussian_teacher() -> None:
         least_squares(noise, implied_clean(state, noise, skip, gain))
         for (skip, gain), state in zip(coefficients, states, strict=True)
     ]
-    for mine, theirs in zip(model.states(Start(noise), fitted), states, strict=True):
+    for mine, theirs in zip(model.states(noise, fitted), states, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)
     matrix, shift = affine_flow_map(teacher, steps)
     torch.testing.assert_close(fitted[-1].flatten(1), noise.flatten(1) @ matrix.T + shift, rtol=0, atol=1e-5)
@@ -210,7 +210,7 @@ def test_a_network_learns_the_gaussian_flow_map_by_gradient_descent() -> None:
     for _ in range(150):
         noise = torch.randn(64, 1, 4, 4, generator=generator)
         targets = list(teacher.states(Start(noise), SolverSpec(steps=10), grid))[1:]
-        predicted = model.states(Start(noise), model.estimates(noise))
+        predicted = model.states(noise, model.estimates(noise))
         loss = sum((a - b).square().mean() for a, b in zip(predicted, targets, strict=True))
         optimizer.zero_grad()
         loss.backward()
