@@ -42,7 +42,7 @@ def page(parts: dict[str, Figures]) -> str:
             "-",
         ],
         [
-            "a mapped shard task, over `advkd.precompute.precompute`, per shard",
+            "a mapped shard task, over `advkd.trajectories.precompute`, per shard",
             "50 ms at most",
             f"{spread(per_shard, '.0f')} ms",
             _yes(median(per_shard) <= 50),
