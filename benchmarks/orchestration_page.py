@@ -190,7 +190,7 @@ def _requests(found: Figures) -> str:
         "## Requests\n"
         "Counted by a proxy in front of `rclone serve s3`, for a Zarr store of the noise and two states. Each stored "
         "timestep is an object, so each further timestep takes one PUT more. rclone has no conditional PUT, so a claim "
-        "there is read before and after it is written.\n\n" + table(header, rows)
+        "there is checked before and after it is written.\n\n" + table(header, rows)
     )
 
 
@@ -218,8 +218,8 @@ def planning(parts: dict[str, Figures]) -> str:
         f"bound), {constants.requests_per_shard:.0f} requests per shard at {S3_REQUESTS_PER_SECOND:.0f} per second "
         f"(Amazon's figure per prefix, not measured), {1000 * constants.sealing_seconds:.2f} ms per shard to seal, "
         "from a local disk. Each shard is one task. Several flow runs of one spec each map all shards that were "
-        "missing when they began, so W runs make up to W times as many tasks; one run whose tasks Ray distributes makes one "
-        "per shard.\n\n"
+        "missing when they began, so W runs make up to W times as many tasks; one run whose tasks Ray distributes "
+        "makes one per shard.\n\n"
         f"{_plan_table(points(constants))}\n\n"
         f"The same with workers {_FASTER:.0f} times as fast as this core, as a GPU may be:\n\n"
         f"{_plan_table(points(constants, _FASTER))}\n\n"
