@@ -9,11 +9,11 @@ import sys
 def main() -> None:
     """Entry point."""
     if sys.argv[1:2] == ["browse"]:
-        from advkd.browse.command import main as browse
+        from advkd.cli.browse import main as browse
 
         browse()
         return
-    from advkd.cli import main as others
+    from advkd.cli.main import main as others
 
     others()
 

@@ -5,12 +5,10 @@ Figures stand beside an entry where they were measured; `docs/demo.md` says how.
 
 from dataclasses import dataclass, field
 
-from advkd.precompute import PrecomputeSpec
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
-from advkd.training.paper_spec import PaperSpec
-from advkd.training.run_spec import RunSpec
-from advkd.training.spec import TrainSpec
+from advkd.training import PaperSpec, RunSpec, TrainSpec
+from advkd.trajectories import PrecomputeSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,19 +13,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from advkd.cpu import no_denormals, torch_threads
-from advkd.progress import progress
+from advkd.device.threads import no_denormals, torch_threads
+from advkd.optimizers.ema import Ema
+from advkd.runtime.reporting import progress
 from advkd.training.data import to_torch
-from advkd.training.ema import Ema
 from advkd.training.loop import STUDENT_FOLDER, export_student
-from advkd.training.method import build_method
+from advkd.training.methods.table import build_method
 from advkd.training.state import TrainState
 from benchmarks.measure import progress as say
 from benchmarks.measure import spread, table, write
 from benchmarks.recipe_run import evaluate
 from benchmarks.recipe_variants import BASE
 from storage import TrajectoryLoader
-from storage.objects import write_json
+from storage.objects.access import write_json
 
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Half-lives, in shares of the run."""

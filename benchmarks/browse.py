@@ -25,7 +25,7 @@ from benchmarks.cache_s3 import upload
 from benchmarks.cache_shards import simulate
 from benchmarks.measure import REPEATS, progress, spread, table, write
 from storage import join, open_store, store_uri
-from tests.browse.served import served
+from tests.advkd.browse.served import served
 from tests.s3_server import serve_s3
 
 VIEWERS = 50

@@ -24,8 +24,8 @@ from storage import (
     store_uri,
     write_bytes,
 )
-from storage.commits import read_commit
-from tests.browse.served import ARGUMENTS, chromium, served
+from storage.records.commits import read_commit
+from tests.advkd.browse.served import ARGUMENTS, chromium, served
 
 PATIENCE_MS = 90_000
 _SETTLED = "() => !window.advkdWall || window.advkdWall.settled"

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import sync_playwright
 
-from tests.browse.served import ARGUMENTS, chromium
+from tests.advkd.browse.served import ARGUMENTS, chromium
 
 _DRAG = """
 (seconds) => new Promise((done) => {

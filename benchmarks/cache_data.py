@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.measure import progress
 from storage import TrajectorySpec, join, missing_shards, open_store, open_writer, seal, store_uri
-from storage.commits import read_commit
+from storage.records.commits import read_commit
 
 LAYOUTS = ("zarr", "webdataset")
 TIMESTEPS = (999, 749, 499, 249, 0)

@@ -8,14 +8,15 @@ from statistics import median
 
 import torch
 
-from advkd.cpu import torch_threads
-from advkd.precompute import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
+from advkd.device.threads import torch_threads
+from advkd.diffusion import Start
 from advkd.teachers import SolverSpec
+from advkd.trajectories import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from benchmarks.cache_data import LAYOUTS, Scale
 from benchmarks.cache_process import call
 from benchmarks.cache_report import Goal, Section
 from benchmarks.measure import figures, interleaved, per_second, ratios, spread, table
-from storage.seeding import initial_noise
+from storage.records.seeding import initial_noise
 
 SHARD_SAMPLES = 256
 _BARE = "states thrown away"
@@ -64,7 +65,7 @@ def _throw_away(spec: PrecomputeSpec) -> int:
     with torch_threads(1):
         for first in range(0, spec.samples, spec.block_samples):
             drawn = initial_noise(spec.seed, first, first + spec.block_samples, identity.sample_shape)
-            for _ in teacher.states(torch.from_numpy(drawn), spec.solver, identity.timesteps):
+            for _ in teacher.states(Start(torch.from_numpy(drawn)), spec.solver, identity.timesteps):
                 pass
     return spec.samples
 

@@ -27,12 +27,12 @@ from storage import (
     open_store,
     store_uri,
 )
-from storage.assignment import epoch_windows
-from storage.commits import commit_uri
-from storage.identity import announce
-from storage.layouts import layout_of
-from storage.manifest import write_manifest
-from storage.shard_index import write_index
+from storage.layouts.table import layout_of
+from storage.reading.assignment import epoch_windows
+from storage.records.commits import commit_uri
+from storage.records.identity import announce
+from storage.records.manifest import write_manifest
+from storage.records.shard_index import write_index
 
 WINDOW = 4
 LEFT_OUT = 10

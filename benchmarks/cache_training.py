@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 
-from advkd.precompute import precompute
 from advkd.presets import preset
 from advkd.training.loop import train
-from advkd.training.spec import TrainSpec
+from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.trajectories import precompute
 from benchmarks.cache_data import Scale
 from benchmarks.cache_process import call
 from benchmarks.cache_report import Goal, Section

@@ -42,7 +42,7 @@ def page(parts: dict[str, Figures]) -> str:
             "-",
         ],
         [
-            "a mapped shard task: overhead per shard over `advkd.precompute.precompute`",
+            "a mapped shard task: overhead per shard over `advkd.trajectories.precompute`",
             "50 ms at most",
             f"{spread(per_shard, '.0f')} ms",
             _yes(median(per_shard) <= 50),

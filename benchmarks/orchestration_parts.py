@@ -24,7 +24,7 @@ from benchmarks.orchestration_runs import (
     share,
     write_shards,
 )
-from flows.serve import CLIENT_ENVIRONMENT
+from flows.serving.serve import CLIENT_ENVIRONMENT
 from tests.faulty_proxy import faulty_proxy
 from tests.flows.machine import Machine, prefect_machine
 from tests.s3_server import serve_s3

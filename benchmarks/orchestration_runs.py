@@ -13,18 +13,18 @@ from typing import Any
 
 import psutil
 
-from advkd import precompute as library
-from advkd.cpu import torch_threads
-from advkd.evaluation.evaluate import evaluate
-from advkd.precompute import PrecomputeSpec
+from advkd.device.threads import torch_threads
+from advkd.evaluation.evaluation import evaluate
 from advkd.registry.tracking import register
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
 from advkd.training.loop import STUDENT_FOLDER, train
-from advkd.training.spec import TrainSpec
-from storage.commits import committed_shards
-from storage.spec import store_uri
-from storage.store import reseal
+from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.trajectories import PrecomputeSpec
+from advkd.trajectories import filling as library
+from storage.records.commits import committed_shards
+from storage.records.spec import store_uri
+from storage.writing.sealing import reseal
 
 TINY: dict[str, Any] = {
     "teacher": "mixture",
@@ -61,7 +61,7 @@ def real_spec(root: str, shards: int) -> PrecomputeSpec:
 def distill_plainly(root: str) -> float:
     """Seconds of the stages of `distill`, called as functions of the library."""
     # Recipes know no Prefect.
-    from flows.recipe import recipe
+    from flows.recipe.planning import recipe
 
     began = time.perf_counter()
     asked = {**TINY, "precompute": PrecomputeSpec(**TINY["precompute"]), "train": _train_spec()}
@@ -82,7 +82,7 @@ def _train_spec() -> TrainSpec:
 
 
 def shards_by_calls(root: str, shards: int) -> float:
-    """Seconds of `advkd.precompute.precompute`."""
+    """Seconds of `advkd.trajectories.precompute`."""
     spec = _warm(root, shards)
     began = time.perf_counter()
     library.precompute(spec, workers=os.cpu_count() or 1)
@@ -153,7 +153,7 @@ def share(root: str, shards: int, ready: str, go: str) -> dict[str, float]:
     """Computes what nobody else is at work on, from the moment that the file `go` is there."""
     spec = real_spec(root, shards)
     with torch_threads(1):
-        library.compute_shard(replace(spec, store=ready + "-warm"), 0)
+        library.Filling.of(replace(spec, store=ready + "-warm")).compute(0)
         Path(ready).touch()
         while not Path(go).exists():
             time.sleep(_LOOK_SECONDS / 5)
@@ -173,7 +173,7 @@ def write_shards(root: str, first: int, last: int, claimed: bool) -> None:
         if claimed:
             library.share_shard(spec, index)
         else:
-            library.compute_shard(spec, index)
+            library.Filling.of(spec).compute(index)
 
 
 def seal_shards(root: str, shards: int) -> None:

@@ -14,17 +14,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from advkd.precompute import precompute
 from advkd.presets import preset
-from advkd.progress import progress
+from advkd.runtime.reporting import progress
 from advkd.training.loop import train
-from advkd.training.paper_spec import RELEASED, PaperSpec
-from advkd.training.spec_json import train_spec_from_json
+from advkd.training.methods.paper_spec import RELEASED, PaperSpec
+from advkd.training.methods.spec_json import train_spec_from_json
+from advkd.trajectories import precompute
 from benchmarks.cache_process import call
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write
 from benchmarks.recipe_run import evaluate
-from storage.objects import write_json
+from storage.objects.access import write_json
 
 TEACHER = "mixture"
 FAULTS = {

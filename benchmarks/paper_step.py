@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from advkd.cpu import no_denormals, torch_threads
+from advkd.device.threads import no_denormals, torch_threads
+from advkd.diffusion import linear_schedule, solver_grid, spread_captures
 from advkd.losses import interpolated, one_centred_penalty
-from advkd.schedule import linear_schedule, solver_grid, spread_captures
 from advkd.training.data import TrajectoryBatch
-from advkd.training.paper import PaperMethod, target_state
-from advkd.training.paper_spec import PaperSpec
+from advkd.training.methods.paper import PaperMethod, target_state
+from advkd.training.methods.paper_spec import PaperSpec
 from benchmarks.measure import figures, interleaved, ratios, spread, table, write
 from storage import TrajectorySpec
 

@@ -14,15 +14,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from advkd.precompute import PrecomputeSpec, precompute
-from advkd.progress import progress
+from advkd.runtime.reporting import progress
 from advkd.teachers import SolverSpec
+from advkd.trajectories import PrecomputeSpec, precompute
 from benchmarks.cache_process import call
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write
 from benchmarks.recipe_run import train_and_evaluate
 from benchmarks.recipe_variants import BASE, GROUPS, SEEDS, Variant
-from storage.objects import write_json
+from storage.objects.access import write_json
 
 CACHE = PrecomputeSpec(teacher="digits", samples=16384, solver=SolverSpec(steps=50), captures=50, shard_samples=1024)
 """All 50 states, so that every grid of 50 steps can be trained from it."""

@@ -11,20 +11,21 @@ from typing import Any
 
 import torch
 
-from advkd.cpu import no_denormals, torch_threads
+from advkd.device.threads import no_denormals, torch_threads
 from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.evaluation.distances import worth_steps
-from advkd.evaluation.evaluate import student_samples
+from advkd.evaluation.evaluation import student_samples
 from advkd.evaluation.features import features_for
 from advkd.evaluation.reference import real_set, reference_for
 from advkd.evaluation.scores import score
+from advkd.evaluation.teacher_states import evaluation_start
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.data import to_torch
-from advkd.training.layerwise import LayerwiseMethod
 from advkd.training.loop import train
-from advkd.training.spec import TrainSpec
-from advkd.training.spec_json import train_spec_from_json
+from advkd.training.methods.layerwise import LayerwiseMethod
+from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.training.methods.spec_json import train_spec_from_json
 from storage import TrajectoryLoader, open_store
 
 PROBED_STEPS = 5
@@ -54,14 +55,16 @@ def train_and_evaluate(task: dict[str, Any], root: str) -> dict[str, float]:
 def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "digits") -> dict[str, float]:
     """Distances of a student to the teacher of that name and to real digits, means over evaluation seeds."""
     student, teacher = load_student(out), load_teacher(name)
-    extractor = features_for(teacher.sample_shape)
-    real = real_set(teacher.sample_shape, extractor)
+    extractor = features_for(teacher.space.shape)
+    real = real_set(teacher.space.shape, extractor)
     assert real is not None
     figures: list[dict[str, float]] = []
     with torch_threads(1):
         for seed in seeds:
             reference = reference_for(teacher, root=root, seed=seed, samples=samples)
-            features = extractor(student_samples(student, seed, samples, "cpu", lambda done, total: None))
+            features = extractor(
+                student_samples(student, evaluation_start(teacher, seed, samples), "cpu", lambda *_: None)
+            )
             scores = score(features, reference.teacher_set, extractor)
             figures.append(
                 {

@@ -5,7 +5,7 @@ from typing import Any
 
 from advkd.discriminators import DiscriminatorSpec
 from advkd.students import StudentSpec
-from advkd.training.spec import TrainSpec
+from advkd.training.methods.layerwise_spec import TrainSpec
 
 
 def grid(*inner: int) -> tuple[int, ...]:

@@ -29,10 +29,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.measure import ROOT, progress
 from benchmarks.soak_page import overdue, write_page
-from flows.automations import RETRY_SECONDS, SILENCE_SECONDS
-from flows.descendants import marked_processes
-from flows.server import free_port
-from flows.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
+from flows.processes.process_tree import marked_processes
+from flows.processes.server import free_port
+from flows.serving.automations import RETRY_SECONDS, SILENCE_SECONDS
+from flows.serving.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
 from storage import verify
 
 KEPT = ROOT / "runs" / "soak"

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from advkd.diffusion import Start
 from advkd.teachers import SolverSpec, load_teacher
 from benchmarks.measure import medians, table, write
-from storage.seeding import initial_noise
+from storage.records.seeding import initial_noise
 
 BATCH = 128
 STEPS = 10
@@ -16,10 +17,10 @@ BATCHES = 4
 
 def passes_per_second(workers: int) -> float:
     teacher, solver = load_teacher("digits"), SolverSpec(steps=STEPS)
-    noise = torch.from_numpy(initial_noise(0, 0, BATCH, teacher.sample_shape))
+    noise = torch.from_numpy(initial_noise(0, 0, BATCH, teacher.space.shape))
 
     def one(_: int) -> None:
-        list(teacher.states(noise, solver, (999, 0)))
+        list(teacher.states(Start(noise), solver, (999, 0)))
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(one, range(workers)))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from advkd.cpu import no_denormals, torch_threads
-from advkd.precompute import PrecomputeSpec, precompute
+from advkd.device.threads import no_denormals, torch_threads
 from advkd.presets import preset
 from advkd.training.data import to_torch
-from advkd.training.layerwise import LayerwiseMethod
+from advkd.training.methods.layerwise import LayerwiseMethod
+from advkd.trajectories import PrecomputeSpec, precompute
 from benchmarks.measure import medians, seconds_per_call, table, write
 from storage import TrajectoryLoader, open_store
 

@@ -14,7 +14,7 @@ import httpx
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.measure import DOCS, progress
-from tests.browse.served import ARGUMENTS, chromium
+from tests.advkd.browse.served import ARGUMENTS, chromium
 from tests.flows.machine import prefect_machine
 
 PATIENCE_MS = 120_000

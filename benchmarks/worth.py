@@ -17,18 +17,18 @@ from pathlib import Path
 
 import torch
 
-from advkd.device import computes_bfloat16
+from advkd.device.choice import computes_bfloat16
 from advkd.evaluation.cost import measure_cost
-from advkd.precompute import precompute, trajectory_spec
 from advkd.presets import PRESETS, preset
-from advkd.progress import progress
+from advkd.runtime.reporting import progress
 from advkd.students.loading import load_student
-from advkd.teachers import load_teacher
+from advkd.teachers import SolverSpec, load_teacher
 from advkd.training.loop import train
+from advkd.trajectories import precompute, trajectory_spec
 from benchmarks.measure import DOCS, spread, table, write
 from benchmarks.measure import progress as say
 from benchmarks.recipe_run import evaluate
-from storage.objects import write_json
+from storage.objects.access import write_json
 
 TEACHER_STEPS = 50
 ROWS = DOCS / "benchmarks" / "worth.json"
@@ -121,7 +121,7 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, floa
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
     found = evaluate(out, options.root, options.evaluation_samples, list(range(options.evaluation_seeds)))
-    cost = measure_cost(load_student(out), load_teacher("digits"), teacher_steps=TEACHER_STEPS)
+    cost = measure_cost(load_student(out), load_teacher("digits"), solver=SolverSpec(steps=TEACHER_STEPS))
     for batch, milliseconds in cost.student.latency_ms.items():
         at_worth = cost.teacher.latency_ms[batch] * found["worth"] / TEACHER_STEPS
         found[f"speedup {batch}"] = at_worth / milliseconds

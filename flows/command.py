@@ -24,11 +24,8 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from rich.text import Text
 
-from advkd.progress import console
-from flows.interrupts import interrupt_on_hangup
-from flows.logs import log_place
-from flows.server import own_server
-from flows.supervision import own_this_process
+from advkd.runtime import console
+from flows.processes import interrupt_on_hangup, log_place, own_server, own_this_process
 
 _PREFECT = Path(prefect.__file__).parent
 Check = Callable[..., object]

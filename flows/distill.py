@@ -4,20 +4,14 @@ from typing import Literal
 
 from prefect import flow
 
-from advkd.precompute import PrecomputeSpec
 from advkd.presets import PRESETS
-from flows.artifacts import publish
-from flows.counting import count
+from advkd.trajectories import PrecomputeSpec
 from flows.evaluate import evaluate as evaluate_student
-from flows.fan_out import FanOut
-from flows.logs import identify_lines
-from flows.parameters import Device, Strict, TrainingSpec
 from flows.precompute import precompute as fill_store
-from flows.ranks import ProcessCount
-from flows.recipe import recipe
+from flows.processes import FanOut, ProcessCount, crash_if_cut_off, identify_lines, supervise
+from flows.recipe import Device, Strict, TrainingSpec, recipe
 from flows.register import register as register_student
-from flows.summary import DistillResult, Stopwatch, summarize
-from flows.supervision import crash_if_cut_off, supervise
+from flows.results import DistillResult, Stopwatch, count, publish, summarize
 from flows.tasks import note_counters
 from flows.train import train as train_student
 
@@ -72,6 +66,6 @@ def distill(
 
 if __name__ == "__main__":
     from flows.command import main
-    from flows.summary import show
+    from flows.results import show
 
     main(distill, check=recipe, show=show)

@@ -3,21 +3,25 @@
 from prefect import flow, get_run_logger
 
 from advkd.device import torch_device
-from advkd.evaluation.cost import device_name
-from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.evaluate import METRICS, REPORT, EvalReport, EvaluateSpec
-from advkd.evaluation.features import features_for
-from advkd.evaluation.results import worth_sentence
-from advkd.hashing import file_sha256
-from advkd.precompute import cached_teacher
-from advkd.students.loading import student_files
-from flows.logs import identify_lines
-from flows.parameters import Strict
-from flows.supervision import crash_if_cut_off, supervise
+from advkd.evaluation import (
+    METRICS,
+    REPORT,
+    EvalReport,
+    EvaluateSpec,
+    EvaluationError,
+    device_name,
+    features_for,
+    worth_sentence,
+)
+from advkd.files import file_sha256
+from advkd.students import student_files
+from advkd.trajectories import cached_teacher
+from flows.processes import crash_if_cut_off, identify_lines, supervise
+from flows.recipe import Strict
 from flows.tasks import DAY, Evaluation, evaluate_student
 from storage import StoreNotFoundError
-from storage.claims import CLAIMS, folder_claim
 from storage.objects import join, read_bytes
+from storage.writing import CLAIMS, folder_claim
 
 
 @flow(

@@ -6,15 +6,12 @@ import time
 from prefect import flow, get_run_logger, unmapped
 from prefect.futures import as_completed
 
-from advkd import precompute as library
-from advkd.cpu import torch_threads
-from advkd.precompute import PrecomputeSpec, StoreResult
-from advkd.progress import Tally, progress
-from advkd.trajectories import ComputeSlots
-from flows.fan_out import FanOut, shard_runner
-from flows.logs import identify_lines
-from flows.parameters import Device, Strict, placed
-from flows.supervision import crash_if_cut_off, supervise
+from advkd import trajectories as library
+from advkd.device import torch_threads
+from advkd.runtime import Tally, progress
+from advkd.trajectories import ComputeSlots, PrecomputeSpec, StoreResult
+from flows.processes import FanOut, crash_if_cut_off, identify_lines, shard_runner, supervise
+from flows.recipe import Device, Strict, placed
 from flows.tasks import DAY, ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 
 _SLOTS = ComputeSlots(os.cpu_count() or 1)
@@ -84,7 +81,7 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan, fan_out: str | None) -> list
 def _wait_for_others(spec: PrecomputeSpec) -> list[int]:
     """Waits for the shards that other runs are at work on; those that they have given up are to be computed here."""
     said = float("-inf")
-    while missing := library.plan(spec)[1]:
+    while missing := library.what_is_missing(spec)[1]:
         holders = {index: library.shard_holder(spec, index) for index in missing}
         if given_up := [index for index, holder in holders.items() if holder is None]:
             return given_up

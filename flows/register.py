@@ -2,15 +2,12 @@
 
 from prefect import flow, get_run_logger
 
-from advkd.registry.tracking import RegisteredModel, RegisterSpec
-from advkd.registry.versions import DATABASE
-from flows.events import tell_of_model
-from flows.logs import identify_lines
-from flows.parameters import Strict
-from flows.supervision import crash_if_cut_off, supervise
+from advkd.registry import DATABASE, RegisteredModel, RegisterSpec
+from flows.processes import crash_if_cut_off, identify_lines, supervise, tell_of_model
+from flows.recipe import Strict
 from flows.tasks import HOUR, register_student
 from storage import join
-from storage.claims import CLAIMS, folder_claim
+from storage.writing import CLAIMS, folder_claim
 
 
 @flow(

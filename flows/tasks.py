@@ -14,18 +14,15 @@ import torch
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from advkd import precompute as library
-from advkd.counters import StageCounters
-from advkd.evaluation.evaluate import EvalReport, EvaluateSpec, TeacherPasses
-from advkd.evaluation.evaluate import evaluate as evaluate_in_process
-from advkd.precompute import PrecomputeSpec
-from advkd.progress import progress
-from advkd.registry.counters import log_counters
-from advkd.registry.tracking import RegisteredModel, RegisterSpec
-from advkd.registry.tracking import register as register_in_process
-from advkd.training.run_spec import RunSpec
-from advkd.trajectories import ComputeSlots
-from flows.child import ChildKilledError, run_module
+from advkd import trajectories as library
+from advkd.evaluation import EvalReport, EvaluateSpec, TeacherPasses
+from advkd.evaluation import evaluate as evaluate_in_process
+from advkd.registry import RegisteredModel, RegisterSpec, log_counters
+from advkd.registry import register as register_in_process
+from advkd.runtime import StageCounters, progress
+from advkd.training import RunSpec
+from advkd.trajectories import ComputeSlots, PrecomputeSpec
+from flows.processes import ChildKilledError, run_module
 from storage import Manifest, is_sealed, join, write_json
 
 HOUR = 3600.0
@@ -70,7 +67,7 @@ def was_killed(_task: Any, _run: Any, state: Any) -> bool:
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     """Shards that are yet to be computed."""
-    identity, missing = library.plan(spec)
+    identity, missing = library.what_is_missing(spec)
     return ShardPlan(tuple(missing), identity.shard_samples, is_sealed(spec.store, identity, spec.samples))
 
 

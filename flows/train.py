@@ -6,17 +6,12 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from advkd.training.checkpoint import checkpoints, read_record, run_identity
-from advkd.training.distributed import Processes
-from advkd.training.loop import STUDENT_FOLDER
-from advkd.training.run_spec import RunSpec
-from flows.logs import identify_lines
-from flows.parameters import Device, TrainingSpec, placed
-from flows.ranks import ProcessCount
-from flows.supervision import crash_if_cut_off, supervise
+from advkd.training import STUDENT_FOLDER, Processes, RunSpec, checkpoints, read_record, run_identity
+from flows.processes import ProcessCount, crash_if_cut_off, identify_lines, supervise
+from flows.recipe import Device, TrainingSpec, placed
 from flows.tasks import train_student
 from storage import open_store
-from storage.claims import CLAIMS, folder_claim
+from storage.writing import CLAIMS, folder_claim
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,12 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import PREFECT_API_URL
 
-from advkd.teachers.sources import pinned
-from advkd.watch.look import Finding, LookSpec, Skipped, look
-from advkd.watch.memory import Memory
-from flows import events
+from advkd.discovery import LookSpec, Memory, PlaceState, Skipped, look
+from advkd.teachers import pinned
 from flows.distill import distill
-from flows.logs import identify_lines
-from flows.orders import Order, OrderSpec, Placed, deployed, digest_of, place
+from flows.processes import DISCOVERED, REFUSED, STARTED, crash_if_cut_off, identify_lines, supervise, tell_of_teacher
 from flows.recipe import recipe
-from flows.supervision import crash_if_cut_off, supervise
+from flows.requests import DistillationRequest, Placed, RequestSpec, deployed, digest_of, place
 from flows.tasks import HOUR
 
 
@@ -103,14 +100,14 @@ def plan(
     settle_seconds: float,
     attempts: int,
     announced: str | None,
-) -> tuple[LookSpec, OrderSpec]:
+) -> tuple[LookSpec, RequestSpec]:
     """The flow's parameters as specs, checked.
 
     Raises:
         ValueError: one breaks its rule; the message names it.
     """
     where = LookSpec(sources=tuple(sources), memory=memory, settle_seconds=settle_seconds, announced=announced)
-    return where, OrderSpec(deployment=deployment, parameters=parameters or {}, attempts=attempts)
+    return where, RequestSpec(deployment=deployment, parameters=parameters or {}, attempts=attempts)
 
 
 def _distillable(parameters: dict[str, Any]) -> Callable[[str], object]:
@@ -126,19 +123,19 @@ def _distillable(parameters: dict[str, Any]) -> Callable[[str], object]:
 def _follow_up(
     client: SyncPrefectClient,
     deployment: DeploymentResponse | None,
-    orders: OrderSpec,
-    finding: Finding,
+    orders: RequestSpec,
+    finding: PlaceState,
     where: LookSpec,
     *,
     dry: bool,
 ) -> Watched:
     if finding.state != "teacher":
         if finding.state == "broken" and finding.news and not dry:
-            events.tell_of_teacher(events.REFUSED, finding)
+            tell_of_teacher(REFUSED, finding)
         return Watched(finding.place, finding.state, reason=finding.reason)
-    order, memory = Order(orders, finding.fingerprint), Memory(where.memory)
+    order, memory = DistillationRequest(orders, finding.fingerprint), Memory(where.memory)
     if finding.news and not dry:
-        events.tell_of_teacher(events.DISCOVERED, finding)
+        tell_of_teacher(DISCOVERED, finding)
     if memory.is_finished(order.digest):
         placed = Placed("done")
     else:
@@ -146,7 +143,7 @@ def _follow_up(
         if placed.state == "done" and not dry:
             memory.finish(order.digest, {"teacher": finding.place, "run": placed.run, "run_id": placed.run_id})
     if placed.state == "started":
-        events.tell_of_teacher(events.STARTED, finding, run=placed.run, run_id=placed.run_id, attempt=placed.attempt)
+        tell_of_teacher(STARTED, finding, run=placed.run, run_id=placed.run_id, attempt=placed.attempt)
     return Watched(finding.place, placed.state, finding.fingerprint, placed.run)
 
 

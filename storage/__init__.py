@@ -1,11 +1,9 @@
 """The trajectory store: a manifest and checked shards under one URI, Zarr or WebDataset, on disk or in S3.
 
-Knows numpy, fsspec and zarr; must not import torch, diffusers or Prefect. See `docs/` and the module docstrings.
+Knows numpy, fsspec and zarr; must not import torch, diffusers or Prefect. See docs/store.md and the module docstrings.
 """
 
-from storage.base import Buffer, Reader, States, Writer
-from storage.byte_cache import ByteCache
-from storage.commits import CommitRecord
+from storage.care import Growth, StoreSummary, list_stores, measure_growth, summarize, verify
 from storage.errors import (
     GridMismatchError,
     ManifestError,
@@ -20,13 +18,7 @@ from storage.errors import (
     StoreUnreachableError,
     ValueRangeError,
 )
-from storage.growing import open_growing
-from storage.growth import Growth, measure_growth
-from storage.identity import read_identity
-from storage.integrity import verify
-from storage.listing import StoreSummary, list_stores, summarize
-from storage.loader import Batch, TrajectoryLoader
-from storage.manifest import Manifest, read_manifest, restore_manifest
+from storage.layouts import Buffer, Reader, States, Writer
 from storage.objects import (
     delete,
     exists,
@@ -38,18 +30,25 @@ from storage.objects import (
     write_bytes,
     write_json,
 )
-from storage.problems import ShardProblem
-from storage.reading import open_store
-from storage.records import ObjectEntry, StateStatistics
-from storage.shard_index import ShardIndex
-from storage.spec import (
+from storage.reading import Batch, TrajectoryLoader, open_growing, open_store
+from storage.records import (
     LAYOUT_VERSION,
+    ByteCache,
+    CommitRecord,
+    Manifest,
+    ObjectEntry,
+    ShardIndex,
+    ShardProblem,
+    StateStatistics,
     TrajectorySpec,
     default_shard_samples,
     digest,
+    read_identity,
+    read_manifest,
+    restore_manifest,
     store_uri,
 )
-from storage.store import is_sealed, missing_shards, open_writer, seal
+from storage.writing import is_sealed, missing_shards, open_writer, seal
 
 __all__ = [
     "LAYOUT_VERSION",

@@ -20,9 +20,9 @@ MACHINES = (
     (
         "test_deployments",
         "test_watch",
-        "test_orders",
+        "test_requests",
         "test_doctor",
-        "test_evaluation",
+        "test_evaluate",
         "test_secrets",
         "test_sharing",
         "test_ray",
@@ -38,7 +38,7 @@ class Scheduling(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         path = Path(file)
-        sharing = [n for n, names in enumerate(MACHINES) if path.parent.name == "flows" and path.stem in names]
+        sharing = [n for n, names in enumerate(MACHINES) if "flows" in path.parts and path.stem in names]
         return f"machine {sharing[0]}" if sharing else file
 
 

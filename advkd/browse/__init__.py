@@ -8,3 +8,11 @@
 
 Imports torch only where a student or a classifier is asked for: the server is small without.
 """
+
+from advkd.browse.app import create_app
+from advkd.browse.settings import BrowseSpec
+
+__all__ = [
+    "BrowseSpec",
+    "create_app",
+]

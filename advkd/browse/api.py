@@ -11,18 +11,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
-from advkd.browse.chains import Student, implied_clean, implies_clean, start_of
 from advkd.browse.comparing import by_disagreement
 from advkd.browse.display import CONTRASTS, latent
 from advkd.browse.errors import RequestError
 from advkd.browse.histograms import histograms
 from advkd.browse.labels import LABELS, digits, has_labels
-from advkd.browse.looking import LookedAt
-from advkd.browse.orders import STATISTICS, Order, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.shard_map import shard_map
 from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
 from advkd.browse.shown import Shown, answer_key
+from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.store_list import store_rows
+from advkd.browse.store_view import StoreView
+from advkd.browse.students import ShownStudent, implied_clean, implies_clean, start_of
 
 ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
 SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
@@ -38,7 +38,7 @@ def shown(request: Request) -> Shown:
     return found
 
 
-def store_of(request: Request) -> LookedAt:
+def store_of(request: Request) -> StoreView:
     """The store that a path names."""
     return shown(request).catalogue.store(request.path_params["store"])
 
@@ -114,7 +114,7 @@ def order(request: Request) -> Response:
     if label >= 0 and not has_labels(view.spec):
         raise RequestError("only grey 16x16 digits have labels here, and this store holds none; drop label")
 
-    def make() -> Order:
+    def make() -> SortedSamples:
         found = _order(store, by, t, seed, student)
         return found if label < 0 else kept(found, digits(store, found.samples), label)
 
@@ -190,7 +190,7 @@ class _Planes:
         return b"".join([struct.pack("<I", len(header)), header, *self._parts])
 
 
-def _order(store: LookedAt, by: str, t: int, seed: int, student: Student | None) -> Order:
+def _order(store: StoreView, by: str, t: int, seed: int, student: ShownStudent | None) -> SortedSamples:
     if by in STATISTICS:
         return by_statistic(store, by, t, seed)
     if by == "random":

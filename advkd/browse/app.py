@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from advkd.browse import api, pages
 from advkd.browse.access import Guard
 from advkd.browse.catalogue import Catalogue
-from advkd.browse.chains import Students
 from advkd.browse.errors import FAULT, SHOWN_ERRORS, NotShownError, Told, told
 from advkd.browse.settings import BrowseSpec
 from advkd.browse.shown import Shown
+from advkd.browse.students import Students
 
 logger = logging.getLogger(__name__)
 _THREADS = 12

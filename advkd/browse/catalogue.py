@@ -9,16 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advkd.browse.errors import NotShownError
-from advkd.browse.looking import LookedAt
-from storage import (
-    ByteCache,
-    StoreError,
-    StoreNotFoundError,
-    StoreSummary,
-    digest,
-    list_stores,
-    summarize,
-)
+from advkd.browse.store_view import StoreView
+from storage import ByteCache, StoreError, StoreNotFoundError, StoreSummary, digest, list_stores, summarize
 from storage.objects import list_folders, list_objects
 
 KEPT_BYTES = 64 * 2**20
@@ -43,7 +35,7 @@ class Catalogue:
         self.kept = ByteCache(KEPT_BYTES)
         """For whatever is made of these stores too."""
         self._names: dict[str, str] = {}
-        self._stores: dict[str, LookedAt] = {}
+        self._stores: dict[str, StoreView] = {}
         self._lock = threading.Lock()
         self._listed: list[Listed] | None = None
         self._due = 0.0
@@ -76,7 +68,7 @@ class Catalogue:
         assert self._listed is not None
         return self._listed
 
-    def store(self, name: str) -> LookedAt:
+    def store(self, name: str) -> StoreView:
         """The store of a name; `NotShownError` for every name that was not made here."""
         if name not in self._stores:
             if not (name.isascii() and name.replace("-", "").isalnum() and len(name) <= 2 * _NAME_DIGITS):
@@ -100,7 +92,7 @@ class Catalogue:
             while (name := wanted if number == 1 else f"{wanted}-{number}") in self._stores:
                 number += 1
             self._names[one.uri] = name
-            self._stores[name] = LookedAt(one.uri, name, self.kept)
+            self._stores[name] = StoreView(one.uri, name, self.kept)
         return self._names[one.uri]
 
 

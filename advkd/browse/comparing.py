@@ -7,27 +7,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.chains import Student, start_of
 from advkd.browse.errors import RequestError
-from advkd.browse.looking import LookedAt, View
 from advkd.browse.marks import Mark
-from advkd.browse.orders import (
-    MOST_SAMPLES,
-    MOST_STUDENT_SAMPLES,
-    Order,
-    chunks,
-    norm,
-    sorted_order,
-    subset,
-)
+from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, SortedSamples, chunks, norm, sorted_order, subset
+from advkd.browse.store_view import StoreSnapshot, StoreView
+from advkd.browse.students import ShownStudent, start_of
 
 
 @dataclass(frozen=True)
 class Side:
     """What one wall shows."""
 
-    store: LookedAt
-    student: Student | None = None
+    store: StoreView
+    student: ShownStudent | None = None
     """None: the store's own states."""
 
     def timesteps(self) -> tuple[int, ...]:
@@ -51,7 +43,7 @@ def nearest(timesteps: Sequence[int], timestep: int) -> int:
     return min(timesteps, key=lambda t: (abs(t - timestep), t))
 
 
-def comparable(left: View, right: View) -> str | None:
+def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
     """Why the differences of two stores cannot be told in numbers, or None."""
     ours, theirs = tuple(left.spec.sample_shape), tuple(right.spec.sample_shape)
     if ours != theirs:
@@ -84,7 +76,7 @@ def differences(
     return np.abs(ours.astype(np.float32) - theirs.astype(np.float32)), marks | more
 
 
-def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Order:
+def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> SortedSamples:
     """By the root mean square between both sides, greatest first, of a subset that both have.
 
     Raises:

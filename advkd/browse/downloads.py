@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from advkd.browse.display import Pixels, tiles, value_range
-from advkd.browse.looking import View
+from advkd.browse.store_view import StoreSnapshot
 from storage import States
 
 _SIDE = 160
@@ -16,7 +16,7 @@ _GAP = 2
 _STEP_MS, _HOLD_MS = 350, 1500
 
 
-def strip_png(view: View, states: States) -> bytes:
+def strip_png(view: StoreSnapshot, states: States) -> bytes:
     """All states of a sample beside each other, from noise to clean, enlarged in whole pixels."""
     shown = _enlarged(view, states)
     gap = np.zeros((shown[0].shape[0], _GAP, *shown[0].shape[2:]), dtype=np.uint8)
@@ -24,7 +24,7 @@ def strip_png(view: View, states: States) -> bytes:
     return _saved(Image.fromarray(np.concatenate(joined, axis=1)), "PNG")
 
 
-def film_gif(view: View, states: States) -> bytes:
+def film_gif(view: StoreSnapshot, states: States) -> bytes:
     """The states one after the other; the clean one stays for a while."""
     frames = [Image.fromarray(tile) for tile in _enlarged(view, states)]
     times = [_STEP_MS] * (len(frames) - 1) + [_HOLD_MS]
@@ -39,7 +39,7 @@ def numbers_npz(states: States) -> bytes:
     return buffer.getvalue()
 
 
-def _enlarged(view: View, states: States) -> Sequence[Pixels]:
+def _enlarged(view: StoreSnapshot, states: States) -> Sequence[Pixels]:
     """Tiles of one sample, all as high as each other."""
     shown = [tiles(states[t], value_range(view.manifest, t))[0] for t in view.spec.timesteps]
     side = max(_SIDE, *(tile.shape[0] for tile in shown))

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-from advkd.browse.looking import LookedAt, View
-from advkd.cache_show import facts_rows, grid_rows, statistics_rows
+from advkd.browse.store_view import StoreSnapshot, StoreView
+from advkd.text import facts_rows, grid_rows, statistics_rows
 from storage import StateStatistics, StoreSummary, measure_growth
-from storage.commits import committed_shards
+from storage.records import committed_shards
 
 _WIDTH, _HEIGHT = 560.0, 180.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 22.0, 10.0, 26.0
 
 
 @dataclass(frozen=True)
-class Mark:
+class AxisLabel:
     """A place in a drawing with its label."""
 
     at: float
@@ -28,8 +28,8 @@ class Drawing:
     mean: str
     deviation: str
     extremes: str
-    across: tuple[Mark, ...]
-    down: tuple[Mark, ...]
+    across: tuple[AxisLabel, ...]
+    down: tuple[AxisLabel, ...]
     left: float
     right: float
     baseline: float
@@ -45,7 +45,7 @@ class Facts:
     drawing: Drawing | None
 
 
-def store_facts(store: LookedAt, view: View) -> Facts:
+def store_facts(store: StoreView, view: StoreSnapshot) -> Facts:
     """Of a store as it is now."""
     manifest = view.manifest if view.sealed else None
     spec = view.spec
@@ -88,8 +88,8 @@ def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:
         mean="M" + " L".join(f"{x(k)} {y(one.mean)}" for k, one in enumerate(found)),
         deviation=band([one.mean - one.std for one in found], [one.mean + one.std for one in found]),
         extremes=band([one.min for one in found], [one.max for one in found]),
-        across=tuple(Mark(x(k), str(t) if t else "clean") for k, (t, _) in enumerate(statistics)),
-        down=tuple(Mark(y(value), f"{value:.2f}") for value in (high, (high + low) / 2, low)),
+        across=tuple(AxisLabel(x(k), str(t) if t else "clean") for k, (t, _) in enumerate(statistics)),
+        down=tuple(AxisLabel(y(value), f"{value:.2f}") for value in (high, (high + low) / 2, low)),
         left=_LEFT,
         right=_WIDTH - _RIGHT,
         baseline=_HEIGHT - 8,

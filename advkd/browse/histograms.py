@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.looking import LookedAt
-from advkd.browse.orders import Subset, chunks, subset
+from advkd.browse.sorting import Subset, chunks, subset
+from advkd.browse.store_view import StoreView
 
 BINS = 48
 MOST_SAMPLES = 512
 _SEED = 0
 
 
-def histograms(store: LookedAt) -> dict[str, Any]:
+def histograms(store: StoreView) -> dict[str, Any]:
     """Per timestep the ends of the bins and how many values lie in each, for pages.
 
     The subset is read twice, for the ends and for the counts, and no more than a portion of it is held at once.
@@ -37,7 +37,7 @@ def histograms(store: LookedAt) -> dict[str, Any]:
     return {"what": chosen.what, "timesteps": found}
 
 
-def _readable(store: LookedAt, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+def _readable(store: StoreView, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Timesteps and values of the samples that can be read, portion by portion; none is empty."""
     timesteps = store.view().spec.timesteps
     for portion in chunks(chosen.samples):

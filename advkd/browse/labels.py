@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.looking import LookedAt
-from advkd.browse.orders import chunks
+from advkd.browse.sorting import chunks
+from advkd.browse.store_view import StoreView
 from storage import TrajectorySpec
 
 if TYPE_CHECKING:
-    from advkd.evaluation.classifier import DigitClassifier
+    from advkd.evaluation import DigitClassifier
 
 LABELS = 10
 _DIGITS = (1, 16, 16)
@@ -26,7 +26,7 @@ def has_labels(spec: TrajectorySpec) -> bool:
     return tuple(spec.sample_shape) == _DIGITS and spec.state_shape(clean) == _DIGITS
 
 
-def digits(store: LookedAt, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def digits(store: StoreView, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The digit that each sample's clean image looks like, -1 where it cannot be read."""
     import torch
 
@@ -41,6 +41,6 @@ def digits(store: LookedAt, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.in
 
 @cache
 def _classifier() -> "DigitClassifier":
-    from advkd.evaluation.classifier import load_classifier
+    from advkd.evaluation import load_classifier
 
     return load_classifier()

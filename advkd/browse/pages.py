@@ -17,10 +17,10 @@ from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.facts import store_facts
 from advkd.browse.labels import LABELS, has_labels
-from advkd.browse.looking import LookedAt, View
 from advkd.browse.sheets import first_samples, fitting_samples
 from advkd.browse.shown import grid_facts, largest_tile
 from advkd.browse.store_list import store_rows
+from advkd.browse.store_view import StoreSnapshot, StoreView
 from storage import ShardCorruptError, StoreIncompleteError
 
 _BAND = 16
@@ -155,7 +155,7 @@ def token_page(request: Request) -> Response:
     return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
 
 
-def _of(request: Request, found: LookedAt, view: View, more: dict[str, Any] | None = None) -> dict[str, Any]:
+def _of(request: Request, found: StoreView, view: StoreSnapshot, more: dict[str, Any] | None = None) -> dict[str, Any]:
     """What every page of a store is made of."""
     data = {
         "page": Path(request.url.path).name,
@@ -170,7 +170,7 @@ def _of(request: Request, found: LookedAt, view: View, more: dict[str, Any] | No
     return {"store": found, "view": view, "spec": view.spec, "data": data}
 
 
-def _chunk(view: View) -> int:
+def _chunk(view: StoreSnapshot) -> int:
     return fitting_samples(*largest_tile(view.spec))
 
 

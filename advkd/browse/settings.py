@@ -3,7 +3,8 @@
 import ipaddress
 from dataclasses import dataclass
 
-DEFAULT_PORT = 8765
+from advkd.text import DEFAULT_PORT
+
 _SHORTEST_TOKEN = 16
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.looking import LookedAt, View
+from advkd.browse.store_view import StoreSnapshot, StoreView
 from storage import exists, join
-from storage.commits import committed_shards
 from storage.layouts import layout_of
+from storage.records import committed_shards
 
 _ASKED = 16
 """Shards without a record whose objects are looked for: the missing ones, and those after the last."""
@@ -21,7 +21,7 @@ STATES = ("present", "missing", "corrupt", "writing")
 """In the order of the legend."""
 
 
-def shard_map(store: LookedAt) -> dict[str, Any]:
+def shard_map(store: StoreView) -> dict[str, Any]:
     """For pages: runs `[first, stop, state]`, counts, samples, what is wrong with which shard."""
     view = store.view()
     store.recheck()
@@ -49,7 +49,7 @@ def shard_map(store: LookedAt) -> dict[str, Any]:
 Run = tuple[int, int, str]
 
 
-def _base(store: LookedAt, view: View) -> list[Run]:
+def _base(store: StoreView, view: StoreSnapshot) -> list[Run]:
     """Shards with a record and those without, up to the last with one; a step per run, not per shard."""
     runs, committed = list[Run](), view.committed
     if committed is None:
@@ -73,7 +73,7 @@ def _neighbours(numbers: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
-def _being_written(uri: str, view: View, base: list[Run]) -> set[int]:
+def _being_written(uri: str, view: StoreSnapshot, base: list[Run]) -> set[int]:
     """Shards whose first object is there already, and whose record is not."""
     count = base[-1][1] if base else 0
     if view.sealed and count == view.manifest.num_shards:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from advkd.browse.catalogue import Catalogue
-from advkd.browse.chains import Student, Students, implies_clean
 from advkd.browse.comparing import Side, differences, require_comparable
 from advkd.browse.display import Pixels, difference_tiles, latent, tile_size, tiles, value_range
 from advkd.browse.errors import NotShownError, RequestError
-from advkd.browse.looking import LookedAt
 from advkd.browse.marks import Mark
-from advkd.browse.orders import Order
 from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, hatched, require_fitting, sheet_of
+from advkd.browse.sorting import SortedSamples
+from advkd.browse.store_view import StoreView
+from advkd.browse.students import ShownStudent, Students, implies_clean
 from storage import TrajectorySpec
 
 _SEPARATOR = "~"
@@ -52,7 +52,7 @@ class Shown:
         store = self.catalogue.store(name)
         return Side(store, self.student(student, store) if separator else None)
 
-    def student(self, text: str, store: LookedAt) -> Student | None:
+    def student(self, text: str, store: StoreView) -> ShownStudent | None:
         """The student of a number in a URL, None for none; errors are those of `side`."""
         if text == "":
             return None
@@ -83,7 +83,7 @@ class Shown:
             self.catalogue.kept.put(key, made, found)
         return made
 
-    def order(self, key: Answer, make: Callable[[], Order]) -> Order:
+    def order(self, key: Answer, make: Callable[[], SortedSamples]) -> SortedSamples:
         """An order of samples, as `answer`."""
         return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
 

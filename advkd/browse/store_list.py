@@ -6,8 +6,7 @@ from typing import Any
 from advkd.browse.catalogue import Listed
 from advkd.browse.sheets import first_samples
 from advkd.browse.shown import largest_tile
-from advkd.cache_output import age_text, size_text
-from advkd.cache_show import sealed_at
+from advkd.text import age_text, sealed_at, size_text
 from storage import StoreError, StoreSummary, measure_growth, read_manifest
 
 PREVIEW = 8

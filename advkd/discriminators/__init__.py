@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from advkd.discriminators.dcgan import DcganDiscriminator
+from advkd.discriminators.dcgan import NORMS, DcganDiscriminator
 from advkd.discriminators.projection import DiscriminatorSpec, ProjectionDiscriminator
 
 DISCRIMINATORS: dict[str, Callable[[DiscriminatorSpec, int, int], nn.Module]] = {
@@ -15,6 +15,7 @@ map clean estimates `[B, C, H, W]` and submodules `[B]` to logits `[B]`."""
 
 __all__ = [
     "DISCRIMINATORS",
+    "NORMS",
     "DcganDiscriminator",
     "DiscriminatorSpec",
     "ProjectionDiscriminator",

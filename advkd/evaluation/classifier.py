@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from advkd.cpu import torch_threads
+from advkd.device import torch_threads
 
 FEATURES = 64
 WEIGHTS = Path(__file__).parent / "digits_classifier.safetensors"
@@ -66,7 +66,7 @@ class ClassifierEpoch:
 
 def train_classifier(spec: ClassifierSpec, out: Path) -> Iterator[ClassifierEpoch]:
     """Trains, yields every epoch, and saves safetensors at the end."""
-    from advkd.teachers.digits.data import digit_images, digit_labels
+    from advkd.teachers.digits import digit_images, digit_labels
 
     with torch_threads(spec.threads):
         torch.manual_seed(spec.seed)

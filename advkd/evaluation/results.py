@@ -9,7 +9,7 @@ from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.reference import TeacherPoint
 from advkd.evaluation.scores import Metric, Scores
-from advkd.records import from_record
+from advkd.files import from_record
 
 LAYOUT = 1
 

@@ -2,8 +2,8 @@
 
 from advkd.losses.adversarial import ADVERSARIAL, AdversarialLoss
 from advkd.losses.distillation import pseudo_huber
+from advkd.losses.gradient_pulls import Pulls, pulls
 from advkd.losses.penalties import gradient_penalty, interpolated, one_centred_penalty
-from advkd.losses.pulls import Pulls, pulls
 
 __all__ = [
     "ADVERSARIAL",

@@ -1,1 +1,26 @@
-"""Registry: a student as a versioned folder that diffusers loads, and the gate to `champion`."""
+"""Registered versions in MLflow, and the gate to `champion`."""
+
+from advkd.registry.counter_metrics import log_counters
+from advkd.registry.fetching import student_folder
+from advkd.registry.listing import details, difference, models, overview
+from advkd.registry.promotion import promote, roll_back
+from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
+from advkd.registry.versions import DATABASE, answering, existing_registry, quiet
+
+__all__ = [
+    "DATABASE",
+    "RegisterSpec",
+    "RegisteredModel",
+    "answering",
+    "details",
+    "difference",
+    "existing_registry",
+    "log_counters",
+    "models",
+    "overview",
+    "promote",
+    "quiet",
+    "register",
+    "roll_back",
+    "student_folder",
+]

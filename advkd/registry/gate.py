@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from advkd.evaluation.results import EvalReport
-from advkd.evaluation.scores import Scores
+from advkd.evaluation import EvalReport, Scores
 
 RECALL_MARGIN = 0.02
 _REMEDIES = {

@@ -11,13 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.evaluate import METRICS, REPORT
-from advkd.evaluation.results import EvalReport
-from advkd.hashing import file_sha256
-from advkd.registry.artifact import artifact_digest, export_artifact
+from advkd.evaluation import METRICS, REPORT, EvalReport, EvaluationError
+from advkd.export import Lineage, artifact_digest, export_artifact, lineage_of
+from advkd.files import file_sha256
 from advkd.registry.gate import RECALL_MARGIN, figures_of
-from advkd.registry.lineage import Lineage, lineage_of
 from advkd.registry.promotion import decide
 from advkd.registry.versions import (
     CHALLENGER,
@@ -32,7 +29,7 @@ from advkd.registry.versions import (
     registered_model,
     version_of_artifact,
 )
-from advkd.students.loading import student_files
+from advkd.students import student_files
 from storage.errors import StoreNotFoundError
 from storage.objects import exists, join, read_bytes
 

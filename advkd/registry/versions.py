@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from advkd.masking import masked
-from advkd.records import from_record
+from advkd.files import from_record
 from advkd.registry.gate import Figures
+from advkd.runtime import masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

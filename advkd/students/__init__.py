@@ -1,21 +1,24 @@
 """Students: one-pass networks built from a store's time grid."""
 
-from typing import TypeAlias
-
 from advkd.students.base import Student, StudentSpec
 from advkd.students.layerwise import LayerwiseStudent
-from advkd.students.progressive import ProgressiveStudent
+from advkd.students.loading import CONFIG, WEIGHTS, StudentError, load_student, student_files
+from advkd.students.progressive import COARSE, ProgressiveStudent
 from advkd.students.sampling import Samples, SeededSampling
-
-AnyStudent: TypeAlias = LayerwiseStudent | ProgressiveStudent
-"""The students that there are; each is a `Student` and a diffusers model."""
+from advkd.students.table import AnyStudent
 
 __all__ = [
+    "COARSE",
+    "CONFIG",
+    "WEIGHTS",
     "AnyStudent",
     "LayerwiseStudent",
     "ProgressiveStudent",
     "Samples",
     "SeededSampling",
     "Student",
+    "StudentError",
     "StudentSpec",
+    "load_student",
+    "student_files",
 ]

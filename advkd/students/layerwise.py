@@ -1,17 +1,18 @@
 """The layerwise student: one network whose k-th submodule predicts the teacher's state at the k-th timestep.
 
-Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule implies (`advkd.schedule`). A diffusers
-`ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as users expect.
+Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule implies (`advkd.diffusion.schedule`).
+A diffusers `ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as users expect.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from advkd.schedule import skip_coefficients
+from advkd.diffusion import skip_coefficients
 from advkd.students.blocks import CleanHead, ResidualBlock
 from advkd.students.sampling import SeededSampling
 
@@ -29,6 +30,7 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         width: int = 48,
         blocks: int | Sequence[int] = 2,
         patch: int = 2,
+        space: Mapping[str, Any] | None = None,
     ) -> None:
         """Builds an untrained student.
 
@@ -40,6 +42,7 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             width: see `StudentSpec`.
             blocks: see `StudentSpec`.
             patch: see `StudentSpec`.
+            space: of the states, by its kind; None: pixels.
 
         Raises:
             ValueError: the image is not divisible by `patch`, the grid is not one, or `blocks` does not fit it.

@@ -8,12 +8,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from advkd.students import AnyStudent, LayerwiseStudent, ProgressiveStudent
+from advkd.students.table import STUDENTS, AnyStudent
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-STUDENTS: dict[str, type[AnyStudent]] = {kind.__name__: kind for kind in (LayerwiseStudent, ProgressiveStudent)}
-"""What a config may name: no other class is ever built from one."""
 
 
 class StudentError(ValueError):

@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from advkd.hashing import file_sha256
-from advkd.training.folders import remove_folder, whole_folder
+from advkd.files import file_sha256, remove_folder, whole_folder
 from advkd.training.run_spec import RunSpec
 from advkd.training.state import TrainState
 

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.torchrun import SilencedError, alike_on_this_machine, local_count, local_rank, started_by_torchrun
+from advkd.runtime import SilencedError, alike_on_this_machine, local_count, local_rank, started_by_torchrun
 
 
 @dataclass(frozen=True)

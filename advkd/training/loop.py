@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from advkd.cpu import no_denormals, torch_threads
-from advkd.device import torch_device
+from advkd.device import no_denormals, torch_device, torch_threads
+from advkd.diffusion import conditions_of
+from advkd.files import own_folder, whole_folder
 from advkd.training.alarms import refuse_non_finite
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
 from advkd.training.data import to_torch
 from advkd.training.distributed import joined_processes
-from advkd.training.folders import own_folder, whole_folder
-from advkd.training.memory import memory_hint
-from advkd.training.method import Method, build_method
+from advkd.training.methods import Method, build_method
 from advkd.training.observation import OBSERVATIONS, Observation, observations_to_json
+from advkd.training.observer import Observer
+from advkd.training.out_of_memory import memory_hint
 from advkd.training.run_spec import RunSpec
 from advkd.training.state import TrainState
-from advkd.training.watch import Watch
 from storage import Batch, Manifest, TrajectoryLoader, open_store
 
 logger = logging.getLogger(__name__)
@@ -99,20 +99,20 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, out: P
     loader = _loader(spec, store, method, cursor.get("num_samples", spec.trajectories))
     if cursor:
         loader.load_state_dict(cursor)
-    watch = Watch(spec, method, out)
+    observer = Observer(spec, method, out)
     last = spec.steps * spec.batch_size
     # Closed however this ends: the loader reads ahead in threads.
     with closing(iter(loader)) as batches:
-        for metrics in _steps(spec, method, batches, last, watch):
+        for metrics in _steps(spec, method, batches, last, observer):
             due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
             if metrics is not None or due:
                 refuse_non_finite(state, () if metrics is None else metrics.losses, out)
-            if ((due and not watch.suspicious) or state.samples == last) and processes.first:
+            if ((due and not observer.suspicious) or state.samples == last) and processes.first:
                 save_checkpoint(out, state, identity, loader.state_dict())
             if metrics is not None:
                 yield metrics
     if processes.first:
-        export_student(state, out / STUDENT_FOLDER, watch.observations)
+        export_student(state, out / STUDENT_FOLDER, observer.observations)
     processes.wait()
 
 
@@ -145,15 +145,19 @@ def export_student(state: TrainState, folder: Path, observations: Sequence[Obser
 
 
 def _steps(
-    spec: RunSpec, method: Method, batches: Iterator[Batch], last: int, watch: Watch
+    spec: RunSpec, method: Method, batches: Iterator[Batch], last: int, observer: Observer
 ) -> Iterator[StepMetrics | None]:
     state, device = method.state, torch_device(spec.device)
     rows = method.processes.share(spec.batch_size)
+    conditions, seed = conditions_of(method.store.conditioning), method.store.base_seed
     data_seconds = step_seconds = 0.0
     steps_since_report = 0
     while state.samples < last:
         began = time.perf_counter()
-        batch = to_torch(next(batches), method.store.timesteps, device, rows)
+        stored = next(batches)
+        batch = to_torch(stored, method.store.timesteps, device, rows).conditioned(
+            conditions, seed, stored.indices[rows]
+        )
         loaded = time.perf_counter()
         phase, rate = method.phase(), method.learning_rate()
         with memory_hint(spec, rows.stop - rows.start):
@@ -164,7 +168,7 @@ def _steps(
         data_seconds += loaded - began
         step_seconds += time.perf_counter() - began
         steps_since_report += 1
-        watch.look(batch)
+        observer.look(batch)
         # Numbers are read from the device only when they are reported.
         if (state.samples // spec.batch_size) % spec.report_every and state.samples < last:
             yield None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advkd.training.data import TrajectoryBatch
-from advkd.training.method import Method, View
+from advkd.training.methods import Comparison, Method
 from advkd.training.observation import Observation, SubmoduleObservation
 from advkd.training.state import TrainState
 
@@ -30,7 +30,7 @@ def observe(method: Method, batch: TrajectoryBatch, rows: int = ROWS) -> Observa
     """
     state = method.state
     with _unchanged(state):
-        views = method.views(batch.head(rows))
+        views = method.comparisons(batch.head(rows))
         parts = [_statistics(view) for view in views.submodules]
     gradients = [gradient_norm(state.student), gradient_norm(state.discriminator)]
     measured = torch.cat([*parts, torch.stack([*gradients, *_mean_and_std(views.inputs)])])
@@ -64,7 +64,7 @@ def gradient_norm(network: nn.Module) -> Tensor:
     return norm
 
 
-def _statistics(view: View) -> Tensor:
+def _statistics(view: Comparison) -> Tensor:
     """Mean and std of the student's images and of the teacher's, ratio of spreads, margin: `[6]`."""
     ratio = spread(view.fake) / spread(view.real).clamp_min(_TINY)
     margin = torch.zeros_like(ratio)
@@ -77,7 +77,7 @@ def _mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.float().mean(), values.float().std(correction=0)
 
 
-def _submodule(timestep: int, view: View, values: list[float], rows: int) -> SubmoduleObservation:
+def _submodule(timestep: int, view: Comparison, values: list[float], rows: int) -> SubmoduleObservation:
     student_mean, student_std, teacher_mean, teacher_std, ratio, margin = values
     return SubmoduleObservation(
         timestep=timestep,

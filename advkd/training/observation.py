@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from advkd.records import from_record
+from advkd.files import from_record
 
 OBSERVATIONS = "monitors.json"
 """The list of a whole run, in its student's folder."""

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from advkd.device import computes_bfloat16
-from storage.object_source import CACHES
+from storage.reading import CACHES
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from advkd.optimizers import Ema
 from advkd.students import AnyStudent
-from advkd.training.ema import Ema
 
 
 @dataclass

@@ -12,17 +12,17 @@ import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
 from hypothesis import settings
 
-import advkd.progress
-from advkd.cli import main
+import advkd.runtime.reporting
+from advkd.cli.main import main
 from advkd.discriminators import DiscriminatorSpec
-from advkd.precompute import PrecomputeSpec, precompute
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
-from advkd.training.spec import TrainSpec
+from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.trajectories import PrecomputeSpec, precompute
 from storage import TrajectorySpec, open_store
-from tests.advkd.cli_calls import Cli, Result
-from tests.advkd.forked import Forker, forker
-from tests.advkd.paper_runs import PYRAMID
+from tests.advkd.cli.calls import Cli, Result
+from tests.advkd.training.methods.paper_runs import PYRAMID
+from tests.advkd.trajectories.forked import Forker, forker
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Other work on the same cores must fail no test.
@@ -141,7 +141,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["advkd", *map(str, arguments)])
-        advkd.progress.console.cache_clear()
+        advkd.runtime.reporting.console.cache_clear()
         capsys.readouterr()
         code = 0
         try:
@@ -149,7 +149,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         except SystemExit as done:
             code = int(done.code or 0)
         finally:
-            advkd.progress.console.cache_clear()
+            advkd.runtime.reporting.console.cache_clear()
         captured = capsys.readouterr()
         return Result(code, captured.out, captured.err)
 

@@ -7,8 +7,8 @@ import pytest
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from advkd.evaluation.evaluate import EvalReport, EvaluateSpec
-from advkd.evaluation.evaluate import evaluate as evaluate_in_process
+from advkd.evaluation.evaluation import EvalReport, EvaluateSpec
+from advkd.evaluation.evaluation import evaluate as evaluate_in_process
 from advkd.teachers import EMBEDDED
 from tests.advkd.evaluation.parts import gaussian_teacher, make_student
 from tests.flows.machine import Machine, prefect_machine

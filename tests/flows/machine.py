@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.server import own_server, stop
+from flows.processes.server import own_server, stop
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

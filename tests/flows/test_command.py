@@ -11,16 +11,16 @@ from signal import SIGINT, SIGKILL, SIGTERM
 import psutil
 import pytest
 
-from advkd import precompute as library
 from advkd.teachers import EMBEDDED
 from advkd.teachers.mixture import MixtureTeacher, digits_mixture_teacher
+from advkd.trajectories import filling as library
 from flows.command import main
 from flows.distill import distill
 from flows.precompute import precompute
-from flows.recipe import recipe
+from flows.recipe.planning import recipe
 from tests.flows.machine import CHECKOUT
-from tests.flows.test_child import wait_until
-from tests.flows.test_deployments import processes_about
+from tests.flows.processes.test_child import wait_until
+from tests.flows.serving.test_deployments import processes_about
 
 NOISE = ("Traceback", "Warning", "prefect.", "Beginning flow run", "Error logging")
 
@@ -139,7 +139,7 @@ def test_a_run_says_what_it_did_and_prints_its_result(capsys, api):
 def test_a_store_is_called_sealed_already_only_where_it_was(capsys, api):
     spec = library.PrecomputeSpec(teacher="mixture", store="stores", samples=256, shard_samples=128)
     for shard in (0, 1):
-        library.compute_shard(spec, shard)
+        library.Filling.of(spec).compute(shard)
     argv = ["--spec", '{"teacher": "mixture", "store": "stores", "samples": 256, "shard_samples": 128}']
     _, _, err = run(precompute, argv, capsys)
     assert err.startswith("precompute store sealed: 256 trajectories in 2 shards, 0 computed, 2 reused, ")

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from advkd import precompute as library
-from advkd import trajectories
-from advkd.precompute import PrecomputeSpec
 from advkd.students import StudentSpec
 from advkd.training.checkpoint import CheckpointError, checkpoints, run_identity
 from advkd.training.loop import STUDENT_FOLDER
-from advkd.training.spec import TrainSpec
+from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.trajectories import PrecomputeSpec
+from advkd.trajectories import filling as library
+from advkd.trajectories import shard as trajectories
 from flows import tasks
 from flows import train as train_module
-from flows.child import ChildError
 from flows.precompute import precompute
+from flows.processes.child import ChildError
 from flows.train import finished_student, train
 from storage import NonFiniteError, is_sealed, open_store, write_json
-from storage.commits import committed_shards
-from storage.spec import store_uri
-from tests.flows.test_child import is_running, wait_until
+from storage.records.commits import committed_shards
+from storage.records.spec import store_uri
+from tests.flows.processes.test_child import is_running, wait_until
 
 SPEC = PrecomputeSpec(teacher="mixture", store="stores", samples=384, shard_samples=128)
 TINY = TrainSpec(
@@ -89,7 +89,7 @@ def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_m
     def poisoned(seed, first, last, shape):
         return noise(seed, first, last, shape) * (float("nan") if first >= 256 else 1.0)
 
-    identity, missing = library.plan(SPEC)
+    identity, missing = library.what_is_missing(SPEC)
     assert missing == [0, 1, 2]
     with monkeypatch.context() as patch:
         patch.setattr(trajectories, "initial_noise", poisoned)

@@ -7,14 +7,14 @@ import pytest
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
 
-from advkd.precompute import PrecomputeSpec
 from advkd.registry.tracking import RegisterSpec
 from advkd.registry.versions import RegistryError
+from advkd.trajectories import PrecomputeSpec
 from flows.precompute import precompute
 from flows.register import register
 from flows.tasks import register_student
 from storage import StorePermissionError
-from tests.flows.test_child import wait_until
+from tests.flows.processes.test_child import wait_until
 
 
 def files_with(folder, marks):

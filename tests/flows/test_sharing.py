@@ -12,25 +12,25 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
-from advkd import precompute as library
-from advkd.precompute import PrecomputeSpec
+from advkd.trajectories import PrecomputeSpec
+from advkd.trajectories import filling as library
 from flows.precompute import precompute
 from storage import exists, list_prefix
-from storage.claims import claim_uri
-from storage.spec import store_uri
+from storage.records.spec import store_uri
+from storage.writing.claims import claim_uri
 from tests.flows.machine import CHECKOUT
-from tests.flows.test_child import wait_until
-from tests.flows.test_logs import lines_of
+from tests.flows.processes.test_child import wait_until
+from tests.flows.processes.test_logs import lines_of
 
 SHARING = """
 import sys
-from advkd.precompute import PrecomputeSpec, share_shard
+from advkd.trajectories import PrecomputeSpec, share_shard
 spec = PrecomputeSpec(teacher="mixture", store=sys.argv[1], samples=1024, shard_samples=128)
 print(sum(share_shard(spec, index) is not None for index in range(8)), flush=True)
 """
 HOLDING = """
 import sys, time
-from storage.claims import CLAIMS
+from storage.writing import CLAIMS
 assert CLAIMS.take(sys.argv[1]) is None
 print("held", flush=True)
 time.sleep(120)
@@ -55,7 +55,7 @@ def end(process):
 
 def test_two_processes_compute_each_shard_once(tmp_path):
     spec = spec_in(tmp_path)
-    uri = store_uri(spec.store, library.plan(spec)[0])
+    uri = store_uri(spec.store, library.what_is_missing(spec)[0])
     processes = [python(SHARING, str(tmp_path)) for _ in range(2)]
     try:
         computed = [int(process.communicate(timeout=250)[0]) for process in processes]
@@ -64,7 +64,7 @@ def test_two_processes_compute_each_shard_once(tmp_path):
             end(process)
     # Who finds a shard taken goes on to the next: nothing is left, and nothing was done twice.
     assert sum(computed) == 8
-    assert library.plan(spec)[1] == []
+    assert library.what_is_missing(spec)[1] == []
     assert not [key for key in list_prefix(uri) if key.startswith("claims/")]
 
 
@@ -104,14 +104,14 @@ def test_two_distillations_of_one_spec_do_the_work_once_and_another_finishes_bes
 
 def test_a_flow_waits_for_another_run_s_shard_and_takes_it_over_when_that_is_killed(api, tmp_path, caplog):
     spec = spec_in(tmp_path)
-    uri = store_uri(spec.store, library.plan(spec)[0])
+    uri = store_uri(spec.store, library.what_is_missing(spec)[0])
     claim = claim_uri(uri, 5)
     holder = python(HOLDING, claim)
     try:
         assert holder.stdout.readline() == "held\n"
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(precompute, spec)
-            assert wait_until(lambda: library.plan(spec)[1] == [5], 120)
+            assert wait_until(lambda: library.what_is_missing(spec)[1] == [5], 120)
             assert wait_until(lambda: "1 shards are being computed by" in caplog.text, 60)
             assert not running.done()
             holder.send_signal(signal.SIGKILL)
@@ -128,7 +128,7 @@ def test_a_shard_that_fails_leaves_no_claim(tmp_path, monkeypatch):
         raise OSError("rule, fact, remedy")
 
     spec = spec_in(tmp_path)
-    monkeypatch.setattr(library, "compute_shard", fail)
+    monkeypatch.setattr(library.Filling, "compute", fail)
     with pytest.raises(OSError, match="rule, fact, remedy"):
         library.share_shard(spec, 0)
     assert library.shard_holder(spec, 0) is None

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from flows.server import free_port
+from flows.processes.server import free_port
 from tests.flows.machine import CHECKOUT
-from tests.flows.test_child import wait_until
+from tests.flows.processes.test_child import wait_until
 
 SMALL = [
     'precompute={"samples": 128, "shard_samples": 128, "solver": {"steps": 4}, "captures": 2}',

@@ -28,12 +28,12 @@ from storage import (
     verify,
     write_bytes,
 )
-from storage.checked_json import dump_checked, load_checked
-from storage.commits import read_commit, write_commit
-from storage.layouts import layout_of
-from storage.manifest import write_manifest
-from storage.shard_index import write_index
-from storage.store import reseal
+from storage.layouts.table import layout_of
+from storage.records.checked_json import dump_checked, load_checked
+from storage.records.commits import read_commit, write_commit
+from storage.records.manifest import write_manifest
+from storage.records.shard_index import write_index
+from storage.writing.sealing import reseal
 
 KINDS = ("flip", "cut", "grow", "delete", "swap objects", "swap ranges")
 

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from storage import Batch, States, TrajectorySpec, open_store
-from storage.local_objects import LocalObjects
-from storage.object_source import DirectSource
-from storage.s3_objects import S3Objects
+from storage.objects.local import LocalObjects
+from storage.objects.s3 import S3Objects
+from storage.reading.sources import DirectSource
 from tests.storage.damage import Contents, contents
 from tests.storage.trajectories import make_spec, states_of
 

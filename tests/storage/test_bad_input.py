@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import ManifestError, StoreError, TrajectorySpec, digest, open_store, store_uri, verify
-from storage.checked_json import dump_checked, load_checked
+from storage.records.checked_json import dump_checked, load_checked
 from tests.storage.damage import Contents, Damage, assert_explained, contents, examples, inflicted, refusals
 from tests.storage.oracles import shown_states, spec_of_kind
 from tests.storage.trajectories import fill

@@ -31,7 +31,7 @@ from storage import (
 )
 from tests.storage.damage import Damage, contents, examples, fresh, inflicted
 from tests.storage.oracles import assert_holds, assert_same_batches, assert_states
-from tests.storage.orders import orders, speeds
+from tests.storage.reading.orders import orders, speeds
 from tests.storage.trajectories import fill, make_spec, shard_states, states_of
 
 pytestmark = pytest.mark.timeout(120)

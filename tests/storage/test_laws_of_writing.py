@@ -33,8 +33,8 @@ from storage import (
 from tests.storage.damage import examples, fresh
 from tests.storage.oracles import assert_holds, snapshot, watch_writes
 from tests.storage.processes import run_in_processes
+from tests.storage.reading.turns import Turns
 from tests.storage.trajectories import fill, shard_states
-from tests.storage.turns import Turns
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -172,12 +172,12 @@ def _write_and_seal(root: str, spec: TrajectorySpec, num_samples: int, order: li
 
 
 def _write_and_die(root: str, spec: TrajectorySpec, shard: int) -> None:
-    import storage.writing
+    import storage.writing.writer
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    storage.writing.write_commit = die
+    storage.writing.writer.write_commit = die
     open_writer(root, spec).write_shard(shard, shard_states(spec, shard))
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
-from advkd.cpu import torch_threads
+from advkd.device import torch_threads
+from advkd.files import whole_folder
+from advkd.optimizers import Ema
 from advkd.teachers.digits.data import RESOLUTION, digit_images
-from advkd.training.ema import Ema
-from advkd.training.folders import whole_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from advkd.evaluation.evaluate import EvaluateSpec, evaluate
+from advkd.evaluation.evaluation import EvaluateSpec, evaluate
 from advkd.evaluation.results import EvalReport
 from advkd.teachers import EMBEDDED
 from tests.advkd.evaluation.parts import gaussian_teacher, make_student

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advkd.evaluation.evaluate import evaluate
+from advkd.evaluation.evaluation import evaluate
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.training.observation import Observation, observations_to_json
 from tests.advkd.evaluation.conftest import Evaluated
 from tests.advkd.evaluation.test_report import Page
-from tests.advkd.test_monitors import observation, submodule
+from tests.advkd.training.test_monitors import observation, submodule
 
 
 def game(samples: int, margin: float | None) -> Observation:

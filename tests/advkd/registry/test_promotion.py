@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from advkd.export.lineage import Lineage
 from advkd.registry.gate import Figures
-from advkd.registry.lineage import Lineage
 from advkd.registry.promotion import decide, judge, promote, roll_back
 from advkd.registry.tracking import RegisterSpec, register
 from advkd.registry.versions import DESCENT_TAG, FIGURES_TAG, RegistryError, open_registry, quiet, versions_of

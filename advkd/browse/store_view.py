@@ -1,0 +1,250 @@
+"""One store as somebody looks at it: samples in any order, what is wrong with which shard, and how it grows.
+
+Everything is read through `storage`'s readers, in ranges that are checked and kept for a while.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from advkd.browse.marks import Mark, Marks
+from storage import (
+    ByteCache,
+    Manifest,
+    ManifestError,
+    Reader,
+    ShardCorruptError,
+    States,
+    StoreError,
+    StoreIncompleteError,
+    StoreNotFoundError,
+    TrajectorySpec,
+    join,
+    open_growing,
+    open_store,
+    read_manifest,
+)
+from storage.care import shard_problems
+from storage.reading import CommittedShards
+from storage.records import forget_objects
+
+GROWING_SECONDS = 1.5
+SEALED_SECONDS = 8.0
+PATIENCE_SECONDS = 2.0
+"""How long a failure is remembered before the store is asked again."""
+_READERS = 6
+_MOST_RECHECKED = 8
+
+_READING = ThreadPoolExecutor(_READERS, thread_name_prefix="advkd-look")
+_CHECKING = threading.Lock()
+"""A check holds whole objects: one at a time, however many people ask."""
+
+
+@dataclass(frozen=True)
+class StoreSnapshot:
+    """A store at one moment."""
+
+    reader: Reader
+    sealed: bool
+    stamp: str
+    """Changes whenever the store does."""
+
+    @property
+    def spec(self) -> TrajectorySpec:
+        """Whose trajectories they are."""
+        return self.reader.manifest.spec
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of a growing store, made up: see `storage.open_growing`."""
+        return self.reader.manifest
+
+    @property
+    def committed(self) -> npt.NDArray[np.int64] | None:
+        """Numbers of the shards that a growing store has, ascending; None of a sealed one, which has all."""
+        shards = self.manifest.shards
+        return shards.committed if isinstance(shards, CommittedShards) else None
+
+    @property
+    def num_samples(self) -> int:
+        """Of a growing store, up to the last committed shard."""
+        return self.manifest.num_samples
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Some samples: rows that could not be read are zeros, and `marks` says why, by sample."""
+
+    states: States
+    marks: dict[int, Mark] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a store answered last: a view, or why there is none at the moment; `view` is then the last good one."""
+
+    view: StoreSnapshot | None
+    failure: StoreError | OSError | None
+    due: float
+    """When it is asked again, by the monotonic clock."""
+
+
+class StoreView:
+    """A store that is browsed. Thread-safe.
+
+    Args:
+        uri: where it is.
+        name: how URLs call it; says nothing of where it is.
+        kept: keeps what was read, for all stores together.
+    """
+
+    def __init__(self, uri: str, name: str, kept: ByteCache) -> None:
+        self.uri = uri
+        self.name = name
+        self.marks = Marks()
+        self._kept = kept
+        self._asking = threading.Lock()
+        self._asked: _Asked | None = None
+        self._rechecking = threading.Lock()
+        self._recheck_due = 0.0
+
+    def view(self) -> StoreSnapshot:
+        """The store as it is now, or was a moment ago: who asks while another thread asks the store does not wait.
+
+        Raises:
+            StoreError: It is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
+                is all it takes to recover.
+        """
+        asked = self._asked
+        if (asked is None or time.monotonic() >= asked.due) and self._asking.acquire(blocking=asked is None):
+            try:
+                if self._asked is asked:
+                    self._asked = self._ask()
+            finally:
+                self._asking.release()
+        asked = self._asked
+        assert asked is not None
+        if asked.failure is not None:
+            raise asked.failure.with_traceback(None)
+        assert asked.view is not None
+        return asked.view
+
+    def read(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
+        """Some samples at some timesteps, `[len(samples), C, H_k, W_k]`; a damaged shard spoils its own ones only."""
+        view = self.view()
+        try:
+            return Looked(_read(view.reader, samples, timesteps))
+        except (ShardCorruptError, StoreIncompleteError, ManifestError):
+            return self._read_by_shard(view, samples, timesteps)
+
+    def check(self, shard: int) -> Mark | None:
+        """Read all of a shard from the store itself and compare every sha256; what is wrong with it, or None."""
+        view = self.view()
+        first = shard * view.spec.shard_samples
+        try:
+            listed = view.manifest.shards.entries(shard)
+            with _CHECKING:
+                problems = shard_problems(self.uri, view.manifest, shard, listed)
+        except ManifestError as error:
+            return self._mark(shard, Mark("corrupt", str(error), first, whole=True))
+        except StoreIncompleteError as error:
+            return Mark("pending", str(error), first)
+        if problems:
+            return self._mark(shard, Mark("corrupt", problems[0].message, first, whole=True))
+        self.marks.clear(shard)
+        return None
+
+    def recheck(self) -> None:
+        """Look again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
+        view = self.view()
+        with self._rechecking:
+            if time.monotonic() < self._recheck_due:
+                return
+            self._recheck_due = time.monotonic() + SEALED_SECONDS
+        for shard, mark in self.marks.turn(_MOST_RECHECKED):
+            if mark.sample < view.num_samples:
+                try:
+                    _read(view.reader, [mark.sample], view.spec.timesteps)
+                except (ShardCorruptError, ManifestError):
+                    continue
+                except StoreIncompleteError:
+                    # It is not there any more, which is not a damage.
+                    pass
+            self.marks.clear(shard, mark)
+
+    def _ask(self) -> _Asked:
+        held = None if self._asked is None else self._asked.view
+        began = time.monotonic()
+        try:
+            view = self._opened(held)
+        except (StoreError, OSError) as error:
+            return _Asked(held, error, time.monotonic() + PATIENCE_SECONDS)
+        # Listing the records of a store with many shards takes its time: a tenth of it is enough.
+        now, patience = time.monotonic(), SEALED_SECONDS if view.sealed else GROWING_SECONDS
+        return _Asked(view, None, now + max(patience, 10 * (now - began)))
+
+    def _opened(self, held: StoreSnapshot | None) -> StoreSnapshot:
+        try:
+            if held is not None and held.sealed:
+                manifest = read_manifest(self.uri)
+                if _stamp(manifest) == held.stamp:
+                    return held
+            reader = open_store(self.uri, kept=self._kept)
+            return StoreSnapshot(reader, sealed=True, stamp=_stamp(reader.manifest))
+        except StoreIncompleteError:
+            growing = open_growing(self.uri, kept=self._kept)
+        except StoreNotFoundError as error:
+            raise StoreNotFoundError(
+                f"a store is shown as long as it is there, but {self.uri} has none any more; if it was moved, start "
+                "`advkd browse` with its new address"
+            ) from error
+        return StoreSnapshot(growing, sealed=False, stamp=f"growing {growing.manifest.total_bytes}")
+
+    def _read_by_shard(self, view: StoreSnapshot, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
+        spec = view.spec
+        indices = np.asarray(samples, dtype=np.int64)
+        states: States = {t: np.zeros((len(indices), *spec.state_shape(t)), dtype=spec.dtype) for t in timesteps}
+        marks: dict[int, Mark] = {}
+        for shard in np.unique(indices // spec.shard_samples).tolist():
+            here = np.flatnonzero(indices // spec.shard_samples == shard)
+            try:
+                found = _read(view.reader, indices[here].tolist(), timesteps)
+            except StoreIncompleteError as error:
+                mark = Mark("pending", str(error), int(indices[here[0]]))
+            except (ShardCorruptError, ManifestError) as error:
+                mark = self._mark(shard, Mark("corrupt", str(error), int(indices[here[0]])))
+            else:
+                for t, values in found.items():
+                    states[t][here] = values
+                continue
+            marks |= dict.fromkeys(indices[here].tolist(), mark)
+        return Looked(states, marks)
+
+    def _mark(self, shard: int, mark: Mark) -> Mark:
+        # What was kept of it from better times would hide the damage from the next look.
+        keys = self.view().manifest.shards.keys(shard)
+        forget_objects(self._kept, {join(self.uri, key) for key in keys})
+        self.marks.put(shard, mark)
+        return mark
+
+
+def _read(reader: Reader, samples: Sequence[int], timesteps: Sequence[int]) -> States:
+    """The first timestep alone, as records and indices come with it, then all others at once."""
+    if len(reader.manifest.shards.templates) < len(reader.manifest.spec.stored_timesteps):
+        # A sample lies in one piece with all its timesteps, and is read and checked once.
+        return reader.read_samples(samples, timesteps)
+    first, *others = timesteps
+    found = reader.read_samples(samples, [first])
+    read: Callable[[int], States] = lambda t: reader.read_samples(samples, [t])  # noqa: E731
+    for states in _READING.map(read, others) if len(others) > 1 else map(read, others):
+        found |= states
+    return found
+
+
+def _stamp(manifest: Manifest) -> str:
+    return f"{manifest.digest[:16]} {manifest.num_samples} {manifest.sealed}"

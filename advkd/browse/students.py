@@ -1,0 +1,173 @@
+"""Students beside their teacher: the states that each submodule predicts for the same x_T, and what they imply.
+
+A student runs on the CPU, one at a time, for the samples that are shown and no others. torch is imported when the first
+student is loaded. The mathematics is that of `advkd.diffusion.schedule` in numpy, so that pages
+without a student need no torch.
+"""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from advkd.browse.errors import NotShownError, RequestError
+from storage import ByteCache, States, TrajectorySpec
+from storage.records import start_noise
+
+if TYPE_CHECKING:
+    from advkd.students import AnyStudent
+
+_BATCH = 64
+_RUNNING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ShownStudent:
+    """A student that is loaded."""
+
+    name: str
+    """As pages call it: the last part of its folder's path, or more where that is not enough."""
+    model: "AnyStudent"
+    kept: ByteCache
+    """Holds what it predicted last: one pass gives all timesteps."""
+
+    def refusal(self, spec: TrajectorySpec) -> str | None:
+        """Why it cannot be shown beside the trajectories of a spec, or None."""
+        theirs, ours = tuple(self.model.sample_shape), tuple(spec.sample_shape)
+        if theirs != ours:
+            return (
+                f"a student is shown beside trajectories of its own shape, got one of {list(theirs)} for a store of "
+                f"{list(ours)}; give a student that was trained on such a store"
+            )
+        if self.shared_timesteps(spec) == ():
+            return (
+                f"a student is compared at the timesteps that it predicts, {list(self.model.timesteps[1:])}, and the "
+                f"store has none of them, only {list(spec.timesteps)}; give a student that was trained on its grid"
+            )
+        return None
+
+    def shared_timesteps(self, spec: TrajectorySpec) -> tuple[int, ...]:
+        """The timesteps that a submodule predicts and a store has."""
+        return tuple(t for t in self.model.timesteps[1:] if t in spec.timesteps)
+
+    def states(self, noise: npt.NDArray[Any]) -> States:
+        """The predicted states by timestep, float32 `[B, C, H_k, W_k]`, for x_T `[B, C, H, W]`."""
+        key = _Predicted(self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest())
+        found: States | None = self.kept.get(key)
+        if found is None:
+            with _RUNNING:
+                # Somebody may have run it for the same noise meanwhile.
+                found = self.kept.get(key) or self._run(noise)
+            self.kept.put(key, found, sum(state.nbytes for state in found.values()))
+        return found
+
+    def _run(self, noise: npt.NDArray[Any]) -> States:
+        import torch
+
+        found: dict[int, list[npt.NDArray[Any]]] = {t: [] for t in self.model.timesteps[1:]}
+        with torch.inference_mode():
+            for start in range(0, len(noise), _BATCH):
+                batch = torch.from_numpy(noise[start : start + _BATCH].astype(np.float32))
+                for t, state in zip(found, self.model.predictions(batch), strict=True):
+                    found[t].append(state.float().numpy())
+        return {t: np.concatenate(parts) for t, parts in found.items()}
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """The key of what a student predicted."""
+
+    student: str
+    noise: str
+
+
+class Students:
+    """The students that were named at the start, loaded once each.
+
+    Args:
+        places: where they are, see `advkd.registry.fetching.student_folder`.
+        kept: keeps what they predict, beside everything else.
+        runs: folder of the registry.
+    """
+
+    def __init__(self, places: Sequence[str], kept: ByteCache, runs: str) -> None:
+        self._loaded = [_load(place, name, kept, runs) for place, name in zip(places, _names(places), strict=True)]
+
+    def __len__(self) -> int:
+        return len(self._loaded)
+
+    @property
+    def names(self) -> list[str]:
+        """In the order given, which is how URLs number them."""
+        return [one.name for one in self._loaded]
+
+    def student(self, number: int) -> ShownStudent:
+        """One of them; `NotShownError` for any other number."""
+        if not 0 <= number < len(self._loaded):
+            raise NotShownError(
+                f"a student must be one of those that `advkd browse` was started with, got number {number} of "
+                f"{len(self._loaded)}; give --student"
+            )
+        return self._loaded[number]
+
+    def fitting(self, number: int, spec: TrajectorySpec) -> ShownStudent:
+        """One of them, if it fits a store; `RequestError` with the reason otherwise."""
+        found = self.student(number)
+        refused = found.refusal(spec)
+        if refused is not None:
+            raise RequestError(refused)
+        return found
+
+
+def implied_clean(state: npt.NDArray[Any], noise: npt.NDArray[Any], spec: TrajectorySpec, timestep: int) -> Any:
+    """`F_k = (x_{t_k} - skip_k x_T) / gain_k` of states `[B, C, H_k, W_k]`; the noise at its own resolution.
+
+    A coarser state implies a coarser image: it is taken from box means of the noise.
+    """
+    position = spec.timesteps.index(timestep)
+    # method.md 3: skip_k = s_k / s_T, gain_k = a_k - a_T s_k / s_T
+    skip = spec.sigma[position] / spec.sigma[0]
+    gain = spec.signal[position] - spec.signal[0] * skip
+    height, width = state.shape[2:]
+    boxes = noise.astype(np.float32).reshape(
+        *noise.shape[:2], height, noise.shape[2] // height, width, noise.shape[3] // width
+    )
+    return (state.astype(np.float32) - skip * boxes.mean(axis=(3, 5))) / gain
+
+
+def start_of(spec: TrajectorySpec, samples: Sequence[int], stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The x_T that a student starts from, `[B, C, H, W]`: as stored, or drawn again where a coarser one is stored."""
+    if stored.shape[1:] == tuple(spec.sample_shape):
+        return stored
+    return np.concatenate([start_noise(spec, i, 1) for i in samples])
+
+
+def implies_clean(spec: TrajectorySpec, timestep: int) -> bool:
+    """Whether a state of this timestep says anything of a clean image: the noise itself does not, nor a random path."""
+    noise, state = spec.state_shape(spec.timesteps[0]), spec.state_shape(timestep)
+    divides = noise[1] % state[1] == 0 and noise[2] % state[2] == 0
+    return timestep != spec.timesteps[0] and divides and spec.deterministic and spec.sigma[0] > 0
+
+
+def _load(place: str, name: str, kept: ByteCache, runs: str) -> ShownStudent:
+    from advkd.registry import student_folder
+    from advkd.students import load_student
+
+    return ShownStudent(name, load_student(student_folder(place, runs)), kept)
+
+
+def _names(places: Sequence[str]) -> list[str]:
+    """The last parts of their paths, as many as tell them apart."""
+    parts = [
+        [part for part in PurePath(place).parts if part not in ("/", "student")] or ["student"] for place in places
+    ]
+    for count in range(1, max((len(one) for one in parts), default=0) + 1):
+        names = ["/".join(one[-count:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{one[-1]} ({number})" for number, one in enumerate(parts, start=1)]

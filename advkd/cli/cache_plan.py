@@ -1,0 +1,128 @@
+"""`advkd cache plan`: what a precompute with the same options would hold, ask for and cost. Parses, calls, prints."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from advkd.cli.precompute_options import takes_precompute_options
+from advkd.text import AsJson, billed_text, clear_errors, columns, duration_text, facts, grid_table, print_json, stdout
+from advkd.trajectories import (
+    CachePlan,
+    PrecomputeSpec,
+    Prices,
+    Requests,
+    UnseenTeacher,
+    cached_teacher,
+    plan_cache,
+    trajectory_spec,
+)
+from storage import store_uri
+
+Price = Annotated[float | None, typer.Option(help="USD that the provider asks; default: no costs are told.")]
+
+
+@takes_precompute_options
+def plan_command(
+    spec: PrecomputeSpec,
+    shape: Annotated[
+        str | None,
+        typer.Option(help="CxHxW of a state, as 3x256x256: plan without a teacher, at any scale.", metavar="CxHxW"),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that compute a shard each at the same time.")] = 1,
+    passes_per_second: Annotated[
+        float | None, typer.Option(help="Samples through the teacher's network per second and worker: tells the time.")
+    ] = None,
+    usd_per_1000_puts: Price = None,
+    usd_per_1000_gets: Price = None,
+    usd_per_gb_month: Price = None,
+    usd_per_gb_read: Price = None,
+    usd_per_worker_hour: Price = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a precompute would make and cost, before anything is spent: shards, bytes, requests, passes, time.
+
+    Takes the options of `advkd precompute`. The teacher is loaded for its shape and schedule alone, and not even that
+    with --shape; the store is neither read nor written.
+    """
+    with clear_errors():
+        teacher = cached_teacher(spec.teacher, spec.device) if shape is None else UnseenTeacher.of(shape)
+        identity = trajectory_spec(spec, teacher)
+        prices = _prices(
+            thousand_puts=usd_per_1000_puts,
+            thousand_gets=usd_per_1000_gets,
+            gigabyte_month=usd_per_gb_month,
+            gigabyte_read=usd_per_gb_read,
+            worker_hour=usd_per_worker_hour,
+        )
+        plan = plan_cache(identity, spec.samples, workers=workers, passes_per_second=passes_per_second, prices=prices)
+        # Without its teacher's fingerprint nobody knows what the store will be called.
+        uri = store_uri(spec.store, identity) if shape is None else spec.store
+        if as_json:
+            print_json({"uri": uri, **_plan_json(plan)})
+            return
+        console = stdout()
+        console.print(_facts(plan))
+        console.print()
+        console.print(grid_table(plan.spec))
+        console.print()
+        console.print(_requests(plan))
+        for warning in plan.warnings:
+            console.print(f"warning: {warning}", style="yellow", markup=False)
+        typer.echo(uri)
+
+
+def _prices(**given: float | None) -> Prices | None:
+    known = {name: value for name, value in given.items() if value is not None}
+    return Prices(**known) if known else None
+
+
+def _plan_json(plan: CachePlan) -> dict[str, Any]:
+    values = {name: value for name, value in vars(plan).items() if name not in ("spec", "costs")}
+    for name, value in values.items():
+        if isinstance(value, Requests):
+            values[name] = asdict(value)
+    costs = asdict(plan.costs) if plan.costs else None
+    return values | {"total_objects": plan.total_objects, "costs": costs, "spec": plan.spec.to_json()}
+
+
+def _facts(plan: CachePlan) -> Any:
+    spec, costs = plan.spec, plan.costs
+    hidden = plan.computed_samples - plan.num_samples
+    rows = {
+        "samples": f"{plan.num_samples:,}" + (f", and {hidden:,} that fill the last shard" if hidden else ""),
+        "sampler": f"{spec.sampler}, {spec.solver_steps} steps: {plan.passes:,} network passes",
+        "layout": f"{spec.layout}, {spec.shard_samples} samples per shard, {spec.block_samples} per block",
+        "shards": f"{plan.num_shards:,} of {billed_text(plan.shard_bytes)}",
+        "bytes": f"{billed_text(plan.data_bytes)} ({plan.data_bytes:,}), states {spec.trajectory_bytes:,} per sample",
+        "objects": f"{plan.data_objects:,} of data, the largest {billed_text(plan.largest_object)}; "
+        f"{plan.records + plan.metadata_objects:,} of records, index and metadata",
+    }
+    if plan.worker_seconds is not None and plan.wall_seconds is not None:
+        rows["time"] = (
+            f"{duration_text(plan.wall_seconds)} on {plan.workers:,} worker(s), "
+            f"{duration_text(plan.worker_seconds)} of work in all"
+        )
+    if costs is not None:
+        compute = f"{_usd(costs.compute)} for workers, " if costs.compute else ""
+        rows["USD"] = (
+            f"{compute}{_usd(costs.making)} for requests, {_usd(costs.month)} per month, {_usd(costs.epoch)} per epoch"
+        )
+    return facts(rows)
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.2g}"
+
+
+def _requests(plan: CachePlan) -> Any:
+    table = columns("requests to", "PUT", "GET, HEAD", "LIST", "read")
+    rows = {
+        "precompute": (plan.precompute, 0),
+        "seal": (plan.seal, 0),
+        "open the store": (plan.open, 0),
+        "read an epoch": (plan.epoch, plan.epoch_bytes),
+    }
+    for name, (asked, read) in rows.items():
+        table.add_row(name, f"{asked.put:,}", f"{asked.get:,}", f"{asked.list:,}", billed_text(read) if read else "-")
+    return table

@@ -1,0 +1,202 @@
+"""The `advkd` command: the same dataclasses as the flows, without Prefect.
+
+Progress goes to stderr; the last line of stdout is the URI of what was made (with `--json`, one JSON object that holds
+it). Bad input ends with a message of rule, fact and remedy, and exit code 1.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from advkd.cli import cache as cache_cli
+from advkd.cli import evaluation as evaluation_cli
+from advkd.cli import registry as registry_cli
+from advkd.cli import teacher as teacher_cli
+from advkd.cli.browse import browse_command
+from advkd.cli.precompute_options import takes_precompute_options
+from advkd.presets import preset
+from advkd.runtime import (
+    SilencedError,
+    alike_on_this_machine,
+    die_with_parent,
+    progress,
+    relay_logs,
+    speaks,
+    started_by_torchrun,
+)
+from advkd.trajectories import PrecomputeSpec, precompute
+from storage import StoreError, join
+
+app = typer.Typer(
+    name="advkd",
+    help="Distil a diffusion teacher into a one-pass student: cache trajectories, train, evaluate, sample.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cache_cli.app, name="cache")
+app.add_typer(teacher_cli.app, name="teacher")
+app.add_typer(evaluation_cli.app, name="evaluation")
+app.add_typer(registry_cli.app, name="registry")
+app.command("browse")(browse_command)
+
+_SILENCED_SECONDS = 5.0
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
+Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
+
+
+@app.command("precompute")
+@takes_precompute_options
+def precompute_command(
+    spec: PrecomputeSpec,
+    workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run a teacher over N noises and keep its states in a sealed store; what is there already is not recomputed."""
+    with progress() as report:
+        result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
+    state = "sealed" if result.computed else "was sealed already"
+    _tell(
+        f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
+        f"{result.seconds:.1f} s",
+        result.uri,
+        asdict(result),
+        as_json,
+    )
+
+
+@app.command("train")
+def train_command(
+    store: Annotated[str, typer.Option(help="URI of a sealed store.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the student; run again to resume.")],
+    preset_name: Annotated[
+        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores), full or paper.")
+    ] = "quick",
+    spec_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--spec", help='JSON file with the whole TrainSpec (or PaperSpec: "method": "paper"), instead of a preset.'
+        ),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Trajectories seen in all.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
+    device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="none, memory or disk: keep what was read of a store in S3.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a student from a store alone; the same command again goes on from the last checkpoint.
+
+    In several processes: torchrun --nproc-per-node 2 -m advkd train ...
+    """
+    from advkd.training import STUDENT_FOLDER, train, train_spec_from_json
+
+    with alike_on_this_machine():
+        base = preset(preset_name).train if spec_file is None else train_spec_from_json(_read_json(spec_file))
+        spec = replace(
+            base,
+            samples=base.samples if samples is None else samples,
+            seed=base.seed if seed is None else seed,
+            device=device or base.device,
+            cache=cache or base.cache,
+        )
+    with progress() as report:
+        for step in train(spec, store, out):
+            figure = f"error {step.distillation:.4f}" if step.distillation else f"margin {step.margin:.2f}"
+            report("training", step.samples, step.total, f"{step.phase}, {figure}")
+    student = out / STUDENT_FOLDER
+    _tell(f"student trained on {spec.samples} samples", str(student), {"spec": asdict(spec)}, as_json)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    student: Annotated[str, typer.Option(help="Folder made by `advkd train`, or a registered student.")],
+    teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")],
+    out: Annotated[str, typer.Option(help="Folder for report.html and metrics.json.")],
+    references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
+    samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a student beside its teacher: distances, worth in teacher steps, cost; writes a report."""
+    from advkd.evaluation import REPORT, EvaluateSpec, evaluate, worth_sentence
+
+    spec = EvaluateSpec(
+        student=student, teacher=teacher, out=out, references=references, samples=samples, device=device
+    )
+    with progress() as report:
+        result = evaluate(spec, report)
+    _tell(worth_sentence(result.worth), join(out, REPORT), result.summary(), as_json)
+
+
+@app.command("sample")
+def sample_command(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A trained or registered student.")],
+    n: Annotated[int, typer.Option("--n", help="Images.")] = 16,
+    seed: Annotated[int, typer.Option(help="Base seed; image i depends on (seed, i) alone.")] = 0,
+    out: Annotated[str, typer.Option(help="PNG file to write: a path or URI.")] = "grid.png",
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Sample a student, one network pass, into a grid of images."""
+    from advkd.cli.sample import sample_grid
+
+    sample_grid(folder, n, seed, out, device)
+    _tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
+
+
+def main() -> None:
+    """Entry point: errors of ours become one line on stderr and exit code 1; of several processes one tells it."""
+    relay_logs()
+    if started_by_torchrun() and (end_with_launcher := die_with_parent()):
+        # torchrun ends its processes itself, unless it is killed: without it they would train on, heard by nobody.
+        end_with_launcher()
+    try:
+        _plug_in(sys.argv[1:])
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except SilencedError:
+        # torchrun ends all processes with the first that exits, which must be the one that speaks.
+        time.sleep(_SILENCED_SECONDS)
+        sys.exit(1)
+    except (StoreError, ValueError, OSError, ArithmeticError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+
+
+def _plug_in(arguments: Sequence[str]) -> None:
+    """Adds the commands of other packages (entry points `advkd.commands`), loaded only where they are asked for."""
+    asked = arguments[0] if arguments else "--help"
+    for command in entry_points(group="advkd.commands"):
+        if asked in (command.name, "--help"):
+            app.command(command.name)(command.load())
+
+
+def _tell(sentence: str, uri: str, facts: dict[str, Any], as_json: bool) -> None:
+    if not speaks():
+        return
+    if as_json:
+        typer.echo(json.dumps({"uri": uri, **facts}))
+        return
+    typer.echo(sentence)
+    typer.echo(uri)
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"--spec must be a JSON file that holds a TrainSpec, got {type(error).__name__} for {path}; write one"
+        ) from error

@@ -1,0 +1,135 @@
+"""`advkd registry ls|show|promote|rollback|diff`: which students there are, and who is champion, by hand if need be.
+
+Tables for people on stdout, `--json` for machines instead. Anything wrong ends with exit code 1 and one line of rule,
+fact and remedy.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from advkd.text import AsJson, clear_errors, columns, facts, print_json, stdout
+
+app = typer.Typer(name="registry", help="Look at registered students, and move the champion.", no_args_is_help=True)
+
+Runs = Annotated[
+    str, typer.Option(help="The flow's root, which holds mlflow.db; not used where MLFLOW_TRACKING_URI is set.")
+]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Registered name, as advkd-digits.")]
+Which = Annotated[str, typer.Argument(metavar="VERSION", help="Number of a version, champion or challenger.")]
+
+
+@app.command("ls")
+def list_command(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Only this one.")] = None,
+    runs: Runs = "runs",
+    as_json: AsJson = False,
+) -> None:
+    """List models and their versions: alias, figures, and what the gate said."""
+    from advkd.registry import models, overview
+
+    with _registry(runs) as client:
+        found = [one for name in models(client, model) for one in overview(client, name)]
+    if as_json:
+        print_json([one.as_json() for one in found])
+        return
+    table = columns("model", "version", "state", "FD", "recall", "teacher", "gate", left=1)
+    for column in (table.columns[2], *table.columns[5:]):
+        column.justify = "left"
+    for one in found:
+        table.add_row(one.name, str(one.version), one.state, one.text("fd"), one.text("recall"), one.teacher, one.gate)
+    stdout().print(table if found else f"no registered models in {runs}")
+
+
+@app.command("show")
+def show_command(model: Model, version: Which = "champion", runs: Runs = "runs", as_json: AsJson = False) -> None:
+    """Print everything that is noted on a version: figures, lineage, gate, promotions, where it lies."""
+    from advkd.registry import details
+
+    with _registry(runs) as client:
+        found = details(client, model, version)
+    if as_json:
+        print_json(found)
+        return
+    stdout().print(facts({name: str(value) for name, value in _flat(found).items() if value not in (None, "")}))
+    typer.echo(found["uri"])
+
+
+@app.command("promote")
+def promote_command(
+    model: Model,
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="Number of a version.")],
+    runs: Runs = "runs",
+    as_json: AsJson = False,
+) -> None:
+    """Make a version champion by hand, whatever the gate or a roll-back said of it."""
+    from advkd.registry import promote
+
+    with _registry(runs) as client:
+        _tell(promote(client, model, version), as_json)
+
+
+@app.command("rollback")
+def rollback_command(
+    model: Model,
+    why: Annotated[str, typer.Option(help="The reason, noted on the version that loses the alias.")] = "",
+    to: Annotated[int | None, typer.Option(help="Another version than the champion before.")] = None,
+    runs: Runs = "runs",
+    as_json: AsJson = False,
+) -> None:
+    """Make the champion before champion again; the gate will not promote by itself what was rolled back."""
+    from advkd.registry import roll_back
+
+    with _registry(runs) as client:
+        _tell(roll_back(client, model, why, to), as_json)
+
+
+@app.command("diff")
+def diff_command(
+    model: Model,
+    one: Which = "champion",
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The version it is compared with.")] = "challenger",
+    runs: Runs = "runs",
+    as_json: AsJson = False,
+) -> None:
+    """Compare two versions: what differs in figures, lineage and settings, and what the gate says of the other one."""
+    from advkd.registry import difference
+
+    with _registry(runs) as client:
+        found = difference(client, model, one, other)
+    if as_json:
+        print_json(found)
+        return
+    table = columns("", one, other, left=3)
+    for name, (left, right) in found["differs"].items():
+        table.add_row(name, *("-" if value is None else str(value) for value in (left, right)))
+    stdout().print(table if found["differs"] else f"{one} and {other} are the same in everything that is noted")
+    typer.echo(f"the gate, {other} against {one}: {found['gate']}")
+
+
+@contextlib.contextmanager
+def _registry(runs: str) -> Iterator[Any]:
+    with clear_errors():
+        from advkd.registry import answering, existing_registry, quiet
+
+        with answering(), quiet():
+            yield existing_registry(runs)
+
+
+def _tell(move: Any, as_json: bool) -> None:
+    if as_json:
+        print_json({"model": move.name, "champion": move.version, "before": move.before})
+        return
+    before = "there was none" if move.before is None else f"it was version {move.before}"
+    if move.before == move.version:
+        before = "it was already"
+    typer.echo(f"champion of {move.name}: version {move.version} ({before})")
+
+
+def _flat(found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for name, value in found.items():
+        rows |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return rows

@@ -1,0 +1,45 @@
+"""`advkd teacher`: look at a teacher, and train the embedded one anew."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advkd.runtime import progress
+from advkd.teachers import SolverSpec, load_teacher
+
+app = typer.Typer(name="teacher", help="Look at teachers, and train the embedded one.", no_args_is_help=True)
+
+
+@app.command("show")
+def show_command(
+    source: Annotated[str, typer.Argument(metavar="TEACHER", help="Embedded name, folder, s3:// URI or hub id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> None:
+    """Print a teacher's name, fingerprint and shape: what a store's identity is made of."""
+    teacher = load_teacher(source)
+    facts = {
+        "name": teacher.name,
+        "fingerprint": teacher.fingerprint,
+        "sample_shape": list(teacher.space.shape),
+        "train_timesteps": teacher.grid(SolverSpec(steps=1)).labels[0] + 1,
+    }
+    typer.echo(json.dumps(facts) if as_json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+@app.command("train-digits")
+def train_digits_command(
+    out: Annotated[Path, typer.Option(help="Folder for the DDPMPipeline.")],
+    images: Annotated[int | None, typer.Option(help="Training images seen; default: the embedded teacher's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and noise.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Train the embedded digits teacher: about half an hour on one core of a recent CPU, longer on an old one."""
+    from advkd.teachers.digits import DigitsTeacherSpec, train_digits
+
+    spec = DigitsTeacherSpec(seed=seed) if images is None else DigitsTeacherSpec(seed=seed, images=images)
+    with progress() as report:
+        for step in train_digits(spec, out):
+            report("teacher", step.images, spec.images, f"loss {step.loss:.4f}")
+    typer.echo(json.dumps({"uri": str(out), "images": spec.images}) if as_json else str(out))

@@ -1,0 +1,146 @@
+"""The teacher's states that a student is compared with, on the evaluation's own noises, cached by content.
+
+Sample i of an evaluation has the noise of index `EVALUATION_START + i`. A store's samples count from 0, so that no
+noise of an evaluation was ever trained on, whichever base seeds the two have.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from advkd.diffusion import Start, TimeGrid, start_of
+from advkd.evaluation.arrays import content_digest, read_arrays, write_arrays
+from advkd.evaluation.errors import EvaluationError
+from advkd.teachers import SolverSpec, Teacher
+from storage.objects import join
+from storage.records import initial_noise
+
+EVALUATION_START = 2**40
+BATCH = 128
+MIN_SOLVER_STEPS, MAX_SOLVER_STEPS = 20, 1000
+
+
+def evaluation_noise(seed: int, count: int, shape: Sequence[int]) -> Tensor:
+    """The first `count` noises of an evaluation: float32 `[count, C, H, W]`."""
+    return torch.from_numpy(initial_noise(seed, EVALUATION_START, EVALUATION_START + count, shape))
+
+
+def evaluation_start(teacher: Teacher, seed: int, count: int) -> Start:
+    """The first `count` starts of an evaluation: its noises and, where a teacher has them, their conditions."""
+    noise = evaluation_noise(seed, count, teacher.space.shape)
+    return start_of(noise, teacher.conditions, seed, range(EVALUATION_START, EVALUATION_START + count))
+
+
+def teacher_states(
+    teacher: Teacher,
+    start: Start,
+    solver: SolverSpec,
+    timesteps: Sequence[int],
+    progress: Callable[[int], None] | None = None,
+) -> Tensor:
+    """The states of a deterministic solver at `timesteps`, noise first: float32 `[K + 1, N, C, H, W]`.
+
+    `progress(passes)` counts network passes per image since the last call.
+
+    Raises:
+        EvaluationError: NaN or infinity in a state.
+    """
+    batches = []
+    for batch in start.split(BATCH):
+        states = torch.stack([state.float().cpu() for state in teacher.states(batch, solver, timesteps)])
+        if not bool(torch.isfinite(states).all()):
+            raise EvaluationError(
+                f"a teacher's states must be finite, got NaN or infinity from {teacher.name!r} at {solver.steps} "
+                "steps; check its weights and its scheduler's settings"
+            )
+        batches.append(states)
+        if progress is not None:
+            progress(len(batch) * solver.steps)
+    return torch.cat(batches, dim=1).contiguous()
+
+
+def clean_timesteps(teacher: Teacher, solver: SolverSpec) -> tuple[int, int]:
+    """The time grid of someone who wants the final state only."""
+    labels = teacher.grid(solver).labels
+    return labels[0], labels[-1]
+
+
+def solver_grid_for(
+    teacher: Teacher, kind: str, timesteps: Sequence[int], asked: int | None = None
+) -> tuple[SolverSpec, TimeGrid]:
+    """The solver whose grid holds all of a student's timesteps, and its grid at these.
+
+    Its steps are those asked for, or the fewest from 20 on; fewer where the teacher allows no 20.
+
+    Raises:
+        EvaluationError: no such number of steps.
+    """
+    candidates = [asked] if asked else [*range(MIN_SOLVER_STEPS, MAX_SOLVER_STEPS + 1), *range(1, MIN_SOLVER_STEPS)]
+    for steps in candidates:
+        solver = SolverSpec(kind=kind, steps=steps)
+        try:
+            return solver, teacher.grid(solver).at(timesteps)
+        except ValueError:
+            continue
+    raise EvaluationError(
+        f"a student's timesteps must be on the grid of its teacher's solver, got {tuple(timesteps)} where "
+        f"{f'{asked} {kind} steps do not' if asked else f'no number of {kind} steps does'} pass through all of them; "
+        "give the teacher that it was trained from"
+    )
+
+
+def teacher_trajectory(
+    teacher: Teacher,
+    *,
+    solver: SolverSpec,
+    timesteps: Sequence[int],
+    seed: int,
+    count: int,
+    root: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """The states at `timesteps` of the first `count` evaluation noises, from the cache below `root` if they are there.
+
+    Returns float32 `[K + 1, count, C, H, W]`. `progress(done passes, total passes)` is called only to compute them.
+    """
+    facts = {
+        "kind": "trajectory",
+        "layout": 1,
+        "teacher": teacher.fingerprint,
+        "solver": teacher.solver_config(solver),
+        "steps": solver.steps,
+        "timesteps": list(timesteps),
+        "seed": seed,
+        "first_index": EVALUATION_START,
+        "count": count,
+        **condition_facts(teacher),
+    }
+    uri = join(root, "trajectories", f"{content_digest(facts)}.npz")
+    cached = read_arrays(uri, facts)
+    if cached is not None:
+        return torch.from_numpy(cached["states"])
+    counter = PassCounter(count * solver.steps, progress)
+    states = teacher_states(teacher, evaluation_start(teacher, seed, count), solver, timesteps, counter.add)
+    write_arrays(uri, facts, {"states": states.numpy()})
+    return states
+
+
+def condition_facts(teacher: Teacher) -> dict[str, object]:
+    """What a cached result of a teacher depends on besides, if it has conditions."""
+    return {} if teacher.conditions.facts is None else {"conditions": teacher.conditions.facts}
+
+
+class PassCounter:
+    """Turns passes since the last call into `progress(done, total)`."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self.done = 0
+        self.total = total
+        self._progress = progress
+
+    def add(self, passes: int) -> None:
+        """Counts `passes` more."""
+        self.done += passes
+        if self._progress is not None:
+            self._progress(self.done, self.total)

@@ -1,0 +1,105 @@
+"""Where a student comes from: teacher, store, training, code. No machine's paths and no credentials."""
+
+import hashlib
+import json
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import urlsplit
+
+from advkd.evaluation import EvalReport, EvaluationError
+from advkd.training import checkpoints, read_record
+from storage import read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """A student's descent.
+
+    Attributes:
+        teacher: name (slug).
+        teacher_fingerprint: sha256 of the teacher.
+        store: public form of the store's URI, "" if unknown.
+        store_digest: of the store's spec, "" if unknown.
+        train: the training run's settings, empty if unknown.
+        code_revision: of this package.
+    """
+
+    teacher: str
+    teacher_fingerprint: str
+    store: str = ""
+    store_digest: str = ""
+    train: dict[str, Any]
+    code_revision: str
+
+    def descent(self) -> str:
+        """sha256 of what makes two students the same attempt: teacher, store and settings; "" where it is unknown."""
+        if not self.store_digest or not self.train:
+            return ""
+        facts = [self.teacher_fingerprint, self.store_digest, self.train]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def lineage_of(student: str | Path, report: EvalReport, store: str | None = None) -> Lineage:
+    """The lineage of a student, from its report, its training run's checkpoint beside it, and the store if it is given.
+
+    Raises:
+        EvaluationError: the store holds another teacher's trajectories than the report's.
+        CheckpointError: the training run's newest checkpoint is damaged.
+        StoreError: no readable store.
+    """
+    settings = _training_settings(Path(student))
+    digest = str(settings.pop("store", ""))
+    if store is not None:
+        manifest = read_manifest(store)
+        digest = manifest.digest
+        if manifest.spec.fingerprint != report.teacher_fingerprint:
+            raise EvaluationError(
+                f"a student must be evaluated against the teacher of its store, got {report.teacher_fingerprint[:12]} "
+                f"in the report and {manifest.spec.fingerprint[:12]} in {store}; evaluate it against that teacher"
+            )
+    return Lineage(
+        teacher=report.teacher,
+        teacher_fingerprint=report.teacher_fingerprint,
+        store="" if store is None else public_uri(store),
+        store_digest=digest,
+        train=settings,
+        code_revision=code_revision(),
+    )
+
+
+def public_uri(uri: str) -> str:
+    """A URI as it may be published: without user, password and query; of a local path the last two parts only."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        return "/".join(PurePath(parts.path).parts[-2:]).lstrip("/")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def code_revision() -> str:
+    """The git commit of this package's checkout ("-dirty" where it was changed), else its version."""
+    here = Path(__file__).parent
+    found = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    tracked = subprocess.run(
+        ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=False
+    )
+    if found.returncode == 0 and tracked.returncode == 0:
+        return found.stdout.strip()
+    try:
+        return f"advkd {version('advkd')}"
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _training_settings(student: Path) -> dict[str, Any]:
+    for run in (student, student.resolve().parent):
+        for newest in checkpoints(run)[-1:]:
+            return dict(read_record(newest / "state.json")["identity"])
+    return {}

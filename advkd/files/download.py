@@ -1,0 +1,146 @@
+"""Teachers and students out of an object store: into folders that are named by their content, once per machine.
+
+    <cache>/<kind>/<fingerprint>/       JSON and safetensors, nothing else
+    <cache>/<kind>/seen/<sha256>.json   which fingerprint a prefix had when its listing was what it is
+
+Everything in it may be deleted at any time. Pickles and code are never fetched.
+"""
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StoreError, StoreNotFoundError
+from storage.objects import ObjectInfo, join, list_objects, read_json, read_range, write_json
+from storage.reading import default_cache_folder
+
+_PART_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderKind:
+    """What is fetched of a folder, and what makes it whole."""
+
+    name: str
+    """Of the folder in the cache: `teachers`."""
+    noun: str
+    """For messages: `a teacher`."""
+    wanted: Callable[[str], bool]
+    """Whether the object of a key is fetched; no other is ever asked for."""
+    check: Callable[[Path], object]
+    """Raises `error` for a folder that is none of its kind."""
+    fingerprint: Callable[[Path], str]
+    """Of all that was fetched."""
+    error: type[ValueError]
+    changed: type[ValueError]
+    """Raised where a folder changes while it is read; an `error` too."""
+
+
+def download_folder(kind: FolderKind, uri: str, fingerprint: str | None = None) -> Path:
+    """What lies below a prefix as a local folder; fetched only where this machine has not got it.
+
+    Args:
+        kind: of folder.
+        uri: prefix.
+        fingerprint: taken from the cache, unasked, if that one is there; whether what is fetched is that one, the
+            caller finds out.
+
+    Raises:
+        kind.error: none of its kind; one that changes meanwhile is a `kind.changed`.
+        StoreError: the object store did not answer, or the cache cannot be written.
+    """
+    cache = Path(default_cache_folder()) / kind.name
+    if fingerprint is not None and (found := _intact(kind, cache, fingerprint)):
+        return found
+    listed = list_objects(uri)
+    seen = str(cache / "seen" / f"{_sha256(uri, listing_stamp(listed))}.json")
+    if (known := _remembered(seen)) and fingerprint is None and (found := _intact(kind, cache, known)):
+        return found
+    folder, content = _fetch(kind, uri, listed, cache)
+    write_json(seen, {"fingerprint": content})
+    return folder
+
+
+def listing_stamp(listed: Sequence[ObjectInfo]) -> str:
+    """sha256 over names, sizes and times of objects: cheap, and another one after every upload."""
+    facts = [[entry.key, entry.size, entry.modified] for entry in sorted(listed, key=lambda entry: entry.key)]
+    return _sha256(json.dumps(facts))
+
+
+def _intact(kind: FolderKind, cache: Path, fingerprint: str) -> Path | None:
+    """The cached folder, if it is there and every byte of it is what was fetched."""
+    folder = cache / fingerprint
+    try:
+        kind.check(folder)
+        return folder if kind.fingerprint(folder) == fingerprint else None
+    except (kind.error, OSError):
+        return None
+
+
+def _remembered(seen: str) -> str | None:
+    try:
+        return str(read_json(seen)["fingerprint"])
+    except (StoreError, KeyError, TypeError):
+        return None
+
+
+def _fetch(kind: FolderKind, uri: str, listed: Sequence[ObjectInfo], cache: Path) -> tuple[Path, str]:
+    partial = cache / f".{secrets.token_hex(8)}"
+    try:
+        partial.mkdir(parents=True)
+        for entry in (one for one in listed if kind.wanted(one.key)):
+            _fetch_object(join(uri, entry.key), partial / entry.key, entry.size)
+        # Whatever was read may be half of one and half of another.
+        if listing_stamp(list_objects(uri)) != listing_stamp(listed):
+            raise _changed(kind, uri)
+        kind.check(partial)
+        content = kind.fingerprint(partial)
+        return _publish(kind, partial, cache / content), content
+    except kind.error as error:
+        raise type(error)(str(error).replace(str(partial), uri)) from error
+    except StoreNotFoundError as error:
+        raise _changed(kind, uri) from error
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"the cache of {kind.name} must be writable, got {error} for {cache}; free some space, or set ADVKD_CACHE"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _changed(kind: FolderKind, uri: str) -> ValueError:
+    return kind.changed(
+        f"{kind.noun} must stay as it is while it is read, but {uri} changed meanwhile; wait until it is whole and run "
+        "again"
+    )
+
+
+def _fetch_object(uri: str, path: Path, size: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("xb") as file:
+        for start in range(0, size, _PART_BYTES):
+            file.write(read_range(uri, start, min(start + _PART_BYTES, size)))
+
+
+def _publish(kind: FolderKind, partial: Path, final: Path) -> Path:
+    if final.exists() and not _intact(kind, final.parent, final.name):
+        damaged = final.with_name(f".{secrets.token_hex(8)}")
+        final.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        partial.rename(final)
+    except OSError:
+        # Another process may have been faster, with the same bytes.
+        if not _intact(kind, final.parent, final.name):
+            raise
+    return final
+
+
+def _sha256(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

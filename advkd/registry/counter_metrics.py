@@ -1,0 +1,26 @@
+"""Counters of a distillation's stages as metrics of the MLflow run behind its registered version."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from advkd.registry.tracking import RegisteredModel
+from advkd.registry.versions import open_registry, quiet
+from advkd.runtime import StageCounters
+
+
+def log_counters(model: RegisteredModel, counters: Mapping[str, StageCounters], runs: str) -> None:
+    """Notes `<stage>.<counter>`, as `precompute.passes`: what the run that made this version did and what it took.
+
+    Args:
+        model: the version that the run made.
+        counters: by stage.
+        runs: as in `RegisterSpec`.
+
+    Raises:
+        MlflowException: the registry did not answer.
+    """
+    with quiet():
+        client = open_registry(runs)
+        for stage, counted in counters.items():
+            for name, value in asdict(counted).items():
+                client.log_metric(model.run_id, f"{stage}.{name}", float(value))

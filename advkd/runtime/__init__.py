@@ -1,0 +1,36 @@
+"""What a process does besides its work: progress, logs, parents that die, ranks, secrets. Imports no torch."""
+
+from advkd.runtime.counters import StageCounters
+from advkd.runtime.masking import masked
+from advkd.runtime.orphans import die_with_parent
+from advkd.runtime.relay import parse_log_line, relay_logs
+from advkd.runtime.reporting import FORM_VARIABLE, LOG_VARIABLE, Report, Tally, console, parse_line, progress
+from advkd.runtime.torchrun import (
+    SilencedError,
+    alike_on_this_machine,
+    local_count,
+    local_rank,
+    speaks,
+    started_by_torchrun,
+)
+
+__all__ = [
+    "FORM_VARIABLE",
+    "LOG_VARIABLE",
+    "Report",
+    "SilencedError",
+    "StageCounters",
+    "Tally",
+    "alike_on_this_machine",
+    "console",
+    "die_with_parent",
+    "local_count",
+    "local_rank",
+    "masked",
+    "parse_line",
+    "parse_log_line",
+    "progress",
+    "relay_logs",
+    "speaks",
+    "started_by_torchrun",
+]

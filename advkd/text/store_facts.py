@@ -1,0 +1,193 @@
+"""What `advkd cache show` tells of one store: everything that one would ask of a cache, in a hundred columns."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+
+from advkd.text.terminal import columns, facts
+from advkd.text.units import age_text, duration_text, size_text
+from storage import Growth, Manifest, StateStatistics, StoreSummary, TrajectorySpec, digest
+
+_VALUE_WIDTH = 82
+
+
+def summary_json(one: StoreSummary) -> dict[str, Any]:
+    """What is known of any store, for machines."""
+    return {
+        "uri": one.uri,
+        "state": one.state,
+        "digest": digest(one.spec) if one.spec else None,
+        "spec": one.spec.to_json() if one.spec else None,
+        "num_samples": one.num_samples,
+        "num_shards": one.num_shards,
+        "bytes": one.total_bytes,
+        "problem": one.problem,
+    }
+
+
+def manifest_json(manifest: Manifest, extension: int) -> dict[str, Any]:
+    """What is known of a sealed store besides."""
+    return {
+        "statistics": {
+            str(t): values.to_json() | {"error_bound": error_bound(manifest.spec, t, values)}
+            for t, values in manifest.statistics.items()
+        },
+        "elapsed_seconds": manifest.elapsed_seconds,
+        "author": manifest.author,
+        "writer": manifest.writer,
+        "revisions": list(manifest.revisions),
+        "created": manifest.created,
+        "sealed": manifest.sealed,
+        "index_pages": len(manifest.shards.pages),
+        "shards_of_extension": extension,
+    }
+
+
+def growth_json(found: Growth) -> dict[str, Any]:
+    """What is known of a growing store besides."""
+    return {"bytes": found.total_bytes} | {
+        name: None if value is None else datetime.fromtimestamp(value).astimezone().isoformat(timespec="seconds")
+        for name, value in asdict(found).items()
+        if name.endswith("_commit")
+    }
+
+
+def facts_table(
+    summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, found: Growth | None
+) -> Table:
+    """Everything that is one line."""
+    return facts(facts_rows(summary, spec, manifest, extension, found))
+
+
+def facts_rows(
+    summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, found: Growth | None
+) -> dict[str, str]:
+    """The same by name."""
+    kind = "ODE (deterministic)" if spec.deterministic else "SDE (stochastic)"
+    guidance = "none" if spec.guidance_scale is None else f"{spec.guidance_scale:g}"
+    conditioning = "none" if spec.conditioning is None else _json_text(spec.conditioning)
+    noise = "stored" if spec.noise == "stored" else "not stored, drawn from the seed by readers"
+    rows = {
+        "state": summary.state,
+        "digest": digest(spec),
+        "teacher": spec.teacher,
+        "fingerprint": spec.fingerprint,
+        "sampler": f"{spec.sampler}, {spec.solver_steps} steps, {kind}",
+        "sampler config": _json_text(spec.sampler_config),
+        "guidance": guidance,
+        "conditioning": conditioning,
+        "base seed": f"{spec.base_seed}, noise {noise}",
+        "states": f"{len(spec.timesteps)} of {list(spec.sample_shape)} (C, H, W), read as {spec.dtype}",
+        "layout": f"{spec.layout}, {spec.shard_samples} samples per shard, {spec.block_samples} per block",
+    }
+    if manifest is not None:
+        rows |= _sealed_rows(manifest, extension)
+    elif found is not None:
+        rows |= _growing_rows(summary, found)
+    return rows
+
+
+def grid_table(spec: TrajectorySpec) -> Table:
+    """The time grid, and how each state is stored."""
+    table = columns("timestep", "stored as", "a_t", "s_t", "H x W", "bytes/sample", left=2)
+    for row in grid_rows(spec):
+        table.add_row(*row)
+    return table
+
+
+def grid_rows(spec: TrajectorySpec) -> list[tuple[str, ...]]:
+    """The rows of `grid_table`."""
+    rows: list[tuple[str, ...]] = []
+    for t, signal, sigma in zip(spec.timesteps, spec.signal, spec.sigma, strict=True):
+        encoding, stored = spec.encoding(t), t in spec.stored_timesteps
+        _, height, width = encoding.shape
+        size = f"{encoding.state_bytes:,}" if stored else "0"
+        rows.append((str(t), _stored_text(spec, t), f"{signal:.6f}", f"{sigma:.6f}", f"{height} x {width}", size))
+    return rows
+
+
+def statistics_table(manifest: Manifest) -> Table:
+    """Values per timestep as readers get them, and what storing them has cost, beside its bound."""
+    table = columns("timestep", "mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail")
+    for row in statistics_rows(manifest):
+        table.add_row(*row)
+    return table
+
+
+def statistics_rows(manifest: Manifest) -> list[tuple[str, ...]]:
+    """The rows of `statistics_table`."""
+    rows: list[tuple[str, ...]] = []
+    for t, found in manifest.statistics.items():
+        values = [f"{value:.4f}" for value in (found.mean, found.std, found.min, found.max)]
+        errors = (found.max_error, error_bound(manifest.spec, t, found), found.rms_error, found.rms_detail)
+        rows.append((str(t), *values, *(f"{error:.2e}" if error else "0" for error in errors)))
+    return rows
+
+
+def error_bound(spec: TrajectorySpec, timestep: int, found: StateStatistics) -> float:
+    """What storing may have added to a value of this timestep at most."""
+    return spec.encoding(timestep).error_bound(max(abs(found.min), abs(found.max)))
+
+
+def sealed_at(manifest: Manifest) -> float | None:
+    """When a store was last sealed, in seconds since the epoch; None if the record does not tell a time."""
+    try:
+        return datetime.fromisoformat(manifest.sealed).timestamp()
+    except ValueError:
+        return None
+
+
+def _sealed_rows(manifest: Manifest, extension: int) -> dict[str, str]:
+    spec, hidden = manifest.spec, manifest.num_shards * manifest.spec.shard_samples - manifest.num_samples
+    computed = manifest.num_samples + hidden
+    seconds = manifest.elapsed_seconds
+    more = f"; {extension} more committed, not sealed yet" if extension else ""
+    objects = manifest.num_shards * len(manifest.shards.templates)
+    return {
+        "samples": f"{manifest.num_samples:,}"
+        + (f", and {hidden:,} hidden ones fill the last shard" if hidden else ""),
+        "shards": f"{manifest.num_shards:,}, index of {len(manifest.shards.pages):,} page(s)" + more,
+        "bytes": f"{manifest.total_bytes:,} ({size_text(manifest.total_bytes)}) in {objects:,} data objects, "
+        f"{spec.trajectory_bytes:,} of states per sample",
+        "computed in": f"{duration_text(seconds)}, summed over shards"
+        + (f": {computed / seconds:,.1f} samples per second" if seconds else ""),
+        "created": manifest.created,
+        "last sealed": f"{manifest.sealed}, {age_text(sealed_at(manifest))} ago",
+        "author": manifest.author or "not named",
+        "writer": f"{manifest.writer}, code {', '.join(manifest.revisions)}",
+    }
+
+
+def _growing_rows(summary: StoreSummary, found: Growth) -> dict[str, str]:
+    rows = {
+        "samples": f"{summary.num_samples:,} committed so far, of how many is not written before the store is sealed",
+        "shards": f"{found.num_shards:,} committed so far",
+        "bytes": f"{found.total_bytes:,} ({size_text(found.total_bytes)}) in committed shards",
+    }
+    if found.num_shards:
+        first, latest = age_text(found.first_commit), age_text(found.latest_commit)
+        rows["commits"] = f"the first {first} ago, the latest {latest} ago"
+    return rows
+
+
+def _stored_text(spec: TrajectorySpec, timestep: int) -> str:
+    if timestep not in spec.stored_timesteps:
+        return "not at all, drawn from the seed"
+    encoding = spec.encoding(timestep)
+    if encoding.uint8_range is None:
+        return encoding.stored_dtype
+    low, high = encoding.uint8_range
+    return f"uint8 of [{low:g}, {high:g}]"
+
+
+def _json_text(value: object) -> str:
+    return "\n".join(_wrapped(json.dumps(value, sort_keys=True)))
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    yield from textwrap.wrap(text, _VALUE_WIDTH, break_long_words=False, break_on_hyphens=False) or [text]

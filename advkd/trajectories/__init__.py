@@ -1,0 +1,38 @@
+"""From a teacher to a sealed store: which trajectories, one shard, all of them, plans and repairs."""
+
+from advkd.trajectories.costs import Prices, Requests
+from advkd.trajectories.filling import (
+    Filling,
+    StoreResult,
+    precompute,
+    seal_store,
+    shard_holder,
+    share_shard,
+    what_is_missing,
+)
+from advkd.trajectories.identity import cached_teacher, trajectory_spec
+from advkd.trajectories.plan import CachePlan, plan_cache
+from advkd.trajectories.precompute_spec import PrecomputeSpec
+from advkd.trajectories.repairing import repair
+from advkd.trajectories.shard import ComputeSlots
+from advkd.trajectories.unseen_teacher import UnseenTeacher
+
+__all__ = [
+    "CachePlan",
+    "ComputeSlots",
+    "Filling",
+    "PrecomputeSpec",
+    "Prices",
+    "Requests",
+    "StoreResult",
+    "UnseenTeacher",
+    "cached_teacher",
+    "plan_cache",
+    "precompute",
+    "repair",
+    "seal_store",
+    "shard_holder",
+    "share_shard",
+    "trajectory_spec",
+    "what_is_missing",
+]

@@ -1,0 +1,125 @@
+"""Repairing a store: what is not what was committed is made again, that alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from advkd.device import torch_threads
+from advkd.teachers import EMBEDDED, Teacher, load_teacher
+from advkd.trajectories.shard import Progress, shifted, write_shard
+from storage import (
+    ManifestError,
+    SpecMismatchError,
+    StoreIncompleteError,
+    TrajectorySpec,
+    open_writer,
+    restore_manifest,
+    store_uri,
+    verify,
+)
+from storage.care import keep_commit, mend, read_good_commit
+from storage.reading import open_manifest
+from storage.records import IDENTITY, MANIFEST, write_identity
+
+
+@dataclass(frozen=True)
+class RepairResult:
+    """Which shards were computed again, and whether records, index or metadata were written again."""
+
+    uri: str
+    shards: tuple[int, ...]
+    metadata: bool
+
+
+def repair(uri: str, teacher: str | None = None, device: str = "cpu", progress: Progress | None = None) -> RepairResult:
+    """Verifies a sealed store and makes its damaged objects again; good ones are not touched.
+
+    A damaged or deleted manifest is restored from its copy, an index page from the commit records, and a shard is
+    computed again where one of its objects or its commit record is damaged. On the machine that wrote the store the
+    bytes are the same as before, but for a damaged commit record, which says who computed the shard now, and when. On
+    another one the last bits may differ, and commit record, index and manifest then say so.
+
+    Args:
+        uri: the store.
+        teacher: where its teacher is, if it is not an embedded one.
+        device: torch device of the teacher.
+        progress: `progress(samples done, samples to compute)`.
+
+    Raises:
+        SpecMismatchError: the teacher is not the one that the store was computed with; nothing was written.
+        StoreIncompleteError: the store is still growing.
+        StoreError: the manifest and its copy are damaged, or the store cannot be written.
+    """
+    restored = _restored(uri)
+    problems = verify(uri)
+    if any(problem.key == MANIFEST for problem in problems):
+        # It is good, and older than its newest copy.
+        restore_manifest(uri)
+        restored, problems = True, verify(uri)
+    manifest = open_manifest(uri)
+    shards = tuple(sorted({problem.shard for problem in problems if problem.shard is not None}))
+    keys = {problem.key for problem in problems if problem.shard is None}
+    # Whatever refuses comes before the first write.
+    if shards or IDENTITY in keys:
+        _require_home(manifest.spec, uri)
+    loaded = _load(manifest.spec, teacher, device) if shards else None
+    if IDENTITY in keys:
+        # Before the shards: their writer goes by it.
+        write_identity(uri, manifest.spec)
+    if loaded is not None:
+        _compute(loaded, manifest.spec, uri, shards, progress)
+    mend(uri, manifest, keys, shards)
+    return RepairResult(uri, shards, bool(keys) or restored)
+
+
+def _restored(uri: str) -> bool:
+    try:
+        open_manifest(uri)
+    except ManifestError:
+        restore_manifest(uri)
+        return True
+    except StoreIncompleteError as growing:
+        # It was deleted, or sealing was killed before its last write; a store that still grows has no copy.
+        try:
+            restore_manifest(uri)
+        except ManifestError:
+            raise growing from None
+        return True
+    return False
+
+
+def _root(uri: str) -> str:
+    return uri.rstrip("/").rsplit("/", 2)[0]
+
+
+def _require_home(identity: TrajectorySpec, uri: str) -> None:
+    if store_uri(_root(uri), identity) != uri.rstrip("/"):
+        raise SpecMismatchError(
+            f"a store is repaired where it was written, <root>/{identity.teacher}/<digest>, got {uri}; move it back"
+        )
+
+
+def _compute(
+    teacher: Teacher, identity: TrajectorySpec, uri: str, shards: Sequence[int], progress: Progress | None
+) -> None:
+    writer, total = open_writer(_root(uri), identity), len(shards) * identity.shard_samples
+    # One thread, as the shards were computed: sums depend on it.
+    with torch_threads(1):
+        for position, index in enumerate(shards):
+            before = read_good_commit(uri, index)
+            moved = progress and shifted(progress, position * identity.shard_samples, total)
+            keep_commit(uri, before, write_shard(teacher, writer, identity, index, moved))
+
+
+def _load(identity: TrajectorySpec, source: str | None, device: str) -> Teacher:
+    if source is None and identity.teacher not in EMBEDDED:
+        raise SpecMismatchError(
+            f"a store is repaired with its teacher, and {identity.teacher!r} is none of the embedded "
+            f"{sorted(EMBEDDED)}; say where it is with --teacher FOLDER_OR_HUB_ID"
+        )
+    loaded = load_teacher(source or identity.teacher, device)
+    if loaded.fingerprint != identity.fingerprint:
+        raise SpecMismatchError(
+            f"a store is repaired with the teacher that it was computed with, fingerprint {identity.fingerprint}, got "
+            f"{loaded.fingerprint} from {source or identity.teacher!r}; name that teacher with --teacher"
+        )
+    return loaded

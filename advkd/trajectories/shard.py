@@ -1,0 +1,124 @@
+"""One shard of a store: a teacher's states for a range of samples, computed, written and committed.
+
+Everything needed stands in the store's identity, so a damaged shard is computed again from that alone. The device
+computes block n+1 while block n is encoded, and shard n+1 while shard n is uploaded; `ComputeSlots` bounds both.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+from advkd.diffusion import start_of
+from advkd.teachers import SolverSpec, Teacher, TeacherChangedError
+from storage import Buffer, CommitRecord, States, TrajectorySpec, Writer
+from storage.records import solver_seeds, start_noise
+
+Progress = Callable[[int, int], None]
+
+_UPLOADS_PER_SLOT = 1
+
+
+class ComputeSlots:
+    """How many shards of a process are computed at once, and how many besides are being uploaded.
+
+    `threads` of them at most are in memory: each as it is stored, and those that are uploaded as objects too, twice
+    for a moment while they are made. So `2 * workers * (states + 2 * objects)`, bytes of one shard, bounds the memory
+    of writing a store of any size. A slow upload stops computing when all threads wait for one.
+    """
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be positive, got {workers}; use one per CPU core")
+        self.threads = workers * (1 + _UPLOADS_PER_SLOT)
+        """Threads that should call `write_shard`."""
+        self._slots = threading.BoundedSemaphore(workers)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Waits for a slot and holds it."""
+        with self._slots:
+            yield
+
+
+def write_shard(
+    teacher: Teacher,
+    writer: Writer,
+    identity: TrajectorySpec,
+    index: int,
+    progress: Progress | None = None,
+    slots: ComputeSlots | None = None,
+) -> CommitRecord:
+    """Computes, writes and commits shard `index`; `progress(samples done, samples of the shard)` after every block.
+
+    Every block has `block_samples` samples, so the arithmetic of a sample never depends on how many were asked for.
+
+    Args:
+        teacher: the one that the identity names.
+        writer: of the identity's store.
+        identity: of the store.
+        index: number of the shard.
+        progress: told after every block.
+        slots: where computing waits for its turn, None: it does not.
+
+    Raises:
+        NonFiniteError: the teacher's output has NaN or infinity, or overflows; nothing is committed.
+        ValueRangeError: it leaves a range declared for uint8; nothing is committed.
+        TeacherChangedError: the teacher's solver is not the one whose whole config the identity holds.
+        StoreError: the store cannot be written.
+    """
+    _require_same_solver(teacher, identity)
+    with slots.computing() if slots else nullcontext():
+        began = time.monotonic()
+        buffer = writer.begin(index)
+        _fill(teacher, identity, buffer, progress)
+        elapsed = time.monotonic() - began
+    return buffer.commit(elapsed_seconds=elapsed)
+
+
+def _require_same_solver(teacher: Teacher, identity: TrajectorySpec) -> None:
+    config = teacher.solver_config(SolverSpec(kind=identity.sampler, steps=identity.solver_steps))
+    # As it is after a round trip through JSON, which the identity has made.
+    if json.loads(json.dumps(config)) != identity.sampler_config:
+        differing = sorted(
+            key for key in {*config, *identity.sampler_config} if config.get(key) != identity.sampler_config.get(key)
+        )
+        raise TeacherChangedError(
+            f"a store's states must all be of one solver, got another config of {identity.sampler!r} in {differing}; "
+            "use the release of diffusers that the store was begun with"
+        )
+
+
+def shifted(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of one piece as progress of the whole."""
+    return lambda done, _: progress(before + done, total)
+
+
+def _fill(teacher: Teacher, identity: TrajectorySpec, buffer: Buffer, progress: Progress | None) -> None:
+    first = buffer.index * identity.shard_samples
+    waiting: Future[None] | None = None
+    with ThreadPoolExecutor(1, "encode") as encoder:
+        for row in range(0, identity.shard_samples, identity.block_samples):
+            states = _block(teacher, identity, first + row)
+            if waiting is not None:
+                # Two blocks at most are in memory as the teacher gave them.
+                waiting.result()
+            waiting = encoder.submit(buffer.put, row, states)
+            if progress is not None:
+                progress(row + identity.block_samples, identity.shard_samples)
+        if waiting is not None:
+            waiting.result()
+
+
+def _block(teacher: Teacher, identity: TrajectorySpec, first: int) -> States:
+    solver = SolverSpec(kind=identity.sampler, steps=identity.solver_steps)
+    indices = range(first, first + identity.block_samples)
+    noise = torch.from_numpy(start_noise(identity, first, len(indices)))
+    start = start_of(noise, teacher.conditions, identity.base_seed, indices)
+    seeds = None if solver.deterministic else solver_seeds(identity.base_seed, indices.start, indices.stop)
+    yielded = teacher.states(start, solver, identity.timesteps, seeds)
+    return {t: state.cpu().numpy() for t, state in zip(identity.timesteps, yielded, strict=True)}

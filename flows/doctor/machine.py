@@ -1,0 +1,113 @@
+"""What `advkd doctor` looks at without a server: versions, devices, disk, S3, and stores that nobody fills any more."""
+
+import importlib.metadata
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from flows.doctor.checks import Check, Finding, problem, well
+from storage import list_stores, measure_growth
+from storage.objects import probe_s3
+
+_DAY = 24 * 3600.0
+_FREE_BYTES = 10 * 2**30
+_PACKAGES = ("prefect", "torch", "diffusers", "mlflow-skinny", "zarr", "webdataset", "fastapi")
+_SHORT_OF = {
+    "S3 put": "give the credentials s3:PutObject on this prefix",
+    "S3 get": "give the credentials s3:GetObject on this prefix",
+    "S3 ranged get": "set AWS_RESPONSE_CHECKSUM_VALIDATION=when_required, or ask the service's operator",
+    "S3 list": "give the credentials s3:ListBucket",
+    "S3 multipart": "give the credentials s3:PutObject and s3:AbortMultipartUpload",
+    "S3 clock": "set this machine's clock, for example with chrony",
+    "S3 delete": "give the credentials s3:DeleteObject on this prefix",
+}
+
+
+def machine_checks(root: str, stores: str) -> dict[str, Check]:
+    """The checks.
+
+    Args:
+        root: local folder of runs.
+        stores: URI of the root of stores.
+    """
+    checks: dict[str, Check] = {
+        "versions": lambda: [_versions()],
+        "CUDA": lambda: [_cuda()],
+        "OpenMP": lambda: [_openmp()],
+        "disk": lambda: [_disk(Path(root))],
+    }
+    if stores.startswith("s3://"):
+        checks["S3"] = lambda: _s3(stores)
+    checks["stale stores"] = lambda: [_stale_stores(stores)]
+    return checks
+
+
+def _versions() -> Finding:
+    found = {name: _version(name) for name in _PACKAGES}
+    missing = [name for name, version in found.items() if not version]
+    if missing:
+        return problem("versions", f"not installed: {', '.join(missing)}", "run `make install`")
+    return well("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _cuda() -> Finding:
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    if names:
+        return well("CUDA", ", ".join(names))
+    if any(Path("/dev").glob("nvidia[0-9]*")):
+        fact = f"this machine has a GPU, and torch {torch.__version__} does not see it"
+        return problem("CUDA", fact, "install a CUDA build of torch and a driver that fits it")
+    return well("CUDA", f"no GPU; torch {torch.__version__} computes on {os.cpu_count()} cores")
+
+
+def _openmp() -> Finding:
+    if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
+        fact = "OMP_WAIT_POLICY is not PASSIVE here: idle threads spin, up to ten times slower on a busy machine"
+        return problem("OpenMP", fact, "`export OMP_WAIT_POLICY=PASSIVE`; runs of the deployments have it")
+    return well("OpenMP", "idle threads sleep")
+
+
+def _disk(root: Path) -> Finding:
+    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    fact = f"{free / 2**30:.1f} GiB free at {there}"
+    if not os.access(there, os.W_OK):
+        return problem("disk", f"{there} cannot be written to", "choose another --root, or correct its permissions")
+    if free < _FREE_BYTES:
+        return problem("disk", fact, "free some space: `advkd cache ls`, `advkd cache gc`, `advkd cache rm`")
+    return well("disk", fact)
+
+
+def _s3(stores: str) -> Sequence[Finding]:
+    return [
+        well(probe.name, probe.fact) if probe.ok else problem(probe.name, probe.fact, _SHORT_OF[probe.name])
+        for probe in probe_s3(stores)
+    ]
+
+
+def _stale_stores(stores: str) -> Finding:
+    found = list_stores(stores)
+    broken = [store.uri for store in found if store.state == "unreadable"]
+    if broken:
+        return problem("stale stores", f"unreadable: {', '.join(broken)}", "run `advkd cache show URI`")
+    growing = [store for store in found if store.state == "growing" and store.spec is not None]
+    still = []
+    for store in growing:
+        latest = measure_growth(store.uri, store.spec).latest_commit if store.spec else None
+        if latest is None or time.time() - latest > _DAY:
+            still.append(store.uri)
+    if still:
+        fact = f"unsealed and without a new shard for a day: {', '.join(still)}"
+        return problem("stale stores", fact, "run the same precompute again, or `advkd cache rm URI`")
+    return well("stale stores", f"none of {len(found)} below {stores}")

@@ -1,0 +1,209 @@
+"""What `advkd doctor` asks the Prefect server: is it there, has it what `make deploy` makes, is anything stuck."""
+
+import datetime
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import httpx
+import prefect
+import torch
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from flows.doctor.checks import Check, Finding, problem, well
+from flows.serving import (
+    AUTOMATIONS,
+    CANCEL_SECONDS,
+    CHECKOUT,
+    PENDING_SECONDS,
+    SILENCE_SECONDS,
+    pool_limits,
+    queue_limits,
+)
+
+Answer = TypeVar("Answer")
+
+_DEPLOY = "run `make deploy`"
+_SLACK_SECONDS = 60
+_STUCK = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
+
+
+def prefect_checks() -> dict[str, Check]:
+    """The checks; without a server there is only one."""
+    url = PREFECT_API_URL.value()
+    remedy = "start a server with `make serve` or `prefect server start`, and `export PREFECT_API_URL=http://.../api`"
+    if not url:
+        return {"Prefect API": lambda: [problem("Prefect API", "PREFECT_API_URL is not set", remedy)]}
+    try:
+        with get_client(sync_client=True) as client:
+            version = client.api_version()
+    except (httpx.HTTPError, OSError) as error:
+        fact = f"{url} does not answer ({type(error).__name__})"
+        return {"Prefect API": lambda: [problem("Prefect API", fact, remedy)]}
+    return {
+        "Prefect API": lambda: [_versions(url, version)],
+        "work pools": lambda: _asked(_pools),
+        "deployments": lambda: _asked(_deployments),
+        "automations": lambda: [_asked(_automations)],
+        "stale runs": lambda: [_asked(_stale_runs)],
+        "stale slots": lambda: [_asked(_stale_slots)],
+    }
+
+
+def _asked(question: Callable[[SyncPrefectClient], Answer]) -> Answer:
+    with get_client(sync_client=True) as client:
+        return question(client)
+
+
+def _versions(url: str, server: str) -> Finding:
+    if server.split(".")[:2] != prefect.__version__.split(".")[:2]:
+        fact = f"the server at {url} is Prefect {server}, this is {prefect.__version__}"
+        return problem("Prefect API", fact, "install the same version on both sides")
+    return well("Prefect API", f"{url}, Prefect {server}")
+
+
+def _pools(client: SyncPrefectClient) -> list[Finding]:
+    findings = []
+    for name in pool_limits():
+        try:
+            pool = client.read_work_pool(name)
+        except ObjectNotFound:
+            findings.append(problem(f"work pool {name}", "it is not there", _DEPLOY))
+            continue
+        if pool.is_paused:
+            findings.append(problem(f"work pool {name}", "it is paused", f"run `prefect work-pool resume {name}`"))
+            continue
+        limit = "no limit" if pool.concurrency_limit is None else f"{pool.concurrency_limit} runs at a time"
+        findings.append(well(f"work pool {name}", f"{pool.type}, {limit}"))
+        findings.append(_workers(client, name))
+        findings += [_queue(client, name, queue) for queue in queue_limits(name)]
+    return findings
+
+
+def _queue(client: SyncPrefectClient, pool: str, name: str) -> Finding:
+    check = f"work queue {pool}/{name}"
+    try:
+        queue = client.read_work_queue_by_name(name, work_pool_name=pool)
+    except ObjectNotFound:
+        return problem(check, "it is not there", _DEPLOY)
+    if queue.is_paused:
+        return problem(check, "it is paused", f"run `prefect work-queue resume {name} --pool {pool}`")
+    limit = "no limit" if queue.concurrency_limit is None else f"{queue.concurrency_limit} runs at a time"
+    return well(check, limit)
+
+
+def _workers(client: SyncPrefectClient, pool: str) -> Finding:
+    online = [w for w in client.read_workers_for_work_pool(pool) if w.status == WorkerStatus.ONLINE]
+    if online:
+        return well(f"workers of {pool}", f"{len(online)} online")
+    waiting = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        ),
+    )
+    here = [run for run in waiting if run.work_pool_name == pool]
+    # What needs a GPU is deployed everywhere; a worker for it is missed where there is one, or a run waits for it.
+    if pool == "gpu" and not here and not torch.cuda.is_available():
+        return well(f"workers of {pool}", "none online, no run is waiting, and this machine has no GPU")
+    runs = f", {len(here)} runs are waiting" if here else ""
+    return problem(f"workers of {pool}", f"none online{runs}", f"run `prefect worker start --pool {pool}`")
+
+
+def declared() -> list[dict[str, Any]]:
+    """The deployments of `prefect.yaml`."""
+    loaded: dict[str, Any] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())
+    return list(loaded["deployments"])
+
+
+def _deployments(client: SyncPrefectClient) -> list[Finding]:
+    return [_deployment(client, entry) for entry in declared()]
+
+
+def _deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> Finding:
+    # By convention the flow's function, module and name are one word, but for `-` and `_`.
+    flow = entry["entrypoint"].rpartition(".")[2].replace("_", "-")
+    name = f"{flow}/{entry['name']}"
+    try:
+        found = client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return problem(f"deployment {name}", "it is not there", _DEPLOY)
+    wanted, pool = entry.get("parameters") or {}, entry["work_pool"]
+    schedules = [s for s in (*(entry.get("schedules") or ()), entry.get("schedule")) if s]
+    differences = [
+        what
+        for what, same in (
+            ("entrypoint", found.entrypoint == entry["entrypoint"]),
+            ("parameters", {key: found.parameters.get(key) for key in wanted} == wanted),
+            ("work pool", found.work_pool_name == pool["name"]),
+            ("work queue", found.work_queue_name == pool.get("work_queue_name", "default")),
+            ("job variables", (found.job_variables or {}) == (pool.get("job_variables") or {})),
+            ("schedules", _crons(s.schedule.model_dump() for s in found.schedules) == _crons(schedules)),
+        )
+        if not same
+    ]
+    if differences:
+        return problem(f"deployment {name}", f"{', '.join(differences)} differ from prefect.yaml", _DEPLOY)
+    off = [str(schedule.id) for schedule in found.schedules if not schedule.active]
+    if off:
+        remedy = ", ".join(f"`prefect deployment schedule resume {name} {one}`" for one in off)
+        return problem(f"deployment {name}", "a schedule is paused", f"run {remedy}")
+    if found.paused:
+        return problem(f"deployment {name}", "it is paused", "switch it on on its page in the UI")
+    return well(f"deployment {name}", f"as in prefect.yaml, in {found.work_pool_name}/{found.work_queue_name}")
+
+
+def _crons(schedules: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What tells schedules apart: all of ours are crons."""
+    return sorted((str(one.get("cron")), str(one.get("timezone") or "UTC")) for one in schedules)
+
+
+def _automations(client: SyncPrefectClient) -> Finding:
+    found = {wanted.name: client.read_automations_by_name(wanted.name) for wanted in AUTOMATIONS}
+    missing = [name for name, copies in found.items() if len(copies) != 1]
+    if missing:
+        return problem("automations", f"not there once: {', '.join(missing)}", _DEPLOY)
+    off = [name for name, copies in found.items() if not copies[0].enabled]
+    if off:
+        return problem("automations", f"switched off: {', '.join(off)}", "run `prefect automation resume NAME`")
+    return well("automations", f"{len(found)} in place")
+
+
+def _stale_runs(client: SyncPrefectClient) -> Finding:
+    runs = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_STUCK))))
+    )
+    limit = max(SILENCE_SECONDS, CANCEL_SECONDS, PENDING_SECONDS) + _SLACK_SECONDS
+    # What runs sends heartbeats, and the automations see to it; these states are only passed through.
+    stuck = [run for run in runs if run.state_type != StateType.RUNNING and _age(run) > limit]
+    if not stuck:
+        return well("stale runs", f"none; {len(runs)} at work")
+    names = ", ".join(f"{run.name} ({run.state_name})" for run in stuck[:5])
+    cancels = ", ".join(f"`prefect flow-run cancel {run.id}`" for run in stuck[:5])
+    remedy = f"run `python -m flows.upkeep --once`, which has them go on or end as they would have, or {cancels}"
+    return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", remedy)
+
+
+def _age(run: FlowRun) -> float:
+    now = datetime.datetime.now(datetime.UTC)
+    return (now - run.state.timestamp).total_seconds() if run.state else 0.0
+
+
+def _stale_slots(client: SyncPrefectClient) -> Finding:
+    # Those of deployments are Prefect's own, leased and given back by the server.
+    taken: Sequence[Any] = [
+        limit
+        for limit in client.read_global_concurrency_limits(limit=200, offset=0)
+        if limit.active_slots and not limit.name.startswith("deployment:")
+    ]
+    tags = [limit for limit in client.read_concurrency_limits(limit=200, offset=0) if limit.active_slots]
+    if not taken and not tags:
+        return well("stale slots", "none taken")
+    names = ", ".join([limit.name for limit in taken] + [f"tag {limit.tag}" for limit in tags])
+    remedies = [f"`prefect global-concurrency-limit update {limit.name} --active-slots 0`" for limit in taken]
+    remedies += [f"`prefect concurrency-limit reset {limit.tag}`" for limit in tags]
+    fact = f"taken: {names}; a killed run does not give them back"
+    return problem("stale slots", fact, f"where nothing runs: {', '.join(remedies)}")

@@ -1,0 +1,37 @@
+"""Processes and runs: children, ranks, Ray workers, the private server, logs, events, interrupts."""
+
+from flows.processes.child import ChildKilledError, run_module
+from flows.processes.events import DISCOVERED, REFUSED, STARTED, tell_of_model, tell_of_teacher
+from flows.processes.fan_out import FanOut, shard_runner, shards_per_gpu
+from flows.processes.interrupts import interrupt_on_hangup
+from flows.processes.logs import identify_lines, log_place
+from flows.processes.process_tree import descendants, end, marked_processes
+from flows.processes.ranks import ProcessCount
+from flows.processes.server import UI_ENVIRONMENT, own_server
+from flows.processes.supervision import MAX_RUNS, crash_if_cut_off, own_this_process, supervise
+
+__all__ = [
+    "DISCOVERED",
+    "MAX_RUNS",
+    "REFUSED",
+    "STARTED",
+    "UI_ENVIRONMENT",
+    "ChildKilledError",
+    "FanOut",
+    "ProcessCount",
+    "crash_if_cut_off",
+    "descendants",
+    "end",
+    "identify_lines",
+    "interrupt_on_hangup",
+    "log_place",
+    "marked_processes",
+    "own_server",
+    "own_this_process",
+    "run_module",
+    "shard_runner",
+    "shards_per_gpu",
+    "supervise",
+    "tell_of_model",
+    "tell_of_teacher",
+]

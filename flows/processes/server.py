@@ -1,0 +1,91 @@
+"""A Prefect server of our own for one command: loopback, a free port, its own home, gone when the command is.
+
+Prefect would start such a server by itself; ours starts while the teacher loads, keeps its history below the run's
+root, says nothing on the terminal and is stopped in order.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from advkd.runtime import die_with_parent
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+
+UI_ENVIRONMENT = {"PREFECT_SERVER_UI_API_URL": "/api"}
+"""Of a server: its pages ask the host and port that they came from. By themselves they ask 127.0.0.1, and port 4200."""
+
+
+class ServerError(RuntimeError):
+    """The server did not come up."""
+
+
+@contextmanager
+def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
+    """Starts `prefect server start` and stops it at the end; what is yielded waits for it and returns its API URL.
+
+    Args:
+        home: PREFECT_HOME of the server: its database and its log, `server.log`.
+        options: more options of `prefect server start`.
+
+    Raises:
+        ServerError: from the waiting call, naming the log.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    port, log = free_port(), home / "server.log"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options]
+    said = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", **UI_ENVIRONMENT}
+    with log.open("w") as sink:
+        # A process group of its own: Ctrl-C must reach the flow first and the server last.
+        server = subprocess.Popen(
+            command,
+            stdout=sink,
+            stderr=sink,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+            env={**os.environ, **said, "PREFECT_HOME": str(home.resolve())},
+        )
+    try:
+        yield lambda: _ready(server, f"http://127.0.0.1:{port}/api", log)
+    finally:
+        stop(server)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a process that leads its own group, and its children: politely, then not."""
+    for number, patience in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _ready(server: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
+    deadline = time.monotonic() + _START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):
+                return url
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise ServerError(f"the Prefect server must answer within {_START_SECONDS:.0f} s, but did not; read {log}")

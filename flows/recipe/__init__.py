@@ -1,0 +1,13 @@
+"""What a distillation is going to do, decided and checked before anything starts."""
+
+from flows.recipe.parameters import Device, Strict, TrainingSpec, placed
+from flows.recipe.planning import Recipe, recipe
+
+__all__ = [
+    "Device",
+    "Recipe",
+    "Strict",
+    "TrainingSpec",
+    "placed",
+    "recipe",
+]

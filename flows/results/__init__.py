@@ -1,0 +1,14 @@
+"""What a distillation leaves for people: summary, counters, artifacts."""
+
+from flows.results.artifacts import publish
+from flows.results.counting import count
+from flows.results.summary import DistillResult, Stopwatch, show, summarize
+
+__all__ = [
+    "DistillResult",
+    "Stopwatch",
+    "count",
+    "publish",
+    "show",
+    "summarize",
+]

@@ -1,0 +1,85 @@
+"""A distillation's result in Prefect's UI: report, figures, pictures. Best effort: no flow fails because of them."""
+
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from prefect import get_run_logger
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+
+from advkd.export import public_uri
+from advkd.runtime import StageCounters
+from advkd.text import size_text, store_link
+from flows.results.summary import DistillResult
+from storage.objects import exists, join, read_bytes
+
+PICTURES = ("curve", "samples", "strips")
+_MAX_PICTURE_BYTES = 1_000_000
+
+
+def publish(result: DistillResult) -> None:
+    """Shows the result in the UI; what cannot be shown is logged and left out."""
+    slug = f"advkd-{Path(result.facts['student']).parent.name}"
+    _try("the report", lambda: create_markdown_artifact(_markdown(result), key=slug, description="Distillation"))
+    _try("the figures", lambda: create_table_artifact(_rows(result), key=f"{slug}-fd", description="Frechet distances"))
+    for name in PICTURES:
+        _try(f"{name}.png", lambda name=name: _show_picture(result, name, f"{slug}-{name}"))
+
+
+def _try(what: str, show: Callable[[], object]) -> None:
+    try:
+        show()
+    except Exception as error:
+        get_run_logger().warning(f"{what} could not be shown in the UI ({type(error).__name__}: {error})")
+
+
+def _markdown(result: DistillResult) -> str:
+    facts = result.facts
+    model, student, shards = facts["model"], facts["fd"]["student"], facts["shards"]
+    browse = store_link(Path(facts["store"]).name)
+    lines = [
+        f"# {facts['teacher']}: one pass is worth {facts['worth_steps']:.1f} teacher steps",
+        f"- model: {_model_link(model)} version {model['version']} ({model['alias']})",
+        f"- {facts['fd']['name']} to teacher@50: {student['to_teacher']:.2f}, recall {facts['recall']:.3f}",
+        f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher'] or 'a formula, none'})",
+        f"- trajectories: [{browse}]({browse}), where `advkd browse` serves that store",
+        f"- store: `{facts['store']}` ({shards['computed']} shards computed, {shards['reused']} reused)",
+        f"- report: `{facts['report']}`, below `{result.root}`",
+        "",
+        "| stage | seconds | teacher passes | samples | read | written |",
+        "|---|---:|---:|---:|---:|---:|",
+        *(_counted(stage, StageCounters(**counters)) for stage, counters in facts["counters"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def _counted(stage: str, one: StageCounters) -> str:
+    counts = (f"{one.seconds:.0f}", f"{one.passes:,}", f"{one.samples:,}")
+    return "| " + " | ".join((stage, *counts, size_text(one.bytes_read), size_text(one.bytes_written))) + " |"
+
+
+def _model_link(model: dict[str, str]) -> str:
+    """Its page where the registry is a service that has one, else its name; without the service's password."""
+    service = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not service.startswith(("http://", "https://")):
+        return f"`{model['name']}`"
+    page = public_uri(service).rstrip("/")
+    return f"[{model['name']}]({page}/#/models/{quote(model['name'])}/versions/{model['version']})"
+
+
+def _rows(result: DistillResult) -> list[dict[str, object]]:
+    fd = result.facts["fd"]
+    students = [{"sampler": "student, 1 pass", **fd["student"]}]
+    return students + [{"sampler": f"teacher, {steps} steps", **point} for steps, point in fd["teacher"].items()]
+
+
+def _show_picture(result: DistillResult, name: str, key: str) -> None:
+    uri = join(result.root, str(Path(result.facts["report"]).with_name(f"{name}.png")))
+    if not exists(uri):
+        return
+    picture = read_bytes(uri)
+    if len(picture) <= _MAX_PICTURE_BYTES:
+        data = base64.b64encode(picture).decode()
+        create_image_artifact(f"data:image/png;base64,{data}", key=key, description=name)

@@ -1,0 +1,157 @@
+"""What a distillation leaves behind: its result, `summary.json`, and the closing table."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from advkd.evaluation import EvalReport, Worth, worth_sentence
+from advkd.registry import RegisteredModel
+from advkd.runtime import StageCounters
+from advkd.trajectories import StoreResult
+from flows.recipe import Recipe
+from flows.train import StudentResult
+from storage.objects import join, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillResult:
+    """The outcome of a distillation; `facts` is what `summary.json` holds.
+
+    Attributes:
+        root: local folder of everything that was made; the paths in `facts` are relative to it where they lie in it.
+        facts: JSON: worth_steps, fd, recall, params, macs, latency_ms, store, student, report, model, artifact,
+            seconds, counters, shards, trained.
+    """
+
+    root: str
+    facts: dict[str, Any]
+
+
+@dataclass
+class Stopwatch:
+    """Seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measures what happens inside."""
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - began, 1)
+
+
+def summarize(
+    plan: Recipe,
+    store: StoreResult,
+    student: StudentResult,
+    report: EvalReport,
+    model: RegisteredModel,
+    counters: dict[str, StageCounters],
+) -> DistillResult:
+    """Gathers the result and writes `<root>/summary.json`."""
+    seconds = {stage: counted.seconds for stage, counted in counters.items()}
+    facts = {
+        "teacher": plan.precompute.teacher,
+        **report.summary(),
+        "store": _below(plan.root, store.uri),
+        "student": _below(plan.root, student.folder),
+        "report": _below(plan.root, join(plan.report(store), "report.html")),
+        "model": {"name": model.name, "version": str(model.version), "alias": model.alias},
+        "artifact": _below(plan.root, plan.registration(store, student.folder).out),
+        "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
+        "counters": {stage: asdict(counted) for stage, counted in counters.items()},
+        "shards": {"computed": store.computed, "reused": store.shards - store.computed},
+        "trained": student.trained,
+    }
+    write_json(join(plan.root, "summary.json"), facts)
+    return DistillResult(root=plan.root, facts=facts)
+
+
+def show(result: DistillResult) -> None:
+    """The closing tables, on stdout."""
+    out = Console(highlight=False)
+    for part in (*closing_tables(result), ""):
+        out.print(part)
+
+
+def closing_tables(result: DistillResult) -> tuple[RenderableType, ...]:
+    """The headline, the distances, the cost, and where everything is."""
+    facts = result.facts
+    return _headline(facts), _distances(facts), _cost(facts), _places(result)
+
+
+def _headline(facts: dict[str, Any]) -> Text:
+    worth = worth_sentence(Worth(facts["worth_steps"], facts["worth_clamped"]))
+    return Text(f"\n{worth.replace('its teacher', 'its teacher ' + repr(facts['teacher']))}", style="bold green")
+
+
+def _distances(facts: dict[str, Any]) -> Table:
+    fd = facts["fd"]
+    table = _table(fd["name"], "student", *(f"@{steps}" for steps in fd["teacher"]))
+    for name, key in (("to teacher@50", "to_teacher"), ("to real images", "to_real")):
+        table.add_row(name, _short(fd["student"][key]), *(_short(point[key]) for point in fd["teacher"].values()))
+    return table
+
+
+def _cost(facts: dict[str, Any]) -> Table:
+    (steps,) = facts["latency_ms"].keys() - {"student"}
+    table = _table("", "student", steps)
+    for name, key in (("parameters", "params"), ("multiply-adds per image", "macs")):
+        table.add_row(name, _count(facts[key]["student"]), _count(facts[key]["teacher"]))
+    for batch, milliseconds in facts["latency_ms"]["student"].items():
+        table.add_row(f"ms, batch {batch}", _short(milliseconds), _short(facts["latency_ms"][steps][batch]))
+    table.add_row("recall", f"{facts['recall']:.3f}", "")
+    return table
+
+
+def _places(result: DistillResult) -> Table:
+    facts, model = result.facts, result.facts["model"]
+    computed, reused = facts["shards"]["computed"], facts["shards"]["reused"]
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("seconds", ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in facts["seconds"].items()))
+    table.add_row("store", f"{_above(result.root, facts['store'])} ({computed} shards computed, {reused} reused)")
+    table.add_row("report", _above(result.root, facts["report"]))
+    table.add_row("model", f"{model['name']} version {model['version']} ({model['alias']})")
+    table.add_row("diffusers", _above(result.root, facts["artifact"]))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column(title, min_width=16)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="right", style="bold" if position == 0 else "dim")
+    return table
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _count(value: int | None) -> str:
+    if value is None:
+        return "-"
+    scale, unit = next(
+        pair for pair in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")) if value >= pair[0] or not pair[1]
+    )
+    return f"{value / scale:.3g} {unit}".strip()
+
+
+def _below(root: str, uri: str) -> str:
+    path = Path(uri)
+    return uri if "://" in uri or not path.is_relative_to(root) else path.relative_to(root).as_posix()
+
+
+def _above(root: str, uri: str) -> str:
+    return uri if "://" in uri or Path(uri).is_absolute() else join(root, uri)

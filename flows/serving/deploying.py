@@ -1,0 +1,105 @@
+"""`python -m flows.deploy`: work pools, queues, every deployment of `prefect.yaml`, and the automations.
+
+Safe to run again: what is there stays as it is, limits that somebody changed included. Needs a server: PREFECT_API_URL,
+or the profile that Prefect is set to.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import PREFECT_API_URL
+from prefect.workers.process import ProcessWorker
+
+from advkd.runtime import console
+from flows.processes import shards_per_gpu
+from flows.serving.automations import create_automations
+from flows.serving.schedules import check_schedules
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+PRECOMPUTE_QUEUE = "precompute"
+"""Its runs need no student: they may share a GPU with a training."""
+
+TRAINING_QUEUE = "training"
+"""Each of its runs has a GPU for itself, but for precomputes."""
+
+
+def pool_limits() -> dict[str, int]:
+    """Flow runs at once, per work pool: all that its queues let run; on the CPU one per two cores.
+
+    The server counts runs by their states, so a worker killed by SIGKILL leaks no slot.
+    """
+    return {"cpu": max(2, (os.cpu_count() or 1) // 2), "gpu": sum(queue_limits("gpu").values())}
+
+
+def gpu_count() -> int:
+    """CUDA devices of this machine. torch is imported here: upkeep, which runs for days, does without."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def queue_limits(pool: str) -> dict[str, int]:
+    """Flow runs at once, per work queue: per GPU one training and `shards_per_gpu` precomputes."""
+    if pool == "gpu":
+        gpus = max(1, gpu_count())
+        return {TRAINING_QUEUE: gpus, PRECOMPUTE_QUEUE: gpus * shards_per_gpu()}
+    return {PRECOMPUTE_QUEUE: max(1, pool_limits()[pool] // 2)}
+
+
+def deploy() -> int:
+    """Creates what is missing and returns the exit code of `prefect deploy --all`; 2 if there is no server."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        return _refuse(
+            "a deployment needs a Prefect server, got no PREFECT_API_URL; run `prefect server start` and "
+            "`export PREFECT_API_URL=http://127.0.0.1:4200/api`"
+        )
+    try:
+        shards_per_gpu()
+        check_schedules(CHECKOUT / "prefect.yaml")
+    except ValueError as error:
+        return _refuse(str(error))
+    try:
+        with get_client(sync_client=True) as client:
+            client.hello().raise_for_status()
+            for name, limit in pool_limits().items():
+                _create_work_pool(client, name, limit)
+    except httpx.HTTPError as error:
+        return _refuse(
+            f"a deployment needs a Prefect server that answers, got {type(error).__name__} from {url}; start it with "
+            "`prefect server start`, or correct PREFECT_API_URL"
+        )
+    # No questions: the answer to the only one, where the code comes from, is this clone.
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    code = subprocess.run(command, cwd=CHECKOUT, check=False).returncode
+    if code == 0:
+        for changed in create_automations():
+            console().print(changed, markup=False, soft_wrap=True)
+    return code
+
+
+def _create_work_pool(client: SyncPrefectClient, name: str, limit: int) -> None:
+    """A work pool of type process with its queues; what is there is left as it is."""
+    template = ProcessWorker.get_default_base_job_template()
+    pool = WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template, concurrency_limit=limit)
+    try:
+        client.create_work_pool(pool)
+        console().print(f"work pool {name!r} created, {limit} runs at a time")
+    except ObjectAlreadyExists:
+        pass
+    for queue, runs in queue_limits(name).items():
+        with suppress(ObjectAlreadyExists):
+            client.create_work_queue(name=queue, work_pool_name=name, concurrency_limit=runs)
+
+
+def _refuse(message: str) -> int:
+    console().print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    return 2

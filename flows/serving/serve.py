@@ -1,0 +1,201 @@
+"""`python -m flows.serve`: server, deployments and workers of one machine in one command, until Ctrl-C.
+
+A worker for the pool `cpu`, and per GPU one for trainings and one for precomputes, which see no other GPU. A process
+that ends by itself is started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs
+first, and a second Ctrl-C at once; what ran goes on with the next `serve`, from what is there.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prefect.settings import PREFECT_HOME, PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT
+
+from advkd.runtime import console, die_with_parent
+from flows.processes import UI_ENVIRONMENT, descendants, end, interrupt_on_hangup, marked_processes, shards_per_gpu
+from flows.serving.deploying import CHECKOUT, PRECOMPUTE_QUEUE, TRAINING_QUEUE, gpu_count
+
+_START_SECONDS = 180.0
+_STOP_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+_PAUSE_SECONDS = 5.0
+_MARK = "ADVKD_SERVED_BY"
+"""In the environment of everything that is started here, and of what that starts."""
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+CLIENT_ENVIRONMENT = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_WORKER_QUERY_SECONDS": "2"}
+"""Of workers and runs beside their server: they outlast its restart, and a run is taken soon; who sets one, has it."""
+
+
+@dataclass
+class Service:
+    """A process that is kept running, and its log."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    folder: Path | None = None
+    process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    started: float = field(default=0.0, init=False)
+
+    def start(self) -> None:
+        """Starts it in a session of its own: Ctrl-C reaches it through `stop` alone."""
+        with self.log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+                env=dict(self.environment),
+                cwd=self.folder,
+            )
+        self.started = time.monotonic()
+
+    def look(self) -> None:
+        """Starts it again if it has ended, a moment later if it ended at once."""
+        if self.process is None or self.process.poll() is None:
+            return
+        if time.monotonic() - self.started < _PAUSE_SECONDS:
+            return
+        console().print(f"{self.name} ended with exit code {self.process.returncode} and is started again: {self.log}")
+        self.start()
+
+    def stop(self) -> None:
+        """Ends it and whatever it started."""
+        if self.process is None:
+            return
+        below = descendants(self.process.pid)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        end(below, _STOP_SECONDS)
+
+
+def serve(host: str, port: int) -> int:
+    """Runs everything until this process is interrupted; returns the exit code.
+
+    Args:
+        host: where the server listens; anything but loopback is somebody else's network.
+        port: its port.
+    """
+    home = PREFECT_HOME.value()
+    home.mkdir(parents=True, exist_ok=True)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"
+    if _answers(url):
+        return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
+    if host not in _LOOPBACK:
+        console().print(f"warning: the server listens on {host} and asks nobody for a password", style="yellow")
+    mark = f"{_MARK}={os.getpid()}"
+    own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", _MARK: str(os.getpid())}
+    own |= UI_ENVIRONMENT
+    environment = {**CLIENT_ENVIRONMENT, **os.environ, **own}
+    prefect = [sys.executable, "-m", "prefect"]
+    server = Service(
+        "server", [*prefect, "server", "start", "--host", host, "--port", str(port)], environment, home / "server.log"
+    )
+    with ExitStack() as stack:
+        # The runs of a worker that was killed are nobody's children: they go on, but not longer than this.
+        stack.callback(lambda: end(marked_processes(mark), _STOP_SECONDS))
+        stack.callback(server.stop)
+        server.start()
+        with console().status("starting the Prefect server"):
+            if not _wait(server, url):
+                return _refuse(f"the server must answer within {_START_SECONDS:.0f} s, but did not; read {server.log}")
+        with console().status("deploying"):
+            deployed = subprocess.run(
+                [sys.executable, "-m", "flows.deploy"], cwd=CHECKOUT, env=environment, capture_output=True, check=False
+            )
+        if deployed.returncode:
+            return _refuse(f"deploying failed:\n{(deployed.stdout + deployed.stderr).decode(errors='replace')}")
+        workers = [_worker(prefect, environment, home)]
+        workers += [
+            _gpu_worker(prefect, environment, home, gpu, queues, limit)
+            for gpu in range(gpu_count())
+            for queues, limit in (((TRAINING_QUEUE, "default"), 1), ((PRECOMPUTE_QUEUE,), shards_per_gpu()))
+        ]
+        upkeep = Service("upkeep", [sys.executable, "-m", "flows.upkeep"], environment, home / "upkeep.log", CHECKOUT)
+        for service in (upkeep, *workers):
+            stack.callback(service.stop)
+            service.start()
+        names = ", ".join(worker.name for worker in workers)
+        console().print(f"serving {url.removesuffix('/api')} with {names}; logs in {home}; Ctrl-C ends all of it")
+        console().print(
+            f"  export PREFECT_API_URL={url}\n  prefect deployment run distill/quick --watch", highlight=False
+        )
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            for service in (server, upkeep, *workers):
+                service.look()
+
+
+def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path) -> Service:
+    command = [*prefect, "worker", "start", "--pool", "cpu", "--name", "worker-cpu"]
+    return Service("worker cpu", command, environment, home / "worker-cpu.log")
+
+
+def _gpu_worker(
+    prefect: Sequence[str], environment: Mapping[str, str], home: Path, gpu: int, queues: Sequence[str], limit: int
+) -> Service:
+    """A worker that sees one GPU, for some queues and so many runs at once."""
+    name = f"worker gpu {gpu} {queues[0]}"
+    slug = name.replace(" ", "-")
+    own = {**environment, "CUDA_VISIBLE_DEVICES": str(gpu)}
+    command = [*prefect, "worker", "start", "--pool", "gpu", "--name", slug, "--limit", str(limit)]
+    command += [word for queue in queues for word in ("--work-queue", queue)]
+    return Service(name, command, own, home / f"{slug}.log")
+
+
+def _wait(server: Service, url: str) -> bool:
+    deadline = time.monotonic() + _START_SECONDS
+    while server.process is not None and server.process.poll() is None and time.monotonic() < deadline:
+        if _answers(url):
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _refuse(message: str) -> int:
+    console().print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    return 1
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Server, deployments and workers.")
+    parser.add_argument(
+        "--host", default=PREFECT_SERVER_API_HOST.value(), help="where the server listens [%(default)s]"
+    )
+    parser.add_argument("--port", type=int, default=PREFECT_SERVER_API_PORT.value(), help="its port [%(default)s]")
+    options = parser.parse_args()
+    # In a shell's background Ctrl-C is ignored, unless it is asked for.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt_on_hangup()
+    try:
+        sys.exit(serve(options.host, options.port))
+    except KeyboardInterrupt:
+        console().print("stopped; runs that were under way go on with the next `make serve`")
+        sys.exit(0)

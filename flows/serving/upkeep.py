@@ -1,0 +1,206 @@
+"""`python -m flows.upkeep`: what the automations would have done, had the server not been killed in between.
+
+A server's triggers wait in its memory: one that is killed forgets that a run has fallen silent, or that a crashed one
+is to be run again, and the run stays as it is for ever. Upkeep tells from what the server has written down, and does
+nothing for an automation of `flows.serving.automations` that is switched off. That a run never began is told by
+upkeep alone: a trigger that misses one event would take a run at work for it. `make serve` runs upkeep beside the
+server; elsewhere `--once` does after the server was started again.
+"""
+
+import argparse
+import datetime
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.settings import PREFECT_API_URL
+
+from advkd.runtime import console
+from flows.processes import MAX_RUNS, interrupt_on_hangup, marked_processes
+from flows.serving.automations import AUTOMATIONS, CANCEL_SECONDS, RETRY_SECONDS, SILENCE_SECONDS
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime.datetime]
+
+LOOK_SECONDS = 15.0
+PENDING_SECONDS = 300
+"""From a worker that takes a run to its process that says it runs: imports, on a busy machine."""
+SLACK_SECONDS = 30
+"""How much later than the automations: where they work, they are first."""
+
+_SILENT, _CANCELLING, _CRASHED = (automation.name for automation in AUTOMATIONS)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """For whom an automation was meant, if there is one, and what it would have done."""
+
+    automation: str | None
+    seconds: int
+    state: State
+
+
+RULES = {
+    StateType.RUNNING: Rule(
+        _SILENT,
+        SILENCE_SECONDS,
+        State(type=StateType.CRASHED, name="Crashed", message=f"no heartbeat for {SILENCE_SECONDS} s, says upkeep"),
+    ),
+    StateType.PENDING: Rule(
+        None,
+        PENDING_SECONDS,
+        State(type=StateType.CRASHED, name="Crashed", message=f"not running {PENDING_SECONDS} s after it was taken"),
+    ),
+    StateType.CANCELLING: Rule(
+        _CANCELLING,
+        CANCEL_SECONDS,
+        State(type=StateType.CANCELLED, name="Cancelled", message=f"no process answered for {CANCEL_SECONDS} s"),
+    ),
+    StateType.CRASHED: Rule(
+        _CRASHED,
+        RETRY_SECONDS,
+        State(type=StateType.SCHEDULED, name="AwaitingRetry", message="the run crashed and is run again by upkeep"),
+    ),
+}
+"""By the state in which a run was forgotten."""
+_AT_WORK = (StateType.PENDING, StateType.RUNNING)
+"""States of a run that has a process."""
+
+
+class Upkeep:
+    """Looks after the runs of one server.
+
+    Nobody is judged by a time in which nothing could be heard: silence counts from the moment that the server answers.
+    """
+
+    def __init__(self, clock: Clock = lambda: datetime.datetime.now(datetime.UTC)) -> None:
+        self._clock = clock
+        self._listening_since: datetime.datetime | None = None
+        self.suspects = 0
+        """Runs that were due at the last look, but for the time that upkeep has listened."""
+
+    def look(self) -> list[str]:
+        """One look; says what it did.
+
+        Raises:
+            httpx.HTTPError: the server does not answer; silence counts anew.
+        """
+        try:
+            with get_client(sync_client=True) as client:
+                return self._look(client)
+        except (httpx.HTTPError, OSError):
+            self._listening_since = None
+            raise
+
+    def _look(self, client: SyncPrefectClient) -> list[str]:
+        now = self._clock()
+        kinds = [kind for kind, rule in RULES.items() if _is_on(client, rule.automation)]
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
+        )
+        self._listening_since = self._listening_since or now
+        listened = (now - self._listening_since).total_seconds()
+        done, self.suspects = [], 0
+        for run in runs:
+            if run.state is None or (heard := _last_heard(client, run)) is None:
+                continue
+            rule = RULES[run.state.type]
+            limit = rule.seconds + SLACK_SECONDS
+            if (now - heard).total_seconds() < limit:
+                continue
+            if listened < limit:
+                self.suspects += 1
+                continue
+            # A process that a worker of this machine started for it is there still, and merely unheard.
+            if run.state.type in _AT_WORK and marked_processes(f"PREFECT__FLOW_RUN_ID={run.id}"):
+                continue
+            client.set_flow_run_state(run.id, rule.state)
+            done.append(f"run {run.name} was {run.state.name} since {heard:%H:%M:%S} UTC, now {rule.state.name}")
+        return done
+
+
+def _is_on(client: SyncPrefectClient, name: str | None) -> bool:
+    return name is None or any(automation.enabled for automation in client.read_automations_by_name(name))
+
+
+def _last_heard(client: SyncPrefectClient, run: FlowRun) -> datetime.datetime | None:
+    """When a run last said anything; None: it is none of those that must."""
+    assert run.state is not None
+    changed = run.state.timestamp
+    if run.state.type == StateType.CRASHED:
+        # As the automation has it; a run of ours that crashes ten times is Failed, others' are theirs.
+        return changed if run.deployment_id and run.run_count <= MAX_RUNS else None
+    if run.state.type != StateType.RUNNING:
+        return changed
+    if (beat := _last_heartbeat(client, run.id)) is not None:
+        return max(beat, changed)
+    # The only one may be lost with the server; `python -m flows.<name>` on a server of its user's sends none.
+    return changed if _is_deployed(client, run) else None
+
+
+def _last_heartbeat(client: SyncPrefectClient, run: UUID) -> datetime.datetime | None:
+    asked = {
+        "event": {"name": ["prefect.flow-run.heartbeat"]},
+        "resource": {"id": [f"prefect.flow-run.{run}"]},
+        "order": "DESC",
+    }
+    found = client.request("POST", "/events/filter", json={"filter": asked, "limit": 1}).json()["events"]
+    return datetime.datetime.fromisoformat(found[0]["occurred"]) if found else None
+
+
+def _is_deployed(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Whether a run, or that of which it is a part, is of a deployment: `prefect.yaml` has these send heartbeats."""
+    while run.parent_task_run_id is not None:
+        parent = client.read_task_run(run.parent_task_run_id).flow_run_id
+        if parent is None:
+            return False
+        run = client.read_flow_run(parent)
+    return run.deployment_id is not None
+
+
+def keep(*, once: bool) -> int:
+    """Looks for ever, or until nobody is due any more; returns the exit code."""
+    upkeep = Upkeep()
+    while True:
+        try:
+            for what in upkeep.look():
+                console().print(what, markup=False, soft_wrap=True)
+        except (httpx.HTTPError, OSError) as error:
+            if once:
+                return _refuse(
+                    f"upkeep needs a Prefect server that answers, got {type(error).__name__} from "
+                    f"{PREFECT_API_URL.value()}; start it, or correct PREFECT_API_URL"
+                )
+            logger.debug("the server does not answer: %s", error)
+        if once and not upkeep.suspects:
+            return 0
+        time.sleep(LOOK_SECONDS)
+
+
+def _refuse(message: str) -> int:
+    console().print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    return 2
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m flows.upkeep", description="Ends runs that a server forgot.")
+    parser.add_argument(
+        "--once", action="store_true", help="end when nobody is due any more, after six minutes at most"
+    )
+    options = parser.parse_args()
+    interrupt_on_hangup()
+    if not PREFECT_API_URL.value():
+        sys.exit(_refuse("upkeep needs a Prefect server, got no PREFECT_API_URL; export it"))
+    try:
+        sys.exit(keep(once=options.once))
+    except KeyboardInterrupt:
+        sys.exit(130)

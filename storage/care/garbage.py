@@ -1,0 +1,262 @@
+"""What a store no longer needs, found and removed; nothing else is ever touched.
+
+- unfinished writes: temporary files of killed local writes, multipart uploads that nobody completed;
+- data objects of shards without a commit record: their worker was killed between data and record (law 3);
+- claims of runs that were killed;
+- index pages and copies of the manifest from before the store was extended: the manifest names others now.
+
+Age is the guard. A shard that is being uploaded this moment looks like one whose worker was killed, and a reader that
+opened the store before it grew still reads old pages. So whatever is younger than the given age stays; choose one that
+no upload of a shard and no reader exceeds. A shard counts as young as its youngest object, an old page or copy as young
+as the manifest that replaced it. Foreign objects and unreadable stores are named and left alone.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from storage.care.keys import Role, StoreKeys
+from storage.errors import ManifestError, StoreNotFoundError
+from storage.objects import (
+    Leftover,
+    ObjectInfo,
+    delete,
+    exists,
+    join,
+    list_folders,
+    list_leftovers,
+    list_objects,
+    remove_leftover,
+)
+from storage.records import (
+    IDENTITY,
+    MANIFEST,
+    Manifest,
+    TrajectorySpec,
+    commit_uri,
+    committed_shards,
+    copy_key,
+    digest,
+    read_identity,
+    read_manifest,
+)
+
+UNFINISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY = (
+    "unfinished write",
+    "claim of a run that was killed",
+    "data of a shard without a commit record",
+    "index page from before an extension",
+    "copy of a manifest from before an extension",
+)
+
+_DIGEST = re.compile(r"[0-9a-f]{16}")
+_DELETIONS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbage:
+    """One object or unfinished write that the store does not need."""
+
+    kind: str
+    """`UNFINISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
+    key: str
+    """Relative to the store."""
+    size: int | None
+    """Bytes, None for a multipart upload."""
+    since: float
+    """Since when it has been of no use, as far as can be told: seconds since the epoch."""
+    shard: int | None = None
+    """Of `UNCOMMITTED`."""
+    leftover: Leftover | None = None
+    """Of `UNFINISHED`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreGarbage:
+    """What was found in one store."""
+
+    uri: str
+    old: tuple[Garbage, ...]
+    """Old enough to be removed."""
+    young: tuple[Garbage, ...]
+    """The rest, which stays: somebody may be at work on it."""
+    foreign: tuple[str, ...]
+    """Keys that this package would never write; they stay."""
+    problem: str | None = None
+    """Why nothing but unfinished writes was looked for."""
+
+
+def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> list[StoreGarbage]:
+    """What is of no use in the store at a URI, or else in every store below that root.
+
+    Args:
+        uri: A store, or a root of stores `<root>/<teacher>/<digest>`.
+        older_than: Seconds; what is younger is found too, but stays.
+        now: The time, in seconds since the epoch; None: that of this machine.
+
+    Raises:
+        ValueError: A negative age.
+        StoreNotFoundError: The URI is named like a store, and there is nothing.
+    """
+    if not older_than >= 0:
+        raise ValueError(f"an age must be 0 seconds or more, got {older_than}; use one that no upload exceeds")
+    uri, now = join(uri), time.time() if now is None else now
+    # Before the records are read: what a record tells later than this can only be more.
+    leftovers = list_leftovers(uri)
+    if _is_store(uri):
+        return [_in_store(uri, leftovers, older_than, now)]
+    if _DIGEST.fullmatch(uri.rpartition("/")[2]):
+        if not leftovers and not list_objects(uri):
+            raise StoreNotFoundError(f"a store to clean must be there, but there is nothing at {uri}; check the URI")
+        return [_in_store(uri, leftovers, older_than, now)]
+    places = {place for one in leftovers if (place := _place(one.key))}
+    places |= {f"{teacher}/{name}" for teacher in list_folders(uri) for name in list_folders(join(uri, teacher))}
+    found = []
+    for place in sorted(places):
+        if _DIGEST.fullmatch(place.rpartition("/")[2]) or _is_store(join(uri, place)):
+            found.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
+            leftovers = [one for one in leftovers if not one.key.startswith(f"{place}/")]
+    outside = tuple(one.key for one in leftovers)
+    return [*found, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else found
+
+
+def remove_garbage(found: StoreGarbage, *, progress: Callable[[int, int], None] | None = None) -> list[Garbage]:
+    """Remove what is old; what has come to use since it was found stays.
+
+    Args:
+        found: From `find_garbage`, not long ago.
+        progress: Called with objects done and objects in all.
+
+    Returns:
+        What was removed.
+    """
+    removed: list[Garbage] = []
+    wanted = [one for one in found.old if one.kind == UNFINISHED] + list(_still_useless(found))
+    with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
+        for one, _ in zip(wanted, pool.map(lambda one: _remove(found.uri, one), wanted), strict=True):
+            removed.append(one)
+            if progress is not None:
+                progress(len(removed), len(wanted))
+    return removed
+
+
+def _is_store(uri: str) -> bool:
+    return exists(join(uri, MANIFEST)) or exists(join(uri, IDENTITY))
+
+
+def _place(key: str) -> str | None:
+    """`<teacher>/<digest>` of an unfinished write below a root: a store may have got no further than that."""
+    teacher, _, rest = key.partition("/")
+    name, slash, _ = rest.partition("/")
+    return f"{teacher}/{name}" if slash and _DIGEST.fullmatch(name) else None
+
+
+def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
+    start = f"{place}/"
+    return [
+        Leftover(key=one.key[len(start) :], started=one.started, upload_id=one.upload_id, size=one.size)
+        for one in leftovers
+        if one.key.startswith(start)
+    ]
+
+
+def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: float) -> StoreGarbage:
+    garbage = [
+        Garbage(kind=UNFINISHED, key=one.key, size=one.size, since=one.started, leftover=one) for one in leftovers
+    ]
+    foreign: list[str] = []
+    problem = None
+    objects = list_objects(uri)
+    try:
+        spec, manifest = _records(uri)
+    except StoreNotFoundError:
+        problem = "a store has a manifest.json or a spec.json, but there is neither" if objects else None
+    except ManifestError as error:
+        problem = str(error)
+    else:
+        keys, roles = StoreKeys(spec), dict[Role, list[ObjectInfo]]()
+        for one in objects:
+            roles.setdefault(keys.role(one.key), []).append(one)
+        foreign = [one.key for one in roles.get(Role.FOREIGN, ())]
+        garbage += [
+            Garbage(kind=OLD_CLAIM, key=one.key, size=one.size, since=one.modified) for one in roles.get(Role.CLAIM, ())
+        ]
+        garbage += _uncommitted(uri, keys, manifest, roles.get(Role.DATA, ()))
+        if manifest is not None:
+            garbage += _replaced(manifest, roles)
+    return StoreGarbage(
+        uri=uri,
+        old=tuple(one for one in garbage if now - one.since >= older_than),
+        young=tuple(one for one in garbage if not now - one.since >= older_than),
+        foreign=tuple(foreign),
+        problem=problem,
+    )
+
+
+def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
+    """Whose store this is, and its manifest if it is sealed; `ManifestError` unless both can be relied on."""
+    try:
+        manifest = read_manifest(uri)
+    except StoreNotFoundError:
+        return read_identity(uri), None
+    try:
+        same = digest(read_identity(uri)) == manifest.digest
+    except StoreNotFoundError:
+        same = True
+    if not same:
+        raise ManifestError(f"manifest.json and spec.json of {uri} must be of one spec, and are not")
+    return manifest.spec, manifest
+
+
+def _uncommitted(uri: str, keys: StoreKeys, manifest: Manifest | None, data: Iterable[ObjectInfo]) -> Iterator[Garbage]:
+    """Data of shards that have no record and that no manifest lists, each as young as its shard's youngest object."""
+    listed = manifest.num_shards if manifest is not None else 0
+    shards: dict[int, list[ObjectInfo]] = {}
+    for one in data:
+        shard = keys.shard(one.key)
+        if shard is not None and shard >= listed:
+            shards.setdefault(shard, []).append(one)
+    for shard in sorted(set(shards) - committed_shards(uri, after=listed - 1) if shards else ()):
+        since = max(one.modified for one in shards[shard])
+        for one in shards[shard]:
+            yield Garbage(kind=UNCOMMITTED, key=one.key, size=one.size, since=since, shard=shard)
+
+
+def _replaced(manifest: Manifest, roles: dict[Role, list[ObjectInfo]]) -> Iterator[Garbage]:
+    """Pages and copies that the manifest does not name; none at all while there is the copy of a larger seal.
+
+    Such a seal is under way, or was interrupted, and its pages may be needed.
+    """
+    copies, used = roles.get(Role.COPY, ()), {page.key for page in manifest.shards.pages}
+    current = copy_key(manifest.num_samples)
+    if any((len(one.key), one.key) > (len(current), current) for one in copies):
+        return
+    replaced_at = max((one.modified for one in roles.get(Role.MANIFEST, ())), default=float("inf"))
+    for kind, candidates in ((OLD_PAGE, roles.get(Role.PAGE, ())), (OLD_COPY, copies)):
+        for one in candidates:
+            if one.key not in used and one.key != current:
+                yield Garbage(kind=kind, key=one.key, size=one.size, since=max(one.modified, replaced_at))
+
+
+def _still_useless(found: StoreGarbage) -> Iterator[Garbage]:
+    """What is old and no unfinished write, less what a record that was written meanwhile has brought into use."""
+    uri, candidates = found.uri, [one for one in found.old if one.kind != UNFINISHED]
+    if not candidates:
+        return
+    _, manifest = _records(uri)
+    used = {copy_key(manifest.num_samples), *(page.key for page in manifest.shards.pages)} if manifest else set()
+    listed = manifest.num_shards if manifest else 0
+    shards = {one.shard for one in candidates if one.shard is not None}
+    finished = {shard for shard in shards if shard < listed or exists(commit_uri(uri, shard))}
+    for one in candidates:
+        if one.shard not in finished and one.key not in used:
+            yield one
+
+
+def _remove(uri: str, one: Garbage) -> None:
+    if one.leftover is not None:
+        remove_leftover(uri, one.leftover)
+    else:
+        delete(join(uri, one.key))

@@ -1,0 +1,60 @@
+"""What an object of a store is, told from its key: records and layouts make these keys and no others."""
+
+import re
+from enum import Enum
+
+from storage.layouts import layout_of
+from storage.records import IDENTITY, MANIFEST, TrajectorySpec, commit_uri, copy_key
+from storage.writing import claim_uri
+
+_COMMIT = re.compile(r"commits/([0-9]+)\.json")
+_CLAIM = re.compile(r"claims/([0-9]+)\.json")
+_COPY = re.compile(r"seals/([0-9]+)\.json")
+_PAGE = re.compile(r"index/[0-9]{6,}-[0-9a-f]{16}\.npy")
+_NUMBER = re.compile(r"\{shard[^}]*\}")
+
+
+class Role(Enum):
+    """What an object is to its store; the values are for people."""
+
+    MANIFEST = "manifest"
+    COMMIT = "commit record"
+    CLAIM = "claim of a run at work"
+    DATA = "data object"
+    PAGE = "index page"
+    COPY = "copy of the manifest"
+    METADATA = "metadata"
+    IDENTITY = "identity"
+    FOREIGN = "foreign object"
+
+
+class StoreKeys:
+    """The keys of the store of a spec."""
+
+    def __init__(self, spec: TrajectorySpec) -> None:
+        layout = layout_of(spec)
+        self._named = dict.fromkeys(layout.metadata(spec, spec.shard_samples), Role.METADATA)
+        self._named |= {MANIFEST: Role.MANIFEST, IDENTITY: Role.IDENTITY}
+        self._data = [(*_NUMBER.split(template), template) for template in layout.templates(spec)]
+
+    def role(self, key: str) -> Role:
+        """What the object of a key is; `FOREIGN` if nothing here would write under that key."""
+        if key in self._named:
+            return self._named[key]
+        if (found := _COMMIT.fullmatch(key)) and commit_uri("", int(found.group(1))) == f"/{key}":
+            return Role.COMMIT
+        if (found := _CLAIM.fullmatch(key)) and claim_uri("", int(found.group(1))) == f"/{key}":
+            return Role.CLAIM
+        if (found := _COPY.fullmatch(key)) and copy_key(int(found.group(1))) == key:
+            return Role.COPY
+        if _PAGE.fullmatch(key):
+            return Role.PAGE
+        return Role.FOREIGN if self.shard(key) is None else Role.DATA
+
+    def shard(self, key: str) -> int | None:
+        """The shard that a data object belongs to, None for every other key."""
+        for before, after, template in self._data:
+            number = key[len(before) : len(key) - len(after)]
+            if number.isascii() and number.isdigit() and template.format(shard=int(number)) == key:
+                return int(number)
+        return None

@@ -1,0 +1,76 @@
+"""What stores there are below a root, sealed, growing or unreadable."""
+
+from dataclasses import dataclass
+
+from storage.errors import ManifestError, StoreError, StoreNotFoundError
+from storage.objects import join, list_folders
+from storage.records import Manifest, TrajectorySpec, committed_shards, read_identity, read_manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSummary:
+    """One line of `advkd cache ls`."""
+
+    uri: str
+    state: str
+    """"sealed", "growing" or "unreadable"."""
+    spec: TrajectorySpec | None
+    """None if unreadable."""
+    num_samples: int
+    """Samples that readers see; of a growing store, samples committed so far."""
+    num_shards: int
+    total_bytes: int | None
+    """Bytes of the data objects, None unless sealed."""
+    problem: str | None = None
+    """Why it is unreadable."""
+
+
+def list_stores(root: str) -> list[StoreSummary]:
+    """Every store below a root, `<root>/<teacher>/<digest>`, sealed or growing."""
+    uris = [join(root, teacher, name) for teacher in list_folders(root) for name in list_folders(join(root, teacher))]
+    return [summary for uri in uris if (summary := summarize(uri)) is not None]
+
+
+def summarize(uri: str) -> StoreSummary | None:
+    """What `list_stores` says about one store, None if none was begun there."""
+    try:
+        return _summary_of_sealed(uri, read_manifest(uri))
+    except StoreNotFoundError:
+        pass
+    except ManifestError as error:
+        return _summary_of_unreadable(uri, error)
+    try:
+        return _summary_of_growing(uri, read_identity(uri))
+    except StoreNotFoundError:
+        return None
+    except ManifestError as error:
+        return _summary_of_unreadable(uri, error)
+
+
+def _summary_of_sealed(uri: str, manifest: Manifest) -> StoreSummary:
+    return StoreSummary(
+        uri=uri,
+        state="sealed",
+        spec=manifest.spec,
+        num_samples=manifest.num_samples,
+        num_shards=manifest.num_shards,
+        total_bytes=manifest.total_bytes,
+    )
+
+
+def _summary_of_growing(uri: str, spec: TrajectorySpec) -> StoreSummary:
+    shards = len(committed_shards(uri))
+    return StoreSummary(
+        uri=uri,
+        state="growing",
+        spec=spec,
+        num_samples=shards * spec.shard_samples,
+        num_shards=shards,
+        total_bytes=None,
+    )
+
+
+def _summary_of_unreadable(uri: str, error: StoreError) -> StoreSummary:
+    return StoreSummary(
+        uri=uri, state="unreadable", spec=None, num_samples=0, num_shards=0, total_bytes=None, problem=str(error)
+    )

@@ -1,0 +1,208 @@
+"""Nothing is read on trust (law 5): every object is compared with the size and hash that its commit recorded."""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from storage.care.shard_contents import HELD_OBJECTS, UnreadableObjectError, content_fault
+from storage.errors import ManifestError, StoreError, StoreNotFoundError
+from storage.objects import join, read_into
+from storage.reading import noise_problem, open_manifest
+from storage.records import (
+    IDENTITY,
+    MANIFEST,
+    CommitRecord,
+    Manifest,
+    ObjectEntry,
+    ShardProblem,
+    copy_key,
+    digest,
+    hash_problem,
+    missing_problem,
+    newest_copy,
+    read_commit,
+    read_copy,
+    read_identity,
+    same_store,
+    size_problem,
+)
+
+_THREADS = 4
+_SHARDS_AT_ONCE = 64
+
+
+def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> list[ShardProblem]:
+    """Read every object of a sealed store and compare it with the manifest; an empty list means all is well.
+
+    Objects that have the right hashes are also read as the reader would, so that what a forged record agrees with is
+    named too. A damaged manifest is the only problem that is named, as it is what all others are measured by.
+
+    Args:
+        uri: The store.
+        progress: Called with shards done and shards in all.
+
+    Raises:
+        StoreNotFoundError: There is no store.
+        StoreIncompleteError: It is still growing.
+    """
+    try:
+        manifest = open_manifest(uri)
+    except ManifestError as error:
+        return [ShardProblem(uri=uri, shard=None, key=MANIFEST, expected="what was sealed", found=str(error))]
+    problems = [*_record_problems(uri, manifest), *_page_problems(uri, manifest)]
+    problems += [found for entry in manifest.metadata if (found := _object_problem(uri, None, entry, bytearray()))]
+    damaged_pages = {problem.key for problem in problems}
+    total = manifest.num_shards
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for first in range(0, total, _SHARDS_AT_ONCE):
+            shards = range(first, min(total, first + _SHARDS_AT_ONCE))
+            checked = pool.map(partial(_listed_problems, uri, manifest, damaged_pages), shards)
+            for shard, of_shard in zip(shards, checked, strict=True):
+                problems += of_shard
+                if progress is not None:
+                    progress(shard + 1, total)
+    return problems
+
+
+def _record_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
+    """Of the records beside the manifest: the store's identity, and the manifest's copies."""
+    try:
+        same = digest(read_identity(uri)) == manifest.digest
+        found = "another spec"
+    except (ManifestError, StoreNotFoundError) as error:
+        same, found = False, str(error)
+    if not same:
+        yield ShardProblem(uri=uri, shard=None, key=IDENTITY, expected="the manifest's spec", found=found)
+    try:
+        copy = read_copy(uri, manifest.num_samples)
+        same = same_store(copy, manifest)
+        found = "another manifest"
+    except (ManifestError, StoreNotFoundError) as error:
+        same, found = False, str(error)
+    if not same:
+        key = copy_key(manifest.num_samples)
+        yield ShardProblem(uri=uri, shard=None, key=key, expected="a copy of the manifest", found=found)
+    newest = newest_copy(uri)
+    if newest is not None and newest > manifest.num_samples:
+        # Sealing was killed before its last write, or an old manifest was put back.
+        expected, found = f"the seal of {newest} samples, as its copy", f"that of {manifest.num_samples}"
+        yield ShardProblem(uri=uri, shard=None, key=MANIFEST, expected=expected, found=found)
+
+
+def _page_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
+    for number, entry in enumerate(manifest.shards.pages):
+        try:
+            manifest.shards.page(number)
+        except ManifestError as error:
+            yield ShardProblem(uri=uri, shard=None, key=entry.key, expected="what was sealed", found=str(error))
+
+
+def _listed_problems(uri: str, manifest: Manifest, damaged_pages: set[str], shard: int) -> list[ShardProblem]:
+    index = manifest.shards
+    listed = None if index.pages[shard // index.page_shards].key in damaged_pages else index.entries(shard)
+    return shard_problems(uri, manifest, shard, listed)
+
+
+def shard_problems(
+    uri: str, manifest: Manifest, shard: int, listed: Sequence[ObjectEntry] | None
+) -> list[ShardProblem]:
+    """Read every object of a shard from the store and compare it, as `verify` does.
+
+    Args:
+        uri: The store.
+        manifest: Of a sealed store or, as `open_growing` makes it up, of a growing one.
+        shard: Number of the shard.
+        listed: Its objects by the manifest; None where that part of it is damaged, and the record alone is asked.
+    """
+    problems: list[ShardProblem] = []
+    record, found = _own_record(uri, manifest, shard, listed)
+    if record is None:
+        key, expected = f"commits/{shard:06d}.json", "the commit record of what the manifest lists"
+        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=found))
+    objects = _ShardObjects(uri, shard, record.objects if record else listed or ())
+    if record is not None and (fault := content_fault(manifest.spec, shard, record.objects, objects.read)):
+        key, expected = record.objects[fault.position].key, f"a {manifest.spec.layout} shard of its spec"
+        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=fault.reason))
+    problems += objects.problems()
+    # Last: a shard whose objects are of their sizes has noise of a size that can be drawn.
+    if listed is not None and not problems and (noise := noise_problem(uri, manifest, shard)):
+        problems.append(noise)
+    return problems
+
+
+def _own_record(
+    uri: str, manifest: Manifest, shard: int, listed: Sequence[ObjectEntry] | None
+) -> tuple[CommitRecord | None, str]:
+    """The commit record of a shard if it is what the manifest is made of, else None and what was found instead."""
+    try:
+        record = read_commit(uri, shard)
+    except StoreNotFoundError:
+        return None, "nothing"
+    except ManifestError:
+        return None, "a damaged record"
+    spec, index = manifest.spec, manifest.shards
+    first = shard * spec.shard_samples
+    own = (
+        record.digest == manifest.digest
+        and (record.start, record.stop) == (first, first + spec.shard_samples)
+        and tuple(entry.key for entry in record.objects) == index.keys(shard)
+        and set(record.statistics) == set(spec.timesteps)
+        and (record.noise_sha256 is not None) == index.seeded_noise
+        and (listed is None or (record.objects, record.noise_sha256) == (listed, index.noise_sha256(shard)))
+    )
+    return (record, "") if own else (None, "another record")
+
+
+class _ShardObjects:
+    """The objects of a shard that is verified: each is read and compared with its record once."""
+
+    def __init__(self, uri: str, shard: int, entries: Sequence[ObjectEntry]) -> None:
+        self._uri, self._shard, self._entries = uri, shard, entries
+        self._found: dict[int, ShardProblem | None] = {}
+        self._held: OrderedDict[int, bytearray] = OrderedDict()
+
+    def read(self, position: int) -> bytearray:
+        """The bytes of an object; `UnreadableObjectError` where they are not those of its record."""
+        if position not in self._held:
+            if self._found.get(position) is not None:
+                raise UnreadableObjectError(self._entries[position].key)
+            self._held[position] = self._compared(position)
+            if len(self._held) > HELD_OBJECTS:
+                self._held.popitem(last=False)
+        return self._held[position]
+
+    def problems(self) -> list[ShardProblem]:
+        """Of all objects, those included that nobody has read."""
+        for position in range(len(self._entries)):
+            if position not in self._found:
+                with contextlib.suppress(UnreadableObjectError):
+                    self._compared(position)
+        return [problem for _, problem in sorted(self._found.items()) if problem is not None]
+
+    def _compared(self, position: int) -> bytearray:
+        entry, data = self._entries[position], bytearray()
+        self._found[position] = _object_problem(self._uri, self._shard, entry, data)
+        if self._found[position] is not None:
+            raise UnreadableObjectError(entry.key)
+        return data
+
+
+def _object_problem(uri: str, shard: int | None, entry: ObjectEntry, data: bytearray) -> ShardProblem | None:
+    """What is wrong with an object, whose bytes are left in `data`; no memory is taken for one of another size."""
+
+    def allocate() -> list[memoryview]:
+        data.extend(bytes(entry.size))
+        return [memoryview(data)]
+
+    try:
+        found = read_into(join(uri, entry.key), entry.size, allocate)
+    except StoreNotFoundError:
+        return missing_problem(uri, shard, entry)
+    except (PermissionError, ConnectionError):
+        raise
+    except StoreError as error:
+        # A bad disk does not keep the other objects from being looked at.
+        return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found=str(error))
+    return size_problem(uri, shard, entry, found) or hash_problem(uri, shard, entry, [data])

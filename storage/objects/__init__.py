@@ -1,0 +1,49 @@
+"""Objects at URIs, on disk and in S3: read, write, list, delete, whole or not at all."""
+
+from storage.objects.access import (
+    Leftover,
+    ObjectInfo,
+    create_bytes,
+    delete,
+    exists,
+    join,
+    list_folders,
+    list_leftovers,
+    list_objects,
+    list_prefix,
+    read_bytes,
+    read_into,
+    read_json,
+    read_range,
+    remove_leftover,
+    write_bytes,
+    write_json,
+)
+from storage.objects.local import TEMPORARY_PREFIX, LocalObjects
+from storage.objects.s3_probe import probe_s3
+from storage.objects.scatter import byte_parts, fill
+
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "Leftover",
+    "LocalObjects",
+    "ObjectInfo",
+    "byte_parts",
+    "create_bytes",
+    "delete",
+    "exists",
+    "fill",
+    "join",
+    "list_folders",
+    "list_leftovers",
+    "list_objects",
+    "list_prefix",
+    "probe_s3",
+    "read_bytes",
+    "read_into",
+    "read_json",
+    "read_range",
+    "remove_leftover",
+    "write_bytes",
+    "write_json",
+]

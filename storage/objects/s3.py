@@ -1,0 +1,270 @@
+"""Objects in S3, or in a server that speaks it: one PUT per write, one GET per read, one retry policy.
+
+All settings come from the usual AWS variables and profiles, through s3fs and botocore. Retries are made here alone
+(s3fs and botocore are told not to), so that "how long until it gives up" has one answer: the attempt under way after
+`GIVE_UP_SECONDS` is the last, the second at the earliest. So a request that is not answered ends within 45 seconds,
+two attempts of `CONNECT_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS` each, plus what a body to send takes at
+`SLOWEST_UPLOAD`; an answer whose bytes keep coming is waited for.
+"""
+
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import botocore.exceptions
+import botocore.session
+import s3fs
+from fsspec.asyn import sync
+
+from storage.errors import StoreError, StoreNotFoundError
+from storage.objects.protocol import Leftover, ObjectInfo
+from storage.objects.s3_errors import answer, is_temporary, translated
+from storage.objects.scatter import byte_parts, fill
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_SECONDS = 4
+READ_TIMEOUT_SECONDS = 18
+GIVE_UP_SECONDS = 10.0
+MAX_ATTEMPTS = 6
+SLOWEST_UPLOAD = 2**17
+"""Bytes per second (1 Mbit/s); a slower upload is taken for a dead one."""
+PAGE = 1000
+"""Entries per request of a listing; S3 sends no more."""
+_FIRST_PAUSE_SECONDS = 0.1
+_SINGLE_PUT_LIMIT = 5 * 2**30
+_LISTS_NO_UPLOADS = {"NotImplemented", "MethodNotAllowed", "NoSuchUpload"}
+"""Answers of servers that do not list uploads; the last is rclone's before the first upload of all."""
+
+
+class S3Objects:
+    """Objects at `bucket/key` paths; a file system is opened lazily by each process (s3fs does not survive a fork)."""
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[int, int], tuple[Any, str | None]] = {}
+
+    def read(self, path: str) -> bytes:
+        """All bytes of an object, in a single GET."""
+        return bytes(self._attempt(path, lambda fs: fs.cat_file(path, max_concurrency=1)))
+
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """The bytes start..stop-1 of an object, in a single GET."""
+        if start == stop:  # HTTP has no empty range
+            self._attempt(path, _head(path))
+            return b""
+        try:
+            data = self._attempt(path, lambda fs: fs.cat_file(path, start=start, end=stop))
+        except StoreError as error:
+            if answer(error.__cause__)[1] == 416:  # the object ends before
+                return b""
+            raise
+        # A server that knows no ranges answers with all of the object.
+        return bytes(data if len(data) <= stop - start else data[start:stop])
+
+    def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
+        """The size of an object; if it is the one given, its bytes are in the parts allocated."""
+        data = self.read(path)
+        if len(data) == size:
+            fill(byte_parts(allocate(), size), data)
+        return len(data)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Create or replace an object by a single PUT (at most 5 GiB)."""
+        if len(data) >= _SINGLE_PUT_LIMIT:
+            raise StoreError(f"an object holds less than 5 GiB, got {len(data)} bytes; use smaller shards")
+        # aiohttp's time-outs begin once a body is sent; before, it would wait for the server without end.
+        patience = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + len(data) / SLOWEST_UPLOAD
+        options = {"chunksize": _SINGLE_PUT_LIMIT, "timeout": patience}
+        self._attempt(path, lambda fs: sync(fs.loop, fs._pipe_file, path, data, **options))
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Create an object by a conditional PUT unless there is one.
+
+        Servers without conditional writes ignore the condition or refuse it: there, an object that is seen is left
+        alone, and of two PUTs in one moment the last one stays.
+        """
+        if self.exists(path):
+            return False
+        bucket, key = _split(path)
+        request = {"Bucket": bucket, "Key": key, "Body": data}
+        try:
+            self._attempt(path, lambda fs: fs.call_s3("put_object", IfNoneMatch="*", **request))
+        except StoreError as error:
+            code, status = answer(error.__cause__)
+            unsupported = code == "NotImplemented" or status == 501
+            if not unsupported and status not in (409, 412):
+                raise
+            if unsupported:
+                self._attempt(path, lambda fs: fs.call_s3("put_object", **request))
+        # What is there tells, also of a refused attempt: an earlier one, whose answer was lost, may have made it.
+        try:
+            return self.read(path) == data
+        except StoreNotFoundError:
+            return False
+
+    def exists(self, path: str) -> bool:
+        """Whether the object is there; one HEAD."""
+        try:
+            self._attempt(path, _head(path))
+        except StoreNotFoundError:
+            return False
+        return True
+
+    def delete(self, path: str) -> None:
+        """Remove the object if it is there."""
+        bucket, key = _split(path)
+        try:
+            self._attempt(path, lambda fs: fs.call_s3("delete_object", Bucket=bucket, Key=key))
+        except StoreNotFoundError as error:
+            logger.debug("nothing to delete: %s", error)
+
+    def entries(self, path: str, start_after: str) -> Iterator[ObjectInfo]:
+        """All objects below a prefix; `StoreNotFoundError` if the bucket is not there."""
+        _, prefix = _folder(path)
+        for page in self._pages(path, **({"StartAfter": prefix + start_after} if start_after else {})):
+            for entry in page.get("Contents", ()):
+                key, modified = entry["Key"][len(prefix) :], entry["LastModified"].timestamp()
+                # Consoles make "folders": empty objects whose names end in a slash.
+                if not entry["Key"].endswith("/"):
+                    yield ObjectInfo(key=key, size=entry["Size"], modified=modified)
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the common prefixes right below a prefix."""
+        _, prefix = _folder(path)
+        pages = self._pages(path, Delimiter="/")
+        found = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
+        return sorted(name[len(prefix) :].rstrip("/") for name in found)
+
+    def leftovers(self, path: str) -> list[Leftover]:
+        """Multipart uploads below a prefix that were neither completed nor aborted; empty if the server lists none."""
+        _, prefix = _folder(path)
+        try:
+            uploads = [upload for page in self._upload_pages(path) for upload in page.get("Uploads", ())]
+        except StoreError as error:
+            code, status = answer(error.__cause__)
+            if code in _LISTS_NO_UPLOADS or status in (405, 501):
+                return []
+            raise
+        return [
+            Leftover(
+                key=upload["Key"][len(prefix) :],
+                started=upload["Initiated"].timestamp(),
+                upload_id=upload["UploadId"],
+                size=None,
+            )
+            for upload in uploads
+        ]
+
+    def remove_leftover(self, path: str, leftover: Leftover) -> None:
+        """Abort a multipart upload if it is there still; the server then drops its parts."""
+        if leftover.upload_id is None:
+            raise ValueError(f"a leftover in S3 is a multipart upload, got {leftover}; take it from list_leftovers")
+        bucket, prefix = _folder(path)
+        request = {"Bucket": bucket, "Key": prefix + leftover.key, "UploadId": leftover.upload_id}
+        try:
+            self._attempt(path, lambda fs: fs.call_s3("abort_multipart_upload", **request))
+        except StoreNotFoundError as error:
+            logger.debug("nothing to abort: %s", error)
+
+    def _pages(self, path: str, **options: str) -> Iterator[Any]:
+        bucket, prefix = _folder(path)
+        request = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": PAGE, **options}
+        while True:
+            page = self._attempt(path, lambda fs: fs.call_s3("list_objects_v2", **request))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _upload_pages(self, path: str) -> Iterator[Any]:
+        bucket, prefix = _folder(path)
+        request = {"Bucket": bucket, "Prefix": prefix, "MaxUploads": PAGE}
+        while True:
+            page = self._attempt(path, lambda fs: fs.call_s3("list_multipart_uploads", **request))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            request.update(KeyMarker=page["NextKeyMarker"], UploadIdMarker=page["NextUploadIdMarker"])
+
+    def _attempt(self, path: str, call: Callable[[Any], T]) -> T:
+        bucket, key = _split(path)
+        fs, endpoint = self._open()
+        started = time.monotonic()
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return call(fs)
+            except Exception as error:
+                late = attempt > 1 and time.monotonic() - started > GIVE_UP_SECONDS
+                give_up = late or attempt == MAX_ATTEMPTS
+                if not is_temporary(error) or give_up:
+                    raise translated(error, endpoint, bucket, key) from error
+                pause = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+                logger.debug("s3://%s/%s: %s, again in %.2f s", bucket, key, type(error).__name__, pause)
+                time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _open(self) -> tuple[Any, str | None]:
+        """The file system of this process and of the AWS variables as they are now, and its endpoint."""
+        settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+        key = (os.getpid(), hash(settings))
+        if key not in self._opened:
+            endpoint = _endpoint()
+            fs = s3fs.S3FileSystem(
+                endpoint_url=endpoint,
+                use_listings_cache=False,
+                config_kwargs=_client_config(endpoint),
+                skip_instance_cache=True,
+            )
+            fs.retries = 1
+            self._opened[key] = (fs, endpoint)
+        return self._opened[key]
+
+
+def _head(path: str) -> Callable[[Any], Any]:
+    bucket, key = _split(path)
+    return lambda fs: fs.call_s3("head_object", Bucket=bucket, Key=key)
+
+
+def _client_config(endpoint: str | None) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+    }
+    if endpoint is not None:
+        # Servers other than AWS answer ranged GETs with the whole object's checksum, which botocore then rejects.
+        for name in ("request_checksum_calculation", "response_checksum_validation"):
+            if f"AWS_{name.upper()}" not in os.environ:
+                config[name] = "when_required"
+    return config
+
+
+def _endpoint() -> str | None:
+    """The custom endpoint that AWS variables or the profile name, None for AWS itself."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        return None
+    from_variables = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if from_variables:
+        return from_variables
+    try:
+        profile: dict[str, Any] = botocore.session.Session().get_scoped_config()
+    except botocore.exceptions.BotoCoreError:
+        return None
+    return profile.get("endpoint_url")
+
+
+def _split(path: str) -> tuple[str, str]:
+    bucket, _, key = path.partition("/")
+    if not bucket or "@" in bucket:
+        raise ValueError("an S3 URI reads s3://bucket/key and holds no credentials; set the AWS variables instead")
+    return bucket, key
+
+
+def _folder(path: str) -> tuple[str, str]:
+    bucket, key = _split(path)
+    return bucket, key.rstrip("/") + "/" if key.strip("/") else ""

@@ -1,0 +1,91 @@
+"""What an S3 failure means: whether the same request may succeed in a moment, and which of our errors it is otherwise.
+
+Messages name endpoint, bucket and remedy, never a key.
+"""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.exceptions
+from s3fs.core import S3_RETRYABLE_ERRORS
+
+from storage.errors import StoreError, StoreFullError, StoreNotFoundError, StorePermissionError, StoreUnreachableError
+
+_REFUSED = {
+    "AccessDenied",
+    "AllAccessDisabled",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+}
+_FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
+_BUSY = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequests"}
+_NO_CREDENTIALS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.ProfileNotFound,
+)
+_BROKEN = (
+    *S3_RETRYABLE_ERRORS,
+    ConnectionError,
+    botocore.exceptions.ConnectionError,
+    # A body shorter than its Content-Length, should aiohttp not notice; s3fs knows the other shapes of half an answer.
+    botocore.exceptions.IncompleteReadError,
+)
+
+
+def answer(error: BaseException | None) -> tuple[str, int]:
+    """The service's error code and HTTP status, "" and 0 if it did not answer."""
+    for candidate in (error, error.__cause__ if error else None):
+        if isinstance(candidate, botocore.exceptions.ClientError):
+            response: Any = candidate.response
+            code = str(response.get("Error", {}).get("Code", ""))
+            return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return "", 0
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Whether the same request may succeed in a moment: the service is busy, or its answer did not arrive whole."""
+    code, status = answer(error)
+    if code or status:
+        return code in _BUSY or status == 429 or (status >= 500 and status not in (501, 507) and code not in _FULL)
+    return isinstance(error, _BROKEN) and not isinstance(error, _NO_CREDENTIALS)
+
+
+def translated(error: Exception, endpoint: str | None, bucket: str, key: str) -> StoreError:
+    """Our error for what s3fs or botocore raised: rule, fact, remedy."""
+    code, status = answer(error)
+    where = f"endpoint {_without_userinfo(endpoint)}, bucket {bucket!r}"
+    answered = f"{code or type(error).__name__}" + (f" (HTTP {status})" if status else "")
+    if code == "NoSuchBucket":
+        return StoreNotFoundError(f"the bucket must exist, but there is none ({where}); create it first")
+    if code == "NoSuchKey" or status == 404 or isinstance(error, FileNotFoundError):
+        return StoreNotFoundError(
+            f"an object to read must exist, but s3://{bucket}/{key} does not ({where}); check the URI"
+        )
+    if code in _REFUSED or status in (401, 403) or isinstance(error, (PermissionError, *_NO_CREDENTIALS)):
+        return StorePermissionError(
+            f"S3 access needs valid credentials with rights on the bucket, but {where} answered {answered}; check "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and the bucket's policy"
+        )
+    if code in _FULL or status == 507:
+        return StoreFullError(f"writing needs free space, but {where} answered {answered}; free some and run again")
+    if is_temporary(error) or isinstance(error, botocore.exceptions.HTTPClientError):
+        return StoreUnreachableError(
+            f"the S3 endpoint must answer, but {where} gave {answered}, the last of several attempts; check "
+            "AWS_ENDPOINT_URL and that the service is up, then run the same command again"
+        )
+    return StoreError(
+        f"an S3 request must succeed, but {where} answered {answered} to one for {key!r}; check AWS_ENDPOINT_URL and "
+        "the bucket's name"
+    )
+
+
+def _without_userinfo(endpoint: str | None) -> str:
+    if endpoint is None:
+        return "AWS"
+    parts = urlsplit(endpoint)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,19 @@
+"""Reading a sealed or growing store: shards, samples, and shuffled batches for training."""
+
+from storage.reading.caches import CACHES, default_cache_folder
+from storage.reading.growing import CommittedShards, open_growing
+from storage.reading.loader import Batch, TrajectoryLoader
+from storage.reading.open import noise_problem, open_manifest
+from storage.reading.reader import open_store
+
+__all__ = [
+    "CACHES",
+    "Batch",
+    "CommittedShards",
+    "TrajectoryLoader",
+    "default_cache_folder",
+    "noise_problem",
+    "open_growing",
+    "open_manifest",
+    "open_store",
+]

@@ -1,0 +1,76 @@
+"""Ranged reads of objects that are cut into pieces of one size: each piece is asked for once, neighbours together.
+
+What is kept is what the store gave, checked or not: whoever finds a piece to be wrong forgets all of its object, and
+the next reading asks the store again.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from storage.records.byte_cache import ByteCache
+
+GAP_BYTES = 2**17
+"""Pieces between two that are wanted are read along up to here: another request costs more."""
+
+
+@dataclass(frozen=True)
+class ObjectPart:
+    """Something that is kept of an object as it was when it had this hash."""
+
+    address: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Piece(ObjectPart):
+    """Its bytes from `number * size` on."""
+
+    size: int
+    number: int
+
+
+def read_pieces(
+    whole: ObjectPart,
+    size: int,
+    numbers: Collection[int],
+    fetch: Callable[[int, int], bytes],
+    kept: ByteCache | None,
+) -> dict[int, bytes]:
+    """Pieces of an object by number.
+
+    Args:
+        whole: The object.
+        size: Bytes of a piece.
+        numbers: The pieces that are wanted.
+        fetch: Gives the bytes start..stop-1 of the object, all of them.
+        kept: Where pieces are looked up and kept, None: nowhere.
+    """
+    found: dict[int, bytes] = {}
+    if kept is not None:
+        for number in set(numbers):
+            held = kept.get(Piece(whole.address, whole.sha256, size, number))
+            if held is not None:
+                found[number] = held
+    for start, stop in _requests(sorted(set(numbers) - found.keys()), GAP_BYTES // size):
+        data = memoryview(fetch(start * size, stop * size))
+        for number in range(start, stop):
+            # A copy of its own: a part of the answer would keep all of it in memory.
+            piece = bytes(data[(number - start) * size : (number - start + 1) * size])
+            found[number] = piece
+            if kept is not None:
+                kept.put(Piece(whole.address, whole.sha256, size, number), piece, size)
+    return found
+
+
+def forget_objects(kept: ByteCache, addresses: Collection[str]) -> None:
+    """Drop all that is kept of some objects."""
+    kept.forget(lambda key: isinstance(key, ObjectPart) and key.address in addresses)
+
+
+def _requests(numbers: Sequence[int], gap: int) -> Iterator[tuple[int, int]]:
+    """Ascending numbers as ranges `start..stop-1`, over gaps of up to so many others."""
+    start = 0
+    for position in range(1, len(numbers) + 1):
+        if position == len(numbers) or numbers[position] - numbers[position - 1] - 1 > gap:
+            yield numbers[start], numbers[position - 1] + 1
+            start = position

@@ -1,0 +1,290 @@
+"""The identity of a store: everything that decides the bytes of its shards, and the digest of it.
+
+`num_samples` is not part of it: a store grows in whole shards without touching those already there.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+from typing_extensions import TypeAliasType
+
+from storage.errors import ManifestError
+from storage.objects import join
+from storage.records.encoding import StateEncoding
+from storage.records.seeding import check_seed
+
+LAYOUT_VERSION = 1
+"""Version of keys, encodings and records. A reader refuses a newer one."""
+
+DTYPES = ("float16", "float32")
+LAYOUTS = ("zarr", "webdataset")
+NOISES = ("stored", "seeded")
+
+JSON = TypeAliasType("JSON", "bool | int | float | str | list[JSON] | dict[str, JSON] | None")
+
+_SLUG = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TARGET_SHARD_BYTES = 64 * 2**20
+# Shards are computed whole: a larger bound would make someone who asks for few small images pay for thousands.
+_LARGEST_SHARD = 2**20
+_MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES = 32, 512
+_MAX_BLOCK_SAMPLES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectorySpec:
+    """Everything that decides the stored trajectories, number of samples excepted.
+
+    Raises `ValueError` where a field breaks its rule. Sequences may be given as lists.
+    """
+
+    teacher: str
+    """Slug of the teacher: lower-case letters, digits, '-', '_', '.'."""
+    fingerprint: str
+    """sha256 (64 hex digits) of the teacher's content."""
+    sampler: str
+    """"ddim", "ddpm", or any solver's name."""
+    deterministic: bool
+    """True for an ODE sampler, False for a stochastic one."""
+    sampler_config: Mapping[str, JSON]
+    """What is needed to reproduce the solver."""
+    solver_steps: int
+    """Steps that the solver takes from noise to clean."""
+    timesteps: tuple[int, ...]
+    """Captured timesteps, strictly decreasing; the first is the noise itself, the last is 0, the clean state."""
+    signal: tuple[float, ...]
+    """a_t of each captured timestep, 1.0 at the last."""
+    sigma: tuple[float, ...]
+    """s_t of each captured timestep, 0.0 at the last."""
+    sample_shape: tuple[int, int, int]
+    """`[C, H, W]` of one state."""
+    base_seed: int
+    """Seed from which the noise of every sample follows."""
+    space: Mapping[str, JSON] | None = None
+    """The space of the states, by its kind; None: pixels."""
+    conditioning: Mapping[str, JSON] | None = None
+    """What samples are conditioned on, by its kind, and the distribution it is drawn from; None: nothing."""
+    guidance_scale: float | None = None
+    """Classifier-free guidance scale, None without guidance."""
+    dtype: str = "float16"
+    """Dtype of the states that readers give, and of those stored as floats: "float16" or "float32"."""
+    resolutions: tuple[tuple[int, int], ...] | None = None
+    """`(H_k, W_k)` at which each timestep is stored, divisors of H and W; None (and what it becomes): all in full."""
+    uint8_ranges: tuple[tuple[float, float] | None, ...] | None = None
+    """Per timestep, the range of values stored as uint8, or None for floats; None (and what it becomes): all floats."""
+    noise: str = "stored"
+    """"stored", or "seeded": x_T is not stored but drawn again from the base seed, the same values either way."""
+    layout: str = "zarr"
+    """"zarr" or "webdataset"."""
+    shard_samples: int
+    """Samples of one shard, the unit of work, of loss and of extension."""
+    block_samples: int
+    """Samples of one Zarr chunk and of one batch of the teacher; divides `shard_samples`."""
+
+    def __post_init__(self) -> None:
+        for name in ("timesteps", "sample_shape"):
+            object.__setattr__(self, name, tuple(_integers(name, getattr(self, name))))
+        for name in ("signal", "sigma"):
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        count, full = len(self.timesteps), tuple(self.sample_shape[1:])
+        sizes = [full] * count if self.resolutions is None else self.resolutions
+        object.__setattr__(self, "resolutions", tuple(tuple(_integers("resolutions", size)) for size in sizes))
+        ranges = [None] * count if self.uint8_ranges is None else self.uint8_ranges
+        object.__setattr__(self, "uint8_ranges", tuple(one and tuple(float(end) for end in one) for one in ranges))
+        for name in ("sampler_config", "space", "conditioning"):
+            object.__setattr__(self, name, _plain_json(name, getattr(self, name)))
+        if self.guidance_scale is not None:
+            object.__setattr__(self, "guidance_scale", float(self.guidance_scale))
+        self._check_names()
+        self._check_grid()
+        self._check_sizes()
+        self._check_encodings()
+
+    @property
+    def stored_timesteps(self) -> tuple[int, ...]:
+        """The timesteps that have objects: all, or all but the noise that is drawn again."""
+        return self.timesteps[1:] if self.noise == "seeded" else self.timesteps
+
+    def encoding(self, timestep: int) -> StateEncoding:
+        """How the states of a captured timestep are stored."""
+        position = self.timesteps.index(timestep)
+        assert self.resolutions is not None
+        assert self.uint8_ranges is not None
+        return StateEncoding(
+            full_shape=self.sample_shape,
+            shape=(self.sample_shape[0], *self.resolutions[position]),
+            dtype=self.dtype,
+            uint8_range=self.uint8_ranges[position],
+        )
+
+    def state_shape(self, timestep: int) -> tuple[int, int, int]:
+        """`[C, H_k, W_k]` of the states that readers give for a captured timestep."""
+        return self.encoding(timestep).shape
+
+    @property
+    def trajectory_bytes(self) -> int:
+        """Bytes of all stored states of one sample."""
+        return sum(self.encoding(t).state_bytes for t in self.stored_timesteps)
+
+    def num_shards(self, num_samples: int) -> int:
+        """Whole shards that hold `num_samples` samples."""
+        if num_samples < 1:
+            raise ValueError(f"a store holds at least one sample, got num_samples={num_samples}; ask for 1 or more")
+        return -(-num_samples // self.shard_samples)
+
+    def to_json(self) -> dict[str, JSON]:
+        """All fields as plain JSON; `from_json` is its inverse."""
+        return {field.name: _lists(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: object) -> "TrajectorySpec":
+        """The spec that `to_json` wrote; `ManifestError` for unknown, missing or bad fields."""
+        known = {field.name for field in fields(cls)}
+        if not isinstance(data, dict) or set(data) != known:
+            found = sorted(set(data) ^ known) if isinstance(data, dict) else type(data).__name__
+            raise ManifestError(
+                f"a stored TrajectorySpec has exactly the fields of layout version {LAYOUT_VERSION}; unknown or "
+                f"missing: {found}; open the store with the release that wrote it"
+            )
+        try:
+            return cls(**data)
+        except (ValueError, TypeError) as error:
+            raise ManifestError(f"a stored TrajectorySpec must be valid: {error}") from error
+
+    def _check_names(self) -> None:
+        if not _SLUG.fullmatch(self.teacher):
+            raise ValueError(
+                f"TrajectorySpec.teacher must be a slug of lower-case letters, digits, '-', '_' and '.', "
+                f"not starting with '.', got {self.teacher!r}; rename it"
+            )
+        if not _SHA256.fullmatch(self.fingerprint):
+            raise ValueError(
+                f"TrajectorySpec.fingerprint must be 64 hex digits of sha256, got {self.fingerprint!r}; "
+                "hash the teacher's files"
+            )
+        if not self.sampler:
+            raise ValueError("TrajectorySpec.sampler must be the solver's name, got ''; name it")
+        choices = (("dtype", self.dtype, DTYPES), ("layout", self.layout, LAYOUTS), ("noise", self.noise, NOISES))
+        for name, value, allowed in choices:
+            if value not in allowed:
+                raise ValueError(f"TrajectorySpec.{name} must be one of {allowed}, got {value!r}; choose one of them")
+
+    def _check_grid(self) -> None:
+        grid = self.timesteps
+        if len(grid) < 2 or any(a <= b for a, b in pairwise(grid)):
+            raise ValueError(
+                f"TrajectorySpec.timesteps must be strictly decreasing with two or more entries, got {grid}; "
+                "sort them from noise to clean"
+            )
+        if grid[-1] != 0:
+            raise ValueError(f"TrajectorySpec.timesteps must end with 0, the clean state, got {grid}; append 0")
+        for name, values, clean in (("signal", self.signal, 1.0), ("sigma", self.sigma, 0.0)):
+            if len(values) != len(grid) or not all(math.isfinite(v) and v >= 0 for v in values) or values[-1] != clean:
+                raise ValueError(
+                    f"TrajectorySpec.{name} must hold one finite value >= 0 per timestep, {clean} at the last, got "
+                    f"{values} for {len(grid)} timesteps; take them from the teacher's schedule"
+                )
+
+    def _check_sizes(self) -> None:
+        check_seed(self.base_seed)
+        if len(self.sample_shape) != 3 or min(self.sample_shape) < 1:
+            raise ValueError(
+                f"TrajectorySpec.sample_shape must be [C, H, W], all positive, got {self.sample_shape}; "
+                "add the channel axis"
+            )
+        for name in ("solver_steps", "shard_samples", "block_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TrajectorySpec.{name} must be positive, got {getattr(self, name)}; use 1 or more")
+        if self.shard_samples > _LARGEST_SHARD:
+            raise ValueError(
+                f"TrajectorySpec.shard_samples must be at most {_LARGEST_SHARD}, got {self.shard_samples}; use more, "
+                "smaller shards"
+            )
+        if self.shard_samples % self.block_samples:
+            raise ValueError(
+                f"TrajectorySpec.block_samples must divide shard_samples, got {self.block_samples} and "
+                f"{self.shard_samples}; choose powers of two"
+            )
+
+    def _check_encodings(self) -> None:
+        _, height, width = self.sample_shape
+        sizes, ranges = self.resolutions or (), self.uint8_ranges or ()
+        for name, values in (("resolutions", sizes), ("uint8_ranges", ranges)):
+            if len(values) != len(self.timesteps) or any(one is not None and len(one) != 2 for one in values):
+                raise ValueError(
+                    f"TrajectorySpec.{name} must hold one pair per timestep, got {values} for {len(self.timesteps)} "
+                    "timesteps; give as many, from noise to clean"
+                )
+        if any(h < 1 or w < 1 or height % h or width % w for h, w in sizes):
+            raise ValueError(
+                f"TrajectorySpec.resolutions must divide the sample's {height}x{width}, as a smaller one holds means "
+                f"over boxes, got {sizes}; choose divisors"
+            )
+        if any(one and not (math.isfinite(one[0]) and math.isfinite(one[1]) and one[0] < one[1]) for one in ranges):
+            raise ValueError(
+                f"TrajectorySpec.uint8_ranges must hold finite pairs (low, high), low < high, got {ranges}; declare "
+                "the range of the states' values"
+            )
+        largest = {"float16": 65504.0, "float32": 3.4e38}[self.dtype]
+        if any(one and max(abs(one[0]), abs(one[1])) > largest for one in ranges):
+            raise ValueError(
+                f"TrajectorySpec.uint8_ranges must fit {self.dtype}, in which readers get the values, got {ranges}; "
+                "use float32, or declare a smaller range"
+            )
+        if ranges[0] is not None:
+            raise ValueError(
+                f"the noise has no bounds, so its timestep {self.timesteps[0]} cannot be stored as uint8, got the "
+                f'range {ranges[0]}; store it as floats, or not at all (noise="seeded")'
+            )
+
+
+def digest(spec: TrajectorySpec) -> str:
+    """sha256 (64 hex digits) over the canonical JSON of the spec and the layout version: the name of its store."""
+    identity = {"layout_version": LAYOUT_VERSION, "spec": spec.to_json()}
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def store_uri(root: str, spec: TrajectorySpec) -> str:
+    """Where the store of a spec lives: `<root>/<teacher>/<first 16 digits of the digest>`."""
+    return join(root, spec.teacher, digest(spec)[:16])
+
+
+def default_shard_samples(trajectory_bytes: int) -> int:
+    """Samples of a shard of about 64 MiB or less where 32 samples fit into that: a power of two in [32, 512].
+
+    Args:
+        trajectory_bytes: Of all stored states of one sample (`TrajectorySpec.trajectory_bytes`).
+    """
+    fitting = max(1, _TARGET_SHARD_BYTES // max(1, trajectory_bytes))
+    return min(_MAX_SHARD_SAMPLES, max(_MIN_SHARD_SAMPLES, 1 << (fitting.bit_length() - 1)))
+
+
+def _integers(name: str, values: Any) -> list[int]:
+    if any(int(value) != value for value in values):
+        raise ValueError(f"TrajectorySpec.{name} must hold whole numbers, got {values}; round them")
+    return [int(value) for value in values]
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _plain_json(name: str, value: object) -> Any:
+    """A private copy that equals what a JSON round trip gives back."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False, default=_refuse_or_mapping))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"TrajectorySpec.{name} must be plain JSON without NaN, {error}; convert it first") from error
+
+
+def _refuse_or_mapping(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"got {type(value).__name__}")

@@ -1,0 +1,64 @@
+"""One kind of table for every seam: rows of this project, and rows that installed packages add.
+
+A package adds a row by an entry point of the table's group in its own `pyproject.toml`:
+
+    [project.entry-points."advkd.layouts"]
+    mine = "my_package.my_module:my_row"
+
+It is imported when its name is first asked for. Nothing else is ever imported by name: no remote code, no pickle.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row")
+
+
+class Table(Mapping[str, Row], Generic[Row]):
+    """Rows by name. A row of this project is never replaced by an entry point of the same name.
+
+    Args:
+        group: Entry point group in which installed packages add rows, as "advkd.layouts".
+        noun: What a row is, for messages: "a layout".
+        rows: This project's own.
+    """
+
+    def __init__(self, group: str, noun: str, rows: Mapping[str, Row]) -> None:
+        self.group = group
+        self.noun = noun
+        self._rows = dict(rows)
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Row:
+        if name in self._rows:
+            return self._rows[name]
+        if name not in self._loaded:
+            self._loaded[name] = self._added()[name].load()
+        row: Row = self._loaded[name]
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._rows, *sorted(self._added().keys() - self._rows.keys())))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows or name in self._added()
+
+    def choose(self, name: str, setting: str) -> Row:
+        """The row that a setting names.
+
+        Raises:
+            ValueError: No row of that name; the message lists those that there are.
+        """
+        if name not in self:
+            raise ValueError(
+                f"{setting} must be one of {sorted(self)}, got {name!r}; choose one of them, or install the package "
+                f"that adds {self.noun} of that name (entry points {self.group})"
+            )
+        return self[name]
+
+    def _added(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}

@@ -1,0 +1,310 @@
+"""Who may ask for what: only named stores, only reading, only with the token, only under its own name."""
+
+import asyncio
+import html
+import queue
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from advkd.browse.settings import BrowseSpec
+from advkd.cli.browse import browse_command
+from storage import read_bytes, store_uri
+from storage.objects.local import LocalObjects
+from storage.objects.s3 import S3Objects
+from tests.advkd.browse.conftest import Opened, image_spec
+from tests.storage.trajectories import fill
+
+TOKEN = "correct horse battery"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    spec = image_spec()
+    fill(str(tmp_path / "stores"), spec, 32)
+    (tmp_path / "secret.txt").write_text("MARKED SECRET")
+    return store_uri(str(tmp_path / "stores"), spec)
+
+
+def hostile_names(secret: Path, other: str) -> list[str]:
+    """Ways to say a path, or another store, in a URL."""
+    plain = [
+        "../secret.txt",
+        "../../secret.txt",
+        str(secret),
+        "/etc/passwd",
+        "file:///etc/passwd",
+        f"file://{secret}",
+        "s3://other-bucket/stores",
+        other,
+        Path(other).name,
+        "%2e%2e",
+        "~root",
+        "C:\\windows",
+        "a\x00b",
+        "*",
+        "78774e97c9801291/../../..",
+        "é" * 16,
+        "a" * 5000,
+    ]
+    encoded = [quote(name, safe="") for name in plain]
+    return [*encoded, *(quote(name, safe="") for name in encoded)]
+
+
+def test_no_url_leads_to_a_path_or_another_store(
+    store: str, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = image_spec(base_seed=99)
+    fill(str(tmp_path / "elsewhere"), other, 32)
+    client = opened(store)
+    client.get("/")
+    asked: list[str] = []
+    for method in ("read", "read_range", "read_into", "exists", "entries", "folders"):
+        original = getattr(LocalObjects, method)
+
+        def seen(self: LocalObjects, path: str, *rest: Any, original: Any = original) -> Any:
+            asked.append(path)
+            return original(self, path, *rest)
+
+        monkeypatch.setattr(LocalObjects, method, seen)
+    monkeypatch.setattr(S3Objects, "_open", lambda self: asked.append("s3"))
+    routes = [
+        "/s/{}", "/s/{}/gallery", "/s/{}/sample/0", "/s/{}/sample/0.npz", "/api/sheet/{}?samples=0-1",
+        "/api/stores/{}/values/0", "/api/stores/{}/order?by=norm", "/api/stores/{}/shards", "/api/stores/{}/check/0",
+        "/api/stores/{}/histograms", "/compare?left={}", "/api/compare/order?left={}&right={}", "/static/{}", "/{}",
+        "/api/difference?left={}&right={}&samples=0-1",
+    ]  # fmt: skip
+    hostile = hostile_names(tmp_path / "secret.txt", store_uri(str(tmp_path / "elsewhere"), other))
+    for route in routes:
+        for name in hostile:
+            answer = client.get(route.replace("{}", name))
+            assert answer.status_code in (400, 404, 405), (route, name, answer.status_code)
+            assert "MARKED SECRET" not in answer.text
+            assert "root:" not in answer.text
+    assert client.get(f"/api/sheet/{Path(store).name}?samples=0-1").status_code == 200
+    assert [path for path in asked if path.startswith(store)]
+    assert [path for path in asked if not path.startswith(store)] == []
+
+
+async def status_of_raw(app: Any, path: str) -> tuple[int, bytes]:
+    """As a client would send it that resolves no dots."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1")]
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "", "server": ("127.0.0.1", 80)}
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../settings.py",
+        "/static/../../../secret.txt",
+        "/static//etc/passwd",
+        "/static/..",
+        "/s/..",
+        "/s/../../secret.txt",
+        "/s/../gallery",
+        "//etc/passwd",
+        "/api/sheet/..",
+        "/api/stores/../shards",
+    ],
+)
+def test_dots_lead_nowhere(store: str, opened: Opened, path: str) -> None:
+    status, body = asyncio.run(status_of_raw(opened(store).app, path))
+    assert status == 404
+    assert b"BrowseSpec" not in body
+    assert b"MARKED" not in body
+
+
+@pytest.mark.parametrize("sample", ["-1", "32", "1e3", "0x1", "%2e%2e", "9" * 40, "٣", "1_0", " 1"])
+def test_a_sample_is_a_number_in_range(store: str, opened: Opened, sample: str) -> None:
+    client, name = opened(store), Path(store).name
+    for route in (f"/s/{name}/sample/{sample}", f"/api/stores/{name}/values/{sample}"):
+        answer = client.get(route)
+        assert answer.status_code == 404, route
+        assert sample == "%2e%2e" or "shows samples 0 to 31, got" in answer.text
+    if sample != " 1":
+        assert client.get(f"/s/{name}/sample", params={"i": sample}).status_code == 404
+
+
+@pytest.mark.parametrize(("typed", "sample"), [("5", 5), (" 1", 1), ("31 ", 31), ("1,0", 10), ("007", 7)])
+def test_a_number_may_be_typed_as_people_do(store: str, opened: Opened, typed: str, sample: int) -> None:
+    answer = opened(store).get(f"/s/{Path(store).name}/sample", params={"i": typed})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/s/{Path(store).name}/sample/{sample}")
+
+
+def test_it_only_reads(store: str, opened: Opened) -> None:
+    client, name = opened(store), Path(store).name
+    before = {path: read_bytes(str(path)) for path in Path(store).rglob("*") if path.is_file()}
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        for route in ("/", f"/s/{name}", f"/api/stores/{name}/check/0", "/token"):
+            assert client.request(method, route).status_code == 405
+    for route in ("", "/gallery", "/sample/3", "/sample/3.gif"):
+        assert client.get(f"/s/{name}{route}").status_code == 200
+    assert {path: read_bytes(str(path)) for path in Path(store).rglob("*") if path.is_file()} == before
+
+
+def test_every_answer_has_the_headers_and_no_page_has_inline_code(store: str, opened: Opened) -> None:
+    client, name = opened(store), Path(store).name
+    pages = [
+        "/",
+        f"/s/{name}",
+        f"/s/{name}/gallery",
+        f"/s/{name}/sample/0",
+        "/compare",
+        "/nothing",
+        f"/s/{name}/sample/99",
+    ]
+    for route in [*pages, "/static/wall.js", "/api/stores", f"/api/sheet/{name}?samples=0-3", "/api/nothing"]:
+        answer = client.get(route)
+        policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["style-src"] == "'self'"
+        assert policy["frame-ancestors"] == "'none'"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+    for route in pages:
+        text = client.get(route).text
+        assert " style=" not in text
+        assert "<style" not in text
+        assert "javascript:" not in text
+        assert not [word for word in text.split() if word.startswith("on") and "=" in word]
+        assert all(" src=" in tag for tag in text.split("<script")[1:])
+        assert "http://" not in text
+        assert "https://" not in text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "10.0.0.1:8765"])
+def test_other_names_for_the_loopback_are_refused(store: str, opened: Opened, host: str) -> None:
+    client = opened(store)
+    answer = client.get("/api/stores", headers={"host": host})
+    assert answer.status_code == 421
+    assert "mixture" not in answer.text
+    for good in ("127.0.0.1:8765", "localhost:1234", "[::1]:8765"):
+        assert client.get("/api/stores", headers={"host": good}).status_code == 200
+
+
+def hidden(page: str) -> dict[str, str]:
+    """Fields of a form that a browser sends unseen."""
+    found = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page)
+    return {name: html.unescape(value) for name, value in found}
+
+
+class TestToken:
+    """Shown once, then a cookie."""
+
+    def test_without_it_nothing_is_told(self, store: str, opened: Opened) -> None:
+        client, name = opened(store, token=TOKEN), Path(store).name
+        for route in ("/", f"/s/{name}", f"/s/{name}/sample/0", "/compare", "/?token=wrong", "/?token="):
+            answer = client.get(route)
+            assert answer.status_code == 401
+            assert "Token" in answer.text
+            assert name not in answer.text.replace(route, "")
+            assert "set-cookie" not in answer.headers
+        for route in ("/api/stores", f"/api/sheet/{name}?samples=0-3", "/static/wall.js", f"/s/{name}/sample/0.npz"):
+            assert client.get(route).status_code == 401
+        assert client.get("/static/style.css").status_code == 200
+
+    def test_once_in_the_address_then_a_cookie(self, store: str, opened: Opened) -> None:
+        client, name = opened(store, token=TOKEN), Path(store).name
+        answer = client.get(f"/s/{name}/gallery", params={"t": "500", "token": TOKEN, "size": "32"})
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"/s/{name}/gallery?t=500&size=32"
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "samesite=lax" in cookie.lower()
+        assert TOKEN not in cookie
+        assert quote(TOKEN) not in cookie
+        assert client.get("/api/stores").status_code == 200
+        other = opened(store, token=TOKEN)
+        other.cookies.set("advkd-browse-8765", "guessed")
+        assert other.get("/api/stores").status_code == 401
+
+    def test_by_the_form_and_by_header(self, store: str, opened: Opened) -> None:
+        client = opened(store, token=TOKEN)
+        assert client.post("/token", data={"token": "wrong"}).status_code == 401
+        assert client.post("/token", data={"token": "x" * 10_000}).status_code == 401
+        assert client.get("/").status_code == 401
+        assert client.get("/", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+        assert client.get("/", headers={"authorization": "Bearer wrong"}).status_code == 401
+        answer = client.post("/token", data={"token": TOKEN})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert client.get("/").status_code == 200
+
+    def test_the_form_leads_to_the_page_that_was_asked_for(self, store: str, opened: Opened) -> None:
+        client, name = opened(store, token=TOKEN), Path(store).name
+        asked = f"/s/{name}/gallery?t=500&by=norm"
+        fields = hidden(client.get(asked + "&token=wrong").text)
+        assert fields == {"next": asked}
+        refused = client.post("/token", data=fields | {"token": "wrong"})
+        assert hidden(refused.text) == fields
+        answer = client.post("/token", data=fields | {"token": TOKEN})
+        assert (answer.status_code, answer.headers["location"]) == (303, asked)
+        assert client.get(asked).status_code == 200
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "//evil.example/",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "https://evil.example/",
+            "javascript:alert(1)",
+            "evil.example",
+            "",
+            "/\t/evil.example",
+            "/\r\nSet-Cookie: a=b",
+            "/\x00",
+            "/é",
+            " //evil.example",
+            "/" + "a" * 3000,
+        ],
+    )
+    def test_the_form_leads_nowhere_else(self, store: str, opened: Opened, target: str) -> None:
+        answer = opened(store, token=TOKEN).post("/token", data={"token": TOKEN, "next": target})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+    def test_no_command_line_shows_it(self, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown: queue.Queue[str] = queue.Queue()
+        monkeypatch.setattr("webbrowser.open", shown.put)
+        monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+        browse_command([store], port=0, token=TOKEN)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", shown.get(timeout=10))
+
+    def test_the_way_back_stays_on_this_host(self, store: str, opened: Opened) -> None:
+        answer = opened(store, token=TOKEN).get(f"http://127.0.0.1:8765//evil.example/?token={quote(TOKEN)}")
+        assert answer.headers["location"] == "/evil.example/"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"uris": ()}, "must name a store"),
+        ({"host": "0.0.0.0"}, "that other machines can reach needs a token"),
+        ({"host": "::"}, "needs a token"),
+        ({"host": "cluster.example"}, "needs a token"),
+        ({"token": "short"}, "16 or more ASCII characters, got 5"),
+        ({"port": 70000}, r"must lie in \[0, 65535\], got 70000"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BrowseSpec(**({"uris": ("stores",)} | settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+def test_the_loopback_needs_no_token(host: str) -> None:
+    assert BrowseSpec(uris=("stores",), host=host).loopback

@@ -1,0 +1,324 @@
+"""What people do, in a real browser against a real server process over a real S3 server."""
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from advkd.evaluation.classifier import load_classifier
+from advkd.students.loading import load_student
+from advkd.trajectories import Filling, precompute
+from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
+from tests.advkd.browse.conftest import image_spec
+from tests.advkd.browse.pictures import grey
+from tests.advkd.browse.screen import loaded, wall_tile
+from tests.advkd.browse.served import ARGUMENTS, chromium, served
+from tests.advkd.browse.test_students import student_folder
+from tests.advkd.conftest import mixture_spec
+from tests.faulty_proxy import FaultyProxy, faulty_proxy
+from tests.s3_server import S3Server
+from tests.storage.oracles import shown_states
+from tests.storage.trajectories import fill, shard_states
+
+pytestmark = pytest.mark.timeout(240)
+SAMPLES = 1600
+DIGITS = {"sample_shape": (1, 16, 16)}
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server, what it shows, and the way to S3 between."""
+
+    address: str
+    root: str
+    spec: TrajectorySpec
+    other: TrajectorySpec
+    proxy: FaultyProxy
+    student: str
+
+    @property
+    def name(self) -> str:
+        return digest(self.spec)[:16]
+
+    @property
+    def store(self) -> str:
+        return f"{self.address}/s/{self.name}"
+
+
+@pytest.fixture(scope="module")
+def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.environment().items():
+            patch.setenv(name, value)
+        root = s3_server.make_bucket() + "/stores"
+        spec, other = image_spec(**DIGITS), image_spec(**DIGITS, base_seed=8, layout="webdataset")
+        fill(root, spec, SAMPLES)
+        fill(root, other, 64)
+        student = student_folder(tmp_path_factory.mktemp("runs") / "tiny", (1, 16, 16))
+        with (
+            faulty_proxy(s3_server.endpoint, 0.0, faults=("503",)) as proxy,
+            served(root, "--student", student, AWS_ENDPOINT_URL=proxy.endpoint) as address,
+        ):
+            yield Site(address, root, spec, other, proxy, student)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page whose console stays clean: no error, nothing that its policy refused."""
+    complaints: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE_MS)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def test_the_list_leads_to_stores(site: Site, page: Page) -> None:
+    page.goto(site.address)
+    expect(page.locator(".card")).to_have_count(2)
+    expect(page.locator(f"[data-store='{site.name}']")).to_contain_text("1,600")
+    page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/s/[0-9a-f]{16}/gallery"))
+
+
+def test_the_wall_shows_the_stored_pixels_while_it_slides_and_scrolls(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/gallery")
+    loaded(page)
+    truth = shown_states(site.spec, 0, SAMPLES)
+    np.testing.assert_array_equal(wall_tile(page, 3), grey(truth[0][[3]])[0])
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#time-text")).to_have_text("t = 500")
+    loaded(page)
+    np.testing.assert_array_equal(wall_tile(page, 3), grey(truth[500][[3]])[0])
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/sheet/" in request.url else None)
+    page.locator("#time").focus()
+    for key in ("ArrowLeft", "ArrowRight", "ArrowRight", "Home", "End"):
+        page.keyboard.press(key)
+    loaded(page)
+    assert asked == []  # all timesteps were there before the slider moved
+    page.evaluate("() => { window.advkdWall.root.scrollTop = 1e9; }")
+    page.wait_for_function("() => window.advkdWall.first() > 1000")
+    loaded(page)
+    np.testing.assert_array_equal(wall_tile(page, SAMPLES - 1), grey(truth[0][[SAMPLES - 1]])[0])
+    page.wait_for_function("() => Number(new URLSearchParams(location.search).get('at')) > 1000")
+    page.keyboard.press("Space")
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Pause")
+    page.wait_for_function("() => document.getElementById('time-text').textContent === 't = 999'")
+
+
+def test_the_wall_shows_one_side_at_a_time(site: Site, page: Page) -> None:
+    truth = shown_states(site.spec, 0, 8)
+    student = load_student(site.student)
+    with torch.no_grad():
+        predicted = student.predictions(torch.from_numpy(truth[999].astype(np.float32)))[-1].numpy()
+    expected = {"": grey(truth[0]), "0": grey(predicted)}
+    page.goto(f"{site.store}/gallery")
+    for show in ("0", "", "0", ""):
+        page.locator("#show").select_option(show)
+        loaded(page)
+        np.testing.assert_allclose(wall_tile(page, 3).astype(int), expected[show][3], atol=1)
+    held = "() => [...wall.sheets.held.values()].reduce((sum, { image }) => sum + image.width * image.height, 0)"
+    count = page.evaluate("() => { const wall = window.advkdWall; return [wall.sheets.pixels, (" + held + ")()]; }")
+    assert count[0] == count[1] > 0
+
+
+def test_jump_filter_sort_and_a_link_that_says_all_of_it(site: Site, page: Page) -> None:
+    clean = torch.from_numpy(shown_states(site.spec, 0, SAMPLES)[0].astype(np.float32))
+    with torch.no_grad():
+        read = load_classifier()(clean).argmax(1)
+    digit = int(read.mode().values)
+    page.goto(f"{site.store}/gallery")
+    page.keyboard.press("/")
+    page.keyboard.type("777")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "() => { const f = window.advkdWall.first(); return f <= 777 && 777 < f + window.advkdWall.columns; }"
+    )
+    page.locator("#by").select_option("brightness")
+    expect(page.locator("#status")).to_contain_text("all 1,600 samples")
+    page.locator("#label").select_option(str(digit))
+    expect(page.locator("#status")).to_contain_text(
+        f'read as "{digit}" by the embedded classifier among all 1,600', timeout=60_000
+    )
+    page.locator("#least").click()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => location.search.includes('t=500') && location.search.includes('label=')")
+    numbers = (
+        "() => { const { source } = window.advkdWall; return [...Array(source.count).keys()].map(source.number); }"
+    )
+    found = page.evaluate(numbers)
+    assert sorted(found) == torch.nonzero(read == digit).flatten().tolist()
+    brightness = clean.mean((1, 2, 3)).numpy()[found]
+    assert (np.diff(brightness) >= -1e-6).all()
+    page.goto(page.url)
+    expect(page.locator("#time-text")).to_have_text("t = 500")
+    expect(page.locator("#by")).to_have_value("brightness")
+    page.wait_for_function(f"(found) => String(({numbers})()) === String(found)", arg=found)
+
+
+def test_a_trajectory_and_its_neighbours(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/gallery?t=500")
+    page.locator(".tile[data-sample='2']").click()
+    expect(page).to_have_url(re.compile(r"/sample/2\?t=500"))
+    strip = page.locator("#strip")
+    expect(strip).to_contain_text("tiny")
+    expect(strip.locator("canvas")).to_have_count(3 + 2 + 1 + 2 + 2 + 2 + 2)
+    page.locator("#stage").hover(position={"x": 5, "y": 5})
+    value = float(shown_states(site.spec, 2, 3)[500][0, 0, 0, 0])
+    expect(page.locator("#where")).to_have_text(f"x 0, y 0, t = 500: {value:.4f}")
+    expect(page.locator("#under tr").first).to_contain_text(f"{value:.4f}")
+    for key in ("v", "ArrowRight", "ArrowRight", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    value = float(shown_states(site.spec, 2, 3)[500][0, 0, 8, 2])
+    expect(page.locator("#where")).to_have_text(f"x 2, y 8, t = 500: {value:.4f}")
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowDown")
+    expect(page).to_have_url(re.compile(r"/sample/3\?t=500"))
+    with page.expect_download() as started:
+        page.locator("text=npz").click()
+    with np.load(started.value.path()) as file:
+        np.testing.assert_array_equal(file["t0500"], shown_states(site.spec, 3, 4)[500][0])
+    page.keyboard.press("/")
+    page.keyboard.type("99999")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("this store shows samples 0 to 1599, got '99999'")
+
+
+def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
+    page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0")
+    expect(page.locator("#status")).to_contain_text("RMSE at clean, of 512 of 1,600 samples", timeout=60_000)
+    page.keyboard.press("ArrowLeft")
+    for side in ("left", "right", "apart"):
+        expect(page.locator(f"#{side}-time")).to_have_text("t = 500")
+    page.locator("#left-wall").hover()
+    page.mouse.wheel(0, 600)
+    for side in ("right", "apart"):
+        page.wait_for_function("(id) => document.getElementById(id).scrollTop > 300", arg=f"{side}-wall")
+    with page.expect_response(lambda answer: "/api/difference" in answer.url and "most=0.05" in answer.url) as answered:
+        page.locator("#most").select_option("0.05")
+    assert answered.value.status == 200
+    expect(page).to_have_url(re.compile("most=0.05"))
+    page.locator("#right").select_option(digest(site.other)[:16])
+    expect(page.locator("#status")).to_contain_text("that both have")
+
+
+def test_a_corrupt_shard_is_marked_and_recovers(site: Site, page: Page) -> None:
+    # A store that no test has looked at: good bytes that were read before are shown from memory.
+    spec = image_spec(**DIGITS, base_seed=9)
+    fill(site.root, spec, 128)
+    store = f"{site.address}/s/{digest(spec)[:16]}"
+    uri = store_uri(site.root, spec)
+    address = join(uri, open_store(uri).manifest.shards.keys(2)[1])
+    good = read_bytes(address)
+    write_bytes(address, bytes(len(good)))
+    page.goto(site.address)
+    expect(page.locator(f".card[data-store='{digest(spec)[:16]}']")).to_be_visible()
+    page.goto(f"{store}/gallery?t=500")
+    loaded(page)
+    expect(page.locator(".tile[data-sample='70']")).to_have_attribute("aria-label", "Sample 70, corrupt")
+    expect(page.locator(".tile[data-sample='30']")).to_have_attribute("aria-label", "Sample 30")
+    page.goto(store)
+    expect(page.locator("#map-count")).to_contain_text("3 present, 1 corrupt")
+    expect(page.locator("#problems")).to_contain_text("advkd cache repair")
+    page.goto(f"{store}/sample/70")
+    expect(page.locator("#strip")).to_contain_text("every object of a store must be what was committed")
+    write_bytes(address, good)
+    page.goto(store)
+    expect(page.locator("#map-count")).to_have_text("4 present", timeout=PATIENCE_MS)
+
+
+def test_a_store_grows_while_precompute_runs(site: Site, page: Page) -> None:
+    wanted = replace(mixture_spec(Path("unused")), store=site.root, samples=64)
+    ended: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        gate = threading.Event()
+        original = Filling.compute
+
+        def slowly(filling: Filling, index: int, *rest: object) -> object:
+            if index:
+                assert gate.wait(60)
+            return original(filling, index, *rest)
+
+        patch.setattr(Filling, "compute", slowly)
+        worker = threading.Thread(target=lambda: ended.append(precompute(wanted)))
+        worker.start()
+        try:
+            page.goto(site.address)
+            card = page.locator(".card", has_text="mixture")
+            expect(card).to_contain_text("growing", timeout=60_000)
+            card.locator("h2 a").click()
+            expect(page.locator("#map-count")).to_have_text("1 present")
+            expect(page.locator("#state")).to_have_text("growing")
+        finally:
+            gate.set()
+            worker.join()
+        expect(page.locator("#map-count")).to_have_text("4 present", timeout=PATIENCE_MS)
+        expect(page.locator("#state")).to_have_text("sealed", timeout=PATIENCE_MS)
+    assert len(ended) == 1
+
+
+def test_a_wall_grows_without_reloading(site: Site, page: Page) -> None:
+    spec = image_spec(**DIGITS, base_seed=11)
+    writer = open_writer(site.root, spec)
+    writer.write_shard(0, shard_states(spec, 0))
+    page.goto(site.address)
+    expect(page.locator(f"[data-store='{digest(spec)[:16]}']")).to_have_count(1, timeout=PATIENCE_MS)
+    page.goto(f"{site.address}/s/{digest(spec)[:16]}/gallery")
+    expect(page.locator(".tile:not([hidden])")).to_have_count(32)
+    writer.write_shard(1, shard_states(spec, 1))
+    expect(page.locator(".tile:not([hidden])")).to_have_count(64, timeout=PATIENCE_MS)
+    seal(site.root, spec, 64)
+
+
+def test_s3_goes_away_and_comes_back(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/gallery")
+    loaded(page)
+    site.proxy.share = 1.0
+    try:
+        expect(page.locator("#trouble")).to_contain_text("The store cannot be reached", timeout=60_000)
+    finally:
+        site.proxy.share = 0.0
+    expect(page.locator("#trouble")).to_be_hidden(timeout=60_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_a_phone_and_names_what_it_has(site: Site, browser: Browser, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    for path in ("/", f"/s/{site.name}", f"/s/{site.name}/gallery", f"/s/{site.name}/sample/1", "/compare", "/s/none"):
+        page.goto(site.address + path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 390, path
+        unnamed = page.evaluate(
+            """() => [...document.querySelectorAll("a, button, input, select, canvas[role], img")].filter((one) => {
+              if (one.tagName === "IMG") return !one.hasAttribute("alt");
+              const name = one.textContent.trim() || one.getAttribute("aria-label") || one.querySelector("img[alt]");
+              return !name && !one.labels?.length;
+            }).map((one) => one.outerHTML)"""
+        )
+        assert unnamed == [], path
+        assert len(page.locator("h1").all()) == 1
+    context.close()

@@ -1,0 +1,63 @@
+"""The shard map in runs against one that goes from shard to shard."""
+
+from itertools import groupby
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advkd.browse.marks import Mark
+from advkd.browse.shard_map import shard_map
+from tests.advkd.browse.conftest import image_spec
+
+SPEC = image_spec()
+
+
+def growing(committed: set[int], marks: set[int]) -> Any:
+    """As much of a growing store as its map needs; nothing of it exists."""
+    count = max(committed, default=-1) + 1
+    view = SimpleNamespace(
+        spec=SPEC,
+        sealed=False,
+        stamp="stamp",
+        num_samples=count * SPEC.shard_samples,
+        manifest=SimpleNamespace(num_shards=count),
+        committed=np.array(sorted(committed), dtype=np.int64),
+    )
+    found = {shard: Mark("corrupt", f"shard {shard}", 0) for shard in marks}
+    return SimpleNamespace(
+        uri="memory://nothing", view=lambda: view, recheck=lambda: None, marks=SimpleNamespace(all=lambda: found)
+    )
+
+
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 40)), st.sets(st.integers(0, 45)))
+def test_runs_are_those_of_single_shards(committed: set[int], marks: set[int]) -> None:
+    found = shard_map(growing(committed, marks))
+    count = max(committed, default=-1) + 1
+    states = ["corrupt" if one in marks else "present" if one in committed else "missing" for one in range(count)]
+    expected = []
+    for state, group in groupby(range(count), key=lambda one: states[one]):
+        members = list(group)
+        expected.append((members[0], members[-1] + 1, state))
+    assert found["runs"] == expected
+    assert found["shards"] == count
+    assert found["counts"] == {name: states.count(name) for name in ("present", "missing", "corrupt", "writing")}
+    assert set(found["problems"]) == {str(one) for one in marks if one < count}
+
+
+def test_a_million_shards_are_a_few_runs() -> None:
+    store = growing(set(), {400_000})
+    store.view().committed = np.setdiff1d(np.arange(1_000_000), [17, 18, 500_000])
+    store.view().manifest.num_shards = 1_000_000
+    assert shard_map(store)["runs"] == [
+        (0, 17, "present"),
+        (17, 19, "missing"),
+        (19, 400_000, "present"),
+        (400_000, 400_001, "corrupt"),
+        (400_001, 500_000, "present"),
+        (500_000, 500_001, "missing"),
+        (500_001, 1_000_000, "present"),
+    ]

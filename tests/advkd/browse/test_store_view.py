@@ -1,0 +1,307 @@
+"""What happens to a store while somebody looks: damage, repair, growth, removal, a server that goes and comes back."""
+
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+import advkd.browse.store_view as looking
+from advkd.browse.catalogue import Catalogue
+from advkd.browse.marks import Mark, Marks
+from storage import (
+    StoreUnreachableError,
+    TrajectorySpec,
+    digest,
+    join,
+    open_store,
+    open_writer,
+    read_bytes,
+    seal,
+    store_uri,
+    write_bytes,
+)
+from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.pictures import grey, sheet
+from tests.faulty_proxy import faulty_proxy
+from tests.s3_server import S3Server
+from tests.storage.oracles import shown_states
+from tests.storage.trajectories import fill, shard_states
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GROWING_SECONDS", "SEALED_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(looking, name, 0.0)
+
+
+def damage(uri: str, shard: int) -> tuple[str, bytes]:
+    """Zeros instead of one of the shard's objects; where and what it was."""
+    address = join(uri, open_store(uri).manifest.shards.keys(shard)[0])
+    good = read_bytes(address)
+    write_bytes(address, bytes(len(good)))
+    return address, good
+
+
+def eventually(check: Any, seconds: float = 10.0) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class TestDamage:
+    """A corrupt shard spoils its own tiles and says so; repaired, it loses its mark."""
+
+    def test_its_tiles_are_marked_and_the_rest_works(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        fill(root, spec, 96)
+        uri, name = store_uri(root, spec), digest(spec)[:16]
+        client = opened(uri)
+        assert sheet(client, name, samples="32", t=999)[1] == {}  # kept from better times
+        address, good = damage(uri, 1)
+        assert sheet(client, name, samples="32-63", t=999)[1] != {}
+        assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
+        numbers = [31, 32, 63, 64]
+        tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
+        assert marks == {"32": "corrupt", "63": "corrupt"}
+        np.testing.assert_array_equal(tiles[[0, 3]], grey(shown_states(spec, 0, 96)[999][[31, 64]]))
+        assert len(np.unique(tiles[1])) == 2
+        found = client.get(f"/api/stores/{name}/shards").json()
+        assert found["runs"] == [[0, 1, "present"], [1, 2, "corrupt"], [2, 3, "present"]]
+        assert f"advkd cache repair {uri}" in found["problems"]["1"]
+        assert client.get(f"/api/stores/{name}/values/40").json()["error"]["kind"] == "corrupt"
+        assert client.get(f"/s/{name}/sample/40").status_code == 200
+        assert client.get(f"/s/{name}/sample/40.png").status_code == 422
+        order = client.get(f"/api/stores/{name}/order?by=norm&t=999").json()
+        assert (len(order["samples"]), order["unreadable"]) == (64, 32)
+        compared = client.get(f"/api/compare/order?left={name}&right={name}&t=999").json()
+        assert (len(compared["samples"]), compared["unreadable"]) == (64, 32)
+        write_bytes(address, good)
+        for asked in (f"/api/stores/{name}/order?by=norm&t=999", f"/api/compare/order?left={name}&right={name}&t=999"):
+            order = client.get(asked).json()
+            assert (sorted(order["samples"]), order["unreadable"]) == (list(range(96)), 0)
+        tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
+        assert marks == {}
+        np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 96)[999][numbers]))
+        assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 3, "present"]]
+
+    def test_a_filter_counts_what_it_could_not_read_and_asks_again(self, tmp_path: Path, opened: Opened) -> None:
+        spec = image_spec(sample_shape=(1, 16, 16))
+        fill(str(tmp_path), spec, 64)
+        uri, name = store_uri(str(tmp_path), spec), digest(spec)[:16]
+        client = opened(uri)
+        address = join(uri, open_store(uri).manifest.shards.keys(1)[-1])
+        good = read_bytes(address)
+
+        def filtered(by: str) -> tuple[set[int], int]:
+            answers = [
+                client.get(f"/api/stores/{name}/order?by={by}&t=999&label={label}").json() for label in range(10)
+            ]
+            assert len({answer["unreadable"] for answer in answers}) == 1
+            samples = [sample for answer in answers for sample in answer["samples"]]
+            assert by != "number" or all(sorted(answer["samples"]) == answer["samples"] for answer in answers)
+            assert len(samples) == len(set(samples))
+            return set(samples), answers[0]["unreadable"]
+
+        write_bytes(address, bytes(len(good)))
+        for by in ("number", "norm", "random"):
+            assert filtered(by) == (set(range(32)), 32)
+        write_bytes(address, good)
+        for by in ("number", "norm", "random"):
+            assert filtered(by) == (set(range(64)), 0)
+
+    def test_checking_a_shard_reads_all_of_it(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        fill(root, spec, 64)
+        uri, name = store_uri(root, spec), digest(spec)[:16]
+        address = join(uri, open_store(uri).manifest.shards.keys(1)[0])
+        good = read_bytes(address)
+        write_bytes(address, good[:-1] + bytes([good[-1] ^ 1]))
+        client = opened(uri)
+        assert client.get(f"/api/stores/{name}/check/0").json()["state"] == "present"
+        found = client.get(f"/api/stores/{name}/check/1").json()
+        assert found["state"] == "corrupt"
+        assert "shard 1" in found["message"]
+        for _ in range(3):
+            # Its samples can be read in ranges, all of them: only another check takes the mark away.
+            assert sheet(client, name, samples="32-63", t=0)[1] == {}
+            assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 1, "present"], [1, 2, "corrupt"]]
+        write_bytes(address, good)
+        assert client.get(f"/api/stores/{name}/check/1").json()["state"] == "present"
+        assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 2, "present"]]
+
+    def test_a_check_asks_the_store_and_not_what_was_kept(
+        self, root: str, spec: TrajectorySpec, opened: Opened
+    ) -> None:
+        fill(root, spec, 64)
+        client, name = opened(root), digest(spec)[:16]
+        check = f"/api/stores/{name}/check/1"
+        assert sheet(client, name, samples="0-63", t=0)[1] == {}
+        assert client.get(check).json()["state"] == "present"
+        for key in open_store(store_uri(root, spec)).manifest.shards.keys(1):
+            address = join(store_uri(root, spec), key)
+            good = read_bytes(address)
+            write_bytes(address, good[:-1] + bytes([good[-1] ^ 1]))
+            assert client.get(check).json()["state"] == "corrupt", key
+            write_bytes(address, good)
+            assert client.get(check).json()["state"] == "present"
+
+    def test_a_shard_of_a_growing_store_is_checked(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        writer, uri, name = open_writer(root, spec), store_uri(root, spec), digest(spec)[:16]
+        for shard in (0, 2):
+            writer.write_shard(shard, shard_states(spec, shard))
+        client = opened(uri)
+        address = join(uri, open_store_key(uri, spec, 2))
+        write_bytes(address, bytes(len(read_bytes(address))))
+        states = [client.get(f"/api/stores/{name}/check/{shard}").json()["state"] for shard in range(3)]
+        assert states == ["present", "pending", "corrupt"]
+
+
+class TestGrowth:
+    """Seen while it happens, by one server."""
+
+    def test_shards_appear_and_the_store_is_sealed(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
+        writer, uri, name = open_writer(root, spec), store_uri(root, spec), digest(spec)[:16]
+        writer.write_shard(0, shard_states(spec, 0))
+        client = opened(uri)
+
+        def state() -> Any:
+            return client.get(f"/api/stores/{name}/shards").json()
+
+        assert (state()["state"], state()["samples"]) == ("growing", 32)
+        template = open_store_key(uri, spec, 1)
+        write_bytes(join(uri, template), b"not all of it yet")
+        assert state()["runs"] == [[0, 1, "present"], [1, 2, "writing"]]
+        writer.write_shard(1, shard_states(spec, 1))
+        eventually(lambda: state()["samples"] == 64)
+        seal(root, spec, 60)
+        eventually(lambda: (state()["state"], state()["samples"]) == ("sealed", 60))
+        assert "statistics" in client.get(f"/s/{name}").text.lower()
+        writer.write_shard(2, shard_states(spec, 2))
+        assert state()["shards"] == 3
+        seal(root, spec, 96)
+        eventually(lambda: state()["samples"] == 96)
+        assert sheet(client, name, samples="60-95", t=0)[1] == {}
+
+
+def open_store_key(uri: str, spec: TrajectorySpec, shard: int) -> str:
+    from storage.layouts.table import layout_of
+
+    return layout_of(spec).templates(spec)[0].format(shard=shard)
+
+
+class TestAway:
+    """The page says so, and recovers."""
+
+    def test_a_store_that_is_removed_and_comes_back(self, tmp_path: Path, opened: Opened) -> None:
+        spec = image_spec()
+        fill(str(tmp_path / "stores"), spec, 32)
+        uri, name = store_uri(str(tmp_path / "stores"), spec), digest(spec)[:16]
+        client = opened(uri)
+        assert client.get(f"/s/{name}").status_code == 200
+        shutil.move(uri, tmp_path / "moved")
+        eventually(lambda: client.get(f"/s/{name}").status_code == 410)
+        page, answer = client.get(f"/s/{name}"), client.get(f"/api/stores/{name}/shards")
+        assert (page.status_code, answer.status_code) == (410, 410)
+        assert "The store is gone" in page.text
+        assert answer.json()["error"]["passing"]
+        shutil.move(tmp_path / "moved", uri)
+        assert client.get(f"/s/{name}").status_code == 200
+
+    def test_s3_goes_and_comes_back(
+        self, s3_server: S3Server, s3_root: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("storage.objects.s3.GIVE_UP_SECONDS", 0.2)
+        spec = image_spec()
+        fill(s3_root, spec, 32)
+        name = digest(spec)[:16]
+        client: TestClient
+        with faulty_proxy(s3_server.endpoint, 0.0) as proxy:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+            client = opened(s3_root)
+            assert client.get(f"/s/{name}").status_code == 200
+            proxy.share = 1.0
+            proxy._faults = ("503",)
+            page = client.get(f"/s/{name}")
+            assert page.status_code == 503
+            assert "cannot be reached" in page.text
+            assert client.get(f"/api/sheet/{name}?samples=0-3").status_code == 503
+            proxy.share = 0.0
+            assert client.get(f"/s/{name}").status_code == 200
+            assert sheet(client, name, samples="0-3", t=0)[1] == {}
+
+
+class TestMarks:
+    """Which are looked at again."""
+
+    def test_every_one_has_its_turn(self) -> None:
+        marks = Marks()
+        for shard in range(20):
+            marks.put(shard, Mark("corrupt", "", shard))
+        seen = [shard for _ in range(3) for shard, _ in marks.turn(8)]
+        assert sorted(set(seen)) == list(range(20))
+
+    def test_what_a_whole_shard_told_stays_until_it_is_read_again(self) -> None:
+        marks, whole = Marks(), Mark("corrupt", "all of it", 0, whole=True)
+        marks.put(3, whole)
+        marks.put(3, Mark("corrupt", "a sample", 1))
+        assert marks.all() == {3: whole}
+        assert marks.turn(8) == []
+        marks.clear(3, Mark("corrupt", "all of it", 0, whole=True))
+        assert marks.all() == {3: whole}
+        marks.clear(3)
+        assert marks.all() == {}
+
+    def test_they_are_looked_at_now_and_then_not_at_every_request(
+        self, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = image_spec()
+        fill(str(tmp_path), spec, 64)
+        client, name = opened(str(tmp_path)), digest(spec)[:16]
+        damage(store_uri(str(tmp_path), spec), 1)
+        assert sheet(client, name, samples="32", t=999)[1] == {"32": "corrupt"}
+        monkeypatch.setattr(looking, "SEALED_SECONDS", 3600.0)
+        turns: list[int] = []
+        monkeypatch.setattr(Marks, "turn", lambda self, most: turns.append(most) or [])
+        for _ in range(5):
+            assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
+        assert turns == [8]
+
+
+def test_who_has_seen_a_store_does_not_wait_while_another_asks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    catalogue = Catalogue([str(tmp_path)])
+    listed = catalogue.stores()
+    store = catalogue.store(digest(spec)[:16])
+    seen = store.view()
+    asking, answer = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> Any:
+        asking.set()
+        assert answer.wait(30)
+        raise StoreUnreachableError("the endpoint must answer, and does not; try again")
+
+    monkeypatch.setattr(looking, "read_manifest", slowly)
+    monkeypatch.setattr("advkd.browse.catalogue.LIST_SECONDS", 0.0)
+    monkeypatch.setattr("advkd.browse.catalogue.summarize", slowly)
+    catalogue._due = 0.0
+    assert store._asked is not None
+    store._asked = replace(store._asked, due=0.0)
+    for ask, last in ((store.view, seen), (catalogue.stores, listed)):
+        asking.clear()
+        answer.clear()
+        with ThreadPoolExecutor(1) as other:
+            first = other.submit(ask)
+            assert asking.wait(30)
+            assert ask() is last
+            answer.set()
+            assert first.exception() is None or isinstance(first.exception(), StoreUnreachableError)

@@ -1,0 +1,108 @@
+"""Students beside their teacher: the mathematics against `advkd.diffusion.schedule`, what does not fit is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from advkd.browse.students import Students, implied_clean, implies_clean
+from advkd.diffusion import implied_clean as oracle
+from advkd.diffusion import skip_coefficients
+from advkd.students import LayerwiseStudent
+from storage import ByteCache, digest
+from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.pictures import planes, sheet
+from tests.storage.oracles import shown_states, spec_of_kind
+from tests.storage.trajectories import fill
+
+
+def student_folder(folder: Path, shape: tuple[int, int, int] = (1, 8, 8), timesteps=(999, 500, 0), seed=0) -> str:
+    torch.manual_seed(seed)
+    signal, sigma = {3: ((0.01, 0.5, 1.0), (0.99, 0.8, 0.0)), 2: ((0.01, 1.0), (0.99, 0.0))}[len(timesteps)]
+    LayerwiseStudent(shape, timesteps, signal, sigma, width=8, blocks=1, patch=2).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "float32"])
+def test_implied_clean_images_are_those_of_the_schedule(kind: str) -> None:
+    spec = spec_of_kind(kind)
+    states = shown_states(spec, 0, 4)
+    coefficients = skip_coefficients(spec.signal, spec.sigma)
+    for k, t in enumerate(spec.timesteps[1:]):
+        assert implies_clean(spec, t)
+        expected = oracle(
+            torch.from_numpy(states[t].astype(np.float32)),
+            torch.from_numpy(states[999].astype(np.float32)),
+            coefficients.skip[k],
+            coefficients.gain[k],
+        )
+        torch.testing.assert_close(torch.from_numpy(implied_clean(states[t], states[999], spec, t)), expected)
+    assert not implies_clean(spec, 999)
+    assert not implies_clean(image_spec(deterministic=False, sampler="ddpm"), 500)
+
+
+def test_its_states_are_those_of_the_student(tmp_path: Path, opened: Opened) -> None:
+    spec = image_spec()
+    fill(str(tmp_path / "stores"), spec, 64)
+    folders = [student_folder(tmp_path / "runs" / name / "student", seed=seed) for seed, name in enumerate("ab")]
+    client, name = opened(str(tmp_path / "stores"), students=tuple(folders)), digest(spec)[:16]
+    noise = torch.from_numpy(shown_states(spec, 0, 64)[999].astype(np.float32))
+    found = planes(client.get(f"/api/stores/{name}/values/9?student=0&student=1").content)
+    for number, folder in enumerate(folders):
+        with torch.no_grad():
+            predicted = LayerwiseStudent.from_pretrained(folder).eval().predictions(noise)
+        for t, states in zip((500, 0), predicted, strict=True):
+            np.testing.assert_allclose(found[f"student {number}", "state", t], states[9].numpy(), atol=1e-5)
+        truth = shown_states(spec, 0, 64)[500].astype(np.float32)
+        distance = np.sqrt(((predicted[0].numpy() - truth) ** 2).reshape(64, -1).mean(1))
+        order = client.get(f"/api/stores/{name}/order?by=distance&t=500&student={number}").json()
+        assert order["samples"] == np.argsort(-distance, kind="stable").tolist()
+        np.testing.assert_allclose(order["values"], np.sort(distance)[::-1], atol=1e-4)
+        assert sheet(client, f"{name}~{number}", samples="0-9", t=500)[1] == {}
+    answer = client.get(f"/api/sheet/{name}~0?samples=0-9&t=500")
+    assert answer.headers["cache-control"] == "no-store"
+    both = client.get(f"/api/compare/order?left={name}~0&right={name}~1").json()
+    assert len(both["samples"]) == 64
+    assert client.get(f"/compare?left={name}~0&right={name}~1").text.count("selected") == 2
+
+
+def test_one_of_another_shape_is_refused(tmp_path: Path, opened: Opened) -> None:
+    spec, other = image_spec(), image_spec(sample_shape=(1, 4, 4))
+    fill(str(tmp_path / "one"), spec, 32)
+    folder = student_folder(tmp_path / "wrong", (1, 4, 4))
+    with pytest.raises(
+        ValueError, match=r"wrong: a student is shown .* got one of \[1, 4, 4\] for a store of \[1, 8, 8\]"
+    ):
+        opened(str(tmp_path / "one"), students=(folder,))
+    fill(str(tmp_path / "both"), spec, 32)
+    fill(str(tmp_path / "both"), other, 32)
+    client, name = opened(str(tmp_path / "both"), students=(folder,)), digest(spec)[:16]
+    assert "is not shown: a student is shown beside" in client.get(f"/s/{name}/sample/0").text
+    for route in (f"/api/sheet/{name}~0?samples=0-3", f"/api/stores/{name}/values/0?student=0"):
+        assert "got one of [1, 4, 4]" in client.get(route).json()["error"]["message"]
+    assert client.get(f"/api/sheet/{name}~1?samples=0-3").status_code == 404
+    assert client.get(f"/api/sheet/{digest(other)[:16]}~0?samples=0-3&t=0").status_code == 200
+
+
+def test_no_student_there_is_refused(tmp_path: Path, opened: Opened) -> None:
+    fill(str(tmp_path / "one"), image_spec(), 32)
+    with pytest.raises(ValueError, match=r"a student is a folder with config\.json"):
+        opened(str(tmp_path / "one"), students=(str(tmp_path),))
+
+
+def test_one_of_a_smaller_grid_shows_what_it_has(tmp_path: Path, opened: Opened) -> None:
+    spec = image_spec()
+    fill(str(tmp_path / "one"), spec, 32)
+    folder = student_folder(tmp_path / "coarse", timesteps=(999, 0))
+    client, name = opened(str(tmp_path / "one"), students=(folder,)), digest(spec)[:16]
+    found = planes(client.get(f"/api/stores/{name}/values/0?student=0").content)
+    assert [key for key in found if key[0] == "student 0"] == [("student 0", "state", 0), ("student 0", "clean", 0)]
+    answer = client.get(f"/api/stores/{name}/order?by=distance&t=500&student=0").json()
+    assert "the student predicts the timesteps [0], got t=500" in answer["error"]["message"]
+
+
+def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
+    folders = [student_folder(tmp_path / name) for name in ("x/quick/student", "y/quick/student", "z/full")]
+    assert Students(folders, ByteCache(2**20), "runs").names == ["x/quick", "y/quick", "z/full"]
+    assert Students(folders[:1], ByteCache(2**20), "runs").names == ["quick"]

@@ -1,0 +1,3 @@
+from tests.storage.conftest import spec
+
+__all__ = ["spec"]

@@ -1,0 +1,266 @@
+import ast
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from advkd.evaluation.teacher_states import evaluation_noise
+from advkd.export import bundle as source
+from advkd.export.artifact import artifact_digest, export_artifact
+from advkd.export.bundle import bundle_source
+from advkd.export.lineage import Lineage, public_uri
+from advkd.students import LayerwiseStudent
+from advkd.students.loading import StudentError, load_student
+from tests.advkd.evaluation.conftest import Evaluated
+
+# As an application would: no advkd, no storage, no network, warnings are errors.
+APPLICATION = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("advkd", "storage", "flows", "prefect"):
+            raise ModuleNotFoundError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Refuse())
+
+import torch
+from diffusers import DiffusionPipeline
+from safetensors.torch import load_file, save_file
+
+folder, noises, out = sys.argv[1:]
+pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
+pipe.set_progress_bar_config(disable=True)
+noise = load_file(noises)["noise"]
+with torch.no_grad():
+    clean = pipe.student(noise)
+images = pipe(noise=noise, output_type="pt").images
+one = pipe(batch_size=3, generator=torch.Generator().manual_seed(5), output_type="pt").images
+two = pipe(batch_size=3, generator=torch.Generator().manual_seed(5), output_type="np", return_dict=False)[0]
+assert two.shape == (3, 16, 16, 1)
+torch.testing.assert_close(torch.from_numpy(two).permute(0, 3, 1, 2), one)
+each = [torch.Generator().manual_seed(seed) for seed in (5, 6)]
+assert pipe(batch_size=2, generator=each, output_type="pt").images.shape == (2, 1, 16, 16)
+pictures = pipe(batch_size=2).images
+assert [picture.size for picture in pictures] == [(16, 16)] * 2
+sampled = pipe.student.sample(3, seed=7, states=True)
+assert [tuple(state.shape) for state in sampled.states] == [(3, 1, 16, 16)] * (len(pipe.student.timesteps) - 1)
+seeded = pipe(batch_size=3, seed=7, output_type="pt").images
+for wrong in (
+    {"output_type": "latent"},
+    {"noise": torch.zeros(2, 3, 8, 8)},
+    {"num_inference_steps": 50},
+    {"batch_size": 0},
+    {"batch_size": 0, "seed": 1},
+    {"batch_size": 3, "generator": each},
+    {"seed": 1, "generator": each},
+):
+    try:
+        pipe(**wrong)
+    except ValueError as error:
+        print(error)
+    else:
+        raise AssertionError(wrong)
+halves = pipe.to(torch.float16)(noise=noise, num_inference_steps=1, output_type="pt").images
+assert halves.dtype == torch.float16
+torch.testing.assert_close(halves.float(), images, rtol=0, atol=2e-3)
+tensors = {"clean": clean, "images": images, "sampled": sampled.images, "seeded": seeded}
+save_file({name: value.contiguous() for name, value in tensors.items()}, out)
+"""
+
+
+@pytest.fixture(scope="module")
+def lineage(evaluated: Evaluated) -> Lineage:
+    return Lineage(
+        teacher="gaussian",
+        teacher_fingerprint=evaluated.report.teacher_fingerprint,
+        store="s3://bucket/stores/gaussian/0123",
+        store_digest="d" * 64,
+        train={"batch_size": 64, "student": {"width": 8}},
+        code_revision="c" * 40,
+    )
+
+
+@pytest.fixture(scope="module")
+def artifact(evaluated: Evaluated, lineage: Lineage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("artifact") / "model"
+    return export_artifact(evaluated.spec.student, out, lineage, evaluated.report)
+
+
+def test_diffusers_loads_it_where_advkd_is_not_installed(artifact: Path, evaluated: Evaluated, tmp_path: Path) -> None:
+    noise = evaluation_noise(3, 20, (1, 16, 16))
+    save_file({"noise": noise}, tmp_path / "noise.safetensors")
+    environment = {
+        **os.environ,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": "",
+    }
+    arguments = [str(artifact), str(tmp_path / "noise.safetensors"), str(tmp_path / "out.safetensors")]
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", APPLICATION, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert 'output_type must be "pil", "np" or "pt", got \'latent\'' in run.stdout
+    assert "noise must have the shape [B, *(1, 16, 16)], got (2, 3, 8, 8)" in run.stdout
+    assert "num_inference_steps must be 1 for a student, got 50; leave it out" in run.stdout
+    assert "batch_size must be positive, got 0" in run.stdout
+    assert "the number of images must be positive, got 0" in run.stdout
+    assert "generators must be as many as images (3), got 2; give one for each" in run.stdout
+    assert "noise must come from one source, got generator and seed; give one of them" in run.stdout
+    found = load_file(tmp_path / "out.safetensors")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    student = load_student(evaluated.spec.student)
+    expected, sampled = student(noise), student.sample(3, seed=7).images
+    torch.set_num_threads(threads)
+    assert torch.equal(found["clean"], expected)
+    assert torch.equal(found["images"], (expected / 2 + 0.5).clamp(0, 1))
+    assert torch.equal(found["sampled"], sampled)
+    assert torch.equal(found["seeded"], (sampled / 2 + 0.5).clamp(0, 1))
+
+
+def test_the_folder_holds_these_files_and_no_machine_s_path(artifact: Path) -> None:
+    names = {path.relative_to(artifact).as_posix() for path in artifact.rglob("*") if path.is_file()}
+    assert names == {
+        "README.md",
+        "model_index.json",
+        "pipeline.py",
+        "student/config.json",
+        "student/diffusion_pytorch_model.safetensors",
+        "student/layerwise_student.py",
+    }
+    for name in names:
+        text = (artifact / name).read_bytes()
+        for path in (str(Path.cwd()), str(Path.home()), "/tmp", str(artifact.parent)):
+            assert path.encode() not in text, (name, path)
+
+
+def test_the_code_in_it_imports_torch_numpy_and_diffusers_alone(artifact: Path) -> None:
+    for name in ("pipeline.py", "student/layerwise_student.py"):
+        tree = ast.parse((artifact / name).read_text())
+        imported = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        imported |= {(n.module or "").split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert imported <= {"torch", "numpy", "diffusers", *sys.stdlib_module_names}
+
+
+def test_the_card_says_what_how_good_and_where_from(artifact: Path, evaluated: Evaluated, lineage: Lineage) -> None:
+    card = (artifact / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: diffusers\n")
+    report = evaluated.report
+    for fact in (
+        "trust_remote_code=True",
+        "FD(digits)",
+        "160 / 1797",
+        report.teacher_fingerprint,
+        report.student_sha256,
+        lineage.store,
+        lineage.store_digest,
+        lineage.code_revision,
+        '"batch_size": 64',
+    ):
+        assert fact in card
+
+
+def test_an_older_artifact_is_replaced_and_nothing_is_left_beside_it(
+    evaluated: Evaluated, lineage: Lineage, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "stale.txt").write_text("old")
+    export_artifact(evaluated.spec.student, out, lineage, evaluated.report)
+    assert not (out / "stale.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_no_student_no_artifact(evaluated: Evaluated, lineage: Lineage, tmp_path: Path) -> None:
+    with pytest.raises(StudentError):
+        export_artifact(tmp_path / "nothing", tmp_path / "model", lineage, evaluated.report)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), SafetensorError("io error")])
+def test_a_failed_export_leaves_the_older_artifact_and_nothing_else(
+    error: Exception, evaluated: Evaluated, lineage: Lineage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(source: Path, target: Path) -> NoReturn:
+        target.write_bytes(b"half")
+        raise error
+
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "older.txt").write_text("whole")
+    monkeypatch.setattr(shutil, "copyfile", fill_the_disk)
+    with pytest.raises(OSError, match=r"an artifact must be written whole, got .* for .*model, .*; free some space"):
+        export_artifact(evaluated.spec.student, out, lineage, evaluated.report)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["model", "model/older.txt"]
+
+
+def test_the_digest_is_of_what_it_computes(artifact: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(artifact, copy)
+    assert artifact_digest(copy) == artifact_digest(artifact)
+    (copy / "README.md").write_text("another card")
+    assert artifact_digest(copy) == artifact_digest(artifact)
+    config = json.loads((copy / "student" / "config.json").read_text())
+    (copy / "student" / "config.json").write_text(json.dumps({**config, "patch": 4}))
+    assert artifact_digest(copy) != artifact_digest(artifact)
+
+
+def test_a_bundle_defines_each_name_once_and_before_its_use() -> None:
+    text = bundle_source(LayerwiseStudent, "note")
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree) == "note"
+    names = [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+    assert len(names) == len(set(names))
+    assert names[-1] == "LayerwiseStudent"
+    assert {"SkipCoefficients", "skip_coefficients", "ResidualBlock", "CleanHead", "initial_noise"} <= set(names)
+    assert "@dataclass(frozen=True)" in text
+    namespace: dict[str, object] = {"__name__": "bundled"}
+    sys.modules["bundled"] = type(sys)("bundled")
+    exec(compile(text, "bundled.py", "exec"), namespace)
+    del sys.modules["bundled"]
+
+
+def test_an_import_that_cannot_be_followed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "fakepackage"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "other.py").write_text("def f(): return 1\n")
+    (package / "renamed.py").write_text("from fakepackage.other import f as g\n\n\nclass A:\n    x = g()\n")
+    (package / "whole.py").write_text("import fakepackage.other\n\n\nclass A:\n    x = fakepackage.other.f()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(source, "PACKAGES", ("fakepackage",))
+    for name in ("renamed", "whole"):
+        module = __import__(f"fakepackage.{name}", fromlist=["A"])
+        with pytest.raises(ValueError, match=r"must import our packages as `from fakepackage.x import y`, got"):
+            bundle_source(module.A, "note")
+
+
+@pytest.mark.parametrize(
+    ("uri", "public"),
+    [
+        ("s3://user:secret@bucket/prefix/store?token=x", "s3://bucket/prefix/store"),
+        ("s3://bucket/prefix", "s3://bucket/prefix"),
+        ("/home/someone/runs/stores/digits/0123", "digits/0123"),
+        ("file:///home/someone/stores/digits/0123", "digits/0123"),
+        ("runs", "runs"),
+    ],
+)
+def test_what_is_published_of_a_uri(uri: str, public: str) -> None:
+    assert public_uri(uri) == public

@@ -1,0 +1,73 @@
+"""What the package ships for the digits: data, teacher, classifier, and the commands that make them anew."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from advkd.diffusion import Start, solver_grid
+from advkd.evaluation.classifier import FEATURES, ClassifierSpec, load_classifier, train_classifier
+from advkd.teachers import DIGITS_FOLDER, SolverSpec, load_teacher
+from advkd.teachers.digits.data import SHAPE, digit_images, digit_labels
+from advkd.teachers.digits.train import DigitsTeacherSpec, build_unet, train_digits
+from storage.records.seeding import initial_noise
+
+
+def test_digits_are_images_in_range() -> None:
+    images, labels = digit_images(), digit_labels()
+    assert images.shape == (1797, *SHAPE)
+    assert (images.min(), images.max()) == (-1.0, 1.0)
+    assert labels.shape == (1797,)
+    assert sorted(set(labels.tolist())) == list(range(10))
+
+
+def test_the_embedded_teacher_is_small_and_its_own_recipe() -> None:
+    assert sum(path.stat().st_size for path in DIGITS_FOLDER.rglob("*.safetensors")) < 3 * 2**20
+    teacher = load_teacher("digits")
+    assert (teacher.name, teacher.space.shape) == ("digits", SHAPE)
+    shapes = {name: value.shape for name, value in build_unet().state_dict().items()}
+    assert {name: value.shape for name, value in teacher.network.state_dict().items()} == shapes
+
+
+def test_the_embedded_teacher_draws_digits_that_the_classifier_recognises() -> None:
+    teacher, classifier = load_teacher("digits"), load_classifier()
+    noise = torch.from_numpy(initial_noise(11, 0, 64, SHAPE))
+    *_, images = teacher.states(Start(noise), SolverSpec(steps=10), (solver_grid(1000, 10)[0], 0))
+    assert -1.6 < images.min() < -0.9
+    assert 0.9 < images.max() < 1.6
+    probabilities = classifier(images).softmax(1)
+    assert probabilities.amax(1).mean() > 0.85
+    assert len(set(probabilities.argmax(1).tolist())) >= 8
+
+
+def test_the_embedded_classifier_knows_the_digits() -> None:
+    classifier, images, labels = load_classifier(), digit_images(), digit_labels()
+    assert (classifier(images).argmax(1) == labels).float().mean() > 0.97
+    assert classifier.features(images[:3]).shape == (3, FEATURES)
+    assert not any(weight.requires_grad for weight in classifier.parameters())
+
+
+def test_training_the_classifier_is_reproducible_and_writes_whole_files(tmp_path: Path) -> None:
+    spec = ClassifierSpec(epochs=1)
+    files = [tmp_path / "new" / name for name in ("one.safetensors", "two.safetensors")]
+    epochs = [list(train_classifier(spec, file)) for file in files]
+    assert epochs[0] == epochs[1]
+    assert epochs[0][0].accuracy > 0.2
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["one.safetensors", "two.safetensors"]
+    load_classifier(files[0])
+
+
+def test_training_the_teacher_is_reproducible_and_saves_a_usable_pipeline(tmp_path: Path) -> None:
+    spec = DigitsTeacherSpec(images=48, batch_size=16)
+    runs = [list(train_digits(spec, tmp_path / name)) for name in ("one", "two")]
+    assert runs[0] == runs[1]
+    assert [step.images for step in runs[0]] == [16, 32, 48]
+    teachers = [load_teacher(str(tmp_path / name)) for name in ("one", "two")]
+    assert teachers[0].fingerprint == teachers[1].fingerprint
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(0, 128), (10, 16), (10, 0), (-5, -5)])
+def test_teacher_recipe_refuses_impossible_counts(images: int, batch_size: int) -> None:
+    with pytest.raises(ValueError, match="images must be at least batch_size"):
+        DigitsTeacherSpec(images=images, batch_size=batch_size)

@@ -1,0 +1,193 @@
+"""Real processes that cost milliseconds: forked by one that has imported everything and has a single thread.
+
+A job is a function of a module and its arguments. Jobs of a group run at once; with the first that fails the others
+get a SIGTERM, as `torchrun` does it.
+"""
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.distributed import TCPStore
+
+HUNG_SECONDS = 200.0
+"""A process that nobody meant to kill is killed after that long, and its exit code tells."""
+
+_MODULES = ("advkd.cli", "advkd.training.loop", "advkd.training.methods.layerwise", "advkd.training.methods.spec_json")
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call in a process of its own."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    kill_after: float | None = None
+    """Seconds after its start."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and what it said."""
+
+    code: int
+    """-SIGKILL for a killed one."""
+    out: str
+    err: str
+    seconds: float
+
+
+class Forker:
+    """Asks the forking process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._asked = 0
+
+    def group(self, *jobs: Job) -> list[Ended]:
+        """Runs jobs at once, until all have ended."""
+        self._asked += 1
+        self._connection.send((self._asked, jobs))
+        # A test that timed out has left without its answer.
+        while (answer := self._connection.recv())[0] != self._asked:
+            pass
+        found: list[Ended] = answer[1]
+        return found
+
+    def ranks(self, count: int, function: Callable[..., Any], *arguments: Any) -> list[Ended]:
+        """One call in `count` processes, with the environment that `torchrun` gives them."""
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        shared = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
+        # As torchrun does, whose own process keeps the store that its processes meet in.
+        shared |= {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        shared |= {"TORCHELASTIC_RESTART_COUNT": "0"}
+        each = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+        return self.group(*(Job(function, arguments, environment) for environment in each))
+
+
+def command(*arguments: str) -> None:
+    """`advkd ARGUMENTS`, through the real entry point."""
+    from advkd.cli.main import main
+
+    sys.argv = ["advkd", *arguments]
+    main()
+
+
+@contextlib.contextmanager
+def forking(serve: Callable[[Connection], None], variables: Mapping[str, str]) -> Iterator[Connection]:
+    """A process in a group of its own that runs `serve`; ended with the block, and with it all that it forked.
+
+    `serve` says "ready" first; whoever started it is gone when the connection is.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_lead, args=(serve, theirs))
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        process.start()
+    theirs.close()
+    try:
+        assert ours.recv() == "ready"
+        yield ours
+    finally:
+        ours.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.join()
+        process.close()
+
+
+@contextlib.contextmanager
+def forker() -> Iterator[Forker]:
+    """Starts the forking process, and ends it and all that it forked with the block."""
+    with forking(_serve, ENVIRONMENT) as connection:
+        yield Forker(connection)
+
+
+def _lead(serve: Callable[[Connection], None], connection: Connection) -> None:
+    os.setpgrp()
+    torch.set_num_threads(1)
+    with contextlib.suppress(EOFError, ConnectionError):
+        serve(connection)
+
+
+def _serve(connection: Connection) -> None:
+    for name in _MODULES:
+        importlib.import_module(name)
+    connection.send("ready")
+    while True:
+        number, jobs = connection.recv()
+        connection.send((number, _group(jobs)))
+
+
+def assert_one_thread() -> None:
+    """Only a process of one thread may fork."""
+    tasks = Path("/proc/self/task")
+    assert not tasks.is_dir() or len(list(tasks.iterdir())) == 1
+
+
+def _group(jobs: Sequence[Job]) -> list[Ended]:
+    assert_one_thread()
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as folder:
+        files = [(Path(folder, f"{i}.out"), Path(folder, f"{i}.err")) for i in range(len(jobs))]
+        processes = [context.Process(target=_call, args=(job, *said)) for job, said in zip(jobs, files, strict=True)]
+        for said in (path for pair in files for path in pair):
+            # A process may be killed before it opens them.
+            said.touch()
+        for process in processes:
+            process.start()
+        seconds = _follow(jobs, processes)
+        found = [
+            Ended(process.exitcode or 0, out.read_text(), err.read_text(), took)
+            for process, (out, err), took in zip(processes, files, seconds, strict=True)
+        ]
+    for process in processes:
+        process.close()
+    return found
+
+
+def _follow(jobs: Sequence[Job], processes: Sequence[Any]) -> list[float]:
+    began = time.monotonic()
+    ended: dict[int, float] = {}
+    due = {i: HUNG_SECONDS if job.kill_after is None else job.kill_after for i, job in enumerate(jobs)}
+    while len(ended) < len(jobs):
+        now = time.monotonic() - began
+        for i, process in enumerate(processes):
+            if i in ended:
+                continue
+            if process.exitcode is not None:
+                ended[i] = now
+                if process.exitcode:
+                    for other in processes:
+                        other.terminate()
+            elif now >= due[i]:
+                process.kill()
+        time.sleep(0.001)
+    return [ended[i] for i in range(len(jobs))]
+
+
+def _call(job: Job, out: Path, err: Path) -> None:
+    for descriptor, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    os.environ.update(job.environment)
+    job.function(*job.arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -1,0 +1,43 @@
+"""What a run shows in Prefect's UI: links that work, counters, and no password."""
+
+from dataclasses import asdict
+
+import pytest
+
+from advkd.runtime.counters import StageCounters
+from flows.results.artifacts import _markdown
+from flows.results.summary import DistillResult
+
+FACTS = {
+    "teacher": "mixture",
+    "worth_steps": 4.25,
+    "model": {"name": "advkd-mixture", "version": "3", "alias": "champion"},
+    "fd": {"name": "FD(digits)", "student": {"to_teacher": 5.25, "to_real": None}},
+    "recall": 0.5,
+    "params": {"student": 10, "teacher": None},
+    "store": "stores/mixture/0123456789abcdef",
+    "report": "reports/mixture-1/report.html",
+    "shards": {"computed": 2, "reused": 1},
+    "counters": {"precompute": asdict(StageCounters(passes=5120, samples=256, bytes_written=2048, seconds=3.4))},
+}
+
+
+@pytest.mark.parametrize(
+    ("uri", "model"),
+    [
+        (
+            "https://user:MARKED-PASSWORD@mlflow.example:8443/base/",
+            "[advkd-mixture](https://mlflow.example:8443/base/#/models/advkd-mixture/versions/3)",
+        ),
+        ("sqlite:///MARKED-PASSWORD", "`advkd-mixture`"),
+        ("", "`advkd-mixture`"),
+    ],
+)
+def test_the_report_in_short(uri, model, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("ADVKD_BROWSE_URL", "http://browse.example/")
+    text = _markdown(DistillResult(root="runs", facts=FACTS))
+    assert f"- model: {model} version 3 (champion)" in text
+    assert "(http://browse.example/s/0123456789abcdef)" in text
+    assert "| precompute | 3 | 5,120 | 256 | 0 B | 2.0 KiB |" in text
+    assert "MARKED" not in text

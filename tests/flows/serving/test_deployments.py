@@ -1,0 +1,202 @@
+"""The deployments as a user runs them: `prefect deployment run`, a real server, a real worker."""
+
+import contextlib
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+
+from advkd.evaluation.reference import STEPS
+from advkd.registry.versions import open_registry
+from advkd.runtime.counters import StageCounters
+from flows.serving.automations import AUTOMATIONS
+from storage import open_store
+from storage.records.commits import committed_shards, read_commit
+from tests.flows.machine import CHECKOUT, Machine
+from tests.flows.processes.test_child import wait_until
+from tests.flows.processes.test_logs import lines_of
+
+TINY = [
+    "teacher=mixture",
+    'precompute={"samples": 256, "shard_samples": 128}',
+    'train={"samples": 512, "student": {"width": 16, "blocks": 1}, "rise_samples": 64}',
+    "samples=64",
+]
+
+COUNTERS = {field.name for field in fields(StageCounters)}
+
+
+def commits(summary, root):
+    uri = str(root / summary["store"])
+    return {shard: read_commit(uri, shard).created for shard in committed_shards(uri)}
+
+
+@pytest.mark.timeout(600)
+def test_quick_completes_and_a_second_run_recomputes_nothing(machine, tmp_path):
+    parameters = [*TINY, f"root={tmp_path}"]
+    first = machine.run_deployment("distill/quick", parameters)
+    assert first.returncode == 0, first.stdout + machine.worker_log.read_text()
+    assert "Completed" in first.stdout
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["shards"] == {"computed": 2, "reused": 0}
+    assert summary["trained"]
+    assert (tmp_path / summary["report"]).is_file()
+    assert (tmp_path / summary["artifact"] / "model_index.json").is_file()
+    before = commits(summary, tmp_path)
+    counted = check_counters(summary, tmp_path)
+
+    second = machine.run_deployment("distill/quick", parameters)
+    assert second.returncode == 0, second.stdout + machine.worker_log.read_text()
+    again = json.loads((tmp_path / "summary.json").read_text())
+    assert again["shards"] == {"computed": 0, "reused": 2}
+    assert not again["trained"]
+    assert commits(again, tmp_path) == before
+    assert again["model"] == summary["model"]
+    # What was there is no work; what the version took to make stays noted with it.
+    for counters in again["counters"].values():
+        assert {name: value for name, value in counters.items() if value} == {"seconds": counters["seconds"]}
+    assert metrics_of(summary["model"], tmp_path) == counted
+    check_lines(machine, [first, second])
+    assert "no shard recomputed" in machine.worker_log.read_text()
+
+
+def check_counters(summary, root):
+    """The counters against the store's own records, the reference's definition and the files; returns MLflow's."""
+    uri, counters = str(root / summary["store"]), summary["counters"]
+    steps = open_store(uri).manifest.spec.solver_steps
+    stored = sum(one.size for shard in committed_shards(uri) for one in read_commit(uri, shard).objects)
+    student, report, artifact = (
+        sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+        for folder in (
+            root / summary["student"],
+            (root / summary["report"]).parent,
+            root / summary["artifact"],
+        )
+    )
+    seconds = {stage: one.pop("seconds") for stage, one in json.loads(json.dumps(counters)).items()}
+    expected = {
+        "precompute": {"passes": 256 * steps, "samples": 256, "bytes_read": 0, "bytes_written": stored},
+        "train": {"passes": 0, "samples": 512, "bytes_read": 2 * stored, "bytes_written": student},
+        "evaluate": {
+            "passes": 64 * sum(STEPS) + 64 * steps,
+            "samples": 64,
+            "bytes_read": student,
+            "bytes_written": report,
+        },
+        "register": {"passes": 0, "samples": 0, "bytes_read": student + report, "bytes_written": artifact},
+    }
+    assert counters == {stage: {**one, "seconds": seconds[stage]} for stage, one in expected.items()}
+    assert all(value > 0 for value in seconds.values())
+    noted = metrics_of(summary["model"], root)
+    assert noted == {f"{stage}.{name}": value for stage, one in counters.items() for name, value in one.items()}
+    return noted
+
+
+def metrics_of(model, root):
+    client = open_registry(str(root))
+    metrics = client.get_run(client.get_model_version(model["name"], model["version"]).run_id).data.metrics
+    return {name: value for name, value in metrics.items() if name.partition(".")[2] in COUNTERS}
+
+
+def check_lines(machine, runs):
+    """Every line of the log says whose it is; two runs of one spec, their stages and child processes included."""
+    lines = lines_of(Path(machine.environment["ADVKD_LOG"]).read_text())
+    ids = [re.search(r"UUID: (\S+)", run.stdout).group(1) for run in runs]
+    ours = [[line for line in lines if line["run_id"] == run_id] for run_id in ids]
+    for of_run in ours:
+        assert {line["stage"] for line in of_run} == {"distill", "precompute", "train", "evaluate", "register"}
+        assert {line["digest"] for line in of_run} == {ours[0][0]["digest"]}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"), [('train={"students": 3}', "students"), ("precision=1", "precision")]
+)
+def test_unknown_parameters_are_refused_before_a_run_is_created(machine, parameter, message):
+    refused = machine.prefect("deployment", "run", "distill/quick", "--param", parameter)
+    assert refused.returncode != 0
+    assert message in refused.stdout
+    assert "Created flow run" not in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"precompute": {"sampels": 3}}, "sampels"),
+        ({"precompute": {"solver": {"step": 3}}}, "step"),
+        ({"preset": "fast"}, "fast"),
+    ],
+)
+def test_the_server_refuses_parameters_that_the_flow_would(api, parameters, message):
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("distill/quick")
+        with pytest.raises(PrefectHTTPStatusError) as refused:
+            client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    assert message in refused.value.response.text
+
+
+def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(machine, api):
+    with get_client(sync_client=True) as client:
+        client.create_automation(AUTOMATIONS[0].model_copy(update={"name": "advkd: of an earlier revision"}))
+    removed = machine.python("-m", "flows.deploy")
+    assert "automation 'advkd: of an earlier revision' removed" in removed.stdout
+    again = machine.python("-m", "flows.deploy")
+    assert again.returncode == 0, again.stdout
+    assert not re.search(r"work pool '\w+' created", again.stdout)
+    assert "automation" not in again.stdout
+    with get_client(sync_client=True) as client:
+        for wanted in AUTOMATIONS:
+            assert len(client.read_automations_by_name(wanted.name)) == 1
+    listed = machine.prefect("deployment", "ls").stdout
+    assert listed.count("distill/quick") == listed.count("distill/full") == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("", "got no PREFECT_API_URL"), ("http://127.0.0.1:9/api", "a Prefect server that answers, got ConnectError")],
+)
+def test_deploying_without_a_server_says_how_to_start_one(machine, url, message):
+    environment = {**machine.environment, "PREFECT_API_URL": url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    refused = Machine(environment, machine.worker_log).python("-m", "flows.deploy")
+    assert refused.returncode == 2
+    assert message in refused.stdout
+    assert "prefect server start" in refused.stdout
+    assert "Traceback" not in refused.stdout
+
+
+def test_a_deployment_that_is_not_there_is_refused(machine):
+    refused = machine.prefect("deployment", "run", "distill/fastest")
+    assert refused.returncode != 0
+    assert "distill/fastest" in refused.stdout
+
+
+def test_git_holds_no_path_of_this_machine():
+    assert str(CHECKOUT) not in (CHECKOUT / "prefect.yaml").read_text()
+
+
+def test_a_cancelled_run_ends_its_training_process(machine, tmp_path):
+    endless = 'train={"samples": 10000000, "student": {"width": 16, "blocks": 1}}'
+    given = [word for parameter in (*TINY[:2], endless, f"root={tmp_path}") for word in ("--param", parameter)]
+    started = machine.prefect("deployment", "run", "distill/quick", *given)
+    run_id = re.search(r"UUID: (\S+)", started.stdout).group(1)
+    assert wait_until(lambda: processes_about(tmp_path), 60), machine.worker_log.read_text()
+    cancelled = machine.prefect("flow-run", "cancel", run_id)
+    assert cancelled.returncode == 0, cancelled.stdout
+    assert wait_until(lambda: not processes_about(tmp_path), 15)
+    assert wait_until(lambda: "Finished in state Cancelled" in machine.worker_log.read_text(), 15), (
+        machine.worker_log.read_text()
+    )
+
+
+def processes_about(folder):
+    """Running `advkd train` processes whose output lies in the folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = file.read_bytes().decode().split("\0")
+            if "advkd" in words and any(word.startswith(str(folder)) for word in words):
+                found.append(int(file.parent.name))
+    return found

@@ -1,0 +1,62 @@
+"""`make serve` as a user types it: server, deployments and a worker come up, and Ctrl-C leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import psutil
+
+from flows.processes.server import free_port
+from tests.flows.machine import CHECKOUT
+from tests.flows.processes.test_child import wait_until
+
+
+def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, tmp_path):
+    port = free_port()
+    home, said = tmp_path / "home", tmp_path / "said"
+    kept = {name: value for name, value in machine.environment.items() if name != "PREFECT_API_URL"}
+    with said.open("w") as sink:
+        serve = subprocess.Popen(
+            [sys.executable, "-m", "flows.serve", "--port", str(port)],
+            cwd=CHECKOUT,
+            env={**kept, "PREFECT_HOME": str(home)},
+            stdout=sink,
+            stderr=sink,
+        )
+    try:
+        assert wait_until(lambda: "serving" in said.read_text() or serve.poll() is not None, 240)
+        assert serve.poll() is None, said.read_text()
+        worker = home / "worker-cpu.log"
+        assert wait_until(lambda: worker.exists() and "started" in worker.read_text(), 60)
+        started = psutil.Process(serve.pid).children(recursive=True)
+        # Loopback alone, unless told.
+        bound = {
+            connection.laddr.ip
+            for process in started
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        }
+        assert bound == {"127.0.0.1"}
+        # Its pages ask where they came from, whatever host and port that was.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ui-settings") as answer:
+            assert json.load(answer)["api_url"] == "/api"
+        os.kill(serve.pid, signal.SIGINT)
+        assert serve.wait(60) == 0
+    finally:
+        serve.kill()
+        serve.wait()
+    assert wait_until(lambda: not any(process.is_running() for process in started), 10)
+    assert "Traceback" not in said.read_text()
+    assert f"serving http://127.0.0.1:{port}" in said.read_text()
+
+
+def test_a_port_that_is_taken_is_said(machine):
+    port = machine.environment["PREFECT_API_URL"].rpartition(":")[2].split("/")[0]
+    with urllib.request.urlopen(f"{machine.environment['PREFECT_API_URL']}/health"):
+        pass
+    refused = machine.python("-m", "flows.serve", "--port", port)
+    assert refused.returncode == 1
+    assert f"port {port} must be free" in refused.stdout

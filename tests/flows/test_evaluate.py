@@ -1,0 +1,47 @@
+"""When a report is kept, and when the evaluation that wrote it is done anew."""
+
+from dataclasses import replace
+
+import pytest
+
+from advkd.evaluation.evaluation import TeacherPasses
+from advkd.evaluation.evaluation import evaluate as evaluate_in_process
+from advkd.evaluation.features import features_for
+from advkd.evaluation.reference import STEPS
+from flows import evaluate as module
+from flows.evaluate import finished_report
+
+
+def test_the_report_of_the_same_evaluation_is_kept(evaluated):
+    spec, report = evaluated
+    assert finished_report(spec) == report
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"samples": 40}, {"trajectory_samples": 24}, {"threads": 2}])
+def test_another_evaluation_is_done_anew(evaluated, change):
+    spec, _ = evaluated
+    assert finished_report(replace(spec, **change)) is None
+
+
+def test_a_report_in_other_features_is_not_kept(evaluated, monkeypatch):
+    spec, _ = evaluated
+    monkeypatch.setattr(module, "features_for", lambda shape: replace(features_for(shape), sha256="0" * 64))
+    assert finished_report(spec) is None
+
+
+def test_a_report_from_another_processor_is_not_kept(evaluated, monkeypatch):
+    spec, _ = evaluated
+    monkeypatch.setattr(module, "device_name", lambda device: "another one")
+    assert finished_report(spec) is None
+
+
+def test_the_teacher_s_passes_are_counted_where_they_are_computed(evaluated, tmp_path):
+    spec, report = evaluated
+
+    def passes(**changed):
+        counted = TeacherPasses(lambda stage, done, total: None)
+        evaluate_in_process(replace(spec, out=str(tmp_path / "report"), **changed), counted)
+        return counted.total
+
+    assert passes() == 0
+    assert passes(references=str(tmp_path)) == 32 * sum(STEPS) + 16 * report.solver_steps
