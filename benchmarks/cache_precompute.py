@@ -27,10 +27,11 @@ def run(folder: Path, scale: Scale) -> Section:
     runs = call(measure, str(folder / "precompute"), scale.computed_samples, scale.solver_steps)
     rows = [[case, spread(figures(runs, case), ".1f"), spread(ratios(runs, case, _BARE), ".3f")] for case in runs[0]]
     text = (
-        f"The embedded digits teacher, {scale.computed_samples} samples, {scale.solver_steps} DDIM steps, 5 states "
-        f"kept, blocks of 128, shards of {SHARD_SAMPLES}, one worker, one torch thread. Storing is all of "
-        "`precompute`: encoding, statistics, checksums, synced writes, sealing. Both presets take more steps per state "
-        "kept, so that storing weighs less there.\n\n"
+        f"The embedded digits teacher, {scale.computed_samples} samples, {scale.solver_steps} DDIM steps, 5 "
+        "captured states, blocks of 128, "
+        f"shards of {SHARD_SAMPLES}, one worker, one torch thread. Storing includes all that `precompute` does: "
+        "encoding, statistics, checksums, synced writes, sealing. Both presets take more steps per captured state, so "
+        "storing weighs less there.\n\n"
         f"{table(['loop', 'samples/s', 'times the bare loop'], rows)}"
     )
     worst = min(LAYOUTS, key=lambda layout: median(ratios(runs, layout, _BARE)))
@@ -40,7 +41,7 @@ def run(folder: Path, scale: Scale) -> Section:
         to_reach="0.97x or more",
         measured=f"{spread(found, '.3f')}x, {worst}, the slower layout",
         reached=median(found) >= 0.97,
-        in_readme=True,
+        headline=True,
     )
     return Section(title="Precompute", text=text, goals=[goal])
 

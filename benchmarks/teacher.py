@@ -37,8 +37,8 @@ def main() -> None:
     write(
         "teacher",
         "# Passes per second of the embedded teacher\n\n"
-        f"`make bench-teacher`: 1.05 M parameters, 16x16 images, batches of {BATCH}, float32, medians of three repeats "
-        "on two shared CPU cores.\n\n"
+        f"`make bench-teacher`: a network of 1.05 M parameters on 16x16 images, in batches of {BATCH} and float32. "
+        "Figures are medians of three repeats on two shared CPU cores.\n\n"
         f"{table(['workers, one torch thread each', 'passes/s'], rows)}\n\n"
         f"Two workers do {found['two'] / found['one']:.2f}x the work of one.",
     )

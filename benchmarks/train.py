@@ -55,9 +55,9 @@ def main() -> None:
     write(
         "train",
         "# Training steps\n\n"
-        "`make bench-train`: batch 64, the `quick` student (0.15 M parameters, 16x16 images), one thread, medians "
-        "of three repeats. Shares are of an adversarial step. Absolute figures depend on the machine; the ratios were "
-        "taken in one run.\n\n"
+        "`make bench-train`: the `quick` student (0.15 M parameters, 16x16 images), batches of 64, one thread. Figures "
+        "are medians of three repeats; the last three columns are shares of an adversarial step. Absolute figures "
+        "depend on the machine; the ratios were taken in one run.\n\n"
         f"{table(header, rows)}\n\nbfloat16 autocast is {gain:.2f}x as fast as float32 per adversarial step.",
     )
 

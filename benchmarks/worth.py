@@ -69,11 +69,12 @@ def write_page(rows: dict[str, list[str]], options: argparse.Namespace) -> None:
     ROWS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     write(
         "worth",
-        "# What the presets are worth\n\n`make bench-worth`: teacher `digits`, medians over the training seeds, in "
-        f"brackets the lowest and the highest; each student on {options.evaluation_samples} noises, means of "
-        f"{options.evaluation_seeds} evaluation seeds, the same noises for teacher and student. Training is CPU time "
-        "of one process with one torch thread. The last two columns are how many times faster one pass is than as many "
-        f"teacher steps as it is worth.\n\n{table(HEADER, list(rows.values()))}",
+        "# What the presets are worth\n\n`make bench-worth`: the teacher is `digits`. Each student is evaluated on "
+        f"{options.evaluation_samples} noises, the same for teacher and student, and its figures are means over "
+        f"{options.evaluation_seeds} evaluation seeds. The table shows medians over the training seeds, with the "
+        "lowest and the highest in brackets. Training is the CPU time of one process with one torch thread. The last "
+        "two columns say how many times faster one student pass is than the teacher steps that it is worth."
+        f"\n\n{table(HEADER, list(rows.values()))}",
     )
 
 

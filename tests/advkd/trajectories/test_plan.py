@@ -152,7 +152,7 @@ class TestARealRun:
 
 
 class TestTheFiguresOfTheDesign:
-    """100 million samples (`storage.md`), planned without any teacher."""
+    """100 million samples (docs/cache.md), planned without any teacher."""
 
     PYRAMID = "256,128,64,32,16,8,8,16,32,64,128,256"
     FIGURES = (
