@@ -20,7 +20,7 @@ class MethodRow:
     """A method of training.
 
     Attributes:
-        spec: a frozen dataclass below `RunSpec`, whose `method: Literal[<name of the row>]` has that name as its default.
+        spec: a frozen dataclass below `RunSpec`; its `method: Literal[<name of the row>]` has that name as its default.
         build: from such a spec, the store's facts and the processes to the method at its beginning, as the class does.
     """
 
