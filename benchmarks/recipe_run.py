@@ -15,8 +15,8 @@ from advkd.device.threads import no_denormals, torch_threads
 from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.evaluation import student_samples
-from advkd.evaluation.features import features_for
-from advkd.evaluation.reference import real_set, reference_for
+from advkd.evaluation.features import digits_extractor
+from advkd.evaluation.reference import references_for
 from advkd.evaluation.scores import score
 from advkd.evaluation.teacher_states import evaluation_start
 from advkd.students.loading import load_student
@@ -55,13 +55,12 @@ def train_and_evaluate(task: dict[str, Any], root: str) -> dict[str, float]:
 def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "digits") -> dict[str, float]:
     """Distances of a student to the teacher of that name and to real digits, means over evaluation seeds."""
     student, teacher = load_student(out), load_teacher(name)
-    extractor = features_for(teacher.space.shape)
-    real = real_set(teacher.space.shape, extractor)
-    assert real is not None
+    extractor = digits_extractor()
     figures: list[dict[str, float]] = []
     with torch_threads(1):
         for seed in seeds:
-            reference = reference_for(teacher, root=root, seed=seed, samples=samples)
+            (reference,) = references_for(teacher, [extractor], root=root, seed=seed, samples=samples)
+            assert reference.real_set is not None
             features = extractor(
                 student_samples(student, evaluation_start(teacher, seed, samples), "cpu", lambda *_: None)
             )
@@ -72,7 +71,7 @@ def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "
                     "fd": scores.fd.value,
                     "recall": scores.recall.value,
                     "precision": scores.precision.value,
-                    "fd_real": score(features, real, extractor).fd.value,
+                    "fd_real": score(features, reference.real_set, extractor).fd.value,
                 }
             )
     means = {name: fmean(one[name] for one in figures) for name in figures[0]}

@@ -30,6 +30,8 @@ def distill(
     fan_out: FanOut | None = None,
     processes: ProcessCount = 1,
     device: Device | None = None,
+    features: str = "auto",
+    real: str | None = None,
 ) -> DistillResult:
     """Distils a teacher into a one-pass student. Run again, it does what is missing and nothing twice.
 
@@ -45,8 +47,11 @@ def distill(
             "ray://host:10001" in one that is there.
         processes: that train, on this machine; one per GPU with device "cuda".
         device: of all stages, "cpu" or "cuda"; by default those of the specs.
+        features: extractors that the evaluation measures distances in, with commas between them; "auto": digits for the
+            embedded teachers, none for any other: its students are registered without distances.
+        real: real images that the evaluation compares with: "digits", or the URI of a folder of pictures.
     """
-    plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device)
+    plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, real)
     clock = Stopwatch()
     with clock.stage("precompute"):
         store = fill_store(plan.precompute, plan.fan_out)

@@ -10,7 +10,7 @@ from advkd.evaluation import (
     EvaluateSpec,
     EvaluationError,
     device_name,
-    features_for,
+    protocols,
     worth_sentence,
 )
 from advkd.files import file_sha256
@@ -55,14 +55,15 @@ def finished_report(spec: EvaluateSpec) -> EvalReport | None:
     except (StoreNotFoundError, EvaluationError):
         return None
     weights = file_sha256(student_files(spec.student).weights)
-    teacher, extractor = cached_teacher(spec.teacher, spec.device), features_for(report.sample_shape)
-    features, compared = report.to_teacher.fd, report.submodules[0].fd_state.n_fake
+    teacher = cached_teacher(spec.teacher, spec.device)
+    measured = [(one.extractor, one.extractor_sha256, one.real_sha256) for one in report.distances]
+    compared = report.submodules[0].rmse_state.n_fake
     same = (
         (report.student_sha256, report.teacher_fingerprint) == (weights, teacher.fingerprint)
         and (report.samples, report.seed) == (spec.samples, spec.seed)
         and compared == min(spec.samples, spec.trajectory_samples)
         and spec.solver_steps in (None, report.solver_steps)
-        and (features.extractor, features.extractor_sha256) == (extractor.name, extractor.sha256)
+        and measured == protocols(spec.features, spec.real, teacher)
         and (report.cost.device, report.cost.threads) == (device_name(str(torch_device(spec.device))), spec.threads)
     )
     return report if same else None

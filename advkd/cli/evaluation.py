@@ -33,6 +33,7 @@ def reference_command(
     teacher: Annotated[str, typer.Option(help="Embedded teacher.")] = "digits",
     samples: Annotated[int, typer.Option(help="Noises, as many as an evaluation takes.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the noises, as an evaluation takes it.")] = 0,
+    features: Annotated[str, typer.Option(help="The extractor; auto: digits.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Compute the reference that the package ships for a teacher: its curve at 1 to 50 steps; minutes on a CPU."""
@@ -41,6 +42,7 @@ def reference_command(
     with progress() as report:
         made = ship_reference(
             teacher,
+            features,
             seed=seed,
             samples=samples,
             folder=out,

@@ -84,7 +84,7 @@ def train_command(
     spec_file: Annotated[
         Path | None,
         typer.Option(
-            "--spec", help='JSON file with the whole TrainSpec (or PaperSpec: "method": "paper"), instead of a preset.'
+            "--spec", help='JSON file with the whole spec of a run, of the method it names ("method"), not a preset.'
         ),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Trajectories seen in all.")] = None,
@@ -125,6 +125,10 @@ def evaluate_command(
     out: Annotated[str, typer.Option(help="Folder for report.html and metrics.json.")],
     references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
     samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
+    features: Annotated[
+        str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
+    ] = "auto",
+    real: Annotated[str | None, typer.Option(help="Real images: digits, or the URI of a folder of pictures.")] = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -132,7 +136,14 @@ def evaluate_command(
     from advkd.evaluation import REPORT, EvaluateSpec, evaluate, worth_sentence
 
     spec = EvaluateSpec(
-        student=student, teacher=teacher, out=out, references=references, samples=samples, device=device
+        student=student,
+        teacher=teacher,
+        out=out,
+        references=references,
+        features=features,
+        real=real,
+        samples=samples,
+        device=device,
     )
     with progress() as report:
         result = evaluate(spec, report)
@@ -153,6 +164,22 @@ def sample_command(
 
     sample_grid(folder, n, seed, out, device)
     _tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
+
+
+@app.command("export")
+def export_command(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A trained or registered student.")],
+    out: Annotated[Path, typer.Option(help="Where to write it.")],
+    form: Annotated[
+        str, typer.Option("--format", help="diffusers, or one that an installed package adds.")
+    ] = "diffusers",
+    as_json: AsJson = False,
+) -> None:
+    """Write a student in a form that runs without this package."""
+    from advkd.export import export_student
+
+    made = export_student(student, out, form)
+    _tell(f"student exported as {form}", str(made), {"format": form}, as_json)
 
 
 def main() -> None:
@@ -198,5 +225,5 @@ def _read_json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"--spec must be a JSON file that holds a TrainSpec, got {type(error).__name__} for {path}; write one"
+            f"--spec must be a JSON file that holds the spec of a run, got {type(error).__name__} for {path}; write one"
         ) from error

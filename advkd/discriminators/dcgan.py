@@ -26,7 +26,8 @@ class DcganDiscriminator(nn.Module):
             sees_noise: whether it is conditioned on the student's input.
         """
         super().__init__()
-        bias = norm == "none"
+        self.per_sample = norm == "none"
+        bias = self.per_sample
         features = width
         image: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1, bias=bias), nn.LeakyReLU(0.2)]
         while side > 2 * _COARSE:

@@ -3,6 +3,7 @@
 It judges clean-image estimates, not noisy states: their noise is a known function of x_T and only gives cheap cues.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ class DiscriminatorSpec:
     Attributes:
         kind: a name in `advkd.discriminators.DISCRIMINATORS`.
         width: channels at the finest level; doubled once on the way down.
-        patch: side of the pixel block that becomes one position; must divide height and width.
+        patch: side of the pixel block that becomes one position; must divide height and width of the images.
     """
 
     kind: str = "projection"
@@ -33,8 +34,21 @@ class DiscriminatorSpec:
 class ProjectionDiscriminator(nn.Module):
     """`D(x, k) = psi(phi(x)) + <embedding_k, phi(x)>` (Eq. 3), without normalisation, as gradient penalties want it."""
 
-    def __init__(self, spec: DiscriminatorSpec, channels: int, submodules: int) -> None:
+    per_sample = True
+
+    def __init__(self, spec: DiscriminatorSpec, shape: Sequence[int], submodules: int) -> None:
+        """Builds an untrained discriminator of images `[C, H, W]`.
+
+        Raises:
+            ValueError: `spec.patch` does not divide height and width.
+        """
         super().__init__()
+        channels, height, columns = shape
+        if height % spec.patch or columns % spec.patch:
+            raise ValueError(
+                f"DiscriminatorSpec.patch must divide height and width, got {spec.patch} for {height}x{columns}; "
+                "choose a smaller patch"
+            )
         width = spec.width
         self.patch = spec.patch
         self.body = nn.Sequential(

@@ -4,30 +4,35 @@ from advkd.evaluation.classifier import ClassifierSpec, DigitClassifier, load_cl
 from advkd.evaluation.cost import device_name
 from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.evaluation import METRICS, REPORT, EvaluateSpec, TeacherPasses, evaluate
-from advkd.evaluation.features import features_for
+from advkd.evaluation.evaluation import METRICS, REPORT, evaluate
+from advkd.evaluation.features import FEATURES, Extractor, FeatureExtractor
 from advkd.evaluation.pictures import grid_png
 from advkd.evaluation.reference import ship_reference
-from advkd.evaluation.results import EvalReport, worth_sentence
+from advkd.evaluation.results import Distances, EvalReport, worth_sentence
 from advkd.evaluation.scores import Metric, Scores
+from advkd.evaluation.spec import EvaluateSpec, TeacherPasses, protocols
 
 __all__ = [
+    "FEATURES",
     "METRICS",
     "REPORT",
     "ClassifierSpec",
     "DigitClassifier",
+    "Distances",
     "EvalReport",
     "EvaluateSpec",
     "EvaluationError",
+    "Extractor",
+    "FeatureExtractor",
     "Metric",
     "Scores",
     "TeacherPasses",
     "Worth",
     "device_name",
     "evaluate",
-    "features_for",
     "grid_png",
     "load_classifier",
+    "protocols",
     "ship_reference",
     "train_classifier",
     "worth_sentence",

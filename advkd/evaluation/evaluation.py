@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +16,20 @@ from advkd.diffusion import Start, implied_clean
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import FeatureExtractor, features_for
-from advkd.evaluation.pictures import TRAINING_PICTURE, Strips, render_pictures
-from advkd.evaluation.reference import SAMPLES, TARGET_STEPS, Reference, real_set, reference_for
+from advkd.evaluation.features import Extractor, chosen_features
+from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
+from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
-from advkd.evaluation.results import EvalReport, SubmoduleScores
+from advkd.evaluation.results import Distances, EvalReport, SubmoduleScores
 from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
-from advkd.evaluation.teacher_states import EVALUATION_START, evaluation_start, solver_grid_for, teacher_trajectory
+from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress
+from advkd.evaluation.teacher_states import (
+    EVALUATION_START,
+    clean_timesteps,
+    evaluation_start,
+    solver_grid_for,
+    teacher_trajectory,
+)
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.files import file_sha256
 from advkd.students import AnyStudent, load_student, student_files
@@ -30,83 +37,12 @@ from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.text import store_link
 from advkd.training import store_digest
 from storage.objects import delete, join, write_bytes
-from storage.records import check_seed
 
 METRICS = "metrics.json"
 REPORT = "report.html"
 PROBE = "writable"
-REFERENCE_STAGE, TRAJECTORIES_STAGE = "reference", "trajectories"
-MIN_SAMPLES = 8
 BATCH = 256
 SCHEDULE_TOLERANCE = 1e-4
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateSpec:
-    """One evaluation.
-
-    Attributes:
-        student: folder of a student (config.json and safetensors), or one with it as `student/` (a run, a version).
-        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
-        out: URI of the folder for metrics.json, report.html and the pictures.
-        references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
-        samples: noises; at least 2000 for a worth that is reported.
-        trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
-        seed: base seed of the noises; no store can hold the same ones, whatever its seed.
-        solver: kind of the teacher's deterministic solver, by which it is sampled here.
-        solver_steps: the teacher's steps behind the submodules' targets, as in the store; None: the fewest from 20 on
-            that pass through the student's timesteps.
-        device: "cpu" or "cuda".
-        threads: of torch, while latency is measured.
-    """
-
-    student: str
-    teacher: str = "digits"
-    out: str
-    references: str = "runs"
-    samples: int = SAMPLES
-    trajectory_samples: int = 256
-    seed: int = 0
-    solver: str = "ddim"
-    solver_steps: int | None = None
-    device: str = "cpu"
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-        for name in ("samples", "trajectory_samples"):
-            if getattr(self, name) < MIN_SAMPLES:
-                raise ValueError(
-                    f"EvaluateSpec.{name} must be at least {MIN_SAMPLES}, got {getattr(self, name)}; use {SAMPLES} for "
-                    "a worth that is reported"
-                )
-        if not SolverSpec(kind=self.solver).deterministic:
-            raise ValueError(
-                f"EvaluateSpec.solver must be deterministic, so that both can be compared noise by noise, "
-                f"got {self.solver!r}; use ddim"
-            )
-        if self.threads < 1:
-            raise ValueError(f"EvaluateSpec.threads must be positive, got {self.threads}; use 1")
-
-
-class TeacherPasses:
-    """Progress that also counts the teacher's network passes: only where they are computed is progress told of."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._done: dict[str, int] = {}
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` in a stage of `evaluate`."""
-        if stage in (REFERENCE_STAGE, TRAJECTORIES_STAGE):
-            self._done[stage] = done
-        self._progress(stage, done, total)
-
-    @property
-    def total(self) -> int:
-        """Images through the teacher's network so far."""
-        return sum(self._done.values())
 
 
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
@@ -117,26 +53,29 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     Raises:
         StudentError: no usable student.
         TeacherError: no usable teacher.
-        EvaluationError: student and teacher do not fit, there is no extractor for their images, or NaN in them.
+        EvaluationError: student and teacher do not fit, an extractor does not take their images, or NaN in them.
         StoreError: `out` (found before anything is computed) or `references` cannot be written.
     """
     tell = progress or _silent
     student = load_student(spec.student).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
-    extractor = features_for(teacher.space.image_shape)
+    extractors = chosen_features(spec.features, teacher)
     delete(join(spec.out, METRICS))
     # Computing takes minutes: that `out` cannot be written is said before.
     write_bytes(join(spec.out, PROBE), b"")
     delete(join(spec.out, PROBE))
-    reference = reference_for(
+    references = references_for(
         teacher,
+        extractors,
         root=spec.references,
         solver=spec.solver,
+        real=spec.real,
         seed=spec.seed,
         samples=spec.samples,
         progress=partial(tell, REFERENCE_STAGE),
     )
+    theirs = references[0].pictures if references else _pictures(teacher, spec, partial(tell, REFERENCE_STAGE))
     trajectory = teacher_trajectory(
         teacher,
         solver=solver,
@@ -150,19 +89,18 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     images = teacher.space.decode(student_samples(student, start, spec.device, partial(tell, "student")))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
-    measured = SolverSpec(kind=spec.solver, steps=TARGET_STEPS)
-    cost = measure_cost(student, teacher, solver=measured, device=spec.device, threads=spec.threads)
-    report = _report(spec, student, teacher, extractor, reference, images, strips, solver.steps, cost)
+    cost = measure_cost(student, teacher, solver=_fine(spec), device=spec.device, threads=spec.threads)
+    report = _report(spec, student, teacher, extractors, references, images, strips, solver.steps, cost)
     tell("metrics", 1, 1)
-    pictures = render_pictures(
-        report, images[: len(reference.pictures)], reference.pictures, strips.decoded(teacher.space)
-    )
+    pictures = render_pictures(report, images[: len(theirs)], theirs, strips.decoded(teacher.space))
     observations = read_observations(student_files(spec.student).config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
     else:
         delete(join(spec.out, TRAINING_PICTURE))
+    if pictures.curve is None:
+        delete(join(spec.out, CURVE_PICTURE))
     for name, png in pictures.files().items():
         write_bytes(join(spec.out, name), png)
     sentence = training_sentence(observations) if observations else ""
@@ -250,21 +188,36 @@ def _enlarged(states: Tensor, like: Tensor) -> Tensor:
     return states if states.shape == like.shape else interpolate(states, size=like.shape[-2:], mode="nearest")
 
 
+def _pictures(teacher: Teacher, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
+    """The teacher's first images at 50 steps, where no reference has them: `[P, C, H, W]`."""
+    states = teacher_trajectory(
+        teacher,
+        solver=_fine(spec),
+        timesteps=clean_timesteps(teacher, _fine(spec)),
+        seed=spec.seed,
+        count=min(spec.samples, PICTURES),
+        root=spec.references,
+        progress=progress,
+    )
+    return teacher.space.decode(states[-1])
+
+
+def _fine(spec: EvaluateSpec) -> SolverSpec:
+    return SolverSpec(kind=spec.solver, steps=TARGET_STEPS)
+
+
 def _report(
     spec: EvaluateSpec,
     student: AnyStudent,
     teacher: Teacher,
-    extractor: FeatureExtractor,
-    reference: Reference,
+    extractors: Sequence[Extractor],
+    references: Sequence[Reference],
     images: Tensor,
     strips: Strips,
     solver_steps: int,
     cost: CostReport,
 ) -> EvalReport:
     files = student_files(spec.student)
-    features = extractor(images)
-    to_teacher = score(features, reference.teacher_set, extractor)
-    real = real_set(teacher.space.image_shape, extractor)
     return EvalReport(
         student_sha256=file_sha256(files.weights),
         student_config_digest=config_digest(files.config),
@@ -273,39 +226,57 @@ def _report(
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
         solver_steps=solver_steps,
-        reference_digest=reference.digest,
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
-        worth=worth_steps(reference.curve, to_teacher.fd.value),
-        to_teacher=to_teacher,
-        to_real=None if real is None else score(features, real, extractor),
-        curve=reference.points,
-        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver_steps}", extractor),
+        distances=tuple(_distances(images, *pair) for pair in zip(extractors, references, strict=True)),
+        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver_steps}", extractors),
         cost=cost,
     )
 
 
+def _distances(images: Tensor, extractor: Extractor, reference: Reference) -> Distances:
+    features = extractor(images)
+    to_teacher = score(features, reference.teacher_set, extractor)
+    return Distances(
+        extractor=extractor.name,
+        extractor_sha256=extractor.sha256,
+        real_sha256=reference.real_sha256,
+        reference_digest=reference.digest,
+        worth=worth_steps(reference.curve, to_teacher.fd.value),
+        to_teacher=to_teacher,
+        to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
+        curve=reference.points,
+    )
+
+
 def _submodules(
-    strips: Strips, decoded: Strips, teacher: str, extractor: FeatureExtractor
+    strips: Strips, images: Strips, teacher: str, extractors: Sequence[Extractor]
 ) -> tuple[SubmoduleScores, ...]:
-    """Distances between images, errors between states."""
-    found = []
+    """Errors between states, distances between the images that they are decoded to."""
+    scores = []
     for k, timestep in enumerate(strips.timesteps[1:]):
-        theirs, ours = strips.teacher_states[k], strips.student_states[k]
-        their_clean, our_clean = strips.teacher_clean[k], strips.student_clean[k]
-        states = ReferenceSet(f"{teacher}, state at {timestep}", extractor(decoded.teacher_states[k]))
-        clean = ReferenceSet(f"{teacher}, clean estimate at {timestep}", extractor(decoded.teacher_clean[k]))
-        found.append(
+        state, clean = f"{teacher}, state at {timestep}", f"{teacher}, clean estimate at {timestep}"
+        scores.append(
             SubmoduleScores(
                 timestep=timestep,
-                fd_state=frechet_metric(extractor(decoded.student_states[k]), states, extractor),
-                fd_clean=frechet_metric(extractor(decoded.student_clean[k]), clean, extractor),
-                rmse_state=_rmse(ours, theirs, states.name),
-                rmse_clean=_rmse(our_clean, their_clean, clean.name),
+                fd_state=tuple(
+                    _frechet(extractor, images.student_states[k], images.teacher_states[k], state)
+                    for extractor in extractors
+                ),
+                fd_clean=tuple(
+                    _frechet(extractor, images.student_clean[k], images.teacher_clean[k], clean)
+                    for extractor in extractors
+                ),
+                rmse_state=_rmse(strips.student_states[k], strips.teacher_states[k], state),
+                rmse_clean=_rmse(strips.student_clean[k], strips.teacher_clean[k], clean),
             )
         )
-    return tuple(found)
+    return tuple(scores)
+
+
+def _frechet(extractor: Extractor, ours: Tensor, theirs: Tensor, reference: str) -> Metric:
+    return frechet_metric(extractor(ours), ReferenceSet(reference, extractor(theirs)), extractor)
 
 
 def _rmse(ours: Tensor, theirs: Tensor, reference: str) -> Metric:

@@ -1,37 +1,74 @@
-"""Feature extractors: what distances are measured in, each with its name and the sha256 of its weights.
+"""Feature extractors: what distances are measured in, chosen by name, each with the sha256 of its weights.
 
-Which images an extractor is for stands in one table, `EXTRACTORS`.
+An extractor that a package adds is a function without arguments, as `digits_extractor`, in the group `advkd.features`.
+What images show follows from no shape: by itself an evaluation measures distances only where the teacher is ours.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from advkd.evaluation.classifier import FEATURES, WEIGHTS, load_classifier
+from advkd.evaluation.classifier import FEATURES as DIGIT_FEATURES
+from advkd.evaluation.classifier import WEIGHTS, load_classifier
 from advkd.evaluation.errors import EvaluationError
+from advkd.teachers import Teacher, load_teacher
+from storage.tables import Table
 
+AUTO, NONE, DIGITS = "auto", "none", "digits"
 BATCH = 256
+_DIGIT_TEACHERS = ("digits", "mixture")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+class Extractor(Protocol):
+    """From images to feature vectors."""
+
+    @property
+    def name(self) -> str:
+        """As in the table; appears in the metrics' names, as in `FD(digits)`."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights, part of every metric's protocol."""
+
+    @property
+    def dims(self) -> int:
+        """Length of a feature vector."""
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Whether it takes images `[C, H, W]` of this shape."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features of images `[B, C, H, W]` in [-1, 1]: float32 `[B, dims]` on the CPU."""
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A frozen network from images to feature vectors.
+    """A frozen network as an extractor.
 
     Attributes:
-        name: appears in the metrics' names, as in `FD(digits)`.
-        sha256: of the weights, part of every metric's protocol.
-        dims: length of a feature vector.
+        name: see `Extractor`.
+        sha256: see `Extractor`.
+        dims: see `Extractor`.
         network: from `[B, C, H, W]` in [-1, 1] to `[B, dims]`.
+        shape: of the images that it takes, `[C, H, W]`; None: any.
     """
 
     name: str
     sha256: str
     dims: int
     network: Callable[[Tensor], Tensor]
+    shape: tuple[int, ...] | None = None
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Whether it takes images `[C, H, W]` of this shape."""
+        return self.shape is None or tuple(shape) == self.shape
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -44,22 +81,68 @@ class FeatureExtractor:
 def digits_extractor() -> FeatureExtractor:
     """The penultimate layer of the embedded digit classifier."""
     classifier = load_classifier()
-    return FeatureExtractor("digits", hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(), FEATURES, classifier.features)
+    sha256 = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    return FeatureExtractor(DIGITS, sha256, DIGIT_FEATURES, classifier.features, (1, 16, 16))
 
 
-EXTRACTORS: dict[tuple[int, int, int], Callable[[], FeatureExtractor]] = {(1, 16, 16): digits_extractor}
+FEATURES: Table[Callable[[], Extractor]] = Table("advkd.features", "an extractor", {DIGITS: digits_extractor})
 
 
-def features_for(shape: Sequence[int]) -> FeatureExtractor:
-    """The extractor for images of shape `[C, H, W]`.
+def check_features(features: str) -> None:
+    """Refuses names that the table does not have.
 
     Raises:
-        EvaluationError: there is none for that shape.
+        ValueError: one of them.
     """
-    if tuple(shape) not in EXTRACTORS:
-        known = ", ".join("x".join(map(str, known_shape)) for known_shape in sorted(EXTRACTORS))
+    for name in _names(features):
+        FEATURES.choose(name, "EvaluateSpec.features")
+
+
+def chosen_features(features: str, teacher: Teacher) -> tuple[Extractor, ...]:
+    """The extractors that an evaluation against a teacher measures distances in; the first one's are the headline.
+
+    Args:
+        features: names with commas between them; "auto": digits for the embedded teachers of digits, none for any
+            other; "none".
+        teacher: whose images are compared.
+
+    Raises:
+        ValueError: an unknown name.
+        EvaluationError: one that does not take such images.
+    """
+    check_features(features)
+    if features == AUTO:
+        return (digits_extractor(),) if shows_digits(teacher) else ()
+    found = tuple(_extractor(name) for name in _names(features))
+    for extractor in found:
+        if not extractor.accepts(teacher.space.image_shape):
+            raise EvaluationError(
+                f"an extractor must take the teacher's images, got {extractor.name!r} for "
+                f"{'x'.join(map(str, teacher.space.image_shape))} of {teacher.name!r}; name another in "
+                f"EvaluateSpec.features, or {NONE!r} for a report without distances"
+            )
+    return found
+
+
+def shows_digits(teacher: Teacher) -> bool:
+    """Whether a teacher is one of the embedded ones, whose images are known to be digits: by its fingerprint."""
+    return digits_extractor().accepts(teacher.space.image_shape) and teacher.fingerprint in _fingerprints_of_digits()
+
+
+@cache
+def _fingerprints_of_digits() -> frozenset[str]:
+    return frozenset(load_teacher(name).fingerprint for name in _DIGIT_TEACHERS)
+
+
+def _names(features: str) -> list[str]:
+    return [] if features in (AUTO, NONE) else [name.strip() for name in features.split(",")]
+
+
+def _extractor(name: str) -> Extractor:
+    extractor = FEATURES[name]()
+    if extractor.name != name or not _NAME.fullmatch(name):
         raise EvaluationError(
-            f"an evaluation needs a feature extractor for the images' shape, got {'x'.join(map(str, shape))} where "
-            f"there is one for {known} only; add one to advkd.evaluation.features.EXTRACTORS"
+            f"an extractor must have the name of its row, of letters, digits, '_', '.' and '-', got {extractor.name!r} "
+            f"in row {name!r}; correct the package that adds it"
         )
-    return EXTRACTORS[shape[0], shape[1], shape[2]]()
+    return extractor

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from advkd.diffusion import Space
 from advkd.evaluation.distances import Worth
-from advkd.evaluation.results import EvalReport
+from advkd.evaluation.results import Distances, EvalReport
 
 GREY = (128, 128, 128, 255)
 TEACHER_COLOUR = "#5b8def"
@@ -26,7 +26,7 @@ COLUMNS = 8
 STRIP_NOISES = 4
 TILE = 40
 STRIP_TILE = 64
-TRAINING_PICTURE = "training.png"
+CURVE_PICTURE, TRAINING_PICTURE = "curve.png", "training.png"
 Rgba = npt.NDArray[np.uint8]
 
 
@@ -67,8 +67,8 @@ class Pictures:
     teacher_grid: bytes
     strips: bytes
     clean_strips: bytes
-    curve: bytes
-    curve_dark: bytes
+    curve: bytes | None = None
+    curve_dark: bytes | None = None
     training: bytes | None = None
     training_dark: bytes | None = None
 
@@ -78,9 +78,10 @@ class Pictures:
             "samples.png": self.samples,
             "strips.png": self.strips,
             "strips-clean.png": self.clean_strips,
-            "curve.png": self.curve,
+            CURVE_PICTURE: self.curve,
+            TRAINING_PICTURE: self.training,
         }
-        return found if self.training is None else {**found, TRAINING_PICTURE: self.training}
+        return {name: png for name, png in found.items() if png is not None}
 
 
 def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips: Strips) -> Pictures:
@@ -93,15 +94,15 @@ def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips
         strips: states along the grid.
     """
     ours, theirs = image_grid(student), image_grid(teacher)
-    steps = report.cost.teacher.passes
+    steps, headline = report.cost.teacher.passes, report.headline
     return Pictures(
         samples=_png(_side_by_side((ours, theirs), ("student, 1 pass", f"teacher, {steps} steps"))),
         student_grid=_png(ours),
         teacher_grid=_png(theirs),
         strips=_png(_strip_picture(strips, strips.teacher_states, strips.student_states, with_noise=True)),
         clean_strips=_png(_strip_picture(strips, strips.teacher_clean, strips.student_clean, with_noise=False)),
-        curve=curve_png(report, dark=False),
-        curve_dark=curve_png(report, dark=True),
+        curve=None if headline is None else curve_png(headline, dark=False),
+        curve_dark=None if headline is None else curve_png(headline, dark=True),
     )
 
 
@@ -117,22 +118,22 @@ def grid_png(images: Tensor, columns: int = COLUMNS) -> bytes:
     return _png(image_grid(images, columns))
 
 
-def curve_png(report: EvalReport, *, dark: bool) -> bytes:
+def curve_png(measured: Distances, *, dark: bool) -> bytes:
     """The teacher's curve, log-log, with the student's single pass placed on it."""
     ink, faint = ("#d7dae0", "#3c4149") if dark else ("#24292f", "#d9dde3")
     figure = Figure(figsize=(7.2, 4.2), dpi=160)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    points = [(point.steps, point.to_teacher.fd.value) for point in report.curve if point.to_teacher is not None]
+    points = [(point.steps, point.to_teacher.fd.value) for point in measured.curve if point.to_teacher is not None]
     steps, distances = zip(*points, strict=True)
     axes.loglog(steps, distances, "o-", color=TEACHER_COLOUR, linewidth=2, markersize=6, label="teacher, n DDIM steps")
-    fd, worth = report.to_teacher.fd.value, report.worth.steps
+    fd, worth = measured.to_teacher.fd.value, measured.worth.steps
     axes.plot([1, max(worth, 1.001)], [fd, fd], "--", color=STUDENT_COLOUR, linewidth=1.2)
     axes.plot([worth, worth], [min(*distances, fd) * 0.5, fd], "--", color=STUDENT_COLOUR, linewidth=1.2)
     axes.plot([1], [fd], "*", color=STUDENT_COLOUR, markersize=16, label="student, 1 pass", zorder=5)
     axes.plot([worth], [fd], "o", color=STUDENT_COLOUR, markersize=7, zorder=5)
     axes.annotate(
-        f"worth {_worth_label(report.worth)}",
+        f"worth {_worth_label(measured.worth)}",
         (worth, fd),
         xytext=(9, 7),
         textcoords="offset points",
@@ -150,7 +151,7 @@ def curve_png(report: EvalReport, *, dark: bool) -> bytes:
         formatter.set_scientific(False)
         axis.set_major_formatter(formatter)
     axes.set_xlabel("network passes per image", color=ink)
-    axes.set_ylabel(f"{report.to_teacher.fd.name} to {report.to_teacher.fd.reference}", color=ink)
+    axes.set_ylabel(f"{measured.to_teacher.fd.name} to {measured.to_teacher.fd.reference}", color=ink)
     axes.tick_params(which="both", colors=ink)
     axes.grid(visible=True, which="major", color=faint, linewidth=0.8)
     axes.set_axisbelow(True)

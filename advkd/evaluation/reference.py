@@ -5,7 +5,7 @@ sample count, kept under the digest of these below `<root>/references`, and reus
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advkd.evaluation.arrays import Arrays, content_digest, pack_arrays, read_arrays, write_arrays
+from advkd.evaluation.arrays import Array, Arrays, content_digest, pack_arrays, read_arrays, write_arrays
 from advkd.evaluation.distances import CURVE_STEPS
-from advkd.evaluation.features import FeatureExtractor, features_for
+from advkd.evaluation.features import AUTO, Extractor, chosen_features
+from advkd.evaluation.real import is_default, real_images
 from advkd.evaluation.scores import ReferenceSet, Scores, score
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
@@ -35,7 +36,6 @@ SAMPLES = 2048
 PICTURES = 64
 LAYOUT = 1
 SHIPPED = Path(__file__).parent / "references"
-REAL_DIGITS = "real digits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,16 @@ class Reference:
         points: the teacher at every number of steps.
         features: at 50 steps, `[N, D]`, rounded to float16.
         pictures: the first 64 images at 50 steps, `[64, C, H, W]`, rounded to float16.
+        real_set: the real images that the points were compared with, where there are any.
+        real_sha256: of them, "" where there are none.
     """
 
     digest: str
     points: tuple[TeacherPoint, ...]
     features: Tensor
     pictures: Tensor
+    real_set: ReferenceSet | None
+    real_sha256: str
 
     @property
     def teacher_set(self) -> ReferenceSet:
@@ -74,118 +78,164 @@ class Reference:
         return {point.steps: point.to_teacher.fd.value for point in self.points if point.to_teacher is not None}
 
 
-def real_set(shape: tuple[int, int, int], extractor: FeatureExtractor) -> ReferenceSet | None:
-    """The real images of that shape, if they are known: scikit-learn's digits for 1x16x16."""
-    from advkd.teachers.digits import SHAPE, digit_images
-
-    return ReferenceSet(REAL_DIGITS, extractor(digit_images())) if shape == SHAPE else None
-
-
-def reference_for(
+def references_for(
     teacher: Teacher,
+    extractors: Sequence[Extractor],
     *,
     root: str,
     solver: str = "ddim",
+    real: str | None = None,
     seed: int = 0,
     samples: int = SAMPLES,
     progress: Callable[[int, int], None] | None = None,
-) -> Reference:
-    """The reference of a teacher: shipped with the package, cached below `root`, or computed now and cached.
+) -> tuple[Reference, ...]:
+    """The references of a teacher: shipped with the package, cached below `root`, or computed now and cached.
 
     Args:
         teacher: any deterministic teacher.
+        extractors: one reference for each; those that are missing share the teacher's passes.
         root: URI of the cache.
         solver: kind of the deterministic solver.
+        real: see `advkd.evaluation.real.real_images`.
         seed: base seed of the evaluation's noises.
         samples: number of noises.
-        progress: `progress(done passes, total passes)`, called only where it is computed.
+        progress: `progress(done passes, total passes)`, called only where one is computed.
 
     Raises:
-        EvaluationError: no extractor for the teacher's images, or NaN in its states.
+        EvaluationError: NaN in the teacher's states, or no such real images.
     """
-    extractor = features_for(teacher.space.image_shape)
-    facts = _facts(teacher, solver, extractor, seed, samples)
-    name = f"{content_digest(facts)}.npz"
-    uri = join(root, "references", name)
-    for place in (str(SHIPPED / name), uri):
-        found = read_arrays(place, facts)
-        if found is not None:
-            return _from_arrays(content_digest(facts), found)
-    arrays = _compute(teacher, solver, extractor, seed, samples, progress)
-    write_arrays(uri, facts, arrays)
-    return _from_arrays(content_digest(facts), arrays)
+    wanted = [_Wanted.of(teacher, solver, extractor, real, seed, samples) for extractor in extractors]
+    found = [_kept(one, root) for one in wanted]
+    missing = [one for one, arrays in zip(wanted, found, strict=True) if arrays is None]
+    computed = iter(_compute(teacher, solver, missing, seed, samples, progress)) if missing else iter(())
+    references = []
+    for one, kept in zip(wanted, found, strict=True):
+        arrays = next(computed) if kept is None else kept
+        if kept is None:
+            write_arrays(join(root, "references", one.file), one.facts, arrays)
+        references.append(_from_arrays(one, arrays))
+    return tuple(references)
 
 
 def ship_reference(
     teacher_name: str,
+    features: str = AUTO,
     *,
     seed: int = 0,
     samples: int = SAMPLES,
     folder: Path = SHIPPED,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Computes the reference of an embedded teacher anew and writes it into the package; returns the file."""
+    """Computes the reference of an embedded teacher anew and writes it into the package; returns the file.
+
+    Raises:
+        ValueError: not one extractor for it.
+    """
     teacher = load_teacher(teacher_name)
-    extractor = features_for(teacher.space.image_shape)
-    facts = _facts(teacher, "ddim", extractor, seed, samples)
-    path = folder / f"{content_digest(facts)}.npz"
-    write_bytes(str(path), pack_arrays(facts, _compute(teacher, "ddim", extractor, seed, samples, progress)))
+    extractors = chosen_features(features, teacher)
+    if len(extractors) != 1:
+        raise ValueError(
+            f"a reference is in the features of one extractor, got {len(extractors)} by {features!r} for "
+            f"{teacher_name!r}; name one"
+        )
+    wanted = _Wanted.of(teacher, "ddim", extractors[0], None, seed, samples)
+    path = folder / wanted.file
+    write_bytes(str(path), pack_arrays(wanted.facts, *_compute(teacher, "ddim", [wanted], seed, samples, progress)))
     return path
 
 
-def _facts(teacher: Teacher, solver: str, extractor: FeatureExtractor, seed: int, samples: int) -> dict[str, object]:
-    return {
-        "kind": "reference",
-        "layout": LAYOUT,
-        "teacher": teacher.fingerprint,
-        "solver": teacher.solver_config(SolverSpec(kind=solver, steps=TARGET_STEPS)),
-        "steps": list(STEPS),
-        "extractor": extractor.name,
-        "extractor_sha256": extractor.sha256,
-        "seed": seed,
-        "first_index": EVALUATION_START,
-        "samples": samples,
-        **condition_facts(teacher),
-    }
+@dataclass(frozen=True)
+class _Wanted:
+    """A reference by what determines it: an extractor, a set of real images, and the facts that name it."""
+
+    extractor: Extractor
+    real: ReferenceSet | None
+    real_sha256: str
+    facts: dict[str, object]
+
+    @classmethod
+    def of(
+        cls, teacher: Teacher, solver: str, extractor: Extractor, real: str | None, seed: int, samples: int
+    ) -> "_Wanted":
+        images = real_images(real, extractor, teacher)
+        facts: dict[str, object] = {
+            "kind": "reference",
+            "layout": LAYOUT,
+            "teacher": teacher.fingerprint,
+            "solver": teacher.solver_config(SolverSpec(kind=solver, steps=TARGET_STEPS)),
+            "steps": list(STEPS),
+            "extractor": extractor.name,
+            "extractor_sha256": extractor.sha256,
+            "seed": seed,
+            "first_index": EVALUATION_START,
+            "samples": samples,
+            **condition_facts(teacher),
+        }
+        if not is_default(real, extractor, teacher):
+            facts["real"] = None if images is None else images.sha256
+        real_set = None if images is None else ReferenceSet(images.name, extractor(images.images))
+        return cls(extractor, real_set, "" if images is None else images.sha256, facts)
+
+    @property
+    def file(self) -> str:
+        return f"{content_digest(self.facts)}.npz"
+
+
+def _kept(wanted: _Wanted, root: str) -> dict[str, Array] | None:
+    for place in (str(SHIPPED / wanted.file), join(root, "references", wanted.file)):
+        found = read_arrays(place, wanted.facts)
+        if found is not None:
+            return found
+    return None
 
 
 def _compute(
     teacher: Teacher,
     solver: str,
-    extractor: FeatureExtractor,
+    wanted: Sequence[_Wanted],
     seed: int,
     samples: int,
     progress: Callable[[int, int], None] | None,
-) -> Arrays:
+) -> list[Arrays]:
+    """One pass over the numbers of steps, however many extractors look at its images."""
     start = evaluation_start(teacher, seed, samples)
     counter = PassCounter(samples * sum(STEPS), progress)
-    features: dict[int, Tensor] = {}
+    features: list[dict[int, Tensor]] = [{} for _ in wanted]
     for steps in STEPS:
         sampled = SolverSpec(kind=solver, steps=steps)
         states = teacher_states(teacher, start, sampled, clean_timesteps(teacher, sampled), counter.add)
         images = teacher.space.decode(states[-1])
-        # Rounded as they are stored, so that the curve and every later student meet the same numbers.
-        features[steps] = extractor(images).half().float()
-    target = ReferenceSet(f"teacher@{TARGET_STEPS}", features[TARGET_STEPS])
-    real = real_set(teacher.space.image_shape, extractor)
-    points = tuple(
+        for one, mine in zip(wanted, features, strict=True):
+            # Rounded as they are stored, so that the curve and every later student meet the same numbers.
+            mine[steps] = one.extractor(images).half().float()
+    pictures = images[:PICTURES].numpy().astype(np.float16)
+    return [
+        {
+            "features": mine[TARGET_STEPS].numpy().astype(np.float16),
+            "pictures": pictures,
+            "points": np.array(json.dumps([asdict(point) for point in _points(one, mine)])),
+        }
+        for one, mine in zip(wanted, features, strict=True)
+    ]
+
+
+def _points(wanted: _Wanted, features: Mapping[int, Tensor]) -> tuple[TeacherPoint, ...]:
+    extractor, target = wanted.extractor, ReferenceSet(f"teacher@{TARGET_STEPS}", features[TARGET_STEPS])
+    return tuple(
         TeacherPoint(
             steps=steps,
             to_teacher=None if steps == TARGET_STEPS else score(features[steps], target, extractor),
-            to_real=None if real is None else score(features[steps], real, extractor),
+            to_real=None if wanted.real is None else score(features[steps], wanted.real, extractor),
         )
         for steps in STEPS
     )
-    return {
-        "features": features[TARGET_STEPS].numpy().astype(np.float16),
-        "pictures": images[:PICTURES].numpy().astype(np.float16),
-        "points": np.array(json.dumps([asdict(point) for point in points])),
-    }
 
 
-def _from_arrays(digest: str, arrays: Arrays) -> Reference:
+def _from_arrays(wanted: _Wanted, arrays: Arrays) -> Reference:
     return Reference(
-        digest=digest,
+        digest=content_digest(wanted.facts),
+        real_set=wanted.real,
+        real_sha256=wanted.real_sha256,
         points=from_record(tuple[TeacherPoint, ...], json.loads(str(arrays["points"]))),
         features=torch.from_numpy(arrays["features"].astype(np.float32)),
         pictures=torch.from_numpy(arrays["pictures"].astype(np.float32)),

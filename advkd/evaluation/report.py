@@ -6,7 +6,7 @@ from html import escape
 
 from advkd.evaluation.cost import Cost
 from advkd.evaluation.pictures import Pictures
-from advkd.evaluation.results import EvalReport, worth_sentence
+from advkd.evaluation.results import Distances, EvalReport, worth_sentence
 from advkd.evaluation.scores import Metric, Scores
 
 RECOMMENDED_SAMPLES = 2000
@@ -79,11 +79,9 @@ def render_report(report: EvalReport, pictures: Pictures, training: str = "", tr
 
 def _headline(report: EvalReport, title: str) -> str:
     student, teacher = report.cost.student, report.cost.teacher
-    fd, recall = report.to_teacher.fd, report.to_teacher.recall
     batch = max(student.latency_ms)
     facts = [
-        (fd.name, _number(fd.value), f"to {fd.reference}"),
-        ("Recall", _number(recall.value), f"of {recall.reference}"),
+        *(() if report.headline is None else _measured(report.headline.to_teacher)),
         ("Parameters", _count(student.params), f"teacher {_count(teacher.params)}"),
         (
             "Time per image",
@@ -108,8 +106,17 @@ def _headline(report: EvalReport, title: str) -> str:
     )
 
 
+def _measured(scores: Scores) -> tuple[tuple[str, str, str], ...]:
+    return (
+        (scores.fd.name, _number(scores.fd.value), f"to {scores.fd.reference}"),
+        ("Recall", _number(scores.recall.value), f"of {scores.recall.reference}"),
+    )
+
+
 def _curve(report: EvalReport, pictures: Pictures) -> str:
     worth = report.worth
+    if worth is None or pictures.curve is None or pictures.curve_dark is None:
+        return ""
     reading = (
         "The student lies outside the teacher's curve, so its worth is stated as a bound."
         if worth.clamped
@@ -140,18 +147,15 @@ def _strips(report: EvalReport, pictures: Pictures) -> str:
     rows = [
         (
             _timestep(part.timestep),
-            _number(part.fd_state.value),
-            _number(part.fd_clean.value),
-            _number(part.rmse_state.value),
-            _number(part.rmse_clean.value),
+            *(_number(metric.value) for metric in part.metrics()),
         )
         for part in report.submodules
     ]
     first = report.submodules[0]
     header = (
         "Submodule at",
-        f"{first.fd_state.name}, states",
-        f"{first.fd_clean.name}, clean",
+        *(f"{metric.name}, states" for metric in first.fd_state),
+        *(f"{metric.name}, clean" for metric in first.fd_clean),
         "paired RMSE, states",
         "paired RMSE, clean",
     )
@@ -164,7 +168,7 @@ def _strips(report: EvalReport, pictures: Pictures) -> str:
         "<figure><figcaption>Implied clean images</figcaption>"
         f'<img src="{_data(pictures.clean_strips)}" alt="Implied clean images of teacher and student"></figure></div>\n'
         + _table(header, rows)
-        + f'<p class="soft">{first.fd_state.n_fake} noises, the teacher at {report.solver_steps} DDIM steps. '
+        + f'<p class="soft">{first.rmse_state.n_fake} noises, the teacher at {report.solver_steps} DDIM steps. '
         "Of a student of a stochastic sampler (the paper's) only the FDs of states say something: its states are no "
         "function of the noise, so neither pairs nor implied clean images are its aim.</p>"
     )
@@ -182,19 +186,25 @@ def _training(pictures: Pictures, sentence: str) -> str:
 
 
 def _metrics(report: EvalReport) -> str:
-    table = [_metrics_table(report, "to_teacher")]
-    if report.to_real is not None:
-        table.append(_metrics_table(report, "to_real"))
+    if not report.distances:
+        return (
+            "<h2>Metrics</h2>\n<p>No distances: no extractor was chosen for these images (<code>--features</code>).</p>"
+        )
+    table = []
+    for distances in report.distances:
+        table.append(_metrics_table(distances, "to_teacher"))
+        if distances.to_real is not None:
+            table.append(_metrics_table(distances, "to_real"))
     return (
         "<h2>Metrics</h2>\n<p>From the same code, features and noises for every row. FD and KD: lower is better; the "
         "others: higher is better.</p>\n" + "\n".join(table)
     )
 
 
-def _metrics_table(report: EvalReport, against: str) -> str:
-    student: Scores = getattr(report, against)
+def _metrics_table(distances: Distances, against: str) -> str:
+    student: Scores = getattr(distances, against)
     rows = [("student, 1 pass", *(_number(metric.value) for metric in student.metrics()))]
-    for point in report.curve:
+    for point in distances.curve:
         scores: Scores | None = getattr(point, against)
         if scores is not None:
             steps = f"teacher, {point.steps} step{'s' * (point.steps > 1)}"
@@ -237,9 +247,9 @@ def _protocol(report: EvalReport, trajectories: str) -> str:
         ("Shape", " x ".join(map(str, report.sample_shape))),
         ("Time grid", " → ".join(map(str, report.timesteps))),
         ("Teacher", f"{escape(report.teacher)}, fingerprint <code>{report.teacher_fingerprint}</code>"),
-        ("Reference", f"<code>{report.reference_digest}</code>"),
+        *(("Reference", f"<code>{one.reference_digest}</code>") for one in report.distances),
         ("Noises", f"base seed {report.seed}, indices from {report.first_index}; no store holds them"),
-        ("Features", f"sha256 <code>{report.to_teacher.fd.extractor_sha256}</code>"),
+        *(("Features", f"sha256 <code>{one.extractor_sha256}</code>") for one in report.distances),
     ]
     if trajectories:
         link = f'<a href="{escape(trajectories, quote=True)}">{escape(trajectories)}</a>'

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from advkd.evaluation.distances import frechet_distance, kernel_distance, manifold_scores
-from advkd.evaluation.features import FeatureExtractor
+from advkd.evaluation.features import Extractor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +55,13 @@ class ReferenceSet:
     features: Tensor
 
 
-def frechet_metric(fake: Tensor, reference: ReferenceSet, extractor: FeatureExtractor) -> Metric:
+def frechet_metric(fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Metric:
     """The Frechet distance alone, of features `[N, D]`."""
     value = frechet_distance(fake, reference.features)
     return _metric("FD", value, fake, reference, extractor)
 
 
-def score(fake: Tensor, reference: ReferenceSet, extractor: FeatureExtractor) -> Scores:
+def score(fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Scores:
     """All metrics of features `[N, D]` against a reference in the same features."""
     cover = manifold_scores(fake, reference.features)
     kernel = kernel_distance(fake, reference.features)
@@ -75,7 +75,7 @@ def score(fake: Tensor, reference: ReferenceSet, extractor: FeatureExtractor) ->
     )
 
 
-def _metric(kind: str, value: float, fake: Tensor, reference: ReferenceSet, extractor: FeatureExtractor) -> Metric:
+def _metric(kind: str, value: float, fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Metric:
     return Metric(
         name=f"{kind}({extractor.name})",
         value=value,

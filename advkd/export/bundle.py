@@ -18,13 +18,13 @@ def bundle_source(definition: type, note: str) -> str:
     Definitions are copied as they stand, comments included, each after those it uses; other packages' imports are kept.
 
     Args:
-        definition: a class of ours.
+        definition: a class of ours, or of another package that adds students.
         note: the module's docstring.
 
     Raises:
         ValueError: an import that cannot be followed (`from advkd.x import y as z`, `import advkd.x`).
     """
-    bundle = _Bundle()
+    bundle = _Bundle({*PACKAGES, definition.__module__.partition(".")[0]})
     bundle.add(importlib.import_module(definition.__module__), definition.__name__)
     imports = "\n".join(sorted(bundle.imports))
     return "\n\n\n".join([f'"""{note}"""\n\n{imports}', *bundle.parts]) + "\n"
@@ -42,6 +42,7 @@ class _Module:
 
 @dataclass
 class _Bundle:
+    packages: set[str]
     parts: list[str] = field(default_factory=list)
     imports: set[str] = field(default_factory=set)
     _seen: set[tuple[str, str]] = field(default_factory=set)
@@ -50,7 +51,7 @@ class _Bundle:
         if (module.__name__, name) in self._seen:
             return
         self._seen.add((module.__name__, name))
-        table = _read(module)
+        table = self._read(module)
         if name not in table.definitions:
             # A package's door: the definition is behind it.
             self.add(importlib.import_module(table.ours[name]), name)
@@ -66,44 +67,41 @@ class _Bundle:
                 self.imports.add(table.foreign[other])
         self.parts.append(_text(table.lines, statement))
 
+    def _read(self, module: ModuleType) -> _Module:
+        source = inspect.getsource(module)
+        table = _Module(source.splitlines())
+        for statement in ast.parse(source).body:
+            match statement:
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    table.definitions[name] = statement
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    table.definitions[name] = statement
+                case ast.Import(names=aliases):
+                    for alias in aliases:
+                        self._refuse(module, alias.name)
+                        table.foreign[alias.asname or alias.name.split(".")[0]] = ast.unparse(ast.Import([alias]))
+                case ast.ImportFrom(module=str(origin), names=aliases):
+                    self._follow(module, table, origin, aliases)
+                case _:
+                    pass
+        return table
 
-def _read(module: ModuleType) -> _Module:
-    source = inspect.getsource(module)
-    table = _Module(source.splitlines())
-    for statement in ast.parse(source).body:
-        match statement:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-                table.definitions[name] = statement
-            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                table.definitions[name] = statement
-            case ast.Import(names=aliases):
-                for alias in aliases:
-                    _refuse(module, alias.name)
-                    table.foreign[alias.asname or alias.name.split(".")[0]] = ast.unparse(ast.Import([alias]))
-            case ast.ImportFrom(module=str(origin), names=aliases):
-                _follow(module, table, origin, aliases)
-            case _:
-                pass
-    return table
+    def _follow(self, module: ModuleType, table: _Module, origin: str, aliases: list[ast.alias]) -> None:
+        for alias in aliases:
+            if origin.split(".")[0] not in self.packages:
+                table.foreign[alias.asname or alias.name] = f"from {origin} import {ast.unparse(alias)}"
+            elif alias.asname:
+                self._refuse(module, f"{origin}.{alias.name} as {alias.asname}")
+            else:
+                table.ours[alias.name] = origin
 
-
-def _follow(module: ModuleType, table: _Module, origin: str, aliases: list[ast.alias]) -> None:
-    for alias in aliases:
-        if origin.split(".")[0] not in PACKAGES:
-            table.foreign[alias.asname or alias.name] = f"from {origin} import {ast.unparse(alias)}"
-        elif alias.asname:
-            _refuse(module, f"{origin}.{alias.name} as {alias.asname}")
-        else:
-            table.ours[alias.name] = origin
-
-
-def _refuse(module: ModuleType, imported: str) -> None:
-    package = imported.split(".")[0]
-    if package in PACKAGES:
-        raise ValueError(
-            f"a module that travels with a model must import our packages as `from {package}.x import y`, got "
-            f"{imported!r} in {module.__name__}; change that import"
-        )
+    def _refuse(self, module: ModuleType, imported: str) -> None:
+        package = imported.split(".")[0]
+        if package in self.packages:
+            raise ValueError(
+                f"a module that travels with a model must import our packages as `from {package}.x import y`, got "
+                f"{imported!r} in {module.__name__}; change that import"
+            )
 
 
 def _text(lines: list[str], statement: ast.stmt) -> str:

@@ -1,6 +1,7 @@
-"""Adversarial losses: free functions on the discriminator's logits `[B]`, each returning a scalar.
+"""Adversarial losses: free functions on the discriminator's logits, each returning a scalar.
 
-`discriminator_loss(real, fake)` and `generator_loss(real, fake)` of one kind stand together in `ADVERSARIAL`.
+Logits are `[B]`, or `[B, ...]` with one for every patch: every loss is a mean over all of them. The two sides of a
+game, `discriminator(real, fake)` and `generator(real, fake)`, stand together in the table `ADVERSARIAL`.
 Sources: relativistic pairing (Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, as in R3GAN, Huang et al.
 2024, https://arxiv.org/abs/2501.05441), non-saturating (Goodfellow et al. 2014), hinge (Lim & Ye 2017), WGAN
 (Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875).
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn.functional import relu, softplus
+
+from storage.tables import Table
 
 
 def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -57,9 +60,13 @@ class AdversarialLoss:
     generator: Callable[[Tensor, Tensor], Tensor]
 
 
-ADVERSARIAL: dict[str, AdversarialLoss] = {
-    "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator),
-    "non-saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
-    "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
-    "wgan": AdversarialLoss(wgan_discriminator, hinge_generator),
-}
+ADVERSARIAL: Table[AdversarialLoss] = Table(
+    "advkd.losses",
+    "an adversarial loss",
+    {
+        "relativistic": AdversarialLoss(relativistic_discriminator, relativistic_generator),
+        "non-saturating": AdversarialLoss(non_saturating_discriminator, non_saturating_generator),
+        "hinge": AdversarialLoss(hinge_discriminator, hinge_generator),
+        "wgan": AdversarialLoss(wgan_discriminator, hinge_generator),
+    },
+)

@@ -9,21 +9,22 @@ from torch import Tensor
 
 
 def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
-    """`1/2 E |grad_x D(x)|^2`, a scalar that can be differentiated again.
+    """`1/2 E |grad_x D(x)|^2`, a scalar that can be differentiated again; of patches, D(x) is their mean.
 
     R1 with the teacher's states as `inputs`, R2 with the student's (Mescheder, Eq. 9 and 10). `inputs` `[B, C, H, W]`
-    must require a gradient and lead to `logits` `[B]`.
+    must require a gradient and lead to `logits` `[B]` or `[B, ...]`.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    (gradient,) = torch.autograd.grad(_per_sample(logits).sum(), inputs, create_graph=True)
     return 0.5 * gradient.float().square().flatten(1).sum(1).mean()
 
 
 def one_centred_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
     """`E (|grad_x D(x)| - 1)^2`, a scalar that can be differentiated again (Gulrajani, Eq. 3, without its weight).
 
-    `inputs` `[B, C, H, W]`, as `interpolated` gives them, must require a gradient and lead to `logits` `[B]`.
+    `inputs` `[B, C, H, W]`, as `interpolated` gives them, must require a gradient and lead to `logits` `[B]` or
+    `[B, ...]`.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    (gradient,) = torch.autograd.grad(_per_sample(logits).sum(), inputs, create_graph=True)
     norms: Tensor = torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)
     return (norms - 1.0).square().mean()
 
@@ -35,3 +36,7 @@ def interpolated(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """
     weight = share.view(-1, *[1] * (real.dim() - 1))
     return (weight * real + (1.0 - weight) * fake).detach().requires_grad_()
+
+
+def _per_sample(logits: Tensor) -> Tensor:
+    return logits if logits.dim() == 1 else logits.flatten(1).mean(1)

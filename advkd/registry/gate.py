@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from advkd.evaluation import EvalReport, Scores
+from advkd.evaluation import EvalReport
 
 RECALL_MARGIN = 0.02
 _REMEDIES = {
@@ -16,17 +16,17 @@ class Figures:
     """What the gate compares, and the protocol that makes it comparable.
 
     Attributes:
-        fd: Frechet distance to the teacher at 50 steps.
-        recall: of the teacher at 50 steps.
-        fd_real: Frechet distance to real images, where they are known.
+        fd: Frechet distance to the teacher at 50 steps, in the headline's features; None where none was measured.
+        recall: of the teacher at 50 steps; None where none was measured.
+        fd_real: Frechet distance to real images, where there are any.
         recall_real: of real images.
         teacher_fingerprint: of the teacher it was judged against.
-        extractor_sha256: of the features.
+        extractor_sha256: of the features, "" where there are none.
         samples: number of samples.
     """
 
-    fd: float
-    recall: float
+    fd: float | None
+    recall: float | None
     fd_real: float | None
     recall_real: float | None
     teacher_fingerprint: str
@@ -44,14 +44,15 @@ class Decision:
 
 def figures_of(report: EvalReport) -> Figures:
     """The gate's figures of a report."""
-    real: Scores | None = report.to_real
+    headline = report.headline
+    teacher, real = (None, None) if headline is None else (headline.to_teacher, headline.to_real)
     return Figures(
-        fd=report.to_teacher.fd.value,
-        recall=report.to_teacher.recall.value,
+        fd=None if teacher is None else teacher.fd.value,
+        recall=None if teacher is None else teacher.recall.value,
         fd_real=None if real is None else real.fd.value,
         recall_real=None if real is None else real.recall.value,
         teacher_fingerprint=report.teacher_fingerprint,
-        extractor_sha256=report.to_teacher.fd.extractor_sha256,
+        extractor_sha256="" if headline is None else headline.extractor_sha256,
         samples=report.samples,
     )
 
@@ -60,7 +61,8 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
     """Promotes where FD is not worse and recall is not worse by more than `recall_margin`.
 
     Both are taken against the teacher where the two versions have the same one, else against real images. What was not
-    measured alike is never promoted. The first version becomes champion.
+    measured alike is never promoted, nor what was not measured at all; a champion without figures makes way for the
+    first version that has some. The first version becomes champion.
 
     Raises:
         ValueError: a negative margin.
@@ -69,6 +71,12 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
         raise ValueError(f"recall_margin must not be negative, got {recall_margin}; use {RECALL_MARGIN}")
     if champion is None:
         return Decision(promote=True, reason="there was no champion")
+    if candidate.fd is None or candidate.recall is None:
+        return Decision(
+            promote=False, reason="not comparable: it was evaluated without features; evaluate it with --features"
+        )
+    if champion.fd is None or champion.recall is None:
+        return Decision(promote=True, reason="the champion was evaluated without features")
     for name, remedy in _REMEDIES.items():
         theirs, ours = getattr(champion, name), getattr(candidate, name)
         if theirs != ours:

@@ -36,7 +36,8 @@ class Overview:
 
     def text(self, figure: str) -> str:
         """A figure for a table."""
-        return "-" if self.figures is None else f"{getattr(self.figures, figure):.4g}"
+        value = getattr(self.figures, figure, None)
+        return "-" if value is None else f"{value:.4g}"
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines."""

@@ -84,7 +84,9 @@ def _objection(candidate: Any, figures: Figures, other: Any) -> str:
     )
     if descent and descent == other.tags.get(DESCENT_TAG):
         return f"{bad}, and this is the same recipe"
-    if theirs is None or _protocol(theirs) != _protocol(figures) or figures.fd < theirs.fd:
+    if theirs is None or theirs.fd is None or figures.fd is None:
+        return ""
+    if _protocol(theirs) != _protocol(figures) or figures.fd < theirs.fd:
         return ""
     return f"{bad} with FD {theirs.fd:.4g}, and {figures.fd:.4g} is no better"
 

@@ -210,7 +210,7 @@ def _params(report: EvalReport, lineage: Lineage) -> dict[str, str]:
         "timesteps": report.timesteps,
         "evaluation.samples": report.samples,
         "evaluation.seed": report.seed,
-        "evaluation.reference": report.reference_digest,
+        "evaluation.reference": ", ".join(one.reference_digest for one in report.distances),
         **_flatten("train", lineage.train),
     }
     return {key: str(value) for key, value in facts.items()}
@@ -223,10 +223,12 @@ def _flatten(prefix: str, value: Any) -> dict[str, Any]:
 
 
 def _metrics(report: EvalReport) -> dict[str, float]:
-    found: dict[str, float | None] = {"worth_steps": report.worth.steps}
-    for against, scores in (("teacher", report.to_teacher), ("real", report.to_real)):
-        for metric in () if scores is None else scores.metrics():
-            found[f"{metric.name.split('(')[0].lower()}_to_{against}"] = metric.value
+    found: dict[str, float | None] = {"worth_steps": None if report.worth is None else report.worth.steps}
+    for distances in report.distances:
+        found[f"{distances.extractor}.worth_steps"] = distances.worth.steps
+        for against, scores in (("teacher", distances.to_teacher), ("real", distances.to_real)):
+            for metric in () if scores is None else scores.metrics():
+                found[f"{distances.extractor}.{metric.name.split('(')[0].lower()}_to_{against}"] = metric.value
     for who, cost in (("student", report.cost.student), ("teacher", report.cost.teacher)):
         found[f"{who}.params"], found[f"{who}.macs"] = cost.params, cost.macs
         for batch, latency in cost.latency_ms.items():

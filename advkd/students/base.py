@@ -13,11 +13,13 @@ class StudentSpec:
     """The shape of a layerwise student; its time grid comes from the store.
 
     Attributes:
+        kind: a name in `advkd.students.STUDENTS`, of a class with what `EstimatingStudent` lists.
         width: channels of the hidden features.
         blocks: residual blocks per submodule; or one number for each, from noisy to clean.
         patch: side of the pixel block that becomes one position (pixel-unshuffle), so it must divide height and width.
     """
 
+    kind: str = "LayerwiseStudent"
     width: int = 48
     blocks: int | tuple[int, ...] = 2
     patch: int = 2

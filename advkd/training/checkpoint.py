@@ -149,13 +149,17 @@ def _tensors(state: TrainState) -> dict[str, dict[str, Tensor]]:
     }
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _optimizer_tensors(optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+    if optimizer is None:
+        return {}
     moments = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value for index, slots in moments.items() for name, value in slots.items()}
 
 
 @torch.no_grad()
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _restore_optimizer(optimizer: torch.optim.Optimizer | None, tensors: dict[str, Tensor]) -> None:
+    if optimizer is None:
+        return
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

@@ -32,7 +32,7 @@ def observe(method: Method, batch: TrajectoryBatch, rows: int = ROWS) -> Observa
     with _unchanged(state):
         views = method.comparisons(batch.head(rows))
         parts = [_statistics(view) for view in views.submodules]
-    gradients = [gradient_norm(state.student), gradient_norm(state.discriminator)]
+    gradients = [gradient_norm(state.student), gradient_norm(state.discriminator).to(views.inputs.device)]
     measured = torch.cat([*parts, torch.stack([*gradients, *_mean_and_std(views.inputs)])])
     method.processes.average_([measured])
     values = measured.tolist()
@@ -59,7 +59,7 @@ def gradient_norm(network: nn.Module) -> Tensor:
     """Euclidean norm of all gradients of a network; 0 where it has none."""
     gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
     if not gradients:
-        return torch.zeros((), device=next(network.parameters()).device)
+        return torch.zeros((), device=next((weight.device for weight in network.parameters()), None))
     norm: Tensor = torch.stack(torch._foreach_norm(gradients)).float().norm()
     return norm
 

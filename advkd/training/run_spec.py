@@ -2,6 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from advkd.device import computes_bfloat16
 from storage.reading import CACHES
@@ -14,6 +17,7 @@ class RunSpec:
     """A training run, apart from its method and from where its data and its output are.
 
     Attributes:
+        method: name of the row in `advkd.training.METHODS`, which says what else the run's spec has.
         timesteps: states of the store to train on, from noisy to clean, one per submodule; None: all of them. The noise
             and the clean state are added where they are left out.
         trajectories: train on so many of the store alone, the first ones; None: all that it has.
@@ -36,6 +40,10 @@ class RunSpec:
             goes wrong is stopped; with more than `samples` there is one alone, at the end.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    """From JSON and from a form: a key that the spec does not have is refused, in the parts of it too."""
+
+    method: str
     timesteps: tuple[int, ...] | None = None
     trajectories: int | None = None
     samples: int = 100_000

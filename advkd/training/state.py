@@ -15,9 +15,9 @@ class TrainState:
 
     Attributes:
         student: being trained.
-        discriminator: its opponent.
+        discriminator: its opponent; a module without weights for a method that has none.
         student_optimizer: of all of the student's weights.
-        discriminator_optimizer: of all of the discriminator's.
+        discriminator_optimizer: of all of the discriminator's; None where it has no weights.
         ema: average of the student's weights.
         generator: of whatever a step draws.
         samples: trajectories seen.
@@ -27,7 +27,7 @@ class TrainState:
     student: AnyStudent
     discriminator: nn.Module
     student_optimizer: torch.optim.Optimizer
-    discriminator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer | None
     ema: Ema
     generator: torch.Generator
     samples: int = 0

@@ -6,11 +6,11 @@ Prefect itself refuses it only when the run starts, on the worker.
 from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, GetJsonSchemaHandler, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from advkd.device import KINDS
-from advkd.training import PaperSpec, TrainSpec
+from advkd.training import RunSpec, any_spec
 from advkd.trajectories import PrecomputeSpec
 
 Specified = TypeVar("Specified")
@@ -34,22 +34,13 @@ def _close(schema: dict[str, Any], handler: GetJsonSchemaHandler) -> None:
 Strict = Annotated[Specified, _NoOtherKeys()]
 
 
-def _by_method(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """Whatever is wrong is then said of the spec that was meant, not of every spec that there is."""
-    if not isinstance(value, dict):
-        return handler(value)
-    meant = PaperSpec if value.get("method") == "paper" else TrainSpec
-    # Pydantic takes a config for a dataclass only where something is around it.
-    return TypeAdapter(meant | None, config=ConfigDict(extra="forbid")).validate_python(value)
-
-
-TrainingSpec = Annotated[Strict[TrainSpec] | Strict[PaperSpec], WrapValidator(_by_method)]
-"""The spec of either method, told apart by `method`; ours where that is left out."""
+TrainingSpec = any_spec()
+"""The spec of any method of the table, told apart by `method`; ours where that is left out."""
 
 Device = Literal[KINDS]
 """A kind of device, by which a deployment says where its runs compute, whatever spec they are given."""
 
-Placed = TypeVar("Placed", PrecomputeSpec, TrainSpec, PaperSpec)
+Placed = TypeVar("Placed", bound=PrecomputeSpec | RunSpec)
 
 
 def placed(spec: Placed, device: str | None) -> Placed:

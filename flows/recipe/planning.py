@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from advkd import presets
-from advkd.evaluation import EvaluateSpec, features_for
+from advkd.evaluation import EvaluateSpec, protocols
 from advkd.registry import RegisterSpec
 from advkd.teachers import Teacher
 from advkd.training import Processes, RunSpec, build_method, run_identity
@@ -26,6 +26,8 @@ class Recipe:
         precompute: which trajectories, and in which store.
         train: the training run.
         samples: images of the evaluation.
+        features: extractors of the evaluation.
+        real: real images of the evaluation.
         model: name of the registered model.
         fan_out: where shards are computed, None for threads.
         processes: that train.
@@ -35,6 +37,8 @@ class Recipe:
     precompute: PrecomputeSpec
     train: RunSpec
     samples: int
+    features: str
+    real: str | None
     model: str
     fan_out: str | None = None
     processes: int = 1
@@ -56,6 +60,8 @@ class Recipe:
             teacher=self.precompute.teacher,
             out=self.report(store),
             references=self.root,
+            features=self.features,
+            real=self.real,
             samples=self.samples,
             solver=self.precompute.solver.kind if self.precompute.solver.deterministic else "ddim",
             solver_steps=self.precompute.solver.steps if self.precompute.solver.deterministic else None,
@@ -88,13 +94,15 @@ def recipe(
     fan_out: str | None = None,
     processes: int = 1,
     device: str | None = None,
+    features: str = "auto",
+    real: str | None = None,
 ) -> Recipe:
     """The preset, with what the caller replaces in it, checked against the teacher itself and by every later stage.
 
     Raises:
         ValueError: a root that is no local folder, two teachers, an unknown one, timesteps that it does not have,
-            images without a feature extractor, a batch that the processes cannot share, or what training, evaluation
-            or registration would refuse.
+            an extractor that does not take its images, a batch that the processes cannot share, or what training,
+            evaluation or registration would refuse.
     """
     if "://" in root:
         raise ValueError(
@@ -115,6 +123,8 @@ def recipe(
         precompute=asked,
         train=placed(train or chosen.train, device),
         samples=chosen.evaluation_samples if samples is None else samples,
+        features=features,
+        real=real,
         model=f"advkd-{loaded.name}" if model is None else model,
         fan_out=fan_out,
         processes=processes,
@@ -134,6 +144,6 @@ def _check_stages(plan: Recipe, teacher: Teacher) -> None:
             f"a run cannot have more trajectories than its cache, got trajectories={plan.train.trajectories} of "
             f"{plan.precompute.samples}; precompute more samples or leave it out"
         )
-    features_for(teacher.space.image_shape)
-    EvaluateSpec(student="", out="", samples=plan.samples)
+    EvaluateSpec(student="", out="", samples=plan.samples, features=plan.features)
+    protocols(plan.features, plan.real, teacher)
     RegisterSpec(student="", report="", out="", model=plan.model)

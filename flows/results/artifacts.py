@@ -4,6 +4,7 @@ import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from prefect import get_run_logger
@@ -23,7 +24,8 @@ def publish(result: DistillResult) -> None:
     """Shows the result in the UI; what cannot be shown is logged and left out."""
     slug = f"advkd-{Path(result.facts['student']).parent.name}"
     _try("the report", lambda: create_markdown_artifact(_markdown(result), key=slug, description="Distillation"))
-    _try("the figures", lambda: create_table_artifact(_rows(result), key=f"{slug}-fd", description="Frechet distances"))
+    if rows := _rows(result):
+        _try("the figures", lambda: create_table_artifact(rows, key=f"{slug}-fd", description="Frechet distances"))
     for name in PICTURES:
         _try(f"{name}.png", lambda name=name: _show_picture(result, name, f"{slug}-{name}"))
 
@@ -37,12 +39,12 @@ def _try(what: str, show: Callable[[], object]) -> None:
 
 def _markdown(result: DistillResult) -> str:
     facts = result.facts
-    model, student, shards = facts["model"], facts["fd"]["student"], facts["shards"]
+    model, shards = facts["model"], facts["shards"]
     browse = store_link(Path(facts["store"]).name)
     lines = [
-        f"# {facts['teacher']}: one pass is worth {facts['worth_steps']:.1f} teacher steps",
+        f"# {facts['teacher']}: {_worth(facts['worth_steps'])}",
         f"- model: {_model_link(model)} version {model['version']} ({model['alias']})",
-        f"- {facts['fd']['name']} to teacher@50: {student['to_teacher']:.2f}, recall {facts['recall']:.3f}",
+        *(_measured(measured) for measured in facts["features"].values()),
         f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher'] or 'a formula, none'})",
         f"- trajectories: [{browse}]({browse}), where `advkd browse` serves that store",
         f"- store: `{facts['store']}` ({shards['computed']} shards computed, {shards['reused']} reused)",
@@ -53,6 +55,15 @@ def _markdown(result: DistillResult) -> str:
         *(_counted(stage, StageCounters(**counters)) for stage, counters in facts["counters"].items()),
     ]
     return "\n".join(lines)
+
+
+def _worth(steps: float | None) -> str:
+    return "a one-pass student" if steps is None else f"one pass is worth {steps:.1f} teacher steps"
+
+
+def _measured(found: dict[str, Any]) -> str:
+    fd = found["fd"]
+    return f"- {fd['name']} to teacher@50: {fd['student']['to_teacher']:.2f}, recall {found['recall']:.3f}"
 
 
 def _counted(stage: str, one: StageCounters) -> str:
@@ -70,9 +81,12 @@ def _model_link(model: dict[str, str]) -> str:
 
 
 def _rows(result: DistillResult) -> list[dict[str, object]]:
-    fd = result.facts["fd"]
-    students = [{"sampler": "student, 1 pass", **fd["student"]}]
-    return students + [{"sampler": f"teacher, {steps} steps", **point} for steps, point in fd["teacher"].items()]
+    rows: list[dict[str, object]] = []
+    for name, measured in result.facts["features"].items():
+        fd = measured["fd"]
+        rows.append({"features": name, "sampler": "student, 1 pass", **fd["student"]})
+        rows += [{"features": name, "sampler": f"teacher, {steps} steps", **at} for steps, at in fd["teacher"].items()]
+    return rows
 
 
 def _show_picture(result: DistillResult, name: str, key: str) -> None:

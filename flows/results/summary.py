@@ -27,8 +27,9 @@ class DistillResult:
 
     Attributes:
         root: local folder of everything that was made; the paths in `facts` are relative to it where they lie in it.
-        facts: JSON: worth_steps, fd, recall, params, macs, latency_ms, store, student, report, model, artifact,
-            seconds, counters, shards, trained.
+        facts: JSON: worth_steps, fd, recall (null where no distances were measured), features (the same of every
+            extractor), params, macs, latency_ms, store, student, report, model, artifact, seconds, counters, shards,
+            trained.
     """
 
     root: str
@@ -86,16 +87,17 @@ def show(result: DistillResult) -> None:
 def closing_tables(result: DistillResult) -> tuple[RenderableType, ...]:
     """The headline, the distances, the cost, and where everything is."""
     facts = result.facts
-    return _headline(facts), _distances(facts), _cost(facts), _places(result)
+    distances = [_distances(measured["fd"]) for measured in facts["features"].values()]
+    return _headline(facts), *distances, _cost(facts), _places(result)
 
 
 def _headline(facts: dict[str, Any]) -> Text:
-    worth = worth_sentence(Worth(facts["worth_steps"], facts["worth_clamped"]))
+    steps = facts["worth_steps"]
+    worth = worth_sentence(None if steps is None else Worth(steps, facts["worth_clamped"]))
     return Text(f"\n{worth.replace('its teacher', 'its teacher ' + repr(facts['teacher']))}", style="bold green")
 
 
-def _distances(facts: dict[str, Any]) -> Table:
-    fd = facts["fd"]
+def _distances(fd: dict[str, Any]) -> Table:
     table = _table(fd["name"], "student", *(f"@{steps}" for steps in fd["teacher"]))
     for name, key in (("to teacher@50", "to_teacher"), ("to real images", "to_real")):
         table.add_row(name, _short(fd["student"][key]), *(_short(point[key]) for point in fd["teacher"].values()))
@@ -109,7 +111,7 @@ def _cost(facts: dict[str, Any]) -> Table:
         table.add_row(name, _count(facts[key]["student"]), _count(facts[key]["teacher"]))
     for batch, milliseconds in facts["latency_ms"]["student"].items():
         table.add_row(f"ms, batch {batch}", _short(milliseconds), _short(facts["latency_ms"][steps][batch]))
-    table.add_row("recall", f"{facts['recall']:.3f}", "")
+    table.add_row("recall", "-" if facts["recall"] is None else f"{facts['recall']:.3f}", "")
     return table
 
 

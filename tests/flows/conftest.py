@@ -7,7 +7,7 @@ import pytest
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from advkd.evaluation.evaluation import EvalReport, EvaluateSpec
+from advkd.evaluation import EvalReport, EvaluateSpec
 from advkd.evaluation.evaluation import evaluate as evaluate_in_process
 from advkd.teachers import EMBEDDED
 from tests.advkd.evaluation.parts import gaussian_teacher, make_student
@@ -45,6 +45,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Evalua
         teacher="one-gaussian",
         out=str(root / "report"),
         references=str(root),
+        features="digits",
         samples=32,
         trajectory_samples=16,
     )

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from advkd.evaluation.evaluation import TeacherPasses
+from advkd.evaluation import FEATURES
 from advkd.evaluation.evaluation import evaluate as evaluate_in_process
-from advkd.evaluation.features import features_for
+from advkd.evaluation.features import digits_extractor
 from advkd.evaluation.reference import STEPS
+from advkd.evaluation.spec import TeacherPasses
 from flows import evaluate as module
 from flows.evaluate import finished_report
 
@@ -17,7 +18,17 @@ def test_the_report_of_the_same_evaluation_is_kept(evaluated):
     assert finished_report(spec) == report
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"samples": 40}, {"trajectory_samples": 24}, {"threads": 2}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"samples": 40},
+        {"trajectory_samples": 24},
+        {"threads": 2},
+        {"features": "none"},
+        {"real": "digits"},
+    ],
+)
 def test_another_evaluation_is_done_anew(evaluated, change):
     spec, _ = evaluated
     assert finished_report(replace(spec, **change)) is None
@@ -25,7 +36,7 @@ def test_another_evaluation_is_done_anew(evaluated, change):
 
 def test_a_report_in_other_features_is_not_kept(evaluated, monkeypatch):
     spec, _ = evaluated
-    monkeypatch.setattr(module, "features_for", lambda shape: replace(features_for(shape), sha256="0" * 64))
+    monkeypatch.setitem(FEATURES._rows, "digits", lambda: replace(digits_extractor(), sha256="0" * 64))
     assert finished_report(spec) is None
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from advkd.device import torch_device
 from advkd.diffusion import SkipCoefficients, implied_clean
-from advkd.discriminators import DISCRIMINATORS
+from advkd.discriminators import DISCRIMINATORS, is_per_sample
 from advkd.losses import ADVERSARIAL, gradient_penalty, pseudo_huber, pulls
 from advkd.optimizers import Ema, Muon
-from advkd.students import LayerwiseStudent
+from advkd.students import STUDENTS, AnyStudent
 from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import ALONE, Processes
 from advkd.training.grid import refuse_conditions, training_grid
@@ -78,12 +78,13 @@ class LayerwiseMethod:
         parts = batch.split(self.spec.accumulate)
         submodules = self._draw_submodules().split(len(parts[0].noise)) if adversarial else [None] * len(parts)
         state.student_optimizer.zero_grad(set_to_none=True)
-        state.discriminator_optimizer.zero_grad(set_to_none=True)
+        state.discriminator.zero_grad(set_to_none=True)
         found = [self._backward(part, submodule) for part, submodule in zip(parts, submodules, strict=True)]
         self.processes.average_gradients(state.student)
         state.student_optimizer.step()
         if adversarial:
             self.processes.average_gradients(state.discriminator)
+            assert state.discriminator_optimizer is not None
             state.discriminator_optimizer.step()
             state.adversarial_steps += 1
         return StepLosses(*torch.stack(found).mean(0).unbind())
@@ -145,8 +146,9 @@ class LayerwiseMethod:
             penalty = gradient_penalty(logits_real, real) + gradient_penalty(logits_fake, fake)
             penalty = spec.penalty_weight * spec.penalty_every * penalty
         weights = list(discriminator.parameters())
+        apart = penalised or logits_fake.dim() > 1 or not is_per_sample(discriminator)
         toward_real = pull.backward(
-            (logits_real, logits_fake), fake, weights, 1.0 / spec.accumulate, penalty, apart=penalised
+            (logits_real, logits_fake), fake, weights, 1.0 / spec.accumulate, penalty, apart=apart
         )
         means = (logits_real.mean().detach(), logits_fake.mean().detach())
         return _Judged(toward_real, pull.generator_loss, (pull.discriminator_loss, *means))
@@ -191,12 +193,6 @@ def _check(spec: TrainSpec, store: TrajectorySpec) -> None:
             f"this student works at the teacher's resolution {list(store.sample_shape)} throughout, got a pyramid "
             f"store with {shapes}; precompute one without --resolutions"
         )
-    _, height, width = store.sample_shape
-    if height % spec.discriminator.patch or width % spec.discriminator.patch:
-        raise ValueError(
-            f"DiscriminatorSpec.patch must divide height and width, got {spec.discriminator.patch} for "
-            f"{height}x{width}; choose a smaller patch"
-        )
 
 
 def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
@@ -205,7 +201,7 @@ def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
         torch.manual_seed(spec.seed)
         student = _student(spec, store).to(device, memory_format=torch.channels_last)
         discriminator = DISCRIMINATORS[spec.discriminator.kind](
-            spec.discriminator, store.sample_shape[0], len(store.timesteps) - 1
+            spec.discriminator, store.sample_shape, len(store.timesteps) - 1
         ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState(
         student=student,
@@ -219,8 +215,15 @@ def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
     )
 
 
-def _student(spec: TrainSpec, store: TrajectorySpec) -> LayerwiseStudent:
-    student: LayerwiseStudent = LayerwiseStudent(
+def _student(spec: TrainSpec, store: TrajectorySpec) -> AnyStudent:
+    kind = STUDENTS[spec.student.kind]
+    missing = sorted(name for name in ("estimates", "states", "output_weight") if not hasattr(kind, name))
+    if missing:
+        raise ValueError(
+            f"the layerwise method trains students that give clean estimates, got {spec.student.kind} without "
+            f"{missing}; choose another TrainSpec.student.kind or another method"
+        )
+    student: AnyStudent = kind(
         sample_shape=list(store.sample_shape),
         timesteps=list(store.timesteps),
         signal=list(store.signal),

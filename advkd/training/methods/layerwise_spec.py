@@ -5,8 +5,8 @@ from typing import Literal
 
 from advkd.discriminators import DISCRIMINATORS, DiscriminatorSpec
 from advkd.losses import ADVERSARIAL
-from advkd.students import StudentSpec
-from advkd.training.run_spec import RunSpec, check_choice, check_not_negative, check_positive
+from advkd.students import STUDENTS, StudentSpec
+from advkd.training.run_spec import RunSpec, check_not_negative, check_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class TrainSpec(RunSpec):
     """Our recipe (`docs/recipe.md`).
 
     Attributes:
-        method: names this dataclass in JSON.
+        method: "layerwise", the row of this dataclass.
         student: shape of the student.
         discriminator: shape of the discriminator.
         learning_rate: the student's peak in Muon, after a linear warm-up over `rise_samples`, then a cosine to zero.
@@ -22,7 +22,8 @@ class TrainSpec(RunSpec):
         discriminator_learning_rate: the discriminator's, constant.
         rise_samples: samples over which the learning rate rises.
         warmup: share of `samples` with distillation alone, in [0, 1]; 1 never starts the adversarial phase.
-        adversarial: kind of game: "relativistic", "non-saturating", "hinge" or "wgan".
+        adversarial: kind of game, a name in `advkd.losses.ADVERSARIAL`: "relativistic", "non-saturating", "hinge" or
+            "wgan".
         adversarial_weight: norm of the adversarial gradient at the last submodule's weights, relative to the
             distillation gradient's.
         adversarial_limit: upper bound of the factor that makes them so: a discriminator at chance has a tiny gradient,
@@ -58,8 +59,9 @@ class TrainSpec(RunSpec):
             raise ValueError(
                 f"TrainSpec.warmup is a share of the run and must lie in [0, 1], got {self.warmup}; use 0.4"
             )
-        check_choice("TrainSpec.discriminator.kind", self.discriminator.kind, tuple(sorted(DISCRIMINATORS)))
-        check_choice("TrainSpec.adversarial", self.adversarial, tuple(sorted(ADVERSARIAL)))
+        DISCRIMINATORS.choose(self.discriminator.kind, "TrainSpec.discriminator.kind")
+        ADVERSARIAL.choose(self.adversarial, "TrainSpec.adversarial")
+        STUDENTS.choose(self.student.kind, "TrainSpec.student.kind")
         for name in ("learning_rate", "discriminator_learning_rate"):
             check_positive(f"TrainSpec.{name}", getattr(self, name))
         for name in ("weight_decay", "adversarial_weight", "adversarial_limit", "penalty_weight", "rise_samples"):

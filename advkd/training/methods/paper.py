@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.discriminators import DcganDiscriminator
+from advkd.discriminators import DcganDiscriminator, is_per_sample
 from advkd.losses import ADVERSARIAL, interpolated, one_centred_penalty, pulls
 from advkd.optimizers import Ema
 from advkd.students import COARSE, ProgressiveStudent
@@ -74,7 +74,7 @@ class PaperMethod:
             state.student_optimizer.state.clear()
         discriminator = state.discriminator.get_submodule(str(submodule))
         state.student_optimizer.zero_grad(set_to_none=True)
-        state.discriminator_optimizer.zero_grad(set_to_none=True)
+        state.discriminator.zero_grad(set_to_none=True)
         parts = batch.split(spec.accumulate)
         shares = self._draw_shares(parts)
         found = torch.stack(
@@ -83,6 +83,7 @@ class PaperMethod:
         self.processes.average_gradients(state.student)
         self.processes.average_gradients(discriminator)
         state.student_optimizer.step()
+        assert state.discriminator_optimizer is not None
         state.discriminator_optimizer.step()
         state.adversarial_steps += 1
         if spec.weight_clip is not None:
@@ -139,7 +140,7 @@ class PaperMethod:
             # Second derivatives are taken in float32.
             penalty = one_centred_penalty(discriminator(between, coarse), between)
             penalty = spec.penalty_weight * spec.penalty_every * penalty
-        apart = spec.discriminator_norm == "batch"
+        apart = not is_per_sample(discriminator)
         toward_real = pull.backward(
             (logits_real, logits_fake), fake, weights, 1.0 / spec.accumulate, penalty, apart=apart
         )

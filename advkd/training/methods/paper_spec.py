@@ -19,7 +19,7 @@ class PaperSpec(RunSpec):
     No seed and no evaluation, two more faults of the released code, cannot be switched on.
 
     Attributes:
-        method: names this dataclass in JSON.
+        method: "paper", the row of this dataclass.
         width: channels of the student's submodules at 8x8; doubled with the side, up to eight times.
         discriminator_width: channels after the discriminator's first convolution.
         discriminator_sees_noise: whether it is conditioned on the student's 4x4 input, as the released one is.

@@ -40,8 +40,8 @@ class Comparison:
     Attributes:
         real: the teacher's images, float32 `[B, C, H, W]`: clean estimates or states, as the method compares them.
         fake: the student's of the same noises, in the same shape.
-        logits: the discriminator's of such images, `[B, C, H, W]` to `[B]`, with whatever else it is shown of this
-            batch already in it; None until it had its first update.
+        logits: the discriminator's of such images, `[B, C, H, W]` to `[B]` or `[B, ...]`, with whatever else it is
+            shown of this batch already in it; None until it had its first update, or where there is none.
     """
 
     real: Tensor

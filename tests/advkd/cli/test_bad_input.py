@@ -128,7 +128,12 @@ def test_bad_requests_for_samples(cli: Cli, mixture_store: str, tmp_path: Path) 
         ("{", ("must be a JSON file",)),
         ('{"lr": 1}', ("keys among", "['lr']")),
         ('{"samples": -1}', ("TrainSpec.samples must be a positive whole number", "got -1")),
-        ('{"samples": "many"}', ("TrainSpec.samples must be a positive whole number", "'many'")),
+        ('{"samples": "many"}', ("TrainSpec.samples must be a whole number, got 'many'; correct it",)),
+        (
+            '{"method": "other"}',
+            ("method must name a method", "['layerwise', 'paper'], got 'other'", "advkd.methods"),
+        ),
+        ('{"method": "paper", "warmup": 0.4}', ("PaperSpec must be an object with keys among", "got ['warmup']")),
         (None, ("must be a JSON file", "FileNotFoundError")),
     ],
 )

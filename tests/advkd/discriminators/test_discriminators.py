@@ -11,7 +11,7 @@ from advkd.losses import gradient_penalty
 def test_every_kind_judges_images_of_a_batch_alone(kind: str) -> None:
     """No normalisation over the batch: a per-sample gradient penalty needs that."""
     torch.manual_seed(0)
-    model = DISCRIMINATORS[kind](DiscriminatorSpec(kind=kind, width=8), 1, 3)
+    model = DISCRIMINATORS[kind](DiscriminatorSpec(kind=kind, width=8), (1, 16, 16), 3)
     images, which = torch.randn(6, 1, 16, 16), torch.tensor([0, 1, 2, 2, 1, 0])
     with torch.no_grad():
         whole = model(images, which)
@@ -20,16 +20,19 @@ def test_every_kind_judges_images_of_a_batch_alone(kind: str) -> None:
     torch.testing.assert_close(whole, alone, rtol=1e-5, atol=1e-6)
 
 
-def discriminator(channels: int = 1, submodules: int = 3, **spec: int) -> ProjectionDiscriminator:
+def discriminator(
+    channels: int = 1, submodules: int = 3, size: tuple[int, int] = (16, 16), **spec: int
+) -> ProjectionDiscriminator:
     torch.manual_seed(0)
-    model = ProjectionDiscriminator(DiscriminatorSpec(**({"width": 8} | spec)), channels, submodules)
+    model = ProjectionDiscriminator(DiscriminatorSpec(**({"width": 8} | spec)), (channels, *size), submodules)
     torch.nn.init.normal_(model.embedding.weight)
     return model
 
 
 @pytest.mark.parametrize(("channels", "size", "patch"), [(1, (16, 16), 2), (3, (8, 12), 1), (4, (32, 16), 4)])
 def test_one_logit_per_image(channels: int, size: tuple[int, int], patch: int) -> None:
-    logits = discriminator(channels, patch=patch)(torch.randn(5, channels, *size), torch.tensor([0, 1, 2, 0, 1]))
+    model = discriminator(channels, size=size, patch=patch)
+    logits = model(torch.randn(5, channels, *size), torch.tensor([0, 1, 2, 0, 1]))
     assert logits.shape == (5,)
 
 
@@ -46,7 +49,7 @@ def test_conditioning_is_a_projection() -> None:
 
 def test_a_fresh_discriminator_treats_all_submodules_alike() -> None:
     torch.manual_seed(0)
-    model, images = ProjectionDiscriminator(DiscriminatorSpec(width=8), 1, 4), torch.randn(4, 1, 16, 16)
+    model, images = ProjectionDiscriminator(DiscriminatorSpec(width=8), (1, 16, 16), 4), torch.randn(4, 1, 16, 16)
     logits = model(images, torch.arange(4))
     torch.testing.assert_close(logits, model(images, torch.zeros(4, dtype=torch.long)))
 

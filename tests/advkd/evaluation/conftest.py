@@ -37,6 +37,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory, gaussian: None) -> Evalu
         teacher="gaussian",
         out=str(root / "report"),
         references=str(root / "references"),
+        features="digits",
+        real="digits",
         samples=160,
         trajectory_samples=96,
     )

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from advkd.diffusion import Start
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.evaluation import EvaluateSpec, check_pair, evaluate, student_samples, student_strips
+from advkd.evaluation.evaluation import check_pair, evaluate, student_samples, student_strips
 from advkd.evaluation.results import EvalReport
+from advkd.evaluation.spec import EvaluateSpec
 from advkd.evaluation.teacher_states import evaluation_noise, evaluation_start, teacher_trajectory
 from advkd.students.loading import StudentError, load_student
 from advkd.teachers import EMBEDDED, SolverSpec
@@ -45,19 +46,20 @@ def test_a_perfect_student_has_the_teacher_s_states_and_clean_estimates(tmp_path
 
 
 def test_the_report_carries_every_metric_s_protocol(evaluated: Evaluated) -> None:
-    report = evaluated.report
-    assert report.to_real is not None
-    metrics = [*report.to_teacher.metrics(), *report.to_real.metrics()]
+    report, distances = evaluated.report, evaluated.report.headline
+    assert distances is not None
+    assert distances.to_real is not None
+    metrics = [*distances.to_teacher.metrics(), *distances.to_real.metrics()]
     metrics += [metric for part in report.submodules for metric in part.metrics()]
-    metrics += [m for p in report.curve for s in (p.to_teacher, p.to_real) if s for m in s.metrics()]
+    metrics += [m for p in distances.curve for s in (p.to_teacher, p.to_real) if s for m in s.metrics()]
     for metric in metrics:
         assert metric.n_fake in (160, 96)
         assert metric.n_ref in (160, 96, 1797)
         assert metric.reference
         assert len(metric.extractor_sha256) == (0 if metric.extractor == "pixels" else 64)
-    assert report.to_teacher.fd.name == "FD(digits)"
+    assert distances.to_teacher.fd.name == "FD(digits)"
     assert [part.timestep for part in report.submodules] == list(GRID[1:])
-    assert [point.steps for point in report.curve] == [1, 2, 4, 5, 10, 20, 50]
+    assert [point.steps for point in distances.curve] == [1, 2, 4, 5, 10, 20, 50]
 
 
 def test_what_the_submodules_say_is_consistent(evaluated: Evaluated) -> None:
@@ -66,20 +68,20 @@ def test_what_the_submodules_say_is_consistent(evaluated: Evaluated) -> None:
         # x_hat - x = gain (F_hat - F), the noise being the same.
         assert part.rmse_state.value == pytest.approx(gain * part.rmse_clean.value, rel=1e-3)
     last = evaluated.report.submodules[-1]
-    assert last.fd_state.value == pytest.approx(last.fd_clean.value, rel=1e-6)
+    assert last.fd_state[0].value == pytest.approx(last.fd_clean[0].value, rel=1e-6)
 
 
 def test_the_report_survives_json(evaluated: Evaluated) -> None:
     text = (evaluated.folder / "metrics.json").read_text()
     assert EvalReport.from_json(text) == evaluated.report
-    assert json.loads(text)["to_teacher"]["fd"]["extractor"] == "digits"
+    assert json.loads(text)["distances"][0]["to_teacher"]["fd"]["extractor"] == "digits"
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "type", "text"])
 def test_a_foreign_report_is_refused(change: str, evaluated: Evaluated) -> None:
     record = json.loads(evaluated.report.to_json())
     if change == "missing":
-        del record["worth"]
+        del record["distances"]
     elif change == "unknown":
         record["extra"] = 1
     elif change == "type":
@@ -151,12 +153,12 @@ def test_a_student_of_another_schedule_is_refused() -> None:
         check_pair(student, teacher)
 
 
-def test_a_student_without_an_extractor_is_refused(evaluated: Evaluated, tmp_path: Path) -> None:
+def test_an_extractor_that_does_not_take_the_images_is_refused(evaluated: Evaluated, tmp_path: Path) -> None:
     teacher = gaussian_teacher(shape=(1, 8, 8))
     make_student(teacher).save_pretrained(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EMBEDDED, "small", lambda device: teacher)
-        with pytest.raises(EvaluationError, match="got 1x8x8 where there is one for 1x16x16 only"):
+        with pytest.raises(EvaluationError, match=r"take the teacher's images, got 'digits' for 1x8x8 of .*'none'"):
             evaluate(replace(evaluated.spec, student=str(tmp_path), teacher="small"))
 
 

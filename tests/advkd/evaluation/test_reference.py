@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ import torch
 from advkd.diffusion import Start, solver_grid
 from advkd.evaluation.arrays import read_arrays
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import FeatureExtractor, digits_extractor, features_for
-from advkd.evaluation.reference import SHIPPED, STEPS, reference_for, ship_reference
+from advkd.evaluation.features import FeatureExtractor, digits_extractor
+from advkd.evaluation.reference import SHIPPED, STEPS, Reference, references_for, ship_reference
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
@@ -20,9 +21,14 @@ from advkd.evaluation.teacher_states import (
     teacher_trajectory,
 )
 from advkd.presets import PRESETS
-from advkd.teachers import SolverSpec, load_teacher
+from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.records.seeding import initial_noise
 from tests.advkd.evaluation.parts import GRID, SHAPE, gaussian_teacher
+
+
+def reference_for(teacher: Teacher, **arguments: Any) -> Reference:
+    (found,) = references_for(teacher, [digits_extractor()], **arguments)
+    return found
 
 
 def test_evaluation_noise_is_the_store_s_noise_at_indices_that_no_store_reaches() -> None:
@@ -133,13 +139,8 @@ def test_solver_steps_are_those_that_pass_through_the_student_s_grid() -> None:
         steps(GRID, 50)
 
 
-def test_an_unknown_shape_has_no_extractor() -> None:
-    with pytest.raises(EvaluationError, match="got 3x32x32 where there is one for 1x16x16 only; add one to"):
-        features_for((3, 32, 32))
-
-
 def test_features_do_not_depend_on_the_batch() -> None:
-    extractor: FeatureExtractor = features_for(SHAPE)
+    extractor: FeatureExtractor = digits_extractor()
     images = evaluation_noise(0, 300, SHAPE)
     together = extractor(images)
     assert together.shape == (300, 64)
@@ -147,7 +148,7 @@ def test_features_do_not_depend_on_the_batch() -> None:
 
 
 def test_shipping_writes_what_is_found_again(tmp_path: Path) -> None:
-    path = ship_reference("gaussian", samples=16, folder=tmp_path / "references")
+    path = ship_reference("gaussian", "digits", samples=16, folder=tmp_path / "references")
     assert path.name == f"{reference_for(gaussian_teacher(), root=str(tmp_path), samples=16).digest}.npz"
     assert path.stat().st_size < 500_000
 

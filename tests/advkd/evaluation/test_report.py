@@ -72,7 +72,8 @@ def test_every_picture_has_words(text: str) -> None:
 def test_the_figures_stand_in_it(text: str, evaluated: Evaluated) -> None:
     report = evaluated.report
     assert f"<h1>{worth_sentence(report.worth)}</h1>" in text
-    for fact in (report.student_sha256, report.teacher_fingerprint, report.reference_digest, "FD(digits)"):
+    (distances,) = report.distances
+    for fact in (report.student_sha256, report.teacher_fingerprint, distances.reference_digest, "FD(digits)"):
         assert fact in text
     assert "Measured on 160 samples only" in text
     assert text.count("teacher, 50 steps") == 1
@@ -101,6 +102,7 @@ def test_it_links_to_what_the_student_was_trained_on(evaluated: Evaluated) -> No
 
 
 def test_the_headline_is_a_sentence() -> None:
+    assert worth_sentence(None).startswith("This student's distance to its teacher was not measured: no extractor")
     assert worth_sentence(Worth(6.34, clamped=False)) == "One pass of this student is worth 6.3 steps of its teacher."
     assert (
         worth_sentence(Worth(20.0, clamped=True))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advkd.losses import ADVERSARIAL, pulls
+from advkd.losses import ADVERSARIAL, AdversarialLoss, gradient_penalty, pulls
 
 
 def judge(dtype: torch.dtype) -> nn.Module:
@@ -65,3 +65,48 @@ def test_losses_are_the_game_s() -> None:
     torch.testing.assert_close(pull.discriminator_loss, ADVERSARIAL["relativistic"].discriminator(real, fake))
     torch.testing.assert_close(pull.generator_loss, ADVERSARIAL["relativistic"].generator(real, fake))
     assert not pull.discriminator_loss.requires_grad
+
+
+def patches(dtype: torch.dtype) -> nn.Module:
+    """Nine logits for every sample, and a norm that mixes samples."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.SiLU(), nn.Conv2d(4, 1, 2)).to(dtype)
+
+
+@pytest.mark.parametrize("name", sorted(ADVERSARIAL))
+def test_a_pass_for_each_loss_serves_patches_and_mixed_samples(name: str) -> None:
+    network = patches(torch.float64)
+    real, fake = torch.randn(2, 5, 1, 6, 6, dtype=torch.float64)
+    leaf = fake.clone().requires_grad_()
+    logits = network(real), network(leaf)
+    assert logits[0].shape == (5, 1, 3, 3)
+    pull = pulls(ADVERSARIAL[name], *logits)
+    toward_real = pull.backward(logits, leaf, list(network.parameters()), 0.5, apart=True)
+    expected, expected_toward_real = from_two_passes(name, network, real, fake)
+    found = [weight.grad for weight in network.parameters()]
+    torch.testing.assert_close(found, [0.5 * gradient for gradient in expected], rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(toward_real, expected_toward_real, rtol=1e-9, atol=1e-14)
+
+
+def test_a_game_that_pulls_some_fakes_up_shares_a_pass_too() -> None:
+    """Least squares: the discriminator wants each fake's logit at 0, from wherever it is."""
+    game = AdversarialLoss(
+        lambda real, fake: (real - 1).square().mean() + fake.square().mean(),
+        lambda real, fake: (fake - 1).square().mean(),
+    )
+    network = judge(torch.float64)
+    real, fake = torch.randn(2, 5, 6, dtype=torch.float64)
+    leaf = fake.clone().requires_grad_()
+    network[2].bias.data.add_(0.25)
+    logits = network(real), network(leaf)
+    assert logits[1].min() < 0 < logits[1].max()
+    found = pulls(game, *logits).backward(logits, leaf, list(network.parameters()))
+    (expected,) = torch.autograd.grad(game.generator(network(real), network(leaf)), leaf)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-14)
+
+
+def test_a_penalty_of_patches_is_that_of_their_mean() -> None:
+    network, images = patches(torch.float64), torch.randn(4, 1, 6, 6, dtype=torch.float64, requires_grad=True)
+    network.eval()
+    found = gradient_penalty(network(images), images)
+    torch.testing.assert_close(found, gradient_penalty(network(images).mean((1, 2, 3)), images))

@@ -13,8 +13,10 @@ def candidate(folder: Path, report: EvalReport, seed: int, fd: float, recall: fl
     """Another student with figures of the test's choice: its folder and its report's."""
     make_student(gaussian_teacher(), seed=seed).save_pretrained(folder / "student")
     sha256 = hashlib.sha256(student_files(folder).weights.read_bytes()).hexdigest()
-    scores = report.to_teacher
+    assert report.headline is not None
+    scores = report.headline.to_teacher
     scores = replace(scores, fd=replace(scores.fd, value=fd), recall=replace(scores.recall, value=recall))
+    judged = replace(report, student_sha256=sha256, distances=(replace(report.headline, to_teacher=scores),))
     (folder / "report").mkdir()
-    (folder / "report" / "metrics.json").write_text(replace(report, student_sha256=sha256, to_teacher=scores).to_json())
+    (folder / "report" / "metrics.json").write_text(judged.to_json())
     return folder, folder / "report"

@@ -75,6 +75,17 @@ def test_what_was_measured_otherwise_is_never_promoted(change: dict[str, object]
     assert decision.reason.endswith(remedy)
 
 
+def test_what_was_not_measured_never_takes_over_and_makes_way() -> None:
+    unmeasured = replace(CHAMPION, fd=None, recall=None, fd_real=None, recall_real=None, extractor_sha256="")
+    for champion in (CHAMPION, unmeasured):
+        decision = gate(unmeasured, champion)
+        assert not decision.promote
+        assert decision.reason == "not comparable: it was evaluated without features; evaluate it with --features"
+    assert gate(unmeasured, None).promote
+    assert gate(CHAMPION, unmeasured).reason == "the champion was evaluated without features"
+    assert gate(CHAMPION, unmeasured).promote
+
+
 @given(fd=st.floats(0, 1e6), recall=st.floats(0, 1))
 def test_a_version_is_never_worse_than_itself(fd: float, recall: float) -> None:
     figures = replace(CHAMPION, fd=fd, recall=recall)

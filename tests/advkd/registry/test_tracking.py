@@ -92,8 +92,10 @@ def test_a_run_is_logged_whole_and_the_version_loads(
 
     run = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}").get_run(made.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["fd_to_teacher"] == evaluated.report.to_teacher.fd.value
-    assert run.data.metrics["worth_steps"] == evaluated.report.worth.steps
+    distances = evaluated.report.headline
+    assert distances is not None
+    assert run.data.metrics["digits.fd_to_teacher"] == distances.to_teacher.fd.value
+    assert run.data.metrics["digits.worth_steps"] == run.data.metrics["worth_steps"] == distances.worth.steps
     assert run.data.params["teacher_fingerprint"] == evaluated.report.teacher_fingerprint
     logged = Path(made.uri).parent / "report"
     assert {path.name for path in logged.iterdir()} == {

@@ -17,11 +17,11 @@ GOOD = [
     ({"method": "paper", "weight_clip": 0.1}, PaperSpec(weight_clip=0.1)),
 ]
 BAD = [
-    ({"students": 3}, "train.students: Unexpected keyword argument"),
-    ({"student": {"depth": 3}}, "train.student.depth: Unexpected keyword argument"),
-    ({"method": "paper", "warmup": 0.4}, "train.warmup: Unexpected keyword argument"),
-    ({"method": "paper", "student": {}}, "train.student: Unexpected keyword argument"),
-    ({"method": "other"}, "train.method: Input should be 'layerwise'"),
+    ({"students": 3}, "train.layerwise.students: Unexpected keyword argument"),
+    ({"student": {"depth": 3}}, "train.layerwise.student.depth: Unexpected keyword argument"),
+    ({"method": "paper", "warmup": 0.4}, "train.paper.warmup: Unexpected keyword argument"),
+    ({"method": "paper", "student": {}}, "train.paper.student: Unexpected keyword argument"),
+    ({"method": "other"}, "train: Input tag 'other' .* expected tags: 'layerwise', 'paper'"),
 ]
 
 

@@ -5,15 +5,15 @@ from dataclasses import asdict
 import pytest
 
 from advkd.runtime.counters import StageCounters
-from flows.results.artifacts import _markdown
+from flows.results.artifacts import _markdown, _rows
 from flows.results.summary import DistillResult
 
+FD = {"name": "FD(digits)", "student": {"to_teacher": 5.25, "to_real": None}, "teacher": {}}
 FACTS = {
     "teacher": "mixture",
     "worth_steps": 4.25,
     "model": {"name": "advkd-mixture", "version": "3", "alias": "champion"},
-    "fd": {"name": "FD(digits)", "student": {"to_teacher": 5.25, "to_real": None}},
-    "recall": 0.5,
+    "features": {"digits": {"fd": FD, "recall": 0.5}},
     "params": {"student": 10, "teacher": None},
     "store": "stores/mixture/0123456789abcdef",
     "report": "reports/mixture-1/report.html",
@@ -40,4 +40,13 @@ def test_the_report_in_short(uri, model, monkeypatch):
     assert f"- model: {model} version 3 (champion)" in text
     assert "(http://browse.example/s/0123456789abcdef)" in text
     assert "| precompute | 3 | 5,120 | 256 | 0 B | 2.0 KiB |" in text
+    assert "# mixture: one pass is worth 4.2 teacher steps" in text
+    assert "- FD(digits) to teacher@50: 5.25, recall 0.500" in text
     assert "MARKED" not in text
+
+
+def test_a_result_without_distances_is_shown_without_them():
+    result = DistillResult(root="runs", facts={**FACTS, "worth_steps": None, "features": {}})
+    assert "# mixture: a one-pass student\n" in _markdown(result)
+    assert "FD" not in _markdown(result)
+    assert _rows(result) == []

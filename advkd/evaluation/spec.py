@@ -1,0 +1,104 @@
+"""What an evaluation is asked for, and how its progress is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from advkd.evaluation.features import AUTO, check_features, chosen_features
+from advkd.evaluation.real import real_images
+from advkd.evaluation.reference import SAMPLES
+from advkd.teachers import SolverSpec, Teacher
+from storage.records import check_seed
+
+REFERENCE_STAGE, TRAJECTORIES_STAGE = "reference", "trajectories"
+MIN_SAMPLES = 8
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSpec:
+    """One evaluation.
+
+    Attributes:
+        student: folder of a student (config.json and safetensors), or one with it as `student/` (a run, a version).
+        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
+        out: URI of the folder for metrics.json, report.html and the pictures.
+        references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
+        features: extractors that distances are measured in, names in `advkd.evaluation.FEATURES` with commas between
+            them, the headline's first; "auto": digits for the embedded teachers of digits, none for any other; "none":
+            a report without distances.
+        real: real images to compare with as well: "digits", or the URI of a folder of pictures; None: digits for the
+            embedded teachers of digits, in the extractor of digits.
+        samples: noises; at least 2000 for a worth that is reported.
+        trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
+        seed: base seed of the noises; no store can hold the same ones, whatever its seed.
+        solver: kind of the teacher's deterministic solver, by which it is sampled here.
+        solver_steps: the teacher's steps behind the submodules' targets, as in the store; None: the fewest from 20 on
+            that pass through the student's timesteps.
+        device: "cpu" or "cuda".
+        threads: of torch, while latency is measured.
+    """
+
+    student: str
+    teacher: str = "digits"
+    out: str
+    references: str = "runs"
+    features: str = AUTO
+    real: str | None = None
+    samples: int = SAMPLES
+    trajectory_samples: int = 256
+    seed: int = 0
+    solver: str = "ddim"
+    solver_steps: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_features(self.features)
+        for name in ("samples", "trajectory_samples"):
+            if getattr(self, name) < MIN_SAMPLES:
+                raise ValueError(
+                    f"EvaluateSpec.{name} must be at least {MIN_SAMPLES}, got {getattr(self, name)}; use {SAMPLES} for "
+                    "a worth that is reported"
+                )
+        if not SolverSpec(kind=self.solver).deterministic:
+            raise ValueError(
+                "EvaluateSpec.solver must be deterministic, so that both can be compared noise by noise, got "
+                f"{self.solver!r}; use ddim"
+            )
+        if self.threads < 1:
+            raise ValueError(f"EvaluateSpec.threads must be positive, got {self.threads}; use 1")
+
+
+def protocols(features: str, real: str | None, teacher: Teacher) -> list[tuple[str, str, str]]:
+    """What an evaluation's distances are measured by: extractor, sha256 of it, sha256 of the real images or "".
+
+    Raises:
+        ValueError: an unknown extractor.
+        EvaluationError: one that does not take the teacher's images, or real images of another shape.
+        StoreError: the real images cannot be read.
+    """
+    found = []
+    for extractor in chosen_features(features, teacher):
+        images = real_images(real, extractor, teacher)
+        found.append((extractor.name, extractor.sha256, "" if images is None else images.sha256))
+    return found
+
+
+class TeacherPasses:
+    """Progress that also counts the teacher's network passes: only where they are computed is progress told of."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` in a stage of `evaluate`."""
+        if stage in (REFERENCE_STAGE, TRAJECTORIES_STAGE):
+            self._done[stage] = done
+        self._progress(stage, done, total)
+
+    @property
+    def total(self) -> int:
+        """Images through the teacher's network so far."""
+        return sum(self._done.values())

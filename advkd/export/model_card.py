@@ -1,0 +1,105 @@
+"""The card of an artifact: what it is, how to use it, how good it is by which protocol, where it comes from."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from advkd.evaluation import EvalReport, Metric, worth_sentence
+from advkd.export.lineage import Lineage
+
+
+def model_card(
+    module: str, config: Mapping[str, Any], lineage: Lineage | None = None, report: EvalReport | None = None
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        module: that the student's network travels in.
+        config: the student's.
+        lineage: where it comes from; None: the card says that this is not noted.
+        report: its evaluation; None: the card says that it was not evaluated.
+    """
+    title = "One-pass student" if lineage is None else f"One-pass student of {lineage.teacher}"
+    headline = "" if report is None else f"{worth_sentence(report.worth)} "
+    return f"""---
+library_name: diffusers
+pipeline_tag: unconditional-image-generation
+tags: [diffusion, distillation, one-step]
+---
+
+# {title}
+
+{headline}It makes images of {" x ".join(map(str, config["sample_shape"]))} from unit normal noise in
+one forward pass; the chain inside predicts its teacher's states at {", ".join(map(str, config["timesteps"][1:]))}.
+
+## Use
+```python
+from diffusers import DiffusionPipeline
+
+folder = "."  # this folder
+pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
+images = pipe(batch_size=16, seed=0).images  # or generator=torch.Generator().manual_seed(0), as everywhere in diffusers
+states = pipe.student.sample(16, seed=0, states=True).states  # what every submodule predicts, in [-1, 1]
+```
+`trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
+short and import torch, numpy and diffusers only; read them first.
+
+{_measured(report)}
+## Lineage
+{_lineage(lineage, report)}"""
+
+
+def _measured(report: EvalReport | None) -> str:
+    if report is None:
+        return "## Quality\nNot evaluated.\n"
+    student, teacher = report.cost.student, report.cost.teacher
+    costs = "\n".join(
+        f"| latency, batch {batch} | {student.latency_ms[batch]:.3g} ms | {teacher.latency_ms[batch]:.3g} ms |"
+        for batch in student.latency_ms
+    )
+    return f"""## Quality
+{report.samples} noises (base seed {report.seed}, first index {report.first_index}), the same for student and teacher.
+
+{_metrics(report)}
+
+## Cost
+| | student | teacher, {teacher.passes} steps |
+|---|---|---|
+| parameters | {student.params} | {teacher.params or "-"} |
+| multiply-adds per image | {student.macs} | {teacher.macs or "-"} |
+{costs}
+
+{report.cost.threads} torch thread(s), {report.cost.device}.
+"""
+
+
+def _metrics(report: EvalReport) -> str:
+    if not report.distances:
+        return "No distances: no extractor was chosen for these images."
+    rows = [_row(metric) for distances in report.distances for metric in distances.metrics()]
+    return "\n".join(["| metric | value | samples | against | features (sha256) |", "|---|---|---|---|---|", *rows])
+
+
+def _row(metric: Metric) -> str:
+    samples = f"{metric.n_fake} / {metric.n_ref}"
+    features = f"{metric.extractor} ({metric.extractor_sha256[:12]})"
+    return f"| {metric.name} | {metric.value:.4g} | {samples} | {metric.reference} | {features} |"
+
+
+def _lineage(lineage: Lineage | None, report: EvalReport | None) -> str:
+    if lineage is None or report is None:
+        return "Not noted: this folder was exported from the student alone.\n"
+    references = ", ".join(f"`{one.reference_digest}`" for one in report.distances) or "-"
+    return f"""| | |
+|---|---|
+| teacher | {lineage.teacher}, fingerprint `{lineage.teacher_fingerprint}` |
+| store | {lineage.store or "-"}, digest `{lineage.store_digest or "-"}` |
+| student | config `{report.student_config_digest}`, weights `{report.student_sha256}` |
+| reference | {references} |
+| code | {lineage.code_revision} |
+
+Training settings:
+```json
+{json.dumps(lineage.train, indent=1, sort_keys=True)}
+```
+"""
