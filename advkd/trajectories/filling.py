@@ -18,17 +18,16 @@ from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.trajectories.shard import ComputeSlots, Progress, write_shard
 from storage import (
     CommitRecord,
-    Manifest,
     TrajectorySpec,
     default_shard_samples,
     exists,
     missing_shards,
     open_writer,
-    seal,
     store_uri,
 )
-from storage.records import DTYPES, LAYOUTS, NOISES, check_seed, commit_uri
-from storage.writing import CLAIMS, claim_uri
+from storage.layouts import LAYOUTS
+from storage.records import DTYPES, NOISES, check_seed, commit_uri
+from storage.writing import CLAIMS, Sealing, claim_uri, seal_once
 
 DEFAULT_BLOCK = 128
 _LOADING = threading.Lock()
@@ -48,7 +47,7 @@ class PrecomputeSpec:
             with 0.5 each is half of the one before.
         timesteps: the captured timesteps themselves, from noise to clean, instead of `captures` and `shrink`.
         seed: base seed of the noises, in [0, 2**63).
-        format: "zarr" or "webdataset".
+        format: layout of the store: "zarr", "webdataset", or one of an installed package (`storage.layouts.LAYOUTS`).
         dtype: "float16" or "float32".
         noise: "stored", or "seeded": drawn again from the seed by every reader, the same values either way.
         resolutions: `(H_k, W_k)` at which each captured timestep is stored, the noise's first; None: all in full.
@@ -78,7 +77,8 @@ class PrecomputeSpec:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_shrink(self.shrink)
-        for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES), ("noise", NOISES)):
+        LAYOUTS.choose(self.format, "PrecomputeSpec.format")
+        for name, allowed in (("dtype", DTYPES), ("noise", NOISES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
                     f"PrecomputeSpec.{name} must be one of {allowed}, got {getattr(self, name)!r}; choose one of them"
@@ -102,6 +102,7 @@ class StoreResult:
         digest: of its spec.
         num_samples: trajectories that it shows.
         shards: that it has.
+        sealed: whether this call sealed the store; False if it was sealed already.
         computed: shards that this call computed.
         computed_samples: trajectories in those, the hidden ones of the last shard included.
         passes: of the teacher's network over all of these.
@@ -113,6 +114,7 @@ class StoreResult:
     digest: str
     num_samples: int
     shards: int
+    sealed: bool
     computed: int
     computed_samples: int
     passes: int
@@ -120,14 +122,16 @@ class StoreResult:
     seconds: float
 
     @classmethod
-    def of(cls, spec: PrecomputeSpec, manifest: Manifest, written: Sequence[int], seconds: float) -> "StoreResult":
+    def of(cls, spec: PrecomputeSpec, sealing: Sealing, written: Sequence[int], seconds: float) -> "StoreResult":
         """Of a sealed store, and of the bytes of each shard that was computed."""
+        manifest = sealing.manifest
         samples = len(written) * manifest.spec.shard_samples
         return cls(
             uri=store_uri(spec.store, manifest.spec),
             digest=manifest.digest,
             num_samples=manifest.num_samples,
             shards=manifest.num_shards,
+            sealed=sealing.new,
             computed=len(written),
             computed_samples=samples,
             passes=samples * manifest.spec.solver_steps,
@@ -232,10 +236,10 @@ def shard_holder(spec: PrecomputeSpec, index: int) -> str | None:
     return None if other is None else other.holder
 
 
-def seal_store(spec: PrecomputeSpec) -> Manifest:
-    """Writes the manifest, last; refused while shards are missing."""
+def seal_store(spec: PrecomputeSpec) -> Sealing:
+    """Writes the manifest, last, unless it is there; refused while shards are missing."""
     identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
-    return seal(spec.store, identity, spec.samples)
+    return seal_once(spec.store, identity, spec.samples)
 
 
 def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: int = 1) -> StoreResult:

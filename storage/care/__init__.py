@@ -7,19 +7,15 @@ from storage.care.keys import Role
 from storage.care.listing import StoreSummary, list_stores, summarize
 from storage.care.mending import keep_commit, mend, read_good_commit
 from storage.care.removal import StoreContents, remove_store, store_contents
-from storage.care.shard_contents import HELD_OBJECTS, UnreadableObjectError, content_fault
 from storage.care.verification import shard_problems, verify
 
 __all__ = [
-    "HELD_OBJECTS",
     "Garbage",
     "Growth",
     "Role",
     "StoreContents",
     "StoreGarbage",
     "StoreSummary",
-    "UnreadableObjectError",
-    "content_fault",
     "convert",
     "find_garbage",
     "keep_commit",

@@ -29,13 +29,12 @@ from storage.records.manifest import (
 )
 from storage.records.problems import ShardProblem, hash_problem, missing_problem, size_problem
 from storage.records.provenance import author, code_revision, writer_version
-from storage.records.ranges import ObjectPart, forget_objects, read_pieces
+from storage.records.ranges import PIECE_BYTES, ObjectPart, forget_objects, piece_checksums, read_pieces
 from storage.records.seeding import check_seed, initial_noise, solver_seeds
 from storage.records.shard_index import PAGE_SHARDS, ShardIndex, write_index
 from storage.records.spec import (
     DTYPES,
     LAYOUT_VERSION,
-    LAYOUTS,
     NOISES,
     TrajectorySpec,
     default_shard_samples,
@@ -47,12 +46,12 @@ from storage.records.unstored_noise import NOISE, drawn_noise, noise_sha256, see
 __all__ = [
     "DTYPES",
     "IDENTITY",
-    "LAYOUTS",
     "LAYOUT_VERSION",
     "MANIFEST",
     "NOISE",
     "NOISES",
     "PAGE_SHARDS",
+    "PIECE_BYTES",
     "ByteCache",
     "CommitRecord",
     "Manifest",
@@ -81,6 +80,7 @@ __all__ = [
     "missing_problem",
     "newest_copy",
     "noise_sha256",
+    "piece_checksums",
     "pooled",
     "read_commit",
     "read_copy",

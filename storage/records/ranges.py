@@ -1,5 +1,7 @@
 """Ranged reads of objects that are cut into pieces of one size: each piece is asked for once, neighbours together.
 
+The crc32c of every piece of an object is in its shard's commit record, so that a piece is checked without the rest.
+
 What is kept is what the store gave, checked or not: whoever finds a piece to be wrong forgets all of its object, and
 the next reading asks the store again.
 """
@@ -7,8 +9,12 @@ the next reading asks the store again.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from crc32c import crc32c
+
 from storage.records.byte_cache import ByteCache
 
+PIECE_BYTES = 2**14
+"""Of the pieces that have a crc32c in the records; the last one of an object may be shorter."""
 GAP_BYTES = 2**17
 """Pieces between two that are wanted are read along up to here: another request costs more."""
 
@@ -29,6 +35,12 @@ class Piece(ObjectPart):
     number: int
 
 
+def piece_checksums(data: bytes | bytearray) -> tuple[int, ...]:
+    """The crc32c of each piece of an object."""
+    view = memoryview(data)
+    return tuple(crc32c(view[start : start + PIECE_BYTES]) for start in range(0, len(view), PIECE_BYTES))
+
+
 def read_pieces(
     whole: ObjectPart,
     size: int,
@@ -42,7 +54,7 @@ def read_pieces(
         whole: The object.
         size: Bytes of a piece.
         numbers: The pieces that are wanted.
-        fetch: Gives the bytes start..stop-1 of the object, all of them.
+        fetch: Gives the bytes start..stop-1 of the object, all that it has of them.
         kept: Where pieces are looked up and kept, None: nowhere.
     """
     found: dict[int, bytes] = {}

@@ -74,8 +74,13 @@ def assert_same_batches(found: Iterable[Batch], expected: Iterable[Batch]) -> No
 
 
 def snapshot(uri: str) -> Contents:
-    """Every data object of a store: what lies below `shards/`, metadata for other tools left out."""
-    return Contents({key: data for key, data in contents(uri, "shards/").items() if not key.endswith("zarr.json")})
+    """Every data object of a store, metadata for other tools left out."""
+    return Contents({key: data for key, data in contents(uri).items() if is_data(key)})
+
+
+def is_data(key: str) -> bool:
+    """Whether a shard's object has this key, in either layout."""
+    return key.startswith("shards/") or "/c/" in key
 
 
 def watch_writes(monkeypatch: pytest.MonkeyPatch, around: Callable[[str, Callable[[], None]], None]) -> None:

@@ -35,7 +35,7 @@ NUM_SAMPLES = 24
 MEMORY = 4 * 2**20
 """What reading a forged store in every way may take at once; reading the good ones of these tests takes less."""
 TAR, INDEX = "shards/shard-000001.tar", "shards/shard-000001.idx.json"
-OBJECT = "shards/t0500/c/1/0/0/0"
+OBJECT = "t0500/c/1/0/0/0"
 CHUNK = 4 * 2 * 4 * 4 * 2 + 4
 """Bytes of one of the two chunks of a shard, with its crc32c."""
 

@@ -165,7 +165,7 @@ class TestEveryStore:
         if spec.layout == "zarr":
             group = zarr.open_group(uri, mode="r", storage_options=options or None)
             for t in spec.timesteps:
-                np.testing.assert_array_equal(group[f"shards/t{t:04d}"][:], expected[t][:12].astype(np.float16))
+                np.testing.assert_array_equal(group[f"t{t:04d}"][:], expected[t][:12].astype(np.float16))
             return
         import webdataset
 

@@ -174,7 +174,7 @@ def test_plain_zarr_decodes_uint8_to_the_same_values(tmp_path: Path) -> None:
         open_writer(place, spec).write_shard(0, states)
         seal(place, spec, 16)
         uri = store_uri(place, spec)
-        array = zarr.open_group(uri, mode="r")["shards/t0000"]
+        array = zarr.open_group(uri, mode="r")["t0000"]
         np.testing.assert_array_equal(array[:], codes)
         decoded = array[:] * array.attrs["scale_factor"] + array.attrs["add_offset"]
         np.testing.assert_array_equal(open_store(uri).read_shard(0)[0], decoded.astype(dtype))

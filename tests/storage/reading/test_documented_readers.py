@@ -48,8 +48,8 @@ def test_plain_zarr(root: str) -> None:
     names = run(snippet("import zarr"), store_uri(root, spec))
     expected = states_of(spec, 0, NUM_SAMPLES)
     for t in (999, 500):
-        np.testing.assert_array_equal(names["group"][f"shards/t{t:04d}"][:], expected[t].astype(np.float16))
-    clean = names["group"]["shards/t0000"]
+        np.testing.assert_array_equal(names["group"][f"t{t:04d}"][:], expected[t].astype(np.float16))
+    clean = names["group"]["t0000"]
     decoded = names["clean"] * clean.attrs["scale_factor"] + clean.attrs["add_offset"]
     np.testing.assert_allclose(decoded, expected[0], atol=0.5 * 3 / 255 + 1e-6)
 

@@ -101,7 +101,7 @@ def test_windows_before_the_cursor_are_not_read(uri: str, prefetch: int, monkeyp
     assert int(next(stream).indices[0]) // 8 == shards[2]
     stream.close()
     # What was to be read ahead may or may not have begun.
-    keys = [f"shards/t0000/c/{shard}/0/0/0" for shard in shards[2:]]
+    keys = [f"t0000/c/{shard}/0/0/0" for shard in shards[2:]]
     assert asked in (keys[:1], keys[: 1 + prefetch])
 
 
