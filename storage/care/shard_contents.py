@@ -31,7 +31,7 @@ def content_fault(
     Args:
         spec: Of the store.
         shard: Number of the shard.
-        entries: Its objects, with the crc32c of their pieces, as its commit record has them.
+        entries: Its objects, with the crc32 of their pieces, as its commit record has them.
         read: Gives the bytes of an object, None where they are not those of its record; asked for each object once.
     """
     layout, stored, whole = layout_of(spec), States(), True
@@ -41,8 +41,8 @@ def content_fault(
             whole = False
         elif len(data) != size:
             return ContentFault(position, f"the manifest lists {len(data)} bytes, the spec demands {size}")
-        elif piece_checksums(data) != entry.crc32c:
-            return ContentFault(position, "the crc32c of its pieces, in the commit record, are not those of the object")
+        elif piece_checksums(data) != entry.crc32:
+            return ContentFault(position, "the crc32 of its pieces, in the commit record, are not those of the object")
         else:
             _take(layout, spec, position, data, stored)
     # Without all of the states nothing can be made of them, and what is missing has been told of.

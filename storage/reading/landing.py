@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from crc32c import crc32c
 
 from storage.layouts import Extent
 from storage.records import TrajectorySpec
@@ -30,7 +31,7 @@ class Landing:
         self, size: int, spec: TrajectorySpec, extents: Iterable[Extent], places: Mapping[int, npt.NDArray[Any]]
     ) -> None:
         self._spec, self._places = spec, places
-        self._strewn = list[Extent]()
+        self._strewn, self._states, self._between = list[Extent](), list[memoryview](), memoryview(b"")
         self.parts = list[memoryview]()
         """The memory, from the object's first byte to its last."""
         ordered = sorted(extents, key=_by_start)
@@ -40,6 +41,18 @@ class Landing:
         else:
             self._part(size, ordered)
 
+    def checksum(self) -> int:
+        """Tells these bytes from others: the crc32c of the states, and the crc32c of what lies between them.
+
+        Of both together it would be the same for all: what lies between are crc32c of the states (Zarr).
+        """
+        if self._strewn:
+            return crc32c(self.parts[0])
+        states = 0
+        for part in self._states:
+            states = crc32c(part, states)
+        return states << 32 | crc32c(self._between)
+
     def settle(self) -> None:
         """Copy the states that are not in their places yet."""
         for extent in self._strewn:
@@ -48,11 +61,13 @@ class Landing:
 
     def _part(self, size: int, extents: Iterable[Extent]) -> None:
         states = {t: place.reshape(-1).view(np.uint8).data for t, place in self._places.items()}
-        between, at, used = memoryview(bytearray(size - sum(map(len, states.values())))), 0, 0
+        self._between = between = memoryview(bytearray(size - sum(map(len, states.values()))))
+        at = used = 0
         for extent in extents:
             gap = extent.start - at
             self.parts.append(between[used : used + gap])
             first, stop = extent.rows.start * extent.stride, extent.rows.stop * extent.stride
-            self.parts.append(states[extent.timestep][first:stop])
+            self._states.append(states[extent.timestep][first:stop])
+            self.parts.append(self._states[-1])
             at, used = extent.start + stop - first, used + gap
         self.parts.append(between[used:])

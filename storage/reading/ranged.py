@@ -1,16 +1,16 @@
-"""Ranged reads of single samples: only the pieces of objects that hold them, each compared with its crc32c.
+"""Ranged reads of single samples: only the pieces of objects that hold them, each compared with its crc32.
 
-The crc32c come out of the shard's commit record, which is checked itself and must be the one that was sealed. So a
+The crc32 come out of the shard's commit record, which is checked itself and must be the one that was sealed. So a
 ranged read gives the right bytes or an error, and says nothing of the rest of an object. A checksum within the data
 would not do: it goes along when objects are swapped.
 """
 
 from collections.abc import Collection, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-from crc32c import crc32c
 
 from storage.errors import ManifestError, ShardCorruptError, StoreNotFoundError
 from storage.layouts import States, layout_of
@@ -52,7 +52,7 @@ class RangedReads:
             ShardCorruptError: An object is missing.
         """
         spec = self._manifest.spec
-        entries, checksums = sized_entries(self._manifest, shard), self._checksums(shard)
+        checksums = self._checksums(shard)
         lying: dict[int, dict[tuple[int, int], range]] = {}
         for row in set(rows):
             for extent in layout_of(spec).extents(spec, timesteps, range(row, row + 1)):
@@ -61,7 +61,7 @@ class RangedReads:
         states: dict[tuple[int, int], npt.NDArray[Any]] = {}
         for position, places in lying.items():
             numbers = {number for place in places.values() for number in _pieces(place)}
-            pieces = self._checked(shard, entries[position], checksums[position], numbers)
+            pieces = self._checked(shard, sized_entry(self._manifest, shard, position), checksums[position], numbers)
             for (t, row), place in places.items():
                 data = b"".join(pieces[number] for number in _pieces(place))
                 offset, encoding = place.start % PIECE_BYTES, spec.encoding(t)
@@ -91,19 +91,19 @@ class RangedReads:
 
         pieces = read_pieces(ObjectPart(address, entry.sha256), PIECE_BYTES, numbers, fetch, self._pieces)
         for number, data in pieces.items():
-            if crc32c(data) != checksums[number]:
-                raise ValueError(f"piece {number} of {entry.key} must agree with its crc32c in the commit record")
+            if crc32(data) != checksums[number]:
+                raise ValueError(f"piece {number} of {entry.key} must agree with its crc32 in the commit record")
         return pieces
 
     def _checksums(self, shard: int) -> list[npt.NDArray[np.int64]]:
-        """The crc32c of the pieces of each object; those of the shards looked at last are kept."""
+        """The crc32 of the pieces of each object; those of the shards looked at last are kept."""
         entry = self._manifest.shards.entries(shard)[0]
         key = ObjectPart(join(self._uri, entry.key), entry.sha256)
         held: list[npt.NDArray[np.int64]] | None = self._kept.get(key)
         if held is not None:
             return held
         # As arrays, which take a quarter of the memory of numbers.
-        arrays = [np.array(recorded.crc32c, dtype=np.int64) for recorded in self._recorded(shard)]
+        arrays = [np.array(recorded.crc32, dtype=np.int64) for recorded in self._recorded(shard)]
         self._kept.put(key, arrays, sum(array.nbytes for array in arrays))
         return arrays
 
@@ -116,20 +116,22 @@ class RangedReads:
         if record.objects != self._manifest.shards.entries(shard):
             raise ValueError("the commit record with its checksums is not the one that was sealed")
         for entry in record.objects:
-            if len(entry.crc32c) != -(-entry.size // PIECE_BYTES):
+            if len(entry.crc32) != -(-entry.size // PIECE_BYTES):
                 raise ValueError(
-                    f"the commit record must hold the crc32c of every piece of {entry.key}, got {len(entry.crc32c)}"
+                    f"the commit record must hold the crc32 of every piece of {entry.key}, got {len(entry.crc32)}"
                 )
         return record.objects
 
 
-def sized_entries(manifest: Manifest, shard: int) -> tuple[ObjectEntry, ...]:
-    """The objects of a shard; `ValueError` unless each is listed with the size that the spec demands."""
-    spec, entries = manifest.spec, manifest.shards.entries(shard)
-    for entry, size in zip(entries, layout_of(spec).object_bytes(spec), strict=True):
-        if entry.size != size:
-            raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands {size}")
-    return entries
+def sized_entry(manifest: Manifest, shard: int, position: int) -> ObjectEntry:
+    """An object of a shard; `ValueError` unless it is listed with the size that the spec demands."""
+    entry, size = (
+        manifest.shards.entries(shard)[position],
+        layout_of(manifest.spec).object_bytes(manifest.spec)[position],
+    )
+    if entry.size != size:
+        raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands {size}")
+    return entry
 
 
 def _pieces(place: range) -> range:

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from crc32c import crc32c
 
 from storage.errors import GridMismatchError, ShardCorruptError, StoreNotFoundError
 from storage.layouts import Place, States, layout_of
 from storage.reading.landing import Landing
 from storage.reading.open import noise_problem, open_manifest
-from storage.reading.ranged import RangedReads, sized_entries
+from storage.reading.ranged import RangedReads, sized_entry
 from storage.reading.sources import DirectSource, ObjectSource
 from storage.records import (
     ByteCache,
@@ -38,8 +37,7 @@ class ShardReader:
     """The `Reader` of one sealed store.
 
     An object is compared with its sha256 when it is first read whole, and with the crc32c that it had then whenever it
-    is read again. A ranged read is compared with a crc32c out of a checked record, so it gives the right bytes or none,
-    but says nothing of the rest of its object.
+    is read again. A ranged read is compared with a crc32 out of a checked record (`ranged.py`).
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class ShardReader:
         self._layout = layout_of(manifest.spec)
         objects = (manifest.num_shards, len(manifest.shards.templates))
         self._known = np.zeros(objects, dtype=bool)
-        self._checksums_seen = np.zeros(objects, dtype=np.uint32)
+        self._checksums_seen = np.zeros(objects, dtype=np.uint64)
         self._noise_checked = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -135,7 +133,7 @@ class ShardReader:
 
     def _read_object(self, shard: int, position: int, timesteps: Sequence[int], place: Place) -> None:
         """Lay the states of an object into their places, which are taken once the object is known to be of its size."""
-        spec, entry, landings = self.manifest.spec, sized_entries(self.manifest, shard)[position], list[Landing]()
+        spec, entry, landings = self.manifest.spec, sized_entry(self.manifest, shard, position), list[Landing]()
 
         def allocate() -> Sequence[memoryview]:
             extents = self._layout.extents(spec, timesteps, range(spec.shard_samples))
@@ -147,21 +145,17 @@ class ShardReader:
         except StoreNotFoundError as error:
             raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
         problem = size_problem(self.uri, shard, entry, found)
-        problem = problem or self._content_problem(shard, position, entry, landings[-1].parts)
+        problem = problem or self._content_problem(shard, position, entry, landings[-1])
         if problem is not None:
             raise ShardCorruptError(problem.message)
         landings[-1].settle()
 
-    def _content_problem(
-        self, shard: int, position: int, entry: ObjectEntry, parts: Sequence[memoryview]
-    ) -> ShardProblem | None:
+    def _content_problem(self, shard: int, position: int, entry: ObjectEntry, landing: Landing) -> ShardProblem | None:
         """sha256 at first, and then the crc32c of the bytes that had it, which is ten times as fast."""
-        checksum = 0
-        for part in parts:
-            checksum = crc32c(part, checksum)
+        checksum = landing.checksum()
         if self._known[shard, position] and self._checksums_seen[shard, position] == checksum:
             return None
-        problem = hash_problem(self.uri, shard, entry, parts)
+        problem = hash_problem(self.uri, shard, entry, landing.parts)
         if problem is None:
             self._checksums_seen[shard, position], self._known[shard, position] = checksum, True
         return problem

@@ -79,7 +79,7 @@ class ShardWriter:
                 key=template.format(shard=record.shard),
                 size=len(data),
                 sha256=hashlib.sha256(data).hexdigest(),
-                crc32c=piece_checksums(data),
+                crc32=piece_checksums(data),
             )
             for template, data in zip(layout.templates(self.spec), payloads, strict=True)
         )

@@ -126,9 +126,7 @@ def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes:
     record = read_commit(uri, shard)
     objects = [read_bytes(join(uri, entry.key)) for entry in record.objects]
     entries = tuple(
-        ObjectEntry(
-            key=entry.key, size=len(data), sha256=hashlib.sha256(data).hexdigest(), crc32c=piece_checksums(data)
-        )
+        ObjectEntry(key=entry.key, size=len(data), sha256=hashlib.sha256(data).hexdigest(), crc32=piece_checksums(data))
         for entry, data in zip(record.objects, objects, strict=True)
     )
     write_commit(uri, replace(record, objects=entries))

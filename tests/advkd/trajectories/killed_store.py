@@ -17,6 +17,7 @@ from storage.objects.access import list_leftovers
 from storage.records.checked_json import load_checked
 from storage.records.commits import read_commit
 from tests.advkd.trajectories.kill_runner import HUNG_SECONDS, Ending, Fate, Writers
+from tests.storage.oracles import is_data
 
 LIVES = Fate()
 
@@ -57,10 +58,6 @@ def _meaning(key: str, data: bytes) -> object:
         # It raises unless the record's own hash is right.
         return {name: value for name, value in load_checked(data).items() if name not in _RUN_FACTS}
     return data
-
-
-def _is_data(key: str) -> bool:
-    return key.startswith("shards/") and not key.endswith("zarr.json")
 
 
 @dataclass
@@ -128,7 +125,7 @@ class Store:
         if not self.uri.startswith("s3://"):
             on_disk = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
             assert on_disk == set(found) | unfinished, "all that lies there is an object, or is known as a leftover"
-        uncommitted = {key for key in found if _is_data(key)} - self._keys(committed)
+        uncommitted = {key for key in found if is_data(key)} - self._keys(committed)
         self.phases = {
             phase
             for phase, so in {

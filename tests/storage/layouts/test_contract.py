@@ -15,6 +15,7 @@ import pytest
 import zarr
 
 from storage import (
+    LAYOUT_VERSION,
     ManifestError,
     NonFiniteError,
     ShardCorruptError,
@@ -101,7 +102,7 @@ class TestEveryStore:
         good = read_bytes(address)
         changes: list[tuple[dict[str, Any], str]] = [
             ({"kind": "other"}, "foreign"),
-            ({"layout_version": 2}, "newer"),
+            ({"layout_version": LAYOUT_VERSION + 1}, "newer"),
             ({"surprise": 1}, "unknown.*surprise"),
             ({"digest": "b" * 64}, "digest"),
             ({"num_samples": 99}, "lists 2"),
