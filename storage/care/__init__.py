@@ -3,7 +3,7 @@
 from storage.care.conversion import convert
 from storage.care.garbage import Garbage, StoreGarbage, find_garbage, remove_garbage
 from storage.care.growth import Growth, measure_growth
-from storage.care.keys import Role
+from storage.care.keys import Role, StoreKeys
 from storage.care.listing import StoreSummary, list_stores, summarize
 from storage.care.mending import keep_commit, mend, read_good_commit
 from storage.care.removal import StoreContents, remove_store, store_contents
@@ -15,6 +15,7 @@ __all__ = [
     "Role",
     "StoreContents",
     "StoreGarbage",
+    "StoreKeys",
     "StoreSummary",
     "convert",
     "find_garbage",

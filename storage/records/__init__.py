@@ -4,6 +4,7 @@ Numbers and JSON only: no room below this one knows what a shard's objects hold.
 """
 
 from storage.records.byte_cache import ByteCache
+from storage.records.checked_json import dump_checked, load_checked
 from storage.records.commits import (
     CommitRecord,
     commit_uri,
@@ -73,9 +74,11 @@ __all__ = [
     "default_shard_samples",
     "digest",
     "drawn_noise",
+    "dump_checked",
     "forget_objects",
     "hash_problem",
     "initial_noise",
+    "load_checked",
     "manifest_uri",
     "missing_problem",
     "newest_copy",

@@ -10,10 +10,10 @@ import pytest
 
 from advkd.browse.store_view import StoreView
 from storage import ByteCache, TrajectorySpec, digest, open_store, store_uri
+from storage.testing.oracles import shown_states
+from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, sheet
-from tests.storage.oracles import shown_states
-from tests.storage.trajectories import fill
 
 
 def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:

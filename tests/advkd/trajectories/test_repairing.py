@@ -24,12 +24,13 @@ from storage import (
     join,
     list_stores,
     open_store,
+    read_manifest,
     verify,
     write_bytes,
 )
+from storage.testing.damage import Contents, Damage, contents, damages, examples, forge, inflict
+from storage.testing.oracles import only_data, snapshot
 from tests.advkd.conftest import mixture_spec
-from tests.storage.damage import Contents, Damage, contents, damages, examples, forge, inflict
-from tests.storage.oracles import is_data, snapshot
 
 SAMPLES, SHARDS = 21, 3
 RUN_FACTS = {"created", "elapsed_seconds", "author", "sealed", "sha256"}
@@ -241,7 +242,7 @@ def test_a_forged_shard_is_computed_again(tmp_path: Path) -> None:
     assert forged != store.good[key]
     forge(store.uri, open_store(store.uri).manifest.spec, SAMPLES, 1, {key: forged})
     assert repair(store.uri).shards == (1,)
-    assert snapshot(store.uri) == {key: data for key, data in store.good.items() if is_data(key)}
+    assert snapshot(store.uri) == only_data(read_manifest(store.uri).spec, store.good)
     assert verify(store.uri) == []
 
 

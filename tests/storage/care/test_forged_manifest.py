@@ -26,8 +26,8 @@ from storage import (
 from storage.records.checked_json import load_checked
 from storage.records.manifest import write_manifest
 from storage.records.shard_index import write_index
-from tests.storage.damage import assert_explained, change_record, claim, everything, peak_memory, refusals
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.damage import assert_explained, change_record, claim, everything, peak_memory, refusals
+from storage.testing.trajectories import fill, make_spec
 
 NUM_SAMPLES = 21
 MEMORY = 4 * 2**20

@@ -28,9 +28,9 @@ from storage import (
     write_bytes,
 )
 from storage.records.commits import read_commit, write_commit
+from storage.testing.damage import assert_explained, examples, forge, peak_memory, refusals
+from storage.testing.trajectories import fill, make_spec, states_of
 from tests.storage.care.tar_forgery import FORGED_SAMPLE, FORGED_TARS, extended, with_checksums
-from tests.storage.damage import assert_explained, examples, forge, peak_memory, refusals
-from tests.storage.trajectories import fill, make_spec, states_of
 
 LAYOUTS = ("zarr", "webdataset")
 NUM_SAMPLES = 24

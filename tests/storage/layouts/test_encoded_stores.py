@@ -28,10 +28,10 @@ from storage import (
 )
 from storage.records import unstored_noise as seeded_noise_module
 from storage.records.seeding import initial_noise
-from tests.storage.damage import examples, fresh
-from tests.storage.oracles import assert_holds, assert_same_batches, assert_states, shown_states
+from storage.testing.damage import examples, fresh
+from storage.testing.oracles import assert_holds, assert_same_batches, assert_states, shown_states
+from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.storage.records.test_encoding import assert_statistics
-from tests.storage.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 SEEDED: dict[str, Any] = {"noise": "seeded", "signal": (0.0, 0.5, 1.0), "sigma": (1.0, 0.8, 0.0)}

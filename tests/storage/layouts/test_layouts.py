@@ -16,8 +16,8 @@ from crc32c import crc32c
 from storage import TrajectorySpec, store_uri
 from storage.errors import UnknownLayoutError
 from storage.layouts.table import layout_of
-from tests.storage.oracles import KINDS, spec_of_kind
-from tests.storage.trajectories import fill, make_spec, shard_states
+from storage.testing.oracles import KINDS, spec_of_kind
+from storage.testing.trajectories import fill, make_spec, shard_states
 
 
 def encoded(spec: TrajectorySpec, shard: int) -> list[bytes]:

@@ -10,7 +10,7 @@ import pytest
 
 from storage import store_uri
 from storage.records.seeding import initial_noise
-from tests.storage.trajectories import fill, make_spec, states_of
+from storage.testing.trajectories import fill, make_spec, states_of
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "store.md"
 NUM_SAMPLES = 12

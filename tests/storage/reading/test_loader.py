@@ -20,7 +20,7 @@ from storage import (
     store_uri,
     write_bytes,
 )
-from tests.storage.oracles import (
+from storage.testing.oracles import (
     KINDS,
     assert_same_batches,
     assert_states,
@@ -29,7 +29,7 @@ from tests.storage.oracles import (
     shown_states,
     spec_of_kind,
 )
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.trajectories import fill, make_spec
 
 pytestmark = pytest.mark.timeout(60)
 NUM_SAMPLES = 37

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import TrajectoryLoader, TrajectorySpec, store_uri
-from tests.storage.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
-from tests.storage.reading.orders import orders, speeds
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
+from storage.testing.orders import orders, speeds
+from storage.testing.trajectories import fill, make_spec
 
 pytestmark = pytest.mark.timeout(60)
 NUM_SAMPLES = 37

@@ -23,9 +23,9 @@ from storage import (
     store_uri,
     write_bytes,
 )
-from tests.storage.damage import change_record
-from tests.storage.oracles import KINDS, assert_states, shown_states, spec_of_kind
-from tests.storage.trajectories import fill, make_spec, shard_states
+from storage.testing.damage import change_record
+from storage.testing.oracles import KINDS, assert_states, shown_states, spec_of_kind
+from storage.testing.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 WIDE = {"shard_samples": 32, "block_samples": 4}

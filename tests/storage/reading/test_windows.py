@@ -30,8 +30,8 @@ from storage.reading import windows as windows_module
 from storage.reading.assignment import RowRange
 from storage.reading.sources import DirectSource
 from storage.reading.windows import Window, read_windows
-from tests.storage.oracles import KINDS, reading_threads, shown_states, spec_of_kind
-from tests.storage.trajectories import fill, make_spec, states_of
+from storage.testing.oracles import KINDS, reading_threads, shown_states, spec_of_kind
+from storage.testing.trajectories import fill, make_spec, states_of
 
 pytestmark = pytest.mark.timeout(60)
 NUM_SAMPLES = 93

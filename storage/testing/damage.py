@@ -28,13 +28,17 @@ from storage import (
     verify,
     write_bytes,
 )
-from storage.layouts.table import layout_of
-from storage.records.checked_json import dump_checked, load_checked
-from storage.records.commits import read_commit, write_commit
-from storage.records.manifest import write_manifest
-from storage.records.ranges import piece_checksums
-from storage.records.shard_index import write_index
-from storage.writing.sealing import reseal
+from storage.layouts import layout_of
+from storage.records import (
+    dump_checked,
+    load_checked,
+    piece_checksums,
+    read_commit,
+    write_commit,
+    write_index,
+    write_manifest,
+)
+from storage.writing import reseal
 
 KINDS = ("flip", "cut", "grow", "delete", "swap objects", "swap ranges")
 
