@@ -37,7 +37,7 @@ def zarr_speed(uri: str, rows: int) -> float:
     def read() -> int:
         group, count = zarr.open_group(uri, mode="r"), 0
         for t in TIMESTEPS:
-            array = group[f"shards/t{t:04d}"]
+            array = group[f"t{t:04d}"]
             count += sum(array[start : start + rows].nbytes for start in range(0, array.shape[0], rows))
         return count
 

@@ -41,9 +41,8 @@ def precompute(
     spec = placed(spec, device)
     plan = plan_shards(spec)
     written = _compute(spec, plan, fan_out)
-    manifest = seal_store(spec)
-    result = StoreResult.of(spec, manifest, written, time.monotonic() - began)
-    get_run_logger().info(_narrate(result, was_sealed=plan.sealed))
+    result = StoreResult.of(spec, seal_store(spec), written, time.monotonic() - began)
+    get_run_logger().info(_narrate(result))
     return result
 
 
@@ -93,9 +92,9 @@ def _wait_for_others(spec: PrecomputeSpec) -> list[int]:
     return []
 
 
-def _narrate(result: StoreResult, *, was_sealed: bool) -> str:
+def _narrate(result: StoreResult) -> str:
     size = f"{result.num_samples} trajectories in {result.shards} shards"
-    if was_sealed and not result.computed:
+    if not result.sealed:
         return f"store is sealed already: {size}, no shard recomputed"
     reused = result.shards - result.computed
     return f"store sealed: {size}, {result.computed} computed, {reused} reused, {result.seconds:.0f} s"

@@ -23,7 +23,8 @@ from advkd.runtime import StageCounters, progress
 from advkd.training import RunSpec
 from advkd.trajectories import ComputeSlots, PrecomputeSpec
 from flows.processes import ChildKilledError, run_module
-from storage import Manifest, is_sealed, join, write_json
+from storage import join, write_json
+from storage.writing import Sealing
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -37,11 +38,10 @@ compute_slots: ContextVar[ComputeSlots | None] = ContextVar("compute_slots", def
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """What is missing from a store: numbers of shards, samples per shard, and whether it is sealed as it is."""
+    """What is missing from a store: numbers of shards, and samples per shard."""
 
     missing: tuple[int, ...]
     shard_samples: int
-    sealed: bool
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def was_killed(_task: Any, _run: Any, state: Any) -> bool:
 def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     """Shards that are yet to be computed."""
     identity, missing = library.what_is_missing(spec)
-    return ShardPlan(tuple(missing), identity.shard_samples, is_sealed(spec.store, identity, spec.samples))
+    return ShardPlan(tuple(missing), identity.shard_samples)
 
 
 @task(
@@ -96,7 +96,7 @@ def _share_shard(spec: PrecomputeSpec, index: int) -> int:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
-def seal_store(spec: PrecomputeSpec) -> Manifest:
+def seal_store(spec: PrecomputeSpec) -> Sealing:
     """Publishes the store, once all of its shards are committed."""
     return library.seal_store(spec)
 

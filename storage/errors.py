@@ -17,6 +17,10 @@ class ManifestError(StoreError):
     """A manifest, commit record or `spec.json` is malformed, foreign or newer than this package."""
 
 
+class UnknownLayoutError(ManifestError, ValueError):
+    """A store or a spec names a layout that nothing installed here provides."""
+
+
 class SpecMismatchError(StoreError, ValueError):
     """The folder holds the trajectories of another spec."""
 

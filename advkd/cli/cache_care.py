@@ -61,13 +61,13 @@ def gc_command(
 
 def convert_command(
     uri: Uri,
-    to: Annotated[str, typer.Option("--to", help="The other layout: zarr or webdataset.")],
+    to: Annotated[str, typer.Option("--to", help="The other layout: zarr, webdataset, or a package's.")],
     root: Annotated[
         str | None, typer.Option(help="Root URI for the new store; default: the one where the old store lies.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a sealed store into the other layout, bit for bit; the same command again goes on where it was stopped."""
+    """Copy a sealed store into another layout, bit for bit; the same command again goes on where it was stopped."""
     with clear_errors():
         with progress() as report:
             made = convert(uri, to, root, progress=lambda done, total: report("shards", done, total))

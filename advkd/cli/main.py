@@ -64,7 +64,7 @@ def precompute_command(
     """Run a teacher over N noises and keep its states in a sealed store; what is there already is not recomputed."""
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
-    state = "sealed" if result.computed else "was sealed already"
+    state = "sealed" if result.sealed else "was sealed already"
     _tell(
         f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
         f"{result.seconds:.1f} s",

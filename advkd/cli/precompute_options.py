@@ -23,7 +23,7 @@ def precompute_spec(
     shrink: Annotated[float, typer.Option(help="Their distances shrink by this, noise to clean; 1: even.")] = 1.0,
     timesteps: Annotated[str | None, typer.Option(help="Captured timesteps instead, as 799,599,399,199,0.")] = None,
     seed: Annotated[int, typer.Option(help="Base seed of the noises.")] = 0,
-    format: Annotated[str, typer.Option(help="Layout: zarr or webdataset.")] = "zarr",
+    format: Annotated[str, typer.Option(help="Layout: zarr, webdataset, or an installed package's.")] = "zarr",
     dtype: Annotated[str, typer.Option(help="Stored numbers: float16 or float32.")] = "float16",
     noise: Annotated[str, typer.Option(help="stored, or seeded: drawn again by readers, same values.")] = "stored",
     resolutions: Annotated[

@@ -89,8 +89,8 @@ def _read(uri: str, mode: str) -> Tensor:
 def _checked(name: str, images: Tensor, place: str, teacher: Teacher) -> RealImages:
     if tuple(images.shape[1:]) != tuple(teacher.space.image_shape):
         raise EvaluationError(
-            f"real images must have the teacher's shape {list(teacher.space.image_shape)}, got {list(images.shape[1:])} "
-            f"in {place}; give others, or leave EvaluateSpec.real out"
+            f"real images must have the shape {list(teacher.space.image_shape)} of the teacher's, got "
+            f"{list(images.shape[1:])} in {place}; give others, or leave EvaluateSpec.real out"
         )
     data = images.contiguous().numpy()
     return RealImages(name, images, hashlib.sha256(data.tobytes()).hexdigest())

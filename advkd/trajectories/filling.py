@@ -17,9 +17,9 @@ from advkd.teachers import Teacher
 from advkd.trajectories.identity import cached_teacher, trajectory_spec
 from advkd.trajectories.precompute_spec import PrecomputeSpec
 from advkd.trajectories.shard import ComputeSlots, Progress, write_shard
-from storage import CommitRecord, Manifest, TrajectorySpec, Writer, exists, missing_shards, open_writer, seal, store_uri
+from storage import CommitRecord, TrajectorySpec, Writer, exists, missing_shards, open_writer, store_uri
 from storage.records import commit_uri
-from storage.writing import CLAIMS, claim_uri
+from storage.writing import CLAIMS, Sealing, claim_uri, seal_once
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class StoreResult:
         digest: of its spec.
         num_samples: trajectories that it shows.
         shards: that it has.
+        sealed: whether this call sealed the store; False if it was sealed already.
         computed: shards that this call computed.
         computed_samples: trajectories in those, the hidden ones of the last shard included.
         passes: of the teacher's network over all of these.
@@ -42,6 +43,7 @@ class StoreResult:
     digest: str
     num_samples: int
     shards: int
+    sealed: bool
     computed: int
     computed_samples: int
     passes: int
@@ -49,14 +51,16 @@ class StoreResult:
     seconds: float
 
     @classmethod
-    def of(cls, spec: PrecomputeSpec, manifest: Manifest, written: Sequence[int], seconds: float) -> "StoreResult":
+    def of(cls, spec: PrecomputeSpec, sealing: Sealing, written: Sequence[int], seconds: float) -> "StoreResult":
         """Of a sealed store, and of the bytes of each shard that was computed."""
+        manifest = sealing.manifest
         samples = len(written) * manifest.spec.shard_samples
         return cls(
             uri=store_uri(spec.store, manifest.spec),
             digest=manifest.digest,
             num_samples=manifest.num_samples,
             shards=manifest.num_shards,
+            sealed=sealing.new,
             computed=len(written),
             computed_samples=samples,
             passes=samples * manifest.spec.solver_steps,
@@ -119,9 +123,9 @@ class Filling:
         other = CLAIMS.holder(claim_uri(self.uri, index))
         return None if other is None else other.holder
 
-    def seal(self) -> Manifest:
-        """Writes the manifest, last; refused while shards are missing."""
-        return seal(self.spec.store, self.identity, self.spec.samples)
+    def seal(self) -> Sealing:
+        """Writes the manifest, last, unless it is there; refused while shards are missing."""
+        return seal_once(self.spec.store, self.identity, self.spec.samples)
 
 
 @lru_cache(maxsize=2)
@@ -152,7 +156,7 @@ def shard_holder(spec: PrecomputeSpec, index: int) -> str | None:
     return _filling(spec).holder(index)
 
 
-def seal_store(spec: PrecomputeSpec) -> Manifest:
+def seal_store(spec: PrecomputeSpec) -> Sealing:
     """See `Filling.seal`."""
     return _filling(spec).seal()
 

@@ -171,9 +171,9 @@ def _page_reads(shards: int, pages: int) -> int:
 
 
 def _sizes_read(spec: TrajectorySpec, sizes: Sequence[int]) -> list[int]:
-    """Bytes of the objects of a shard that an epoch reads: not the index for single trajectories beside a tar."""
-    templates = layout_of(spec).templates(spec)
-    return [size for template, size in zip(templates, sizes, strict=True) if not template.endswith(".idx.json")]
+    """Bytes of the objects of a shard that an epoch reads: those in which states lie."""
+    extents = layout_of(spec).extents(spec, spec.stored_timesteps, range(1))
+    return [sizes[position] for position in sorted({extent.position for extent in extents})]
 
 
 def _warnings(

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from advkd.diffusion import check_shrink
 from advkd.teachers import SolverSpec
-from storage.records import DTYPES, LAYOUTS, NOISES, check_seed
+from storage.layouts import LAYOUTS
+from storage.records import DTYPES, NOISES, check_seed
 
 DEFAULT_BLOCK = 128
 
@@ -23,7 +24,7 @@ class PrecomputeSpec:
             with 0.5 each is half of the one before.
         timesteps: the captured timesteps themselves, from noise to clean, instead of `captures` and `shrink`.
         seed: base seed of the noises, in [0, 2**63).
-        format: "zarr" or "webdataset".
+        format: layout of the store: "zarr", "webdataset", or one of an installed package (`storage.layouts.LAYOUTS`).
         dtype: "float16" or "float32".
         noise: "stored", or "seeded": drawn again from the seed by every reader, the same values either way.
         resolutions: `(H_k, W_k)` at which each captured timestep is stored, the noise's first; None: all in full.
@@ -53,7 +54,8 @@ class PrecomputeSpec:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_shrink(self.shrink)
-        for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES), ("noise", NOISES)):
+        LAYOUTS.choose(self.format, "PrecomputeSpec.format")
+        for name, allowed in (("dtype", DTYPES), ("noise", NOISES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
                     f"PrecomputeSpec.{name} must be one of {allowed}, got {getattr(self, name)!r}; choose one of them"

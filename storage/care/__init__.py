@@ -3,23 +3,20 @@
 from storage.care.conversion import convert
 from storage.care.garbage import Garbage, StoreGarbage, find_garbage, remove_garbage
 from storage.care.growth import Growth, measure_growth
-from storage.care.keys import Role
+from storage.care.keys import Role, StoreKeys
 from storage.care.listing import StoreSummary, list_stores, summarize
 from storage.care.mending import keep_commit, mend, read_good_commit
 from storage.care.removal import StoreContents, remove_store, store_contents
-from storage.care.shard_contents import HELD_OBJECTS, UnreadableObjectError, content_fault
 from storage.care.verification import shard_problems, verify
 
 __all__ = [
-    "HELD_OBJECTS",
     "Garbage",
     "Growth",
     "Role",
     "StoreContents",
     "StoreGarbage",
+    "StoreKeys",
     "StoreSummary",
-    "UnreadableObjectError",
-    "content_fault",
     "convert",
     "find_garbage",
     "keep_commit",

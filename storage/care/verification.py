@@ -1,12 +1,10 @@
 """Nothing is read on trust (law 5): every object is compared with the size and hash that its commit recorded."""
 
-import contextlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from storage.care.shard_contents import HELD_OBJECTS, UnreadableObjectError, content_fault
+from storage.care.shard_contents import content_fault
 from storage.errors import ManifestError, StoreError, StoreNotFoundError
 from storage.objects import join, read_into
 from storage.reading import noise_problem, open_manifest
@@ -36,8 +34,9 @@ _SHARDS_AT_ONCE = 64
 def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> list[ShardProblem]:
     """Read every object of a sealed store and compare it with the manifest; an empty list means all is well.
 
-    Objects that have the right hashes are also read as the reader would, so that what a forged record agrees with is
-    named too. A damaged manifest is the only problem that is named, as it is what all others are measured by.
+    Objects that have the right hashes are also compared with what their layout makes of the states in them, so that
+    what a forged record agrees with is named too. A damaged manifest is the only problem that is named, as it is what
+    all others are measured by.
 
     Args:
         uri: The store.
@@ -161,32 +160,19 @@ class _ShardObjects:
     def __init__(self, uri: str, shard: int, entries: Sequence[ObjectEntry]) -> None:
         self._uri, self._shard, self._entries = uri, shard, entries
         self._found: dict[int, ShardProblem | None] = {}
-        self._held: OrderedDict[int, bytearray] = OrderedDict()
 
-    def read(self, position: int) -> bytearray:
-        """The bytes of an object; `UnreadableObjectError` where they are not those of its record."""
-        if position not in self._held:
-            if self._found.get(position) is not None:
-                raise UnreadableObjectError(self._entries[position].key)
-            self._held[position] = self._compared(position)
-            if len(self._held) > HELD_OBJECTS:
-                self._held.popitem(last=False)
-        return self._held[position]
+    def read(self, position: int) -> bytearray | None:
+        """The bytes of an object, None where they are not those of its record."""
+        data = bytearray()
+        self._found[position] = _object_problem(self._uri, self._shard, self._entries[position], data)
+        return data if self._found[position] is None else None
 
     def problems(self) -> list[ShardProblem]:
         """Of all objects, those included that nobody has read."""
         for position in range(len(self._entries)):
             if position not in self._found:
-                with contextlib.suppress(UnreadableObjectError):
-                    self._compared(position)
+                self.read(position)
         return [problem for _, problem in sorted(self._found.items()) if problem is not None]
-
-    def _compared(self, position: int) -> bytearray:
-        entry, data = self._entries[position], bytearray()
-        self._found[position] = _object_problem(self._uri, self._shard, entry, data)
-        if self._found[position] is not None:
-            raise UnreadableObjectError(entry.key)
-        return data
 
 
 def _object_problem(uri: str, shard: int | None, entry: ObjectEntry, data: bytearray) -> ShardProblem | None:

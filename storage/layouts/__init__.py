@@ -1,11 +1,13 @@
 """How shards become objects and back: Zarr and WebDataset, one table."""
 
-from storage.layouts.protocols import Buffer, Checksums, Place, Reader, States, Writer
-from storage.layouts.table import layout_of
+from storage.layouts.protocols import Buffer, Extent, Layout, Place, Reader, States, Writer
+from storage.layouts.table import LAYOUTS, layout_of
 
 __all__ = [
+    "LAYOUTS",
     "Buffer",
-    "Checksums",
+    "Extent",
+    "Layout",
     "Place",
     "Reader",
     "States",

@@ -1,33 +1,22 @@
-"""What a store offers and what a layout must provide. `layouts.py` is the one table of layouts.
+"""What a store offers and what a layout must provide. `table.py` is the one table of layouts.
 
 Shapes: `S` samples of a whole shard, `n` samples that a shard shows, `[C, H_k, W_k]` one state as it is stored.
 Stored arrays hold what the objects hold (`StateEncoding.stored_dtype`), states what readers want (`spec.dtype`).
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from storage.records import CommitRecord, Manifest, TrajectorySpec
+from storage.records import CommitRecord, Manifest, StateEncoding, TrajectorySpec
 
 States: TypeAlias = dict[int, npt.NDArray[Any]]
 """Timestep -> states `[B, C, H_k, W_k]`."""
 
 Place: TypeAlias = Callable[[int], npt.NDArray[Any]]
 """Gives the array of a timestep into which a whole shard is read: stored dtype, `[S, C, H_k, W_k]`, C-contiguous."""
-
-Fetch: TypeAlias = Callable[[int, int, Callable[[], Sequence[memoryview]]], None]
-"""`fetch(i, size, parts)` lays the checked object of template `i`, `size` bytes, into the parts; memory for them is
-taken when the object is known to be of that size. An object that is not what was committed raises."""
-
-FetchPieces: TypeAlias = Callable[[int, int, Collection[int]], Mapping[int, bytes]]
-"""`fetch_pieces(i, size, numbers)` gives pieces of the object of template `i` by number, unchecked: piece `n` is its
-`size` bytes from `n * size` on. An object that ends before raises."""
-
-Checksums: TypeAlias = Sequence[Sequence[int] | npt.NDArray[np.int64]]
-"""For every template the crc32c of the pieces of its object, out of records that were checked."""
 
 
 class Buffer(Protocol):
@@ -117,40 +106,49 @@ class Reader(Protocol):
         """
 
 
+class Extent(NamedTuple):
+    """Where the stored states of consecutive rows of one timestep lie in an object, at equal distances."""
+
+    position: int
+    """Of the object among the layout's templates."""
+    timestep: int
+    rows: range
+    """Rows of the shard."""
+    start: int
+    """First byte, within the object, of the state of the first row."""
+    stride: int
+    """Bytes from there to the next row's; those of a state where they lie back to back."""
+
+    def view(self, data: bytes | bytearray | memoryview, encoding: StateEncoding) -> npt.NDArray[Any]:
+        """The states in the bytes of the object, `[rows, C, H_k, W_k]`, without a copy."""
+        dtype, strides = np.dtype(encoding.stored_dtype), [self.stride]
+        for length in encoding.shape:
+            strides.append(strides[-1] // length if len(strides) > 1 else encoding.state_bytes // length)
+        shape = (len(self.rows), *encoding.shape)
+        return np.ndarray(shape, dtype, buffer=data, offset=self.start, strides=strides)
+
+
 class Layout(Protocol):
-    """How shards become objects, and back. Does no input or output itself."""
+    """How shards become objects, and where their states lie in them. Does no input or output.
+
+    Objects have fixed sizes, and the states lie at the same places in every shard. So readers fetch and check bytes by
+    themselves and never ask the content of an object where anything is.
+    """
 
     def templates(self, spec: TrajectorySpec) -> tuple[str, ...]:
-        """Keys of the objects of one shard, `{shard}` standing for its number."""
+        """Keys of the objects of one shard, `{shard}` or `{shard:06d}` standing for its number."""
 
     def object_bytes(self, spec: TrajectorySpec) -> tuple[int, ...]:
         """Sizes of these objects, the same in every shard."""
 
-    def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> list[bytes]:
+    def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> Iterator[bytes]:
         """The objects of one shard, in the order of the templates; the same arrays give the same bytes."""
 
-    def chunk_crc32c(self, spec: TrajectorySpec, objects: Sequence[bytes]) -> list[tuple[int, ...]]:
-        """For every object of a shard the crc32c of its chunks, which go into the commit record."""
+    def extents(self, spec: TrajectorySpec, timesteps: Sequence[int], rows: range) -> Iterator[Extent]:
+        """Where the states of some rows of some stored timesteps lie, in any order and without overlaps.
 
-    def read(self, spec: TrajectorySpec, shard: int, timesteps: Sequence[int], fetch: Fetch, place: Place) -> None:
-        """Lay stored timesteps of a shard where `place` says; `ValueError` for an object of another content."""
-
-    def checksums(self, spec: TrajectorySpec, shard: int, fetch: Fetch, recorded: Callable[[], Checksums]) -> Checksums:
-        """The crc32c that `read_rows` compares with: of the shard's record, or out of an index beside the data.
-
-        A checksum that lies within the data is not enough: it goes along when objects are swapped.
+        All rows of a timestep lie in one object. Extents are made one by one: nothing of a shard's size is allocated.
         """
-
-    def read_rows(
-        self,
-        spec: TrajectorySpec,
-        shard: int,
-        rows: Sequence[int],
-        timesteps: Sequence[int],
-        fetch_pieces: FetchPieces,
-        checksums: Checksums,
-    ) -> States:
-        """Stored arrays `[len(rows), C, H_k, W_k]` by ranged reads, each piece compared with its crc32c."""
 
     def metadata(self, spec: TrajectorySpec, num_samples: int) -> dict[str, bytes]:
         """Objects by key that people's own tools need beside the shards."""

@@ -1,13 +1,21 @@
-"""The one table of layouts. A new one implements `base.Layout` and adds a line here and its name to `spec.LAYOUTS`."""
+"""The table of layouts. A new one implements `protocols.Layout` and adds a row here, or an entry point of its own."""
 
+from storage.errors import UnknownLayoutError
 from storage.layouts.protocols import Layout
 from storage.layouts.webdataset import WebDatasetLayout
 from storage.layouts.zarr import ZarrLayout
 from storage.records import TrajectorySpec
+from storage.tables import Table
 
-_LAYOUTS: dict[str, Layout] = {"zarr": ZarrLayout(), "webdataset": WebDatasetLayout()}
+LAYOUTS: Table[Layout] = Table("advkd.layouts", "a layout", {"zarr": ZarrLayout(), "webdataset": WebDatasetLayout()})
 
 
 def layout_of(spec: TrajectorySpec) -> Layout:
-    """The layout that a spec names."""
-    return _LAYOUTS[spec.layout]
+    """The layout that a spec names; `UnknownLayoutError` if nothing installed here provides it."""
+    try:
+        return LAYOUTS[spec.layout]
+    except KeyError as error:
+        raise UnknownLayoutError(
+            f"a store needs a layout that is installed, one of {sorted(LAYOUTS)}, got {spec.layout!r}; use one of "
+            f"them, or install the package that adds it (entry point group {LAYOUTS.group})"
+        ) from error

@@ -3,30 +3,27 @@
 Per sample, key `%012d`: `json` (`{"index": i}`), then one `t0999.npy` per stored timestep. Members are those of
 `webdataset.TarWriter(mtime=0, user="", group="")`, byte for byte (a test compares), but written here: importing
 webdataset imports torch. Beside each tar lies `shard-000012.idx.json`, sample key -> [offset, size, crc32c], so that
-one trajectory is one ranged read that can be checked. Every member of a timestep has the same size, so a shard is
-decoded by strides.
+one trajectory is one ranged read for people's own tools. Every member of a timestep has the same size, so states lie at
+the same places in every tar.
 """
 
 import io
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from crc32c import crc32c
 
-from storage.layouts.protocols import Checksums, Fetch, FetchPieces, Place, States
+from storage.layouts.protocols import Extent, States
 from storage.records import TrajectorySpec
 
 _BLOCK = tarfile.BLOCKSIZE
 _JSON = "json"
-_TAR, _INDEX = 0, 1
+_TAR = 0
 _CHECKSUM_DIGITS = 10
-_SIZE_FIELD, _CHECKSUM_FIELD = slice(124, 136), slice(148, 156)
-"""Of a tar's header (POSIX.1-1988 ustar)."""
 
 
 class WebDatasetLayout:
@@ -41,7 +38,7 @@ class WebDatasetLayout:
         members = _Members(spec)
         return members.tar_bytes, members.index_bytes
 
-    def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> list[bytes]:
+    def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> Iterator[bytes]:
         """Members in the order of their names, owner, group and time zero."""
         members, first = _Members(spec), shard * spec.shard_samples
         tar, checksums = io.BytesIO(), []
@@ -54,75 +51,19 @@ class WebDatasetLayout:
             checksums.append(crc32c(data))
             tar.write(data)
         tar.write(bytes(members.tar_bytes - tar.tell()))
-        return [tar.getvalue(), _dump_index(members, shard, checksums)]
+        yield tar.getvalue()
+        yield "".join(_index_lines(members, shard, checksums)).encode()
 
-    def chunk_crc32c(self, spec: TrajectorySpec, objects: Sequence[bytes]) -> list[tuple[int, ...]]:
-        """None: those of the samples are in the index beside the tar."""
-        return [() for _ in objects]
-
-    def read(self, spec: TrajectorySpec, shard: int, timesteps: Sequence[int], fetch: Fetch, place: Place) -> None:
-        """Names, headers and sizes are compared with those that the spec demands before any state is taken."""
-        members, buffers = _Members(spec), list[npt.NDArray[np.uint8]]()
-
-        def parts() -> list[memoryview]:
-            buffers.append(np.empty(members.tar_bytes, dtype=np.uint8))
-            return [buffers[-1].data]
-
-        fetch(_TAR, members.tar_bytes, parts)
-        end = spec.shard_samples * members.sample_bytes
-        if buffers[-1][end:].any():
-            raise ValueError(f"a tar must hold {spec.shard_samples} samples and nothing after them")
-        rows = buffers[-1][:end].reshape(-1, members.sample_bytes)
-        members.check(rows, range(shard * spec.shard_samples, (shard + 1) * spec.shard_samples), timesteps)
+    def extents(self, spec: TrajectorySpec, timesteps: Sequence[int], rows: range) -> Iterator[Extent]:
+        """One for each timestep: the numbers behind the npy header, a sample further for every row."""
+        members = _Members(spec)
         for t in timesteps:
-            place(t).reshape(len(rows), -1).view(np.uint8)[:] = members.payload(rows, t)
-
-    def checksums(self, spec: TrajectorySpec, shard: int, fetch: Fetch, recorded: Callable[[], Checksums]) -> Checksums:
-        """Of the samples of the tar, out of its index."""
-        return self._read_index(_Members(spec), shard, fetch), ()
-
-    def read_rows(
-        self,
-        spec: TrajectorySpec,
-        shard: int,
-        rows: Sequence[int],
-        timesteps: Sequence[int],
-        fetch_pieces: FetchPieces,
-        checksums: Checksums,
-    ) -> States:
-        """A sample is one piece of the tar, with all of its timesteps."""
-        members, first = _Members(spec), shard * spec.shard_samples
-        pieces, expected = fetch_pieces(_TAR, members.sample_bytes, set(rows)), checksums[_TAR]
-        for row in set(rows):
-            if crc32c(pieces[row]) != expected[row]:
-                raise ValueError(f"sample {first + row} of a tar must agree with the crc32c in its index")
-        found = np.stack([np.frombuffer(pieces[row], dtype=np.uint8) for row in rows])
-        members.check(found, [first + row for row in rows], timesteps)
-        states: States = {}
-        for t in timesteps:
-            encoding = spec.encoding(t)
-            flat = np.ascontiguousarray(members.payload(found, t))
-            states[t] = flat.view(encoding.stored_dtype).reshape(len(rows), *encoding.shape)
-        return states
+            start = members.starts[t] + _BLOCK + len(members.headers[t])
+            yield Extent(_TAR, t, rows, rows.start * members.sample_bytes + start, members.sample_bytes)
 
     def metadata(self, spec: TrajectorySpec, num_samples: int) -> dict[str, bytes]:
         """A tar needs nothing beside it."""
         return {}
-
-    def _read_index(self, members: "_Members", shard: int, fetch: Fetch) -> list[int]:
-        data = bytearray()
-
-        def parts() -> list[memoryview]:
-            data[:] = bytes(members.index_bytes)
-            return [memoryview(data)]
-
-        fetch(_INDEX, members.index_bytes, parts)
-        # All is known but the checksums, ten digits at the end of every line but the first and the last two.
-        digits = [line.rstrip(b"],")[-_CHECKSUM_DIGITS:] for line in data.split(b"\n")[1:-2]]
-        checksums = [int(one) if one.strip().isdigit() else -1 for one in digits]
-        if len(checksums) != members.spec.shard_samples or _dump_index(members, shard, checksums) != data:
-            raise ValueError("the index of a tar must list its samples in order, at the places that the spec demands")
-        return checksums
 
 
 @dataclass(frozen=True)
@@ -164,55 +105,8 @@ class _Members:
     def tar_bytes(self) -> int:
         return _padded(self.spec.shard_samples * self.sample_bytes + 2 * _BLOCK, tarfile.RECORDSIZE)
 
-    def payload(self, rows: npt.NDArray[np.uint8], timestep: int) -> npt.NDArray[np.uint8]:
-        """The states' bytes of rows `[n, sample_bytes]`."""
-        start = self.starts[timestep] + _BLOCK + len(self.headers[timestep])
-        return rows[:, start : start + self.spec.encoding(timestep).state_bytes]
-
     def _size(self, timestep: int) -> int:
         return len(self.headers[timestep]) + self.spec.encoding(timestep).state_bytes
-
-    def check(self, rows: npt.NDArray[np.uint8], samples: Sequence[int], timesteps: Sequence[int]) -> None:
-        """`ValueError` unless rows `[n, sample_bytes]` are these samples with the spec's members at these timesteps."""
-        texts = [_json_text(sample) for sample in samples]
-        _check_headers(rows[:, :_BLOCK], samples, _JSON, [len(text) for text in texts])
-        if rows[:, _BLOCK : 2 * _BLOCK].tobytes() != b"".join(text.ljust(_BLOCK, b"\0") for text in texts):
-            raise ValueError("every json of a tar must hold the number of its sample, and one does not")
-        for t in timesteps:
-            start, header = self.starts[t], np.frombuffer(self.headers[t], dtype=np.uint8)
-            _check_headers(rows[:, start : start + _BLOCK], samples, _extension(t), [self._size(t)] * len(rows))
-            if (rows[:, start + _BLOCK : start + _BLOCK + len(header)] != header).any():
-                encoding = self.spec.encoding(t)
-                raise ValueError(
-                    f"every {_extension(t)} must hold {encoding.stored_dtype} {list(encoding.shape)}, and one has "
-                    "another npy header"
-                )
-
-
-def _check_headers(
-    headers: npt.NDArray[np.uint8], samples: Sequence[int], extension: str, sizes: Sequence[int]
-) -> None:
-    """`ValueError` unless tar headers `[n, 512]` are those of plain files with these names and sizes, in this order."""
-    names = [f"{_sample_key(sample)}.{extension}" for sample in samples]
-    width = len(names[0]) + 1
-    wrong = (headers[:, :width] != _rows_of("\0".join([*names, ""]).encode(), width)).any(axis=1)
-    if wrong.any():
-        raise ValueError(f"a member of a tar must be named {names[int(np.argmax(wrong))]}, and is not")
-    octal = _rows_of(b"".join(b"%011o\0" % size for size in sizes), _SIZE_FIELD.stop - _SIZE_FIELD.start)
-    other = headers != np.frombuffer(_member_header(names[0], 0), dtype=np.uint8)
-    other[:, _SIZE_FIELD] = headers[:, _SIZE_FIELD] != octal
-    # The checksum, over all of the header, says nothing of its own.
-    other[:, :width] = other[:, _CHECKSUM_FIELD] = False
-    if other.any():
-        raise ValueError(f"every {extension} of a tar must be a plain file of the spec's size, and one is not")
-
-
-def _rows_of(data: bytes, width: int) -> npt.NDArray[np.uint8]:
-    return np.frombuffer(data, dtype=np.uint8).reshape(-1, width)
-
-
-def _dump_index(members: _Members, shard: int, checksums: Sequence[int]) -> bytes:
-    return "".join(_index_lines(members, shard, checksums)).encode()
 
 
 def _index_lines(members: _Members, shard: int, checksums: Sequence[int]) -> Iterator[str]:

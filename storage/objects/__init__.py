@@ -20,6 +20,7 @@ from storage.objects.access import (
     write_json,
 )
 from storage.objects.local import TEMPORARY_PREFIX, LocalObjects
+from storage.objects.s3 import S3Objects
 from storage.objects.s3_probe import probe_s3
 from storage.objects.scatter import byte_parts, fill
 
@@ -28,6 +29,7 @@ __all__ = [
     "Leftover",
     "LocalObjects",
     "ObjectInfo",
+    "S3Objects",
     "byte_parts",
     "create_bytes",
     "delete",

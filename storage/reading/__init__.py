@@ -5,11 +5,13 @@ from storage.reading.growing import CommittedShards, open_growing
 from storage.reading.loader import Batch, TrajectoryLoader
 from storage.reading.open import noise_problem, open_manifest
 from storage.reading.reader import open_store
+from storage.reading.sources import DirectSource
 
 __all__ = [
     "CACHES",
     "Batch",
     "CommittedShards",
+    "DirectSource",
     "TrajectoryLoader",
     "default_cache_folder",
     "noise_problem",

@@ -1,46 +1,43 @@
-"""Reading shards: fetch, check, decode through the layout, show only the samples that the manifest shows."""
+"""Reading shards: fetch, check, decode, show only the samples that the manifest shows.
 
-from collections.abc import Callable, Collection, Sequence
+The layout says where states lie in the objects; all input and every check is here.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from crc32c import crc32c
 
-from storage.errors import GridMismatchError, ManifestError, ShardCorruptError, StoreNotFoundError
-from storage.layouts import Checksums, Place, States, layout_of
-from storage.objects import join, read_range
+from storage.errors import GridMismatchError, ShardCorruptError, StoreNotFoundError
+from storage.layouts import Place, States, layout_of
+from storage.reading.landing import Landing
 from storage.reading.open import noise_problem, open_manifest
+from storage.reading.ranged import RangedReads, sized_entry
 from storage.reading.sources import DirectSource, ObjectSource
 from storage.records import (
     ByteCache,
     Manifest,
     ObjectEntry,
-    ObjectPart,
     ShardProblem,
     drawn_noise,
-    forget_objects,
     hash_problem,
     missing_problem,
-    read_commit,
-    read_pieces,
     seeded_noise,
     size_problem,
 )
 
 # From this share of a shard's samples on, the whole shard is read; not where ranges are kept, which bounds memory.
 _RANGED_SHARE = 0.25
-_HELD_BYTES = 2**22
-"""Of the checksums that a reader keeps for itself."""
 
 
 class ShardReader:
     """The `Reader` of one sealed store.
 
     An object is compared with its sha256 when it is first read whole, and with the crc32c that it had then whenever it
-    is read again. A ranged read is compared with a crc32c out of a checked record, so it gives the right bytes or none,
-    but says nothing of the rest of its object.
+    is read again. A ranged read is compared with a crc32 out of a checked record (`ranged.py`).
     """
 
     def __init__(
@@ -53,12 +50,12 @@ class ShardReader:
         self.uri = uri
         self.manifest = manifest
         self._source = DirectSource(uri) if source is None else source
-        self._pieces = kept
-        self._kept = kept or ByteCache(_HELD_BYTES)
+        self._ranges = RangedReads(uri, manifest, kept)
+        self._bounded = kept is not None
         self._layout = layout_of(manifest.spec)
         objects = (manifest.num_shards, len(manifest.shards.templates))
         self._known = np.zeros(objects, dtype=bool)
-        self._checksums_seen = np.zeros(objects, dtype=np.uint32)
+        self._checksums_seen = np.zeros(objects, dtype=np.uint64)
         self._noise_checked = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,10 +78,15 @@ class ShardReader:
             stored[timestep] = _empty(spec.encoding(timestep), spec.shard_samples) if place is None else place(timestep)
             return stored[timestep]
 
-        objects = [t for t in wanted if t in spec.stored_timesteps]
-        self._checked(index, lambda: self._layout.read(spec, index, objects, self._fetch(index), keep))
-        for t in set(wanted) - set(objects):
-            self._require_noise(index, sized=bool(objects))
+        objects = [t for t in dict.fromkeys(wanted) if t in spec.stored_timesteps]
+        lying: dict[int, list[int]] = {}
+        for extent in self._layout.extents(spec, objects, range(1)):
+            lying.setdefault(extent.position, []).append(extent.timestep)
+        with self._naming(index):
+            for position, here in lying.items():
+                self._read_object(index, position, here, keep)
+        for t in set(wanted) - set(spec.stored_timesteps):
+            self._require_noise(index, sized=bool(lying))
             keep(t)[:] = seeded_noise(spec, index)
         return {t: stored[t] for t in wanted}
 
@@ -112,130 +114,61 @@ class ShardReader:
 
     def _read_rows(self, shard: int, rows: npt.NDArray[np.int64], timesteps: Sequence[int]) -> States:
         spec = self.manifest.spec
-        if self._pieces is None and len(rows) >= _RANGED_SHARE * spec.shard_samples:
+        if not self._bounded and len(rows) >= _RANGED_SHARE * spec.shard_samples:
             return {t: values[rows] for t, values in self.read_stored(shard, timesteps).items()}
         stored: States = {}
         objects = [t for t in timesteps if t in spec.stored_timesteps]
         if objects:
-            wanted = rows.tolist()
-            self._checked(
-                shard,
-                lambda: stored.update(
-                    self._layout.read_rows(
-                        spec,
-                        shard,
-                        wanted,
-                        objects,
-                        self._fetch_pieces(shard),
-                        self._checksums(shard),
-                    )
-                ),
-            )
-        elif self._pieces is not None and not self._noise_checked:
+            with self._naming(shard):
+                stored = self._ranges.read(shard, rows.tolist(), objects)
+        elif self._bounded and not self._noise_checked:
             # One sample that is stored shows how large a state is, as a whole shard would.
             self._read_rows(shard, rows[:1], spec.stored_timesteps[:1])
         for t in set(timesteps) - set(objects):
-            self._require_noise(shard, sized=bool(objects) or self._pieces is not None)
+            self._require_noise(shard, sized=bool(objects) or self._bounded)
             stored[t] = np.concatenate(
                 [drawn_noise(spec, shard * spec.shard_samples + row, 1) for row in rows.tolist()]
             )
         return stored
 
-    def _fetch(self, shard: int) -> Callable[[int, int, Callable[[], Sequence[memoryview]]], None]:
-        """The `base.Fetch` of a shard."""
-        entries = self.manifest.shards.entries(shard)
+    def _read_object(self, shard: int, position: int, timesteps: Sequence[int], place: Place) -> None:
+        """Lay the states of an object into their places, which are taken once the object is known to be of its size."""
+        spec, entry, landings = self.manifest.spec, sized_entry(self.manifest, shard, position), list[Landing]()
 
-        def fetch(position: int, size: int, parts: Callable[[], Sequence[memoryview]]) -> None:
-            entry, laid = entries[position], list[memoryview]()
-            if entry.size != size:
-                raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands {size}")
+        def allocate() -> Sequence[memoryview]:
+            extents = self._layout.extents(spec, timesteps, range(spec.shard_samples))
+            landings.append(Landing(entry.size, spec, extents, {t: place(t) for t in timesteps}))
+            return landings[-1].parts
 
-            def allocate() -> Sequence[memoryview]:
-                laid[:] = parts()
-                return laid
+        try:
+            found = self._source.read_into(entry, allocate)
+        except StoreNotFoundError as error:
+            raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
+        problem = size_problem(self.uri, shard, entry, found)
+        problem = problem or self._content_problem(shard, position, entry, landings[-1])
+        if problem is not None:
+            raise ShardCorruptError(problem.message)
+        landings[-1].settle()
 
-            try:
-                found = self._source.read_into(entry, allocate)
-            except StoreNotFoundError as error:
-                raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
-            problem = size_problem(self.uri, shard, entry, found) or self._content_problem(shard, position, entry, laid)
-            if problem is not None:
-                raise ShardCorruptError(problem.message)
-
-        return fetch
-
-    def _content_problem(
-        self, shard: int, position: int, entry: ObjectEntry, parts: Sequence[memoryview]
-    ) -> ShardProblem | None:
+    def _content_problem(self, shard: int, position: int, entry: ObjectEntry, landing: Landing) -> ShardProblem | None:
         """sha256 at first, and then the crc32c of the bytes that had it, which is ten times as fast."""
-        checksum = 0
-        for part in parts:
-            checksum = crc32c(part, checksum)
+        checksum = landing.checksum()
         if self._known[shard, position] and self._checksums_seen[shard, position] == checksum:
             return None
-        problem = hash_problem(self.uri, shard, entry, parts)
+        problem = hash_problem(self.uri, shard, entry, landing.parts)
         if problem is None:
             self._checksums_seen[shard, position], self._known[shard, position] = checksum, True
         return problem
 
-    def _fetch_pieces(self, shard: int) -> Callable[[int, int, Collection[int]], dict[int, bytes]]:
-        """The `base.FetchPieces` of a shard."""
-        entries = self.manifest.shards.entries(shard)
-
-        def fetch_pieces(position: int, size: int, numbers: Collection[int]) -> dict[int, bytes]:
-            entry = entries[position]
-            address = join(self.uri, entry.key)
-
-            def fetch(start: int, stop: int) -> bytes:
-                if stop > entry.size:
-                    raise ValueError(f"the manifest lists {entry.size} bytes for {entry.key}, the spec demands more")
-                try:
-                    data = read_range(address, start, stop)
-                except StoreNotFoundError as error:
-                    raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
-                if len(data) != stop - start:
-                    raise ValueError(
-                        f"{entry.key} must hold bytes {start} to {stop - 1}, and ends at {start + len(data)}"
-                    )
-                return data
-
-            return read_pieces(ObjectPart(address, entry.sha256), size, numbers, fetch, self._pieces)
-
-        return fetch_pieces
-
-    def _checksums(self, shard: int) -> Checksums:
-        """The `base.Checksums` of a shard; those of the shards looked at last are kept."""
-        entry = self.manifest.shards.entries(shard)[0]
-        key = ObjectPart(join(self.uri, entry.key), entry.sha256)
-        held: Checksums | None = self._kept.get(key)
-        if held is not None:
-            return held
-        found = self._layout.checksums(
-            self.manifest.spec, shard, self._fetch(shard), lambda: [one.crc32c for one in self._recorded(shard)]
-        )
-        # As arrays, which take a quarter of the memory of numbers.
-        arrays = [np.array(one, dtype=np.int64) for one in found]
-        self._kept.put(key, arrays, sum(array.nbytes for array in arrays))
-        return arrays
-
-    def _recorded(self, shard: int) -> tuple[ObjectEntry, ...]:
-        """The objects of a shard with their checksums, out of its record, which must be the manifest's."""
+    @contextmanager
+    def _naming(self, shard: int) -> Iterator[None]:
+        """Whatever is wrong with how a shard is made up is a corrupt shard."""
         try:
-            record = read_commit(self.uri, shard)
-        except (ManifestError, StoreNotFoundError) as error:
-            raise ValueError(f"the commit record with its checksums cannot be used: {error}") from error
-        if record.objects != self.manifest.shards.entries(shard):
-            raise ValueError("the commit record with its checksums is not the one that was sealed")
-        return record.objects
-
-    def _checked(self, shard: int, read: Callable[[], None]) -> None:
-        """Whatever a layout finds wrong with an object is a corrupt shard."""
-        try:
-            read()
-        except (ValueError, RecursionError) as error:
+            yield
+        except ValueError as error:
             spec, entries = self.manifest.spec, self.manifest.shards.entries(shard)
             key = entries[0].key
-            forget_objects(self._kept, {join(self.uri, entry.key) for entry in entries})
+            self._ranges.forget(shard)
             problem = ShardProblem(
                 uri=self.uri, shard=shard, key=key, expected=f"a {spec.layout} shard of its spec", found=str(error)
             )

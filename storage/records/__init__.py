@@ -4,6 +4,7 @@ Numbers and JSON only: no room below this one knows what a shard's objects hold.
 """
 
 from storage.records.byte_cache import ByteCache
+from storage.records.checked_json import dump_checked, load_checked
 from storage.records.commits import (
     CommitRecord,
     commit_uri,
@@ -29,13 +30,12 @@ from storage.records.manifest import (
 )
 from storage.records.problems import ShardProblem, hash_problem, missing_problem, size_problem
 from storage.records.provenance import author, code_revision, writer_version
-from storage.records.ranges import ObjectPart, forget_objects, read_pieces
+from storage.records.ranges import PIECE_BYTES, ObjectPart, forget_objects, piece_checksums, read_pieces
 from storage.records.seeding import check_seed, condition_generator, initial_noise, solver_seeds
 from storage.records.shard_index import PAGE_SHARDS, ShardIndex, write_index
 from storage.records.spec import (
     DTYPES,
     LAYOUT_VERSION,
-    LAYOUTS,
     NOISES,
     TrajectorySpec,
     default_shard_samples,
@@ -47,12 +47,12 @@ from storage.records.unstored_noise import NOISE, drawn_noise, noise_sha256, see
 __all__ = [
     "DTYPES",
     "IDENTITY",
-    "LAYOUTS",
     "LAYOUT_VERSION",
     "MANIFEST",
     "NOISE",
     "NOISES",
     "PAGE_SHARDS",
+    "PIECE_BYTES",
     "ByteCache",
     "CommitRecord",
     "Manifest",
@@ -75,13 +75,16 @@ __all__ = [
     "default_shard_samples",
     "digest",
     "drawn_noise",
+    "dump_checked",
     "forget_objects",
     "hash_problem",
     "initial_noise",
+    "load_checked",
     "manifest_uri",
     "missing_problem",
     "newest_copy",
     "noise_sha256",
+    "piece_checksums",
     "pooled",
     "read_commit",
     "read_copy",

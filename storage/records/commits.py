@@ -140,5 +140,5 @@ def committed_shards(uri: str, *, after: int = -1) -> set[int]:
 def run_facts_apart(one: CommitRecord, other: CommitRecord) -> bool:
     """Whether two records say the same of a shard, whoever computed it, when and in what time."""
     facts = {name: getattr(one, name) for name in ("writer", "revision", "author", "elapsed_seconds", "created")}
-    # As JSON, since entries compare equal whatever their crc32c.
+    # As JSON, since entries compare equal whatever their crc32.
     return one.to_json() == replace(other, **facts).to_json()

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from storage.errors import ManifestError
 from storage.records.encoding import StateTally
 from storage.records.spec import LAYOUT_VERSION
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CRC32S = re.compile(r"([0-9a-f]{8})*")
 _KEY = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9._-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*")
 
 
@@ -26,24 +29,24 @@ class ObjectEntry:
     sha256: str
     """64 hex digits."""
 
-    crc32c: tuple[int, ...] = field(default=(), compare=False)
-    """Of its chunks in their order, where the layout has chunks and the record holds them: for ranged reads."""
+    crc32: tuple[int, ...] = field(default=(), compare=False)
+    """Of its pieces of `ranges.PIECE_BYTES` in their order, where the record holds them: for ranged reads."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         entry = {"key": self.key, "bytes": self.size, "sha256": self.sha256}
-        return entry | ({"crc32c": list(self.crc32c)} if self.crc32c else {})
+        return entry | ({"crc32": "".join(f"{value:08x}" for value in self.crc32)} if self.crc32 else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ObjectEntry":
         """The inverse of `to_json`."""
-        optional = ("crc32c",) if isinstance(data, Mapping) and "crc32c" in data else ()
+        optional = ("crc32",) if isinstance(data, Mapping) and "crc32" in data else ()
         require_keys("an object entry", data, ("key", "bytes", "sha256", *optional))
         return cls(
             key=downwards(data["key"]),
             size=whole_number("bytes", data["bytes"]),
             sha256=sha256_digits(data["sha256"]),
-            crc32c=tuple(whole_number("crc32c", chunk) for chunk in list_of("crc32c", data.get("crc32c", []))),
+            crc32=_checksums(data.get("crc32", "")),
         )
 
 
@@ -156,6 +159,14 @@ def downwards(key: object) -> str:
             "damaged or forged"
         )
     return key
+
+
+def _checksums(value: object) -> tuple[int, ...]:
+    """Numbers of 8 hex digits each, without gaps."""
+    if not isinstance(value, str) or not _CRC32S.fullmatch(value):
+        raise ManifestError(f"a crc32 must be 8 hex digits per piece, got {value!r:.99}; the record is damaged")
+    numbers: list[int] = np.frombuffer(bytes.fromhex(value), dtype=">u4").tolist()
+    return tuple(numbers)
 
 
 def sha256_digits(value: object) -> str:

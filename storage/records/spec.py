@@ -19,11 +19,10 @@ from storage.objects import join
 from storage.records.encoding import StateEncoding
 from storage.records.seeding import check_seed
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Version of keys, encodings and records. A reader refuses a newer one."""
 
 DTYPES = ("float16", "float32")
-LAYOUTS = ("zarr", "webdataset")
 NOISES = ("stored", "seeded")
 
 JSON = TypeAliasType("JSON", "bool | int | float | str | list[JSON] | dict[str, JSON] | None")
@@ -81,7 +80,7 @@ class TrajectorySpec:
     noise: str = "stored"
     """"stored", or "seeded": x_T is not stored but drawn again from the base seed, the same values either way."""
     layout: str = "zarr"
-    """"zarr" or "webdataset"."""
+    """Name of the layout, a row of `storage.layouts.LAYOUTS`: "zarr", "webdataset", or one of another package."""
     shard_samples: int
     """Samples of one shard, the unit of work, of loss and of extension."""
     block_samples: int
@@ -163,6 +162,12 @@ class TrajectorySpec:
                 f"TrajectorySpec.teacher must be a slug of lower-case letters, digits, '-', '_' and '.', "
                 f"not starting with '.', got {self.teacher!r}; rename it"
             )
+        # Which layouts there are is known to the rooms above this one.
+        if not isinstance(self.layout, str) or not _SLUG.fullmatch(self.layout):
+            raise ValueError(
+                f"TrajectorySpec.layout must be the name of a layout, in lower-case letters, digits, '-', '_' and '.', "
+                f"got {self.layout!r}; choose one, as zarr"
+            )
         if not _SHA256.fullmatch(self.fingerprint):
             raise ValueError(
                 f"TrajectorySpec.fingerprint must be 64 hex digits of sha256, got {self.fingerprint!r}; "
@@ -170,7 +175,7 @@ class TrajectorySpec:
             )
         if not self.sampler:
             raise ValueError("TrajectorySpec.sampler must be the solver's name, got ''; name it")
-        choices = (("dtype", self.dtype, DTYPES), ("layout", self.layout, LAYOUTS), ("noise", self.noise, NOISES))
+        choices = (("dtype", self.dtype, DTYPES), ("noise", self.noise, NOISES))
         for name, value, allowed in choices:
             if value not in allowed:
                 raise ValueError(f"TrajectorySpec.{name} must be one of {allowed}, got {value!r}; choose one of them")

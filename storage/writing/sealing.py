@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from storage.errors import ManifestError, StoreIncompleteError, StoreNotFoundError
@@ -58,7 +59,21 @@ def is_sealed(root: str, spec: TrajectorySpec, num_samples: int) -> bool:
     return manifest is not None and manifest.num_samples >= num_samples
 
 
+@dataclass(frozen=True)
+class Sealing:
+    """What `seal_once` has done."""
+
+    manifest: Manifest
+    new: bool
+    """Whether this call wrote the manifest; False if the store was sealed already."""
+
+
 def seal(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
+    """The manifest of `seal_once`."""
+    return seal_once(root, spec, num_samples).manifest
+
+
+def seal_once(root: str, spec: TrajectorySpec, num_samples: int) -> Sealing:
     """Write the manifest from the commit records; a store never shrinks, a sealed one is left as it is.
 
     Of a store that grows, only the records of its new shards are read, and only the index's last page is replaced.
@@ -70,7 +85,7 @@ def seal(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
     uri = store_uri(root, spec)
     existing = _sealed_manifest(uri, spec)
     if existing is not None and existing.num_samples >= num_samples:
-        return existing
+        return Sealing(existing, new=False)
     missing = _missing(uri, spec, num_samples, existing)
     if missing:
         listed = ", ".join(map(str, missing[:_LISTED_SHARDS])) + (", ..." if len(missing) > _LISTED_SHARDS else "")
@@ -79,7 +94,7 @@ def seal(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
             f"{spec.num_shards(num_samples)} are missing in {uri}: {listed}; "
             "run precompute with the same settings again"
         )
-    return _publish(uri, spec, num_samples, existing)
+    return Sealing(_publish(uri, spec, num_samples, existing), new=True)
 
 
 def reseal(uri: str, spec: TrajectorySpec, num_samples: int) -> Manifest:

@@ -24,6 +24,7 @@ from storage.records import (
     digest,
     drawn_noise,
     noise_sha256,
+    piece_checksums,
     store_uri,
     utc_now,
     write_commit,
@@ -72,17 +73,15 @@ class ShardWriter:
         """Put a shard's objects, then its record, in which their sizes and hashes are filled in here."""
         layout = layout_of(self.spec)
         started = time.monotonic()
-        payloads = layout.encode(self.spec, record.shard, stored)
+        payloads = list(layout.encode(self.spec, record.shard, stored))
         entries = tuple(
             ObjectEntry(
                 key=template.format(shard=record.shard),
                 size=len(data),
                 sha256=hashlib.sha256(data).hexdigest(),
-                crc32c=chunks,
+                crc32=piece_checksums(data),
             )
-            for template, data, chunks in zip(
-                layout.templates(self.spec), payloads, layout.chunk_crc32c(self.spec, payloads), strict=True
-            )
+            for template, data in zip(layout.templates(self.spec), payloads, strict=True)
         )
         if not self._announced:
             announce(self.uri, self.spec)

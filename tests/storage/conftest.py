@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage import TrajectorySpec
-from tests.storage.trajectories import make_spec
+from storage.testing.trajectories import make_spec
 
 
 @pytest.fixture(params=["local", "s3"])

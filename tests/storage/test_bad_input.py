@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from storage import ManifestError, StoreError, TrajectorySpec, digest, open_store, store_uri, verify
 from storage.records.checked_json import dump_checked, load_checked
-from tests.storage.damage import Contents, Damage, assert_explained, contents, examples, inflicted, refusals
-from tests.storage.oracles import shown_states, spec_of_kind
-from tests.storage.trajectories import fill
+from storage.testing.damage import Contents, Damage, assert_explained, contents, examples, inflicted, refusals
+from storage.testing.oracles import shown_states, spec_of_kind
+from storage.testing.trajectories import fill
 
 pytestmark = pytest.mark.timeout(120)
 NUM_SAMPLES = 21

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from advkd.browse.app import create_app
 from advkd.browse.settings import BrowseSpec
 from storage import TrajectorySpec
-from tests.storage.trajectories import make_spec
+from storage.testing.trajectories import make_spec
 
 Opened = Callable[..., TestClient]
 

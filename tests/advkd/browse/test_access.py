@@ -15,8 +15,8 @@ from advkd.cli.browse import browse_command
 from storage import read_bytes, store_uri
 from storage.objects.local import LocalObjects
 from storage.objects.s3 import S3Objects
+from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
-from tests.storage.trajectories import fill
 
 TOKEN = "correct horse battery"
 

@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 from advkd.browse.sheets import fitting_samples, require_fitting
 from advkd.browse.shown import Answer
 from storage import TrajectorySpec, digest, open_writer, seal, store_uri
+from storage.testing.oracles import shown_states
+from storage.testing.trajectories import fill, shard_states
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, image_of, planes, sheet
-from tests.storage.oracles import shown_states
-from tests.storage.trajectories import fill, shard_states
 
 SAMPLES = 96
 

@@ -15,6 +15,8 @@ from advkd.evaluation.classifier import load_classifier
 from advkd.students.loading import load_student
 from advkd.trajectories import Filling, precompute
 from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
+from storage.testing.oracles import shown_states
+from storage.testing.trajectories import fill, shard_states
 from tests.advkd.browse.conftest import image_spec
 from tests.advkd.browse.pictures import grey
 from tests.advkd.browse.screen import loaded, wall_tile
@@ -23,8 +25,6 @@ from tests.advkd.browse.test_students import student_folder
 from tests.advkd.conftest import mixture_spec
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
-from tests.storage.oracles import shown_states
-from tests.storage.trajectories import fill, shard_states
 
 pytestmark = pytest.mark.timeout(240)
 SAMPLES = 1600

@@ -8,11 +8,11 @@ import torch
 from advkd.browse.display import difference_tiles
 from advkd.students import LayerwiseStudent
 from storage import digest
+from storage.testing.oracles import shown_states
+from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import image_of
 from tests.advkd.browse.test_students import student_folder
-from tests.storage.oracles import shown_states
-from tests.storage.trajectories import fill
 
 
 def test_the_scale_is_black_at_zero_white_from_the_end_and_rises_between() -> None:

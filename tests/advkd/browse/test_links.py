@@ -4,8 +4,8 @@ import pytest
 
 from advkd.text.links import store_link
 from storage import digest
+from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
-from tests.storage.trajectories import fill
 
 
 def test_a_link_leads_to_the_store_and_the_sample(tmp_path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

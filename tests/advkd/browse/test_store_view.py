@@ -27,12 +27,12 @@ from storage import (
     store_uri,
     write_bytes,
 )
+from storage.testing.oracles import shown_states
+from storage.testing.trajectories import fill, shard_states
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, sheet
 from tests.faulty_proxy import faulty_proxy
 from tests.s3_server import S3Server
-from tests.storage.oracles import shown_states
-from tests.storage.trajectories import fill, shard_states
 
 
 @pytest.fixture(autouse=True)

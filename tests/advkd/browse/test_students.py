@@ -11,10 +11,10 @@ from advkd.diffusion import implied_clean as oracle
 from advkd.diffusion import skip_coefficients
 from advkd.students import LayerwiseStudent
 from storage import ByteCache, digest
+from storage.testing.oracles import shown_states, spec_of_kind
+from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import planes, sheet
-from tests.storage.oracles import shown_states, spec_of_kind
-from tests.storage.trajectories import fill
 
 
 def student_folder(folder: Path, shape: tuple[int, int, int] = (1, 8, 8), timesteps=(999, 500, 0), seed=0) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage import StoreError, digest
+from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
-from tests.storage.trajectories import fill
 
 
 class TestBadUris:

@@ -10,10 +10,10 @@ import pytest
 
 from advkd.browse.store_view import StoreView
 from storage import ByteCache, TrajectorySpec, digest, open_store, store_uri
+from storage.testing.oracles import shown_states
+from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, sheet
-from tests.storage.oracles import shown_states
-from tests.storage.trajectories import fill
 
 
 def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
@@ -47,16 +47,16 @@ print(sorted({"torch", "diffusers", "prefect"} & set(sys.modules)))
 def test_looking_at_one_sample_reads_no_whole_shard(
     root: str, spec: TrajectorySpec, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import storage.reading.reader
+    import storage.reading.ranged
     from storage.reading.sources import DirectSource
 
     fill(root, spec, 96)
     client, name = opened(root), digest(spec)[:16]
     client.get(f"/s/{name}")
     sizes: list[int] = []
-    ranged, whole = storage.reading.reader.read_range, DirectSource.read_into
+    ranged, whole = storage.reading.ranged.read_range, DirectSource.read_into
     monkeypatch.setattr(
-        storage.reading.reader, "read_range", lambda uri, a, b: sizes.append(b - a) or ranged(uri, a, b)
+        storage.reading.ranged, "read_range", lambda uri, a, b: sizes.append(b - a) or ranged(uri, a, b)
     )
     monkeypatch.setattr(
         DirectSource, "read_into", lambda self, entry, give: sizes.append(entry.size) or whole(self, entry, give)
@@ -70,15 +70,15 @@ def test_looking_at_one_sample_reads_no_whole_shard(
 
 
 def test_a_sample_of_a_tar_is_read_once_for_all_timesteps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import storage.reading.reader
+    import storage.reading.ranged
 
     spec = image_spec(layout="webdataset")
     fill(str(tmp_path), spec, 96)
     # Nothing fits into the cache, as with long trajectories.
     store = StoreView(store_uri(str(tmp_path), spec), "store", ByteCache(1))
     asked: list[str] = []
-    ranged = storage.reading.reader.read_range
-    monkeypatch.setattr(storage.reading.reader, "read_range", lambda uri, a, b: asked.append(uri) or ranged(uri, a, b))
+    ranged = storage.reading.ranged.read_range
+    monkeypatch.setattr(storage.reading.ranged, "read_range", lambda uri, a, b: asked.append(uri) or ranged(uri, a, b))
     looked = store.read([40, 41], spec.timesteps)
     for t in spec.timesteps:
         np.testing.assert_array_equal(looked.states[t], shown_states(spec, 40, 42)[t])

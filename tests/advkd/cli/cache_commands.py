@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from advkd.cli.cache import app
 from storage import join, open_writer, store_uri
-from tests.storage.damage import change_record
-from tests.storage.trajectories import fill, make_spec, shard_states
+from storage.testing.damage import change_record
+from storage.testing.trajectories import fill, make_spec, shard_states
 
 _runner = CliRunner()
 

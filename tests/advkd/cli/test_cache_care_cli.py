@@ -11,9 +11,9 @@ import pytest
 from storage import TrajectorySpec, delete, join, list_prefix, open_writer, store_uri, verify
 from storage.records.commits import commit_uri
 from storage.records.manifest import manifest_uri
+from storage.testing.damage import contents
+from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.advkd.cli.cache_commands import make_stores, refused, run, told
-from tests.storage.damage import contents
-from tests.storage.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,8 +9,8 @@ import pytest
 
 from advkd.text.units import age_text, billed_text, duration_text, size_text
 from storage import digest, open_writer, read_manifest, store_uri
+from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.advkd.cli.cache_commands import make_stores, refused, run, told
-from tests.storage.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 COMMANDS = ("ls", "show", "verify", "repair", "gc", "convert", "plan", "rm")

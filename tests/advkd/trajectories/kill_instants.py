@@ -21,8 +21,8 @@ class Moment:
 
     when: str
     """"within" a write (a half of the bytes is on the disk), or "before" or "after" a name is given to them."""
-    path: str
-    """A part of the path; the first write whose path has it."""
+    paths: tuple[str, ...]
+    """Parts of a path; the first write whose path has one of them."""
 
 
 def die_at(instant: int | Moment) -> None:
@@ -54,7 +54,7 @@ def _at_moment(moment: Moment) -> None:
             this_thread.publishes = True
 
     def may_die(when: str, path: str) -> None:
-        if when == moment.when and moment.path in path:
+        if when == moment.when and any(part in path for part in moment.paths):
             os.kill(os.getpid(), signal.SIGKILL)
         if when == "after" and "/commits/" in path:
             this_thread.publishes = False

@@ -13,6 +13,7 @@ from pathlib import Path
 from advkd.teachers import SolverSpec
 from advkd.trajectories import PrecomputeSpec, cached_teacher, trajectory_spec
 from storage import TrajectorySpec, is_sealed, join, list_prefix, missing_shards, read_bytes, store_uri, verify
+from storage.care import Role, StoreKeys
 from storage.objects.access import list_leftovers
 from storage.records.checked_json import load_checked
 from storage.records.commits import read_commit
@@ -57,10 +58,6 @@ def _meaning(key: str, data: bytes) -> object:
         # It raises unless the record's own hash is right.
         return {name: value for name, value in load_checked(data).items() if name not in _RUN_FACTS}
     return data
-
-
-def _is_data(key: str) -> bool:
-    return key.startswith("shards/") and not key.endswith("zarr.json")
 
 
 @dataclass
@@ -128,7 +125,8 @@ class Store:
         if not self.uri.startswith("s3://"):
             on_disk = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
             assert on_disk == set(found) | unfinished, "all that lies there is an object, or is known as a leftover"
-        uncommitted = {key for key in found if _is_data(key)} - self._keys(committed)
+        keys = StoreKeys(self.identity)
+        uncommitted = {key for key in found if keys.role(key) is Role.DATA} - self._keys(committed)
         self.phases = {
             phase
             for phase, so in {

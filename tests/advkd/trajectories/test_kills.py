@@ -32,10 +32,10 @@ SEED_VARIABLE = "ADVKD_KILL_SEED"
 """Draws the same instants again."""
 KILLS, KILLS_AMONG, COMMAND_KILLS, S3_KILLS = 50, 4, 5, 12
 PHASES = {
-    "within a write": Moment("within", "/shards/"),
-    "data without its commit": Moment("before", "/commits/"),
-    "between two shards": Moment("after", "/commits/"),
-    "committed, not sealed": Moment("before", "/manifest.json"),
+    "within a write": Moment("within", ("/shards/", "/c/")),
+    "data without its commit": Moment("before", ("/commits/",)),
+    "between two shards": Moment("after", ("/commits/",)),
+    "committed, not sealed": Moment("before", ("/manifest.json",)),
 }
 
 

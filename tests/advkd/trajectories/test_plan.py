@@ -36,7 +36,7 @@ from tests.advkd.conftest import FolderMaker, mixture_spec
 pytestmark = pytest.mark.timeout(120)
 runner = CliRunner()
 Counting = Callable[[], AbstractContextManager[Counter[str]]]
-DATA = ("shards/t", "shards/shard-")
+DATA = ("t", "shards/shard-")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import time
 from storage import TrajectorySpec, list_prefix, open_writer
 from storage.care.garbage import StoreGarbage, find_garbage, remove_garbage
 from storage.care.keys import StoreKeys
-from tests.storage.trajectories import shard_states
+from storage.testing.trajectories import shard_states
 
 
 def clean(uri: str) -> list[StoreGarbage]:

@@ -27,8 +27,9 @@ from storage import (
 from storage.care.conversion import Conversion, convert
 from storage.records.commits import commit_uri, read_commit, run_facts_apart
 from storage.records.manifest import same_store
-from tests.storage.damage import Contents, contents
-from tests.storage.trajectories import fill, make_spec, shard_states
+from storage.testing.damage import Contents, contents
+from storage.testing.oracles import only_data
+from storage.testing.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -57,7 +58,8 @@ def variant(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def data(uri: str) -> Contents:
     """Data objects, metadata, index: all that has neither a time nor a name in it."""
-    return Contents({key: found for key, found in contents(uri).items() if key.startswith(("shards/", "index/"))})
+    found = contents(uri)
+    return Contents(only_data(read_manifest(uri).spec, found) | contents(uri, "index/"))
 
 
 def converted(uri: str, root: str | None = None) -> Conversion:

@@ -26,9 +26,9 @@ from storage import (
     write_bytes,
 )
 from storage.layouts.protocols import States
-from tests.storage.damage import Damage, contents, damages, examples, inflicted
-from tests.storage.oracles import shown_states, spec_of_kind
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.damage import Damage, contents, damages, examples, inflicted
+from storage.testing.oracles import shown_states, spec_of_kind
+from storage.testing.trajectories import fill, make_spec
 
 pytestmark = pytest.mark.timeout(120)
 NUM_SAMPLES = 21

@@ -11,12 +11,23 @@ from typing import Any
 
 import pytest
 
-from storage import ManifestError, TrajectorySpec, digest, join, list_stores, open_store, read_bytes, store_uri, verify
+from storage import (
+    LAYOUT_VERSION,
+    ManifestError,
+    TrajectorySpec,
+    digest,
+    join,
+    list_stores,
+    open_store,
+    read_bytes,
+    store_uri,
+    verify,
+)
 from storage.records.checked_json import load_checked
 from storage.records.manifest import write_manifest
 from storage.records.shard_index import write_index
-from tests.storage.damage import assert_explained, change_record, claim, everything, peak_memory, refusals
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.damage import assert_explained, change_record, claim, everything, peak_memory, refusals
+from storage.testing.trajectories import fill, make_spec
 
 NUM_SAMPLES = 21
 MEMORY = 4 * 2**20
@@ -28,8 +39,8 @@ FORGED_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], st
     "a boolean for a number": (lambda m: {"num_samples": True}, "whole number"),
     "a float for a number": (lambda m: {"num_samples": 21.0}, "whole number"),
     "more than the index has": (lambda m: {"num_samples": 10**15}, "lists 3 shards"),
-    "a layout version that is true": (lambda m: {"layout_version": True}, "layout version 1, got True"),
-    "a newer layout version": (lambda m: {"layout_version": 2}, "newer: open it with the release that wrote it"),
+    "a layout version that is true": (lambda m: {"layout_version": True}, f"layout version {LAYOUT_VERSION}, got True"),
+    "a newer layout version": (lambda m: {"layout_version": LAYOUT_VERSION + 1}, "newer: open it with the release"),
     "no number of seconds": (lambda m: {"elapsed_seconds": "nan"}, "elapsed_seconds must be a finite number"),
     "text for a list": (lambda m: {"metadata": "zarr.json"}, "list"),
     "metadata elsewhere": (lambda m: {"metadata": [entry("../../x")]}, r"lead downwards.*\.\./\.\./x"),

@@ -26,10 +26,10 @@ from storage.errors import StoreNotFoundError
 from storage.objects.access import list_objects
 from storage.records.commits import commit_uri, read_commit, write_commit
 from storage.records.manifest import copy_key, manifest_uri, read_manifest
+from storage.testing.damage import contents
+from storage.testing.trajectories import fill
 from storage.writing.claims import claim_uri
 from tests.storage.care.cleaning import clean, data_of, write
-from tests.storage.damage import contents
-from tests.storage.trajectories import fill
 
 pytestmark = pytest.mark.timeout(60)
 DAY = 86_400.0
@@ -206,8 +206,8 @@ class TestWhatIsNotUnderstoodStays:
             "shards/notes.txt",
             "shards/shard-0000009.tar",
             "shards/shard-9.tar",
-            "shards/t0123/c/9/0/0/0",
-            "shards/t0500/c/009/0/0/0",
+            "t0123/c/9/0/0/0",
+            "t0500/c/009/0/0/0",
             "commits/9.json",
             "commits/0000009.json",
             "index/000000.npy",

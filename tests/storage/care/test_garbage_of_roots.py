@@ -14,9 +14,9 @@ from storage.care.garbage import UNFINISHED, find_garbage, remove_garbage
 from storage.objects.access import list_leftovers
 from storage.records.commits import commit_uri
 from storage.records.manifest import manifest_uri
+from storage.testing.damage import contents
+from storage.testing.trajectories import fill, make_spec
 from tests.storage.care.cleaning import clean, data_of, write
-from tests.storage.damage import contents
-from tests.storage.trajectories import fill, make_spec
 
 pytestmark = pytest.mark.timeout(60)
 DAY = 86_400.0

@@ -30,8 +30,8 @@ from storage.care.removal import remove_store, store_contents
 from storage.errors import StoreIncompleteError
 from storage.objects.access import list_leftovers
 from storage.records.manifest import manifest_uri
-from tests.storage.damage import contents
-from tests.storage.trajectories import fill, make_spec, shard_states
+from storage.testing.damage import contents
+from storage.testing.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 

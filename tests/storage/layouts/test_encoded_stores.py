@@ -28,10 +28,10 @@ from storage import (
 )
 from storage.records import unstored_noise as seeded_noise_module
 from storage.records.seeding import initial_noise
-from tests.storage.damage import examples, fresh
-from tests.storage.oracles import assert_holds, assert_same_batches, assert_states, shown_states
+from storage.testing.damage import examples, fresh
+from storage.testing.oracles import assert_holds, assert_same_batches, assert_states, shown_states
+from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.storage.records.test_encoding import assert_statistics
-from tests.storage.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 SEEDED: dict[str, Any] = {"noise": "seeded", "signal": (0.0, 0.5, 1.0), "sigma": (1.0, 0.8, 0.0)}
@@ -174,7 +174,7 @@ def test_plain_zarr_decodes_uint8_to_the_same_values(tmp_path: Path) -> None:
         open_writer(place, spec).write_shard(0, states)
         seal(place, spec, 16)
         uri = store_uri(place, spec)
-        array = zarr.open_group(uri, mode="r")["shards/t0000"]
+        array = zarr.open_group(uri, mode="r")["t0000"]
         np.testing.assert_array_equal(array[:], codes)
         decoded = array[:] * array.attrs["scale_factor"] + array.attrs["add_offset"]
         np.testing.assert_array_equal(open_store(uri).read_shard(0)[0], decoded.astype(dtype))

@@ -4,44 +4,26 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+import warnings
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+import zarr
 from crc32c import crc32c
 
-from storage import States, TrajectorySpec
+from storage import TrajectorySpec, store_uri
+from storage.errors import UnknownLayoutError
 from storage.layouts.table import layout_of
-from tests.storage.trajectories import make_spec, shard_states
+from storage.testing.oracles import KINDS, spec_of_kind
+from storage.testing.trajectories import fill, make_spec, shard_states
 
 
 def encoded(spec: TrajectorySpec, shard: int) -> list[bytes]:
     """The objects of a shard of the pretend teacher."""
     stored = {t: values.astype(spec.dtype) for t, values in shard_states(spec, shard).items()}
-    return layout_of(spec).encode(spec, shard, stored)
-
-
-def decoded(spec: TrajectorySpec, data: bytes) -> States:
-    """What a layout takes from a shard, each of whose objects holds `data`."""
-    states: States = {}
-
-    def fetch(_: int, size: int, parts: Callable[[], Sequence[memoryview]]) -> None:
-        if size != len(data):
-            raise ValueError(f"holds {len(data)} bytes")
-        offset = 0
-        for part in parts():
-            part[:] = data[offset : offset + len(part)]
-            offset += len(part)
-
-    def place(t: int) -> npt.NDArray[Any]:
-        encoding = spec.encoding(t)
-        states[t] = np.empty((spec.shard_samples, *encoding.shape), dtype=encoding.stored_dtype)
-        return states[t]
-
-    layout_of(spec).read(spec, 0, spec.timesteps, fetch, place)
-    return states
+    return list(layout_of(spec).encode(spec, shard, stored))
 
 
 def test_a_tar_is_what_webdataset_writes() -> None:
@@ -67,25 +49,56 @@ def test_one_trajectory_is_one_range_of_the_tar() -> None:
     assert expected in sample
 
 
-@pytest.mark.parametrize("what", ["name", "header", "size"])
-def test_a_tar_with_other_members_is_not_decoded(what: str) -> None:
-    spec = make_spec(layout="webdataset")
-    tar = encoded(spec, 0)[0]
-    changed = {
-        "name": tar.replace(b"000000000003.t0500", b"../00000003b.t0500"),
-        "header": tar.replace(b"'descr': '<f2'", b"'descr': '|O8'", 1),
-        "size": tar[:-512],
-    }[what]
-    assert changed != tar
-    with pytest.raises(ValueError, match=r"named|must hold|holds"):
-        decoded(spec, changed)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [range(8), range(1, 7), range(3, 4), range(4, 8)])
+def test_states_lie_where_the_layout_says(kind: str, rows: range) -> None:
+    spec = spec_of_kind(kind)
+    stored = {t: spec.encoding(t).encode(spec.encoding(t).reduced(v)) for t, v in shard_states(spec, 5).items()}
+    layout = layout_of(spec)
+    objects = list(layout.encode(spec, 5, stored))
+    assert tuple(map(len, objects)) == layout.object_bytes(spec)
+    for t in spec.stored_timesteps:
+        seen = list[int]()
+        for extent in layout.extents(spec, [t], rows):
+            states = extent.view(objects[extent.position], spec.encoding(t))
+            np.testing.assert_array_equal(states, stored[t][extent.rows.start : extent.rows.stop])
+            seen += extent.rows
+        assert sorted(seen) == list(rows)
 
 
-def test_no_memory_is_taken_on_the_spec_s_word_alone() -> None:
-    for layout in ("zarr", "webdataset"):
-        huge = make_spec(layout=layout, sample_shape=(3, 2**15, 2**15), shard_samples=4096, block_samples=4096)
-        with pytest.raises(ValueError, match=r"cannot lie|holds"):
-            decoded(huge, b"few bytes")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if spec_of_kind(kind).layout == "zarr"])
+def test_a_zarr_shard_is_what_zarr_writes(tmp_path: Path, kind: str) -> None:
+    spec = spec_of_kind(kind)
+    fill(str(tmp_path / "ours"), spec, 2 * spec.shard_samples)
+    ours, theirs = Path(store_uri(str(tmp_path / "ours"), spec)), tmp_path / "theirs"
+    for key in [Path("zarr.json"), *(Path(f"t{t:04d}", "zarr.json") for t in spec.stored_timesteps)]:
+        (theirs / key).parent.mkdir(exist_ok=True)
+        (theirs / key).write_bytes((ours / key).read_bytes())
+    group, read = zarr.open_group(str(theirs), mode="r+"), zarr.open_group(str(ours), mode="r")
+    for name, array in read.arrays():
+        cast(zarr.Array[Any], group[name])[:] = array[:]
+    data = [path for path in theirs.rglob("*") if path.is_file() and path.name != "zarr.json"]
+    assert len(data) == 2 * len(spec.stored_timesteps)
+    for path in data:
+        assert path.read_bytes() == (ours / path.relative_to(theirs)).read_bytes()
+
+
+def test_the_metadata_is_what_zarr_consolidates(tmp_path: Path) -> None:
+    spec = make_spec()
+    for key, data in layout_of(spec).metadata(spec, 12).items():
+        (tmp_path / key).parent.mkdir(exist_ok=True)
+        (tmp_path / key).write_bytes(data)
+    ours = json.loads((tmp_path / "zarr.json").read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is not in the specification yet
+        zarr.consolidate_metadata(str(tmp_path))
+    assert json.loads((tmp_path / "zarr.json").read_bytes()) == ours
+
+
+def test_a_layout_that_nobody_provides_is_refused() -> None:
+    spec = make_spec(layout="hdf5")
+    with pytest.raises(UnknownLayoutError, match=r"one of \['webdataset', 'zarr'\], got 'hdf5'.*advkd.layouts"):
+        layout_of(spec)
 
 
 def test_storage_imports_no_torch_and_no_prefect() -> None:

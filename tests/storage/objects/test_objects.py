@@ -32,9 +32,9 @@ from storage import (
 )
 from storage.objects import s3 as s3_objects
 from storage.objects.access import list_objects, read_range
+from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.faulty_proxy import FAULTS, faulty_proxy
 from tests.s3_server import S3Server
-from tests.storage.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 

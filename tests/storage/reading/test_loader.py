@@ -20,7 +20,7 @@ from storage import (
     store_uri,
     write_bytes,
 )
-from tests.storage.oracles import (
+from storage.testing.oracles import (
     KINDS,
     assert_same_batches,
     assert_states,
@@ -29,7 +29,7 @@ from tests.storage.oracles import (
     shown_states,
     spec_of_kind,
 )
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.trajectories import fill, make_spec
 
 pytestmark = pytest.mark.timeout(60)
 NUM_SAMPLES = 37
@@ -130,7 +130,7 @@ def test_only_the_objects_of_the_timesteps_asked_for_are_read(
     asked = count_requests(monkeypatch)
     batches = list(loader.epoch(0))
     wanted = timesteps or (999, 500, 0)
-    assert sorted(asked) == sorted(f"shards/t{t:04d}/c/{shard}/0/0/0" for t in wanted for shard in range(5))
+    assert sorted(asked) == sorted(f"t{t:04d}/c/{shard}/0/0/0" for t in wanted for shard in range(5))
     assert [list(batch.states) for batch in batches] == [list(wanted)] * 5
 
 
@@ -138,14 +138,14 @@ def test_only_shards_of_the_first_samples_are_read(uri: str, monkeypatch: pytest
     asked = count_requests(monkeypatch)
     loader = TrajectoryLoader(uri, timesteps=[0], batch_size=1, seed=0, num_samples=17)
     assert sorted(batch.indices[0] for batch in loader.epoch(0)) == list(range(17))
-    assert sorted(asked) == [f"shards/t0000/c/{shard}/0/0/0" for shard in range(3)]
+    assert sorted(asked) == [f"t0000/c/{shard}/0/0/0" for shard in range(3)]
 
 
 def test_an_error_in_the_background_is_raised_and_ends_the_threads(tmp_path: Path) -> None:
     spec = make_spec()
     fill(str(tmp_path), spec, NUM_SAMPLES)
     uri = store_uri(str(tmp_path), spec)
-    write_bytes(join(uri, "shards/t0500/c/2/0/0/0"), b"short")
+    write_bytes(join(uri, "t0500/c/2/0/0/0"), b"short")
     for prefetch in (0, 2):
         loader = TrajectoryLoader(uri, batch_size=4, seed=3, window=1, prefetch=prefetch)
         order = [int(batch.indices[0]) // 8 for batch in TrajectoryLoader(uri, timesteps=[0], batch_size=8, seed=3,

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import TrajectoryLoader, TrajectorySpec, store_uri
-from tests.storage.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
+from storage.testing.trajectories import fill, make_spec
 
 pytestmark = pytest.mark.timeout(90)
 NUM_SAMPLES = 37

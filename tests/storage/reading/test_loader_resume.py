@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import TrajectoryLoader, TrajectorySpec, store_uri
-from tests.storage.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
-from tests.storage.reading.orders import orders, speeds
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
+from storage.testing.orders import orders, speeds
+from storage.testing.trajectories import fill, make_spec
 
 pytestmark = pytest.mark.timeout(60)
 NUM_SAMPLES = 37
@@ -101,7 +101,7 @@ def test_windows_before_the_cursor_are_not_read(uri: str, prefetch: int, monkeyp
     assert int(next(stream).indices[0]) // 8 == shards[2]
     stream.close()
     # What was to be read ahead may or may not have begun.
-    keys = [f"shards/t0000/c/{shard}/0/0/0" for shard in shards[2:]]
+    keys = [f"t0000/c/{shard}/0/0/0" for shard in shards[2:]]
     assert asked in (keys[:1], keys[: 1 + prefetch])
 
 

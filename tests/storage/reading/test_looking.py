@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-import storage.reading.reader
+import storage.reading.ranged
 from storage import (
     ByteCache,
     ManifestError,
@@ -23,9 +23,9 @@ from storage import (
     store_uri,
     write_bytes,
 )
-from tests.storage.damage import change_record
-from tests.storage.oracles import KINDS, assert_states, shown_states, spec_of_kind
-from tests.storage.trajectories import fill, make_spec, shard_states
+from storage.testing.damage import change_record
+from storage.testing.oracles import KINDS, assert_states, shown_states, spec_of_kind
+from storage.testing.trajectories import fill, make_spec, shard_states
 
 pytestmark = pytest.mark.timeout(60)
 WIDE = {"shard_samples": 32, "block_samples": 4}
@@ -35,13 +35,13 @@ WIDE = {"shard_samples": 32, "block_samples": 4}
 def ranges_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
     """Every ranged read that reaches a store from now on."""
     asked: list[tuple[str, int, int]] = []
-    original = storage.reading.reader.read_range
+    original = storage.reading.ranged.read_range
 
     def counted(uri: str, start: int, stop: int) -> bytes:
         asked.append((uri, start, stop))
         return original(uri, start, stop)
 
-    monkeypatch.setattr(storage.reading.reader, "read_range", counted)
+    monkeypatch.setattr(storage.reading.ranged, "read_range", counted)
     return asked
 
 

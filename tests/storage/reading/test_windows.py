@@ -30,8 +30,8 @@ from storage.reading import windows as windows_module
 from storage.reading.assignment import RowRange
 from storage.reading.sources import DirectSource
 from storage.reading.windows import Window, read_windows
-from tests.storage.oracles import KINDS, reading_threads, shown_states, spec_of_kind
-from tests.storage.trajectories import fill, make_spec, states_of
+from storage.testing.oracles import KINDS, reading_threads, shown_states, spec_of_kind
+from storage.testing.trajectories import fill, make_spec, states_of
 
 pytestmark = pytest.mark.timeout(60)
 NUM_SAMPLES = 93
@@ -160,7 +160,7 @@ def test_an_error_comes_at_its_window_and_ends_the_threads(tmp_path: Path) -> No
     spec = make_spec()
     fill(str(tmp_path), spec, 64)
     uri = store_uri(str(tmp_path), spec)
-    write_bytes(join(uri, "shards/t0500/c/4/0/0/0"), b"short")
+    write_bytes(join(uri, "t0500/c/4/0/0/0"), b"short")
     for prefetch in (0, 1, 3, 9):
         windows = read_windows(open_store(uri), [500, 0], iter(ONE_EACH[:8]), threads=2, prefetch=prefetch)
         for shard in range(4):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storage import ManifestError, TrajectorySpec, default_shard_samples, digest, store_uri
-from tests.storage.trajectories import make_spec
+from storage.testing.trajectories import make_spec
 
 
 def test_json_round_trip_keeps_the_digest() -> None:

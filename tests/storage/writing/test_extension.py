@@ -25,8 +25,8 @@ from storage import (
     verify,
 )
 from storage.records.shard_index import PAGE_SHARDS, write_index
-from tests.storage.damage import Contents, contents, examples, fresh
-from tests.storage.oracles import (
+from storage.testing.damage import Contents, contents, examples, fresh
+from storage.testing.oracles import (
     KINDS,
     assert_holds,
     assert_same_batches,
@@ -36,8 +36,8 @@ from tests.storage.oracles import (
     spec_of_kind,
     watch_writes,
 )
-from tests.storage.reading.turns import Turns
-from tests.storage.trajectories import fill, make_spec, shard_states
+from storage.testing.trajectories import fill, make_spec, shard_states
+from storage.testing.turns import Turns
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import Manifest, TrajectorySpec, missing_shards, open_writer, seal
-from storage.records.seeding import initial_noise
+from storage.records import initial_noise
 
 SHAPE = (2, 4, 4)
 

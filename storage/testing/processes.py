@@ -12,7 +12,7 @@ def run_in_processes(calls: Sequence[tuple[Callable[..., object], tuple[Any, ...
     """Call each function in a process of its own, all at once; their exit codes."""
     context = multiprocessing.get_context("forkserver")
     # The server keeps the environment that it was started in, and with it the address of some other test's S3.
-    context.set_forkserver_preload(["tests.storage.oracles"])
+    context.set_forkserver_preload(["storage.testing.oracles"])
     environment = dict(os.environ)
     processes = [context.Process(target=_call, args=(environment, function, given)) for function, given in calls]
     for process in processes:

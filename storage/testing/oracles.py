@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from storage import Batch, States, TrajectorySpec, open_store
-from storage.objects.local import LocalObjects
-from storage.objects.s3 import S3Objects
-from storage.reading.sources import DirectSource
-from tests.storage.damage import Contents, contents
-from tests.storage.trajectories import make_spec, states_of
+from storage import Batch, States, TrajectorySpec, open_store, read_identity
+from storage.care import Role, StoreKeys
+from storage.objects import LocalObjects, S3Objects
+from storage.reading import DirectSource
+from storage.testing.damage import Contents, contents
+from storage.testing.trajectories import make_spec, states_of
 
 KINDS = ("zarr", "webdataset", "float32", "uint8", "seeded", "pyramid", "all")
 """One spec of each kind that the loader must not care about."""
@@ -74,8 +74,15 @@ def assert_same_batches(found: Iterable[Batch], expected: Iterable[Batch]) -> No
 
 
 def snapshot(uri: str) -> Contents:
-    """Every data object of a store: what lies below `shards/`, metadata for other tools left out."""
-    return Contents({key: data for key, data in contents(uri, "shards/").items() if not key.endswith("zarr.json")})
+    """Every data object of a store, metadata for other tools left out; of a store that is not there, none."""
+    found = contents(uri)
+    return only_data(read_identity(uri), found) if found else found
+
+
+def only_data(spec: TrajectorySpec, found: Contents) -> Contents:
+    """The data objects among those of a store."""
+    keys = StoreKeys(spec)
+    return Contents({key: data for key, data in found.items() if keys.role(key) is Role.DATA})
 
 
 def watch_writes(monkeypatch: pytest.MonkeyPatch, around: Callable[[str, Callable[[], None]], None]) -> None:

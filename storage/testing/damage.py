@@ -28,12 +28,17 @@ from storage import (
     verify,
     write_bytes,
 )
-from storage.layouts.table import layout_of
-from storage.records.checked_json import dump_checked, load_checked
-from storage.records.commits import read_commit, write_commit
-from storage.records.manifest import write_manifest
-from storage.records.shard_index import write_index
-from storage.writing.sealing import reseal
+from storage.layouts import layout_of
+from storage.records import (
+    dump_checked,
+    load_checked,
+    piece_checksums,
+    read_commit,
+    write_commit,
+    write_index,
+    write_manifest,
+)
+from storage.writing import reseal
 
 KINDS = ("flip", "cut", "grow", "delete", "swap objects", "swap ranges")
 
@@ -124,10 +129,9 @@ def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes:
         write_bytes(join(uri, key), data)
     record = read_commit(uri, shard)
     objects = [read_bytes(join(uri, entry.key)) for entry in record.objects]
-    chunks = layout_of(spec).chunk_crc32c(spec, objects)
     entries = tuple(
-        ObjectEntry(key=entry.key, size=len(data), sha256=hashlib.sha256(data).hexdigest(), crc32c=crc32c)
-        for entry, data, crc32c in zip(record.objects, objects, chunks, strict=True)
+        ObjectEntry(key=entry.key, size=len(data), sha256=hashlib.sha256(data).hexdigest(), crc32=piece_checksums(data))
+        for entry, data in zip(record.objects, objects, strict=True)
     )
     write_commit(uri, replace(record, objects=entries))
     reseal(uri, spec, num_samples)
