@@ -21,7 +21,6 @@ _SHORT_OF = {
     "S3 get": "give the credentials s3:GetObject on this prefix",
     "S3 ranged get": "set AWS_RESPONSE_CHECKSUM_VALIDATION=when_required, or ask the service's operator",
     "S3 list": "give the credentials s3:ListBucket",
-    "S3 multipart": "give the credentials s3:PutObject and s3:AbortMultipartUpload",
     "S3 clock": "set this machine's clock, for example with chrony",
     "S3 delete": "give the credentials s3:DeleteObject on this prefix",
 }

@@ -1,6 +1,6 @@
 """What a store no longer needs, found and removed; nothing else is ever touched.
 
-- unfinished writes: temporary files of killed local writes, multipart uploads that nobody completed;
+- unfinished writes: temporary files of killed local writes;
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
 - claims of runs that were killed;
 - index pages and copies of the manifest from before the store was extended: the manifest names others now.
@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.care.keys import Role, StoreKeys
 from storage.errors import ManifestError, StoreNotFoundError
@@ -63,8 +63,8 @@ class Garbage:
     """`UNFINISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
     key: str
     """Relative to the store."""
-    size: int | None
-    """Bytes, None for a multipart upload."""
+    size: int
+    """Bytes."""
     since: float
     """Since when it has been of no use, as far as can be told: seconds since the epoch."""
     shard: int | None = None
@@ -155,11 +155,7 @@ def _place(key: str) -> str | None:
 
 def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
     start = f"{place}/"
-    return [
-        Leftover(key=one.key[len(start) :], started=one.started, upload_id=one.upload_id, size=one.size)
-        for one in leftovers
-        if one.key.startswith(start)
-    ]
+    return [replace(one, key=one.key[len(start) :]) for one in leftovers if one.key.startswith(start)]
 
 
 def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: float) -> StoreGarbage:

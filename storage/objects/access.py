@@ -144,8 +144,7 @@ def list_leftovers(uri: str) -> list[Leftover]:
     """Writes below a prefix that have begun and not finished, sorted by key.
 
     They may be under way at this moment: only their age tells a leftover from a write that will finish. Local
-    temporary files and S3 multipart uploads are found; elsewhere, and from an S3 server that does not list its
-    uploads, the answer is empty.
+    temporary files are found; elsewhere there are none.
     """
     objects, path = _locate(uri)
     return sorted(objects.leftovers(path), key=attrgetter("key", "started"))

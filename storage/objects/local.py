@@ -95,7 +95,7 @@ class LocalObjects:
         """Temporary files below a folder."""
         try:
             return [
-                Leftover(key=key, started=status.st_mtime, upload_id=None, size=status.st_size)
+                Leftover(key=key, started=status.st_mtime, size=status.st_size)
                 for key, status in _files(path, unfinished=True)
             ]
         except OSError as error:
@@ -105,7 +105,7 @@ class LocalObjects:
         """Remove a temporary file if it is there still."""
         *folders, name = leftover.key.split("/")
         downwards = all(step not in ("", ".", "..") for step in folders)
-        if leftover.upload_id is not None or not name.startswith(TEMPORARY_PREFIX) or not downwards:
+        if not name.startswith(TEMPORARY_PREFIX) or not downwards:
             raise ValueError(
                 f"a leftover on disk is a file named {TEMPORARY_PREFIX}*, got {leftover}; take it from list_leftovers"
             )

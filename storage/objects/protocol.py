@@ -24,17 +24,16 @@ class ObjectInfo:
 class Leftover:
     """A write that has not finished: it goes on somewhere, or it never will.
 
-    Nobody reads it, and it takes up space; on disk it is a temporary file, in S3 a multipart upload.
+    Nobody reads it, and it takes up space: a temporary file on disk. Object stores have none, since every write to them
+    is a single request.
     """
 
     key: str
-    """Relative to the prefix: the temporary file itself, or the object that the upload would become."""
+    """Of the temporary file, relative to the prefix."""
     started: float
-    """When it began, in seconds since the epoch; of a temporary file, when it was last written to."""
-    upload_id: str | None
-    """Names the multipart upload; None for a temporary file."""
-    size: int | None
-    """Bytes so far; None for a multipart upload, whose parts would have to be listed."""
+    """When it was last written to, in seconds since the epoch."""
+    size: int
+    """Bytes so far."""
 
 
 class Objects(Protocol):

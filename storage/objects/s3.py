@@ -38,8 +38,6 @@ PAGE = 1000
 """Entries per request of a listing; S3 sends no more."""
 _FIRST_PAUSE_SECONDS = 0.1
 _SINGLE_PUT_LIMIT = 5 * 2**30
-_LISTS_NO_UPLOADS = {"NotImplemented", "MethodNotAllowed", "NoSuchUpload"}
-"""Answers of servers that do not list uploads; the last is rclone's before the first upload of all."""
 
 
 class S3Objects:
@@ -141,35 +139,12 @@ class S3Objects:
         return sorted(name[len(prefix) :].rstrip("/") for name in found)
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """Multipart uploads below a prefix that were neither completed nor aborted; empty if the server lists none."""
-        _, prefix = _folder(path)
-        try:
-            uploads = [upload for page in self._upload_pages(path) for upload in page.get("Uploads", ())]
-        except StoreError as error:
-            code, status = answer(error.__cause__)
-            if code in _LISTS_NO_UPLOADS or status in (405, 501):
-                return []
-            raise
-        return [
-            Leftover(
-                key=upload["Key"][len(prefix) :],
-                started=upload["Initiated"].timestamp(),
-                upload_id=upload["UploadId"],
-                size=None,
-            )
-            for upload in uploads
-        ]
+        """None: an object appears by its single PUT, or not at all."""
+        return []
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:
-        """Abort a multipart upload if it is there still; the server then drops its parts."""
-        if leftover.upload_id is None:
-            raise ValueError(f"a leftover in S3 is a multipart upload, got {leftover}; take it from list_leftovers")
-        bucket, prefix = _folder(path)
-        request = {"Bucket": bucket, "Key": prefix + leftover.key, "UploadId": leftover.upload_id}
-        try:
-            self._attempt(path, lambda fs: fs.call_s3("abort_multipart_upload", **request))
-        except StoreNotFoundError as error:
-            logger.debug("nothing to abort: %s", error)
+        """Refused: there are none."""
+        raise ValueError(f"s3:// has no unfinished writes of ours, got {leftover}; remove it with the tools of S3")
 
     def _pages(self, path: str, **options: str) -> Iterator[Any]:
         bucket, prefix = _folder(path)
@@ -180,16 +155,6 @@ class S3Objects:
             if not page.get("IsTruncated"):
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
-
-    def _upload_pages(self, path: str) -> Iterator[Any]:
-        bucket, prefix = _folder(path)
-        request = {"Bucket": bucket, "Prefix": prefix, "MaxUploads": PAGE}
-        while True:
-            page = self._attempt(path, lambda fs: fs.call_s3("list_multipart_uploads", **request))
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            request.update(KeyMarker=page["NextKeyMarker"], UploadIdMarker=page["NextUploadIdMarker"])
 
     def _attempt(self, path: str, call: Callable[[Any], T]) -> T:
         bucket, key = _split(path)

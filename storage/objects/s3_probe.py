@@ -3,7 +3,6 @@
 import datetime
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -29,7 +28,7 @@ class Probe:
 
 
 def probe_s3(uri: str) -> list[Probe]:
-    """Tries put, get, ranged get, multipart, conditional put, delete and the clock below a prefix `s3://bucket/prefix`.
+    """Tries put, get, ranged get, conditional put, delete and the clock below a prefix `s3://bucket/prefix`.
 
     Ends with the first right that is needed and not there: what follows would fail for the same reason.
 
@@ -69,7 +68,6 @@ class _S3Probe:
             ("S3 get", self._get),
             ("S3 ranged get", self._ranged),
             ("S3 list", self._list),
-            ("S3 multipart", self._multipart),
         ]
 
     def _put(self) -> str:
@@ -87,19 +85,6 @@ class _S3Probe:
         if name not in {entry.key for entry in self._objects.entries(folder, "")}:
             raise StoreError(f"an object must be listed once it is written, but s3://{self._path} is not")
         return "an object is listed as soon as it is written"
-
-    def _multipart(self) -> str:
-        upload = self._call("create_multipart_upload")["UploadId"]
-        try:
-            part = self._call("upload_part", UploadId=upload, PartNumber=1, Body=self._data)
-            parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-            self._call("complete_multipart_upload", UploadId=upload, MultipartUpload=parts)
-        except StoreError:
-            # Left open it would be invisible, and paid for.
-            with suppress(StoreError):
-                self._call("abort_multipart_upload", UploadId=upload)
-            raise
-        return _same(self._objects.read(self._path), self._data, "an object in parts")
 
     def _condition(self) -> Probe:
         name = "S3 conditional put"

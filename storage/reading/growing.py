@@ -4,12 +4,12 @@ There is no manifest yet, so every shard is measured by its own commit record. W
 (`open_store`); this is for people who look.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from storage.errors import ManifestError, StoreIncompleteError, StoreNotFoundError
 from storage.layouts import layout_of
@@ -40,7 +40,7 @@ class CommittedShards(ShardIndex):
     spec: TrajectorySpec | None = None
     committed: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Numbers, ascending: 8 bytes for each of perhaps a million."""
-    _records: "OrderedDict[int, CommitRecord]" = field(default_factory=OrderedDict, repr=False)
+    _records: "LRUCache[int, CommitRecord]" = field(default_factory=lambda: LRUCache(_HELD_RECORDS), repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return committed_index, (self.uri, self.spec, self.committed)
@@ -55,15 +55,12 @@ class CommittedShards(ShardIndex):
 
     def _record(self, shard: int) -> CommitRecord:
         with self._lock:
-            if shard in self._records:
-                self._records.move_to_end(shard)
-                return self._records[shard]
-        record = self._read_record(shard)
-        with self._lock:
-            self._records[shard] = record
-            if len(self._records) > _HELD_RECORDS:
-                self._records.popitem(last=False)
-        return record
+            held: CommitRecord | None = self._records.get(shard)
+        if held is None:
+            held = self._read_record(shard)
+            with self._lock:
+                self._records[shard] = held
+        return held
 
     def _read_record(self, shard: int) -> CommitRecord:
         position = int(np.searchsorted(self.committed, shard))

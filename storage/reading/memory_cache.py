@@ -3,8 +3,9 @@
 import functools
 import hashlib
 import threading
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import LRUCache
 
 from storage.objects import byte_parts, fill
 from storage.reading.sources import Allocate, ObjectSource
@@ -22,20 +23,22 @@ class MemoryCache:
     """
 
     def __init__(self, source: ObjectSource, max_bytes: int) -> None:
-        self.held_bytes = 0
-        """Bytes of all objects held now."""
         self.hits = 0
         """Reads served from memory."""
         self.misses = 0
         """Reads passed on to the source."""
         self._source = source
-        self._max_bytes = max_bytes
-        self._held: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._held: LRUCache[tuple[str, str], bytes] = LRUCache(max_bytes, getsizeof=len)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process starts empty: sending the objects would cost more than reading them again.
-        return type(self), (self._source, self._max_bytes)
+        return type(self), (self._source, self._held.maxsize)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all objects held now."""
+        return int(self._held.currsize)
 
     def read_into(self, entry: ObjectEntry, allocate: Allocate) -> int:
         """See `ObjectSource.read_into`."""
@@ -45,19 +48,18 @@ class MemoryCache:
             fill(parts(), held)
             return entry.size
         found = self._source.read_into(entry, parts)
-        if found == entry.size <= self._max_bytes:
+        if found == entry.size <= self._held.maxsize:
             self._keep(entry, b"".join(parts()))
         return found
 
     def _look_up(self, entry: ObjectEntry) -> bytes | None:
         key = entry.key, entry.sha256
         with self._lock:
-            held = self._held.get(key)
+            held: bytes | None = self._held.get(key)
             if held is None:
                 self.misses += 1
             else:
                 self.hits += 1
-                self._held.move_to_end(key)
             return held
 
     def _keep(self, entry: ObjectEntry, data: bytes) -> None:
@@ -65,10 +67,4 @@ class MemoryCache:
             return
         key = entry.key, entry.sha256
         with self._lock:
-            if key in self._held:
-                return
-            while self.held_bytes + len(data) > self._max_bytes:
-                _, oldest = self._held.popitem(last=False)
-                self.held_bytes -= len(oldest)
-            self._held[key] = data
-            self.held_bytes += len(data)
+            self._held.setdefault(key, data)

@@ -157,7 +157,7 @@ class TestVerify:
 
     def test_a_damaged_store(self, root: str) -> None:
         uri = store_uri(root, make_spec())
-        damaged = Path(uri) / "shards" / "t0500" / "c" / "1" / "0" / "0" / "0"
+        damaged = Path(uri) / "t0500" / "c" / "1" / "0" / "0" / "0"
         damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
         result = run("verify", uri, code=1)
         assert "shard 1" in result.stderr

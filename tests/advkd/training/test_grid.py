@@ -89,7 +89,7 @@ def test_only_the_chosen_states_are_read(store: str, tmp_path: Path, asked: tupl
     copy = tmp_path / "store"
     shutil.copytree(store, copy)
     for timestep in set(STORED[1:-1]) - set(asked):
-        shutil.rmtree(copy / "shards" / f"t{timestep:04d}" / "c")
+        shutil.rmtree(copy / f"t{timestep:04d}" / "c")
     metrics = list(train(tiny_train(timesteps=asked), str(copy), tmp_path / "run"))
     assert metrics[-1].samples == 96
     assert metrics[-1].adversarial_scale > 0

@@ -23,6 +23,7 @@ from flows.processes.fan_out import SHARDS_PER_GPU, check_fan_out, ray_options, 
 from flows.processes.process_tree import marked_processes
 from flows.watch import _distillable
 from storage import open_store
+from storage.testing.oracles import snapshot
 from tests.flows.processes.test_child import wait_until
 
 SPEC = PrecomputeSpec(teacher="mixture", samples=512, shard_samples=128)
@@ -30,7 +31,9 @@ SPEC = PrecomputeSpec(teacher="mixture", samples=512, shard_samples=128)
 
 def objects(uri):
     """All of a store but who computed it when."""
-    return {str(file.relative_to(uri)): file.read_bytes() for file in Path(uri, "shards").rglob("*") if file.is_file()}
+    found = snapshot(uri)
+    assert found != {}
+    return found
 
 
 class Killer(threading.Thread):

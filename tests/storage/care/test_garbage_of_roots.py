@@ -4,9 +4,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from storage import TrajectorySpec, delete, join, store_uri, write_bytes
@@ -47,7 +45,7 @@ class TestUnfinishedWrites:
         uri = store_uri(root, spec)
         never = tmp_path / "digits" / ("b" * 16)
         never.mkdir()
-        for folder in (Path(uri), Path(uri, "shards", "t0500", "c"), never, tmp_path):
+        for folder in (Path(uri), Path(uri, "t0500", "c"), never, tmp_path):
             (folder / ".tmp-000001.json-17-abcdef01").write_bytes(bytes(1000))
         before = contents(root)
         old = Path(uri, ".tmp-000001.json-17-abcdef01")
@@ -63,23 +61,6 @@ class TestUnfinishedWrites:
         assert [one.foreign for one in found if one.uri == root] == [(".tmp-000001.json-17-abcdef01",)]
         assert [one.key for one in list_leftovers(root)] == [".tmp-000001.json-17-abcdef01"]
         assert contents(root) == before
-
-    def test_in_s3(self, s3_root: str) -> None:
-        spec = make_spec()
-        fill(s3_root, spec, 8)
-        uri, bucket = store_uri(s3_root, spec), s3_root.split("/")[2]
-        client: Any = boto3.client("s3")
-        keys = [f"{place}/shards/a" for place in (uri, join(s3_root, "digits", "b" * 16), join(s3_root, "elsewhere"))]
-        for key in keys:
-            client.create_multipart_upload(Bucket=bucket, Key=key.removeprefix(f"s3://{bucket}/"))
-        client.close()
-        before = contents(s3_root)
-        assert not any(one.old for one in find_garbage(s3_root, DAY))
-        found = clean(s3_root)
-        assert [one.uri for one in found if one.old] == sorted([uri, join(s3_root, "digits", "b" * 16)])
-        assert [one.foreign for one in found if one.uri == s3_root] == [("elsewhere/shards/a",)]
-        assert [one.key for one in list_leftovers(s3_root)] == ["elsewhere/shards/a"]
-        assert contents(s3_root) == before
 
     def test_of_an_unreadable_store(self, tmp_path: Path, spec: TrajectorySpec) -> None:
         fill(str(tmp_path), spec, 8)

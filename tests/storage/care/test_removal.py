@@ -5,9 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from storage import (
@@ -28,7 +26,6 @@ from storage import (
 from storage.care import removal
 from storage.care.removal import remove_store, store_contents
 from storage.errors import StoreIncompleteError
-from storage.objects.access import list_leftovers
 from storage.records.manifest import manifest_uri
 from storage.testing.damage import contents
 from storage.testing.trajectories import fill, make_spec, shard_states
@@ -102,22 +99,10 @@ class TestAStore:
     def test_unfinished_writes_go_too(self, tmp_path: Path, spec: TrajectorySpec) -> None:
         fill(str(tmp_path), spec, 8)
         uri = store_uri(str(tmp_path), spec)
-        Path(uri, "shards", ".tmp-x").write_bytes(b"half")
-        assert [one.key for one in store_contents(uri).leftovers] == ["shards/.tmp-x"]
+        Path(uri, "commits", ".tmp-x").write_bytes(b"half")
+        assert [one.key for one in store_contents(uri).leftovers] == ["commits/.tmp-x"]
         remove(uri)
         assert not Path(uri).exists()
-
-    def test_unfinished_uploads_go_too(self, s3_root: str) -> None:
-        fill(s3_root, make_spec(), 8)
-        uri, bucket = store_uri(s3_root, make_spec()), s3_root.split("/")[2]
-        client: Any = boto3.client("s3")
-        for place in (uri, uri + "d"):
-            key = join(place, "shards/a").removeprefix(f"s3://{bucket}/")
-            client.create_multipart_upload(Bucket=bucket, Key=key)
-        client.close()
-        remove(uri)
-        left = [one.key for one in list_leftovers(f"s3://{bucket}")]
-        assert left == [join(uri + "d", "shards/a").removeprefix(f"s3://{bucket}/")]
 
 
 class TestSymbolicLinks:
@@ -136,7 +121,7 @@ class TestSymbolicLinks:
         root = str(tmp_path / "root")
         fill(root, spec, 8)
         store = Path(store_uri(root, spec))
-        targets = {"folder": outside, "shards/folder": outside, "file": outside / "file", "shards/gone": "nowhere"}
+        targets = {"folder": outside, "commits/folder": outside, "file": outside / "file", "commits/gone": "nowhere"}
         targets |= {"loop": "loop", "up": store.parent}
         for name, target in targets.items():
             (store / name).symlink_to(target)

@@ -299,3 +299,11 @@ class TestAFaultyNetwork:
 
 def _set_environment(variables: dict[str, str]) -> None:
     os.environ.update(variables)
+
+
+def test_a_listing_of_many_pages(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_objects, "PAGE", 2)
+    for number in range(7):
+        write_bytes(join(s3_root, str(number)), bytes(number))
+    assert [entry.size for entry in list_objects(s3_root)] == list(range(7))
+    assert [entry.key for entry in list_objects(s3_root, start_after="1")] == list("23456")

@@ -85,7 +85,7 @@ def test_the_store_lives_below_its_teacher() -> None:
         ({"block_samples": -4}, "block_samples"),
         ({"block_samples": 3}, "divide"),
         ({"dtype": "bfloat16"}, "dtype"),
-        ({"layout": "hdf5"}, "layout"),
+        ({"layout": "HDF 5"}, "layout"),
         ({"sampler_config": {"model": object()}}, "plain JSON"),
         ({"sampler_config": {"eta": float("nan")}}, "plain JSON"),
     ],
