@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from advkd.discriminators import DiscriminatorSpec
-from tests.advkd.cli.calls import Result, assert_refused, run
+from tests.advkd.cli.calls import assert_refused
 from tests.advkd.conftest import tiny_train
+from tests.advkd.trajectories.forked import Ended, Forker, Job, command
 
 CHECKOUT = Path(__file__).parents[2]
 ENTRY_POINTS = """\
@@ -42,7 +43,9 @@ assert not {"advkd", "storage", "toy_rows"} & sys.modules.keys()
 FORM = """
 import sys
 import jsonschema
+import pytest
 import toy_rows
+from prefect.exceptions import ParameterTypeError
 from flows.distill import distill
 from flows.recipe import recipe
 given = {"train": {"method": "toy", "optimizer": {"rate": 0.5}, "samples": 512}}
@@ -51,14 +54,10 @@ jsonschema.validate(given, schema)
 spec = distill.validate_parameters(given)["train"]
 assert spec == toy_rows.ToySpec(samples=512, optimizer=toy_rows.ToyPart(rate=0.5)), spec
 for wrong in ({"method": "toy", "warmup": 1}, {"method": "toy", "optimizer": {"speed": 1}}):
-    parameters = {"train": wrong}
-    for check in (lambda: jsonschema.validate(parameters, schema), lambda: distill.validate_parameters(parameters)):
-        try:
-            check()
-        except Exception as error:
-            assert type(error).__name__ in ("ValidationError", "ParameterTypeError"), error
-        else:
-            raise AssertionError(wrong)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"train": wrong}, schema)
+    with pytest.raises(ParameterTypeError, match="train.toy.* Unexpected keyword argument"):
+        distill.validate_parameters({"train": wrong})
 plan = recipe("mixture", "quick", sys.argv[1], train=spec, features="toy-rows,digits")
 assert plan.train is spec
 """
@@ -76,26 +75,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def advkd(site: Path, *arguments: object) -> Result:
-    """The command where that package is installed too."""
-    return run(*arguments, PYTHONPATH=os.pathsep.join([str(site), str(CHECKOUT)]))
+def command_with(site: str, *arguments: str) -> None:
+    """`advkd ARGUMENTS` where the package of a folder is installed too."""
+    sys.path.insert(0, site)
+    command(*arguments)
 
 
-def done(result: Result) -> Result:
+def advkd(fork: Forker, site: Path, *arguments: object) -> Ended:
+    (ended,) = fork.group(Job(command_with, (str(site), *map(str, arguments))))
+    return ended
+
+
+def done(result: Ended) -> None:
     assert result.code == 0, result.err
-    return result
 
 
 def test_a_discriminator_of_patches_a_loss_an_extractor_and_an_export(
-    site: Path, mixture_store: str, tmp_path: Path
+    fork: Forker, site: Path, mixture_store: str, tmp_path: Path
 ) -> None:
-    spec = asdict(
-        tiny_train(warmup=0.25, discriminator=DiscriminatorSpec(width=4)),
-    )
+    spec = asdict(tiny_train(warmup=0.25, discriminator=DiscriminatorSpec(width=4)))
     spec["discriminator"]["kind"], spec["adversarial"] = "toy-patches", "toy-least-squares"
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     train = ("train", "--store", mixture_store, "--out", tmp_path / "run", "--spec", tmp_path / "spec.json")
-    done(advkd(site, *train))
+    done(advkd(fork, site, *train))
     saved = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
     assert load_file(saved / "discriminator.safetensors")["body.1.num_batches_tracked"] > 0
     seen = json.loads((tmp_path / "run" / "student" / "monitors.json").read_text())[-1]
@@ -103,33 +105,32 @@ def test_a_discriminator_of_patches_a_loss_an_extractor_and_an_export(
 
     out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 48)
     evaluated = ("evaluate", "--student", tmp_path / "run", "--teacher", "mixture", *out)
-    done(advkd(site, *evaluated, "--features", "toy-rows,digits", "--json"))
+    done(advkd(fork, site, *evaluated, "--features", "toy-rows,digits", "--json"))
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert [one["to_teacher"]["fd"]["name"] for one in report["distances"]] == ["FD(toy-rows)", "FD(digits)"]
     assert report["distances"][0]["extractor_sha256"] == "f" * 64
 
-    done(advkd(site, "export", tmp_path / "run", "--out", tmp_path / "facts.json", "--format", "toy-facts"))
+    done(advkd(fork, site, "export", tmp_path / "run", "--out", tmp_path / "facts.json", "--format", "toy-facts"))
     assert json.loads((tmp_path / "facts.json").read_text())["shape"] == [1, 16, 16]
 
 
-def test_a_method_with_a_student_of_its_own(site: Path, mixture_store: str, tmp_path: Path) -> None:
+def test_a_method_with_a_student_of_its_own(fork: Forker, site: Path, mixture_store: str, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"method": "toy", "samples": 96, "batch_size": 8, "checkpoint_every": 48}')
     train = ("train", "--store", mixture_store, "--out", tmp_path / "run", "--spec", tmp_path / "spec.json")
-    done(advkd(site, *train))
+    done(advkd(fork, site, *train))
     record = json.loads((tmp_path / "run" / "checkpoints" / "000000000096" / "state.json").read_text())
     assert record["identity"]["optimizer"] == {"rate": 0.05}
     weights = load_file(tmp_path / "run" / "student" / "diffusion_pytorch_model.safetensors")
     assert weights.keys() == {"conv.weight", "conv.bias"}
     assert all(torch.isfinite(weight).all() for weight in weights.values())
     # It is there for the next command as well, and what it makes runs where it is not.
-    done(advkd(site, "export", tmp_path / "run", "--out", tmp_path / "model"))
+    done(advkd(fork, site, "export", tmp_path / "run", "--out", tmp_path / "model"))
     loads = [sys.executable, "-c", LOADS, str(tmp_path / "model")]
     loaded = subprocess.run(loads, cwd=tmp_path, capture_output=True, text=True, check=False, env=_alone())
     assert loaded.returncode == 0, loaded.stderr
-    # Without the package, its student is no student, and its method none.
-    assert_refused(
-        run("export", tmp_path / "run", "--out", tmp_path / "other"), "must be a LayerwiseStudent", "ToyStudent"
-    )
+    # Without the package its student is none.
+    (refused,) = fork.group(Job(command, ("export", str(tmp_path / "run"), "--out", str(tmp_path / "other"))))
+    assert_refused(refused, "must be a LayerwiseStudent", "'ToyStudent'")
 
 
 def test_the_form_of_a_flow_takes_them(site: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What a package of somebody else adds: a row of every table, in one file. Tests install it beside this project."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,7 +125,3 @@ def facts_file(student: Path, out: Path) -> Path:
     model = load_student(student)
     out.write_text(json.dumps({"shape": model.sample_shape, "weights": sum(w.numel() for w in model.parameters())}))
     return out
-
-
-def toy_spec(**changes: Any) -> dict[str, Any]:
-    return asdict(ToySpec(samples=96, batch_size=8, window=2, checkpoint_every=48, report_every=1, **changes))
