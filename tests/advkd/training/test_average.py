@@ -13,8 +13,9 @@ from advkd.optimizers.ema import Ema
 from advkd.training.checkpoint import checkpoints
 from advkd.training.methods import Method
 from advkd.training.methods.layerwise_spec import TrainSpec
-from storage import open_store
+from storage.records import store_uri
 from tests.advkd.conftest import tiny_train
+from tests.storage.trajectories import fill, make_spec
 
 BATCH, STEPS = 8, 12
 
@@ -49,29 +50,29 @@ class Seen:
             if step.samples == stop_at:
                 steps.close()
 
-    def start(self, spec: TrainSpec, store: str) -> dict[str, Tensor]:
-        return loop.build_method(spec, open_store(store).manifest.spec).state.student.state_dict()
-
 
 @pytest.mark.parametrize("stops", [(), (40, 64)], ids=["in one go", "resumed"])
 @pytest.mark.parametrize("halflife", [1e9, 4.0], ids=["always short", "short at first"])
 def test_a_runs_average_is_its_closed_form(
-    mixture_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, halflife: float, stops: tuple[int, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, halflife: float, stops: tuple[int, ...]
 ) -> None:
     """d_i = 2^(-B / h_i), h_i the run's half-life or a tenth of the samples seen, whichever is less."""
-    spec, seen = tiny_train(ema_halflife=halflife, learning_rate=1e-2), Seen(monkeypatch)
-    first = seen.start(spec, mixture_store)
+    facts = make_spec(sample_shape=(1, 8, 8))
+    fill(str(tmp_path / "stores"), facts, 24)
+    store = store_uri(str(tmp_path / "stores"), facts)
+    spec, seen, out = tiny_train(ema_halflife=halflife, learning_rate=1e-2), Seen(monkeypatch), tmp_path / "run"
+    first = loop.build_method(spec, facts).state.student.state_dict()
     for stop in (*stops, None):
-        seen.run(spec, mixture_store, tmp_path, stop)
+        seen.run(spec, store, out, stop)
     kept = [2.0 ** -max(10.0 / i, BATCH / halflife) for i in range(1, STEPS + 1)]
-    averaged = load_file(tmp_path / "student" / "diffusion_pytorch_model.safetensors")
+    averaged = load_file(out / "student" / "diffusion_pytorch_model.safetensors")
     assert averaged.keys() == first.keys()
     for name, value in averaged.items():
         trail = [first[name], *(seen.weights[BATCH * i][name] for i in range(1, STEPS + 1))]
         torch.testing.assert_close(value.double(), closed_form(trail, kept), rtol=1e-5, atol=1e-7)
         # No other average of the run passes for this one.
         assert (value - trail[-1]).abs().max() > 1e-5
-    assert torch.equal(load_file(checkpoints(tmp_path)[-1] / "ema.safetensors")["stem.weight"], averaged["stem.weight"])
+    assert torch.equal(load_file(checkpoints(out)[-1] / "ema.safetensors")["stem.weight"], averaged["stem.weight"])
 
 
 def test_in_the_short_memory_the_first_weights_fade_by_the_harmonic_numbers() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,10 @@ from advkd.training.data import TrajectoryBatch
 from advkd.training.loop import StepMetrics, _steps
 from advkd.training.methods.layerwise import LayerwiseMethod
 from advkd.training.observer import Observer
-from storage import Batch, TrajectoryLoader, open_store
+from storage import Batch
 from tests.advkd.conftest import tiny_train
 from tests.advkd.training.methods.plain_layerwise import PlainLayerwise, PlainStep
+from tests.storage.trajectories import make_spec, states_of
 
 TIGHT = {"rtol": 1e-7, "atol": 1e-9}
 FREE, BOUND = 1e6, 1e-2
@@ -51,20 +53,22 @@ class Pair:
         return metrics, self.plain.step(TrajectoryBatch(states[0], tuple(states[1:])))
 
 
-def pair(store: str, out: Path, **changes: object) -> Pair:
+def pair(out: Path, **changes: object) -> Pair:
     spec = tiny_train(**{**SETTINGS, **changes})
-    method = LayerwiseMethod(spec, open_store(store).manifest.spec)
+    facts = make_spec(sample_shape=(1, 8, 8))
+    method = LayerwiseMethod(spec, facts)
     _disturb(method)
     plain = PlainLayerwise(spec, method.store, method.state.student, method.state.discriminator)
-    with torch.no_grad():
-        method.state.student.double()
-        method.state.discriminator.double()
+    method.state.student.double()
+    method.state.discriminator.double()
     method.state.ema = Ema(method.state.student)
-    loader = TrajectoryLoader(store, batch_size=spec.batch_size, seed=3)
-    epochs = (batch for number in range(STEPS) for batch in loader.epoch(number))
-    batches = [next(epochs) for _ in range(STEPS)]
-    last = STEPS * spec.batch_size
-    return Pair(method, plain, _steps(spec, method, iter(batches), last, Observer(spec, method, out)), batches)
+    size = spec.batch_size
+    batches = [
+        Batch(np.arange(start, start + size), states_of(facts, start, start + size))
+        for start in range(0, STEPS * size, size)
+    ]
+    steps = _steps(spec, method, iter(batches), STEPS * size, Observer(spec, method, out))
+    return Pair(method, plain, steps, batches)
 
 
 def _disturb(method: LayerwiseMethod) -> None:
@@ -118,9 +122,9 @@ def assert_same_report(metrics: StepMetrics, expected: PlainStep) -> None:
         assert ours == pytest.approx(theirs, rel=1e-8, abs=1e-12)
 
 
-def followed(store: str, out: Path, **changes: object) -> list[PlainStep]:
+def followed(out: Path, **changes: object) -> list[PlainStep]:
     """A whole run of both; what the plain one did."""
-    both, done = pair(store, out, **changes), []
+    both, done = pair(out, **changes), []
     for number in range(1, STEPS + 1):
         metrics, expected = both.next()
         assert metrics.samples == 8 * number
@@ -132,10 +136,8 @@ def followed(store: str, out: Path, **changes: object) -> list[PlainStep]:
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("limit", [FREE, BOUND])
-def test_a_run_is_the_plain_one_whether_the_limit_binds_or_not(
-    mixture_store: str, tmp_path: Path, limit: float, accumulate: int
-) -> None:
-    done = followed(mixture_store, tmp_path, adversarial_limit=limit, accumulate=accumulate)
+def test_a_run_is_the_plain_one_whether_the_limit_binds_or_not(tmp_path: Path, limit: float, accumulate: int) -> None:
+    done = followed(tmp_path, adversarial_limit=limit, accumulate=accumulate)
     assert [step.phase for step in done] == ["distillation"] * 6 + ["adversarial"] * 6
     assert [step.penalised for step in done[6:]] == [True, False, False] * 2
     balances = [balance for step in done for balance in step.balances]
@@ -144,8 +146,8 @@ def test_a_run_is_the_plain_one_whether_the_limit_binds_or_not(
 
 
 @pytest.mark.parametrize("game", ["non-saturating", "hinge", "wgan"])
-def test_every_other_game_is_the_plain_one(mixture_store: str, tmp_path: Path, game: str) -> None:
-    followed(mixture_store, tmp_path, adversarial=game, adversarial_limit=FREE, penalty_every=2)
+def test_every_other_game_is_the_plain_one(tmp_path: Path, game: str) -> None:
+    followed(tmp_path, adversarial=game, adversarial_limit=FREE, penalty_every=2)
 
 
 @pytest.mark.parametrize(
@@ -159,5 +161,5 @@ def test_every_other_game_is_the_plain_one(mixture_store: str, tmp_path: Path, g
     ],
     ids=str,
 )
-def test_every_setting_is_the_plain_one(mixture_store: str, tmp_path: Path, changes: dict[str, object]) -> None:
-    followed(mixture_store, tmp_path, **changes)
+def test_every_setting_is_the_plain_one(tmp_path: Path, changes: dict[str, object]) -> None:
+    followed(tmp_path, **changes)

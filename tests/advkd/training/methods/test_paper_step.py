@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from advkd.training.data import TrajectoryBatch
 from advkd.training.methods.paper import PaperMethod
 from advkd.training.methods.table import build_method
-from storage import TrajectorySpec
 from tests.advkd.optimizers.plain_muon import PlainAdam
-from tests.advkd.training.methods.paper_runs import tiny_paper
+from tests.advkd.training.methods.paper_runs import PYRAMID, tiny_paper
+from tests.storage.trajectories import make_spec
 
 EVERY, WEIGHT, RATE, BETA = 3, 7.0, 1e-3, 0.5
 TIGHT = {"rtol": 1e-7, "atol": 1e-10}
@@ -23,8 +23,17 @@ def _in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
-def in_float64(facts: TrajectorySpec) -> PaperMethod:
+def in_float64() -> PaperMethod:
     """In its first phase, which lasts ten steps."""
+    facts = make_spec(
+        sampler="ddpm",
+        deterministic=False,
+        sample_shape=(1, 16, 16),
+        timesteps=(999, 600, 300, 0),
+        signal=(0.01, 0.3, 0.7, 1.0),
+        sigma=(0.99, 0.9, 0.6, 0.0),
+        resolutions=PYRAMID,
+    )
     built = build_method(tiny_paper(samples=480, penalty_every=EVERY, penalty_weight=WEIGHT, beta1=BETA), facts)
     assert isinstance(built, PaperMethod)
     built.state.student.double()
@@ -53,8 +62,8 @@ def judgement(judge: nn.Module, coarse: Tensor, real: Tensor, fake: Tensor, shar
     return loss + WEIGHT * EVERY * (slope.square().sum((1, 2, 3)).sqrt() - 1).square().mean()
 
 
-def test_whole_steps_with_and_without_a_penalty_are_those_of_the_losses(pyramid_facts: TrajectorySpec) -> None:
-    built, given, draws = in_float64(pyramid_facts), batch(), torch.Generator().manual_seed(0)
+def test_whole_steps_with_and_without_a_penalty_are_those_of_the_losses() -> None:
+    built, given, draws = in_float64(), batch(), torch.Generator().manual_seed(0)
     student, judge = copy.deepcopy(built.student), copy.deepcopy(built.state.discriminator[0])
     mine = PlainAdam({n: w.detach() for n, w in student.named_parameters()}, betas=(BETA, 0.999))
     theirs = PlainAdam({n: w.detach() for n, w in judge.named_parameters()}, betas=(BETA, 0.999))
