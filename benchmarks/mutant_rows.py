@@ -31,6 +31,9 @@ _PAPER_STEP = "tests/advkd/training/methods/test_paper_step.py"
 _CHECKPOINT = "tests/advkd/training/test_checkpoint.py"
 _DISTRIBUTED = "tests/advkd/training/test_distributed.py::test_two_processes_see_the_losses_of_one"
 _DISTANCES = "tests/advkd/evaluation/test_distances.py"
+_DAMAGE = (
+    "tests/storage/care/test_corruption.py::test_any_damage_to_a_store_with_every_encoding_is_named_and_never_read"
+)
 _GATE = "tests/advkd/registry/test_gate.py"
 
 METHOD = (
@@ -349,35 +352,35 @@ STORE = (
         "storage/records/seeding.py",
         "2 * index + stream",
         "index + stream",
-        ("tests/storage/records/test_seeding.py",),
+        ("tests/storage/records/test_seed_keys.py",),
     ),
     Mutant(
         "a chunk of Zarr is given without its crc32c",
         "storage/layouts/zarr.py",
         "if crc32c(chunk) != checksum:",
         "if not chunk:",
-        ("tests/storage/care/test_corruption.py",),
+        ("tests/storage/reading/test_rereading.py",),
     ),
     Mutant(
         "a sample of a tar is given without its crc32c",
         "storage/layouts/webdataset.py",
         "if crc32c(pieces[row]) != expected[row]:",
         "if not pieces[row]:",
-        ("tests/storage/care/test_corruption.py",),
+        ("tests/storage/reading/test_rereading.py",),
     ),
     Mutant(
         "an object is checked once and then trusted",
         "storage/reading/reader.py",
         "if self._known[shard, position] and self._checksums_seen[shard, position] == checksum:",
         "if self._known[shard, position]:",
-        ("tests/storage/care/test_corruption.py",),
+        ("tests/storage/reading/test_rereading.py",),
     ),
     Mutant(
         "no object's sha256 is compared",
         "storage/records/problems.py",
         "if found.hexdigest() == entry.sha256:",
         "if found.hexdigest():",
-        ("tests/storage/care/test_corruption.py",),
+        (f"{_DAMAGE}[zarr]",),
     ),
     Mutant(
         "the short shard is thought to be the last one in the order",
@@ -391,7 +394,7 @@ STORE = (
         "storage/reading/assignment.py",
         "_WINDOW_ORDER, rank, window_index)",
         "_WINDOW_ORDER, rank)",
-        ("tests/storage/reading/test_assignment.py",),
+        ("tests/storage/reading/test_window_order.py",),
     ),
     Mutant(
         "a window numbers its samples from each shard's first",
@@ -419,7 +422,7 @@ STORE = (
         "storage/writing/claims.py",
         "if _is_of(uri, mine):\n                    delete(uri)",
         "if mine:\n                    delete(uri)",
-        ("tests/storage/writing/test_claims.py",),
+        ("tests/storage/writing/test_claim_taken_over.py",),
     ),
     Mutant(
         "a commit record is written before its data",
@@ -427,7 +430,7 @@ STORE = (
         "        for entry, data in zip(entries, payloads, strict=True):\n",
         "        write_commit(self.uri, replace(record, objects=entries))\n"
         "        for entry, data in zip(entries, payloads, strict=True):\n",
-        ("tests/storage/test_laws_of_writing.py",),
+        ("tests/storage/test_laws_of_writing.py::TestEveryStore::test_law_3_data_first_commit_last",),
     ),
     Mutant(
         "a foreign commit record is sealed",
