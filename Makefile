@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install demo test lint format mutants bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
 
 install: $(INSTALLED)
 
@@ -34,6 +34,10 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Wrong lines, each of which a test must find; rows in benchmarks/mutant_rows.py.
+mutants: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants --write
 
 bench-train: $(INSTALLED)
 	$(BIN)/python -m benchmarks.train
