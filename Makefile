@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test lint format mutants bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 

@@ -1,0 +1,451 @@
+"""The mutants of `make mutants`: one wrong line each, and the tests that must not let it pass.
+
+A row is data: a repository path, the exact old text (once in that file), the new text, and the narrowest tests that
+must fail. Whoever changes a line that a row names changes the row; `tests/test_mutants.py` says which.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault."""
+
+    name: str
+    """What is wrong in it."""
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """Arguments of pytest: files, or single tests of them."""
+
+
+_STEP = "tests/advkd/training/methods/test_layerwise_step.py"
+_RUN = f"{_STEP}::test_a_run_is_the_plain_one_whether_the_limit_binds_or_not"
+_SETTINGS = f"{_STEP}::test_every_setting_is_the_plain_one"
+_MUON = "tests/advkd/optimizers/test_muon_oracle.py"
+_AVERAGE = "tests/advkd/training/test_average.py"
+_LOSSES = "tests/advkd/losses/test_losses.py"
+_PAPER = "tests/advkd/training/methods/test_paper.py"
+_PAPER_STEP = "tests/advkd/training/methods/test_paper_step.py"
+_CHECKPOINT = "tests/advkd/training/test_checkpoint.py"
+_DISTRIBUTED = "tests/advkd/training/test_distributed.py::test_two_processes_see_the_losses_of_one"
+_DISTANCES = "tests/advkd/evaluation/test_distances.py"
+_DAMAGE = (
+    "tests/storage/care/test_corruption.py::test_any_damage_to_a_store_with_every_encoding_is_named_and_never_read"
+)
+_GATE = "tests/advkd/registry/test_gate.py"
+
+METHOD = (
+    Mutant(
+        "the adversarial gradient has no limit",
+        "advkd/training/methods/layerwise.py",
+        "return scale.clamp_max(self.spec.adversarial_limit)",
+        "return scale",
+        (_RUN,),
+    ),
+    Mutant(
+        "a lazy penalty does not count for the steps without one",
+        "advkd/training/methods/layerwise.py",
+        "spec.penalty_weight * spec.penalty_every * penalty",
+        "spec.penalty_weight * penalty",
+        (_RUN,),
+    ),
+    Mutant(
+        "the average has its whole half-life from the first step",
+        "advkd/training/loop.py",
+        "min(spec.ema_halflife, 0.1 * state.samples)",
+        "spec.ema_halflife",
+        (_AVERAGE,),
+    ),
+    Mutant(
+        "Muon's step is 1 % too long",
+        "advkd/optimizers/muon.py",
+        "_MATCHED_RMS = 0.2",
+        "_MATCHED_RMS = 0.202",
+        (_MUON,),
+    ),
+    Mutant(
+        "Muon does not look ahead",
+        "advkd/optimizers/muon.py",
+        'weight.grad.lerp(state["momentum"], group["momentum"]).flatten(1)',
+        'state["momentum"].flatten(1)',
+        (_MUON,),
+    ),
+    Mutant(
+        "a tall matrix gets a wide one's length",
+        "advkd/optimizers/muon.py",
+        "max(turned.shape[1:]) ** 0.5",
+        "turned.shape[2] ** 0.5",
+        (_MUON,),
+    ),
+    Mutant(
+        "biases decay too fast: Adam's second moment forgets",
+        "advkd/optimizers/muon.py",
+        'beta2=group["betas"][1]',
+        'beta2=group["betas"][0]',
+        (_MUON,),
+    ),
+    Mutant(
+        "the average's half-life is a time constant",
+        "advkd/optimizers/ema.py",
+        "0.5 ** (samples / halflife)",
+        "2.718281828 ** (-samples / halflife)",
+        (_AVERAGE,),
+    ),
+    Mutant(
+        "the learning rate begins its rise a batch late",
+        "advkd/training/methods/layerwise.py",
+        "min(1.0, (samples + spec.batch_size) / max(",
+        "min(1.0, samples / max(",
+        (_SETTINGS,),
+    ),
+    Mutant(
+        "every submodule's distillation loss counts alike",
+        "advkd/training/methods/layerwise.py",
+        "tuple(1.0 / gain for gain in coefficients.gain)",
+        "tuple(1.0 for gain in coefficients.gain)",
+        (_RUN,),
+    ),
+    Mutant(
+        "R2 is left out",
+        "advkd/training/methods/layerwise.py",
+        "gradient_penalty(logits_real, real) + gradient_penalty(logits_fake, fake)",
+        "gradient_penalty(logits_real, real)",
+        (_RUN,),
+    ),
+    Mutant(
+        "the game begins a step late",
+        "advkd/training/methods/layerwise.py",
+        "self.state.samples >= self.spec.warmup * self.spec.samples",
+        "self.state.samples > self.spec.warmup * self.spec.samples",
+        (_RUN,),
+    ),
+    Mutant(
+        "parts of a batch give the student their sum",
+        "advkd/training/methods/layerwise.py",
+        "both = [(d + scale * g) / spec.accumulate for",
+        "both = [(d + scale * g) for",
+        (_RUN,),
+    ),
+    Mutant(
+        "parts of a batch enlarge the student's pull",
+        "advkd/losses/gradient_pulls.py",
+        "return self.toward_real(fakes.grad / share)",
+        "return self.toward_real(fakes.grad)",
+        (_RUN,),
+    ),
+    Mutant(
+        "a decided game pulls no more",
+        "advkd/losses/gradient_pulls.py",
+        "at_fake = at_fake.clamp_min(_LEAST / len(fake))",
+        "at_fake = at_fake.clamp_min(1e-45)",
+        ("tests/advkd/losses/test_gradient_pulls.py",),
+    ),
+    Mutant(
+        "pseudo-Huber's c does not grow with the image",
+        "advkd/losses/distillation.py",
+        "c = 0.00054 * scale",
+        "c = 0.00054",
+        (_LOSSES,),
+    ),
+    Mutant(
+        "the generator wants what the discriminator wants",
+        "advkd/losses/adversarial.py",
+        "return softplus(real - fake).mean()",
+        "return softplus(fake - real).mean()",
+        (_LOSSES,),
+    ),
+    Mutant(
+        "WGAN-GP pulls slopes to zero",
+        "advkd/losses/penalties.py",
+        "(norms - 1.0).square()",
+        "norms.square()",
+        (_LOSSES,),
+    ),
+    Mutant(
+        "a state's noise is left in its clean estimate",
+        "advkd/diffusion/schedule.py",
+        "return (state - skip * noise) / gain",
+        "return state / gain",
+        (_RUN,),
+    ),
+    Mutant(
+        "the student's gain forgets the signal in x_T",
+        "advkd/diffusion/schedule.py",
+        "gain = tuple(a - signal[0] * keep for a, keep",
+        "gain = tuple(a for a, keep",
+        ("tests/advkd/diffusion/test_schedule.py",),
+    ),
+    Mutant(
+        "the paper's phases are all of one length",
+        "advkd/training/methods/paper.py",
+        "steps * (k + 1) * (k + 2) // (2 * parts)",
+        "steps * (k + 1) // submodules",
+        (f"{_PAPER}::test_phase_k_lasts_k_parts",),
+    ),
+    Mutant(
+        "the paper's next phase keeps the old moments",
+        "advkd/training/methods/paper.py",
+        "if state.samples // spec.batch_size in (0, *self.ends):",
+        "if state.samples // spec.batch_size == 0:",
+        (f"{_PAPER}::test_a_phase_begins_with_a_fresh_optimizer",),
+    ),
+    Mutant(
+        "the paper's lazy penalty does not count for the steps without one",
+        "advkd/training/methods/paper.py",
+        "spec.penalty_weight * spec.penalty_every * penalty",
+        "spec.penalty_weight * penalty",
+        (_PAPER_STEP,),
+    ),
+    Mutant(
+        "the paper's discriminator is shown teacher's states unclipped",
+        "advkd/training/methods/paper.py",
+        "adaptive_avg_pool2d(state, side).clamp(-1.0, 1.0)",
+        "adaptive_avg_pool2d(state, side)",
+        (_PAPER_STEP,),
+    ),
+)
+
+RUNS = (
+    Mutant(
+        "processes add their gradients",
+        "advkd/training/distributed.py",
+        "flat /= self.count",
+        "flat /= 1",
+        (_DISTRIBUTED,),
+    ),
+    Mutant(
+        "every process judges the first one's choice of submodules",
+        "advkd/training/methods/layerwise.py",
+        "drawn[self.processes.share(count)]",
+        "drawn[: count // self.processes.count]",
+        (_DISTRIBUTED,),
+    ),
+    Mutant(
+        "a resumed run forgets where its lazy penalties were",
+        "advkd/training/checkpoint.py",
+        'state.adversarial_steps = record["adversarial_steps"]',
+        "state.adversarial_steps = 0",
+        (f"{_CHECKPOINT}::test_a_checkpoint_holds_all_of_the_state",),
+    ),
+    Mutant(
+        "a resumed run draws what it drew before",
+        "advkd/training/checkpoint.py",
+        'state.generator.set_state(parts["randomness"]["generator"])',
+        "state.generator.manual_seed(0)",
+        (f"{_CHECKPOINT}::test_a_checkpoint_holds_all_of_the_state",),
+    ),
+    Mutant(
+        "a checkpoint's content is not checked",
+        "advkd/training/checkpoint.py",
+        ' or file_sha256(path) != facts["sha256"]',
+        "",
+        (f"{_CHECKPOINT}::test_a_damaged_checkpoint_is_refused",),
+    ),
+    Mutant(
+        "a restored moment lies in memory as it was saved",
+        "advkd/training/checkpoint.py",
+        "torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value",
+        "value",
+        (f"{_CHECKPOINT}::test_moments_lie_in_memory_as_their_weights_do",),
+    ),
+    Mutant(
+        "one bad observation in a row less stops a run",
+        "advkd/training/alarms.py",
+        "found = exploding(observations, bounds)\n    if len(found) >= bounds.in_a_row:",
+        "found = exploding(observations, bounds)\n    if len(found) >= bounds.in_a_row - 1:",
+        ("tests/advkd/training/test_alarms.py::test_two_in_a_row_stop_nothing_and_three_do",),
+    ),
+    Mutant(
+        "a block begins with the noise of the shard's first",
+        "advkd/trajectories/shard.py",
+        "states = _block(teacher, identity, first + row)",
+        "states = _block(teacher, identity, first)",
+        ("tests/advkd/trajectories/test_filling.py::test_a_store_holds_the_teachers_states",),
+    ),
+)
+
+JUDGEMENT = (
+    Mutant(
+        "a residual block does not add to what it was given",
+        "advkd/students/blocks.py",
+        "return hidden + self.conv2(",
+        "return self.conv2(",
+        ("tests/advkd/students/test_students.py",),
+    ),
+    Mutant(
+        "every pass of sampling repeats the first noises",
+        "advkd/students/sampling.py",
+        "initial_noise(seed, start, min(n, start + rows), shape)",
+        "initial_noise(seed, 0, min(n, start + rows) - start, shape)",
+        ("tests/advkd/students/test_students.py::test_an_image_depends_on_its_seed_and_its_number_alone",),
+    ),
+    Mutant(
+        "the paper's student sees noise of a mean's variance",
+        "advkd/students/progressive.py",
+        "adaptive_avg_pool2d(noise, COARSE) * (self.sample_shape[1] / COARSE)",
+        "adaptive_avg_pool2d(noise, COARSE)",
+        ("tests/advkd/students/test_progressive.py::test_the_input_has_unit_variance",),
+    ),
+    Mutant(
+        "the discriminator does not know which submodule it judges",
+        "advkd/discriminators/projection.py",
+        "self.psi(found).squeeze(1) + (self.embedding(submodule) * found).sum(1)",
+        "self.psi(found).squeeze(1)",
+        ("tests/advkd/discriminators/test_discriminators.py::test_conditioning_is_a_projection",),
+    ),
+    Mutant(
+        "a sample is its own nearest neighbour",
+        "advkd/evaluation/distances.py",
+        "kthvalue(neighbours + 1, dim=1)",
+        "kthvalue(neighbours, dim=1)",
+        (_DISTANCES,),
+    ),
+    Mutant(
+        "worth is interpolated in a straight line",
+        "advkd/evaluation/distances.py",
+        "share = math.log(worse / fd) / math.log(worse / better)",
+        "share = (worse - fd) / (worse - better)",
+        (_DISTANCES,),
+    ),
+    Mutant(
+        "a champion of as good a recall cannot be succeeded",
+        "advkd/registry/gate.py",
+        "if not recall >= champion_recall - margin:",
+        "if not recall >= champion_recall:",
+        (_GATE,),
+    ),
+    Mutant(
+        "figures of different numbers of samples are compared",
+        "advkd/registry/gate.py",
+        '    "samples": "evaluate both with the same --samples",\n',
+        "",
+        (_GATE,),
+    ),
+    Mutant(
+        "figures as bad as those that were rolled back are believed",
+        "advkd/registry/promotion.py",
+        "figures.fd < theirs.fd:",
+        "figures.fd <= theirs.fd:",
+        ("tests/advkd/registry/test_promotion.py::test_after_a_roll_back_the_gate_believes_only_better_figures",),
+    ),
+)
+
+STORE = (
+    Mutant(
+        "uint8 codes are cut off instead of rounded",
+        "storage/records/encoding.py",
+        "scaled = np.rint((reduced",
+        "scaled = np.floor((reduced",
+        ("tests/storage/records/test_encoding.py",),
+    ),
+    Mutant(
+        "a value outside of its range is clipped",
+        "storage/records/encoding.py",
+        "or largest > max(high, float(np.float32(high))):",
+        "and largest > max(high, float(np.float32(high))):",
+        ("tests/storage/records/test_encoding.py",),
+    ),
+    Mutant(
+        "a sample's solver seed is the next one's noise",
+        "storage/records/seeding.py",
+        "2 * index + stream",
+        "index + stream",
+        ("tests/storage/records/test_seed_keys.py",),
+    ),
+    Mutant(
+        "a chunk of Zarr is given without its crc32c",
+        "storage/layouts/zarr.py",
+        "if crc32c(chunk) != checksum:",
+        "if not chunk:",
+        ("tests/storage/reading/test_rereading.py",),
+    ),
+    Mutant(
+        "a sample of a tar is given without its crc32c",
+        "storage/layouts/webdataset.py",
+        "if crc32c(pieces[row]) != expected[row]:",
+        "if not pieces[row]:",
+        ("tests/storage/reading/test_rereading.py",),
+    ),
+    Mutant(
+        "an object is checked once and then trusted",
+        "storage/reading/reader.py",
+        "if self._known[shard, position] and self._checksums_seen[shard, position] == checksum:",
+        "if self._known[shard, position]:",
+        ("tests/storage/reading/test_rereading.py",),
+    ),
+    Mutant(
+        "no object's sha256 is compared",
+        "storage/records/problems.py",
+        "if found.hexdigest() == entry.sha256:",
+        "if found.hexdigest():",
+        (f"{_DAMAGE}[zarr]",),
+    ),
+    Mutant(
+        "the short shard is thought to be the last one in the order",
+        "storage/reading/assignment.py",
+        "sizes[order == shards - 1] -=",
+        "sizes[-1] -=",
+        ("tests/storage/reading/test_assignment.py",),
+    ),
+    Mutant(
+        "every window of an epoch is shuffled alike",
+        "storage/reading/assignment.py",
+        "_WINDOW_ORDER, rank, window_index)",
+        "_WINDOW_ORDER, rank)",
+        ("tests/storage/reading/test_window_order.py",),
+    ),
+    Mutant(
+        "a window numbers its samples from each shard's first",
+        "storage/reading/windows.py",
+        "np.arange(one.start, one.stop, dtype=np.int64)",
+        "np.arange(len(one), dtype=np.int64)",
+        ("tests/storage/reading/test_windows.py::test_windows_hold_their_pieces_in_order",),
+    ),
+    Mutant(
+        "a resumed loader begins its epoch anew",
+        "storage/reading/loader.py",
+        "self._epoch, self._batch = epoch, batch\n",
+        "self._epoch, self._batch = epoch, 0\n",
+        ("tests/storage/reading/test_loader_resume.py::test_again_and_again_from_any_point",),
+    ),
+    Mutant(
+        "a claim that is renewed falls silent all the same",
+        "storage/writing/claims.py",
+        "since = since if before == data else now",
+        "since = since or now",
+        ("tests/storage/writing/test_claims.py",),
+    ),
+    Mutant(
+        "a holder that was taken over gives the other's claim back",
+        "storage/writing/claims.py",
+        "if _is_of(uri, mine):\n                    delete(uri)",
+        "if mine:\n                    delete(uri)",
+        ("tests/storage/writing/test_claim_taken_over.py",),
+    ),
+    Mutant(
+        "a commit record is written before its data",
+        "storage/writing/writer.py",
+        "        for entry, data in zip(entries, payloads, strict=True):\n",
+        "        write_commit(self.uri, replace(record, objects=entries))\n"
+        "        for entry, data in zip(entries, payloads, strict=True):\n",
+        ("tests/storage/test_laws_of_writing.py::TestEveryStore::test_law_3_data_first_commit_last",),
+    ),
+    Mutant(
+        "a foreign commit record is sealed",
+        "storage/writing/sealing.py",
+        "record.digest != identity\n        or tuple",
+        "tuple",
+        ("tests/storage/layouts/test_contract.py::TestEveryStore::test_a_damaged_or_foreign_commit_is_not_sealed",),
+    ),
+    Mutant(
+        "a store shrinks",
+        "storage/writing/sealing.py",
+        "if existing is not None and existing.num_samples >= num_samples:\n        return existing",
+        "if existing is not None and existing.num_samples == num_samples:\n        return existing",
+        ("tests/storage/writing/test_extension.py::TestEveryStore::test_a_store_never_shrinks",),
+    ),
+)
+
+MUTANTS = (*METHOD, *RUNS, *JUDGEMENT, *STORE)
