@@ -17,6 +17,10 @@ class ManifestError(StoreError):
     """A manifest, commit record or `spec.json` is malformed, foreign or newer than this package."""
 
 
+class FolderDamagedError(StoreError):
+    """A file of a published folder is missing or another one than its record says."""
+
+
 class SpecMismatchError(StoreError, ValueError):
     """The folder holds the trajectories of another spec."""
 

@@ -4,16 +4,17 @@ import math
 
 from advkd.device import torch_device
 from advkd.evaluation import grid_png
+from advkd.registry import student_folder
 from advkd.students import load_student
 from storage import write_bytes
 
 
-def sample_grid(folder: str, n: int, seed: int, out: str, device: str = "cpu") -> None:
-    """Samples the student in `folder` and writes a PNG of about as many rows as columns, whole or not at all.
+def sample_grid(place: str, n: int, seed: int, out: str, device: str = "cpu", runs: str = "runs") -> None:
+    """Samples the student at `place`, as `student_folder` takes it, and writes a PNG of about as many rows as columns, whole or not at all.
 
     Raises:
         StudentError: no usable student.
         ValueError: `n` below 1, a seed out of range, or a device that is not there.
     """
-    student = load_student(folder).to(torch_device(device))
+    student = load_student(student_folder(place, runs)).to(torch_device(device))
     write_bytes(out, grid_png(student.sample(n, seed).images, columns=math.ceil(math.sqrt(n))))

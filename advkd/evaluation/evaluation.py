@@ -24,12 +24,13 @@ from advkd.evaluation.results import EvalReport, SubmoduleScores
 from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
 from advkd.evaluation.teacher_states import EVALUATION_START, evaluation_noise, solver_steps_for, teacher_trajectory
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
-from advkd.files import file_sha256
-from advkd.students import AnyStudent, load_student, student_files
+from advkd.files import file_sha256, publish, refuse_credentials, workplace
+from advkd.students import AnyStudent, StudentFiles, fetched_student, load_student, student_files
 from advkd.teachers import Teacher, load_teacher
 from advkd.text import store_link
-from advkd.training import store_digest
-from storage.objects import delete, join, write_bytes
+from advkd.training import record_beside
+from storage.folders import probe_folder
+from storage.objects import delete, join, local_folder, write_bytes
 from storage.records import check_seed
 
 METRICS = "metrics.json"
@@ -47,7 +48,8 @@ class EvaluateSpec:
     """One evaluation.
 
     Attributes:
-        student: folder of a student (config.json and safetensors), or one with it as `student/` (a run, a version).
+        student: folder or URI of a student (config.json and safetensors), or of one with it as `student/` (a run, a
+            version).
         teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
         out: URI of the folder for metrics.json, report.html and the pictures.
         references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
@@ -73,6 +75,8 @@ class EvaluateSpec:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        for uri in (self.student, self.out, self.references):
+            refuse_credentials(uri)
         for name in ("samples", "trajectory_samples"):
             if getattr(self, name) < MIN_SAMPLES:
                 raise ValueError(
@@ -105,7 +109,8 @@ class TeacherPasses:
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
     """Evaluates and writes `out`; `progress(stage, done, total)` tells how far each stage is.
 
-    metrics.json is removed first and written last, so a folder that has one is complete.
+    On disk metrics.json is removed first and written last, so a folder that has one is complete; in an object store
+    the folder is published whole.
 
     Raises:
         StudentError: no usable student.
@@ -114,15 +119,14 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         StoreError: `out` (found before anything is computed) or `references` cannot be written.
     """
     tell = progress or _silent
-    student = load_student(spec.student).to(torch_device(spec.device))
+    files = student_files(fetched_student(spec.student))
+    student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     check_pair(student, teacher)
     extractor = features_for(teacher.sample_shape)
     solver_steps = solver_steps_for(teacher, student.timesteps, spec.solver_steps)
-    delete(join(spec.out, METRICS))
     # Computing takes minutes: that `out` cannot be written is said before.
-    write_bytes(join(spec.out, PROBE), b"")
-    delete(join(spec.out, PROBE))
+    _begin(spec.out)
     reference = reference_for(
         teacher,
         root=spec.references,
@@ -143,21 +147,33 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     strips = student_strips(student, trajectory, spec.device)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, device=spec.device, threads=spec.threads)
-    report = _report(spec, student, teacher, extractor, reference, images, strips, solver_steps, cost)
+    report = _report(spec, files, student, teacher, extractor, reference, images, strips, solver_steps, cost)
     tell("metrics", 1, 1)
     pictures = render_pictures(report, images[: len(reference.pictures)], reference.pictures, strips)
-    observations = read_observations(student_files(spec.student).config.parent)
+    observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
-    else:
-        delete(join(spec.out, TRAINING_PICTURE))
-    for name, png in pictures.files().items():
-        write_bytes(join(spec.out, name), png)
     sentence = training_sentence(observations) if observations else ""
-    write_bytes(join(spec.out, REPORT), render_report(report, pictures, sentence, _trajectories(spec.student)).encode())
-    write_bytes(join(spec.out, METRICS), report.to_json().encode())
+    page = render_report(report, pictures, sentence, _trajectories(spec.student))
+    with workplace(spec.out) as folder:
+        delete(str(folder / TRAINING_PICTURE))
+        for name, png in pictures.files().items():
+            write_bytes(str(folder / name), png)
+        write_bytes(str(folder / REPORT), page.encode())
+        write_bytes(str(folder / METRICS), report.to_json().encode())
+        publish(folder, spec.out)
     return report
+
+
+def _begin(out: str) -> None:
+    """Finds out whether a report can be written; on disk, the old one is none from here on."""
+    if local_folder(out) is None:
+        probe_folder(out)
+        return
+    delete(join(out, METRICS))
+    write_bytes(join(out, PROBE), b"")
+    delete(join(out, PROBE))
 
 
 def check_pair(student: AnyStudent, teacher: Teacher) -> None:
@@ -237,6 +253,7 @@ def _enlarged(states: Tensor, like: Tensor) -> Tensor:
 
 def _report(
     spec: EvaluateSpec,
+    files: StudentFiles,
     student: AnyStudent,
     teacher: Teacher,
     extractor: FeatureExtractor,
@@ -246,7 +263,6 @@ def _report(
     solver_steps: int,
     cost: CostReport,
 ) -> EvalReport:
-    files = student_files(spec.student)
     features = extractor(images)
     to_teacher = score(features, reference.teacher_set, extractor)
     real = real_set(teacher.sample_shape, extractor)
@@ -332,5 +348,5 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 def _trajectories(student: str) -> str:
     """Permanent link to the store that a student was trained on, "" where its run is not beside it."""
-    digest = store_digest(student_files(student).config.parent.parent)
-    return store_link(digest) if digest else ""
+    record = record_beside(student)
+    return store_link(str(record["identity"]["store"])) if record else ""

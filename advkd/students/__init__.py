@@ -1,8 +1,17 @@
 """Students: one-pass networks built from a store's time grid."""
 
 from advkd.students.base import Student, StudentSpec
+from advkd.students.fetching import fetched_student, is_student
 from advkd.students.layerwise import LayerwiseStudent
-from advkd.students.loading import CONFIG, WEIGHTS, StudentError, load_student, student_files
+from advkd.students.loading import (
+    CONFIG,
+    OBSERVATIONS,
+    WEIGHTS,
+    StudentError,
+    StudentFiles,
+    load_student,
+    student_files,
+)
 from advkd.students.progressive import COARSE, ProgressiveStudent
 from advkd.students.sampling import Samples, SeededSampling
 from advkd.students.table import AnyStudent
@@ -10,6 +19,7 @@ from advkd.students.table import AnyStudent
 __all__ = [
     "COARSE",
     "CONFIG",
+    "OBSERVATIONS",
     "WEIGHTS",
     "AnyStudent",
     "LayerwiseStudent",
@@ -18,7 +28,10 @@ __all__ = [
     "SeededSampling",
     "Student",
     "StudentError",
+    "StudentFiles",
     "StudentSpec",
+    "fetched_student",
+    "is_student",
     "load_student",
     "student_files",
 ]

@@ -3,15 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from advkd.files import is_remote
 from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
 from advkd.teachers.folder import check_folder, folder_fingerprint, slug
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.sources import (
     HubId,
     hub_id,
-    is_remote,
     pinned,
-    refuse_credentials,
     resolve_source,
     split_pin,
     teacher_name,
@@ -68,10 +67,8 @@ __all__ = [
     "check_folder",
     "folder_fingerprint",
     "hub_id",
-    "is_remote",
     "load_teacher",
     "pinned",
-    "refuse_credentials",
     "resolve_source",
     "teacher_name",
 ]

@@ -1,14 +1,13 @@
 """Training a student from a sealed store: the loop, checkpoints, processes, monitors and alarms."""
 
-from advkd.training.checkpoint import checkpoints, read_record, run_identity, store_digest
+from advkd.training.checkpoint import newest_record, record_beside, run_identity
 from advkd.training.distributed import Processes
 from advkd.training.loop import STUDENT_FOLDER, train
 from advkd.training.methods import PaperSpec, TrainSpec, build_method, train_spec_from_json
-from advkd.training.observation import OBSERVATIONS, Observation, SubmoduleObservation, observations_from_json
+from advkd.training.observation import Observation, SubmoduleObservation, observations_from_json
 from advkd.training.run_spec import RunSpec
 
 __all__ = [
-    "OBSERVATIONS",
     "STUDENT_FOLDER",
     "Observation",
     "PaperSpec",
@@ -17,11 +16,10 @@ __all__ = [
     "SubmoduleObservation",
     "TrainSpec",
     "build_method",
-    "checkpoints",
+    "newest_record",
     "observations_from_json",
-    "read_record",
+    "record_beside",
     "run_identity",
-    "store_digest",
     "train",
     "train_spec_from_json",
 ]

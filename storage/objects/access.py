@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from storage.errors import StoreError
@@ -29,6 +30,7 @@ __all__ = [
     "list_leftovers",
     "list_objects",
     "list_prefix",
+    "local_folder",
     "read_bytes",
     "read_into",
     "read_json",
@@ -159,6 +161,12 @@ def remove_leftover(uri: str, leftover: Leftover) -> None:
     """
     objects, path = _locate(uri)
     objects.remove_leftover(path, leftover)
+
+
+def local_folder(uri: str) -> Path | None:
+    """The path that a URI is on this machine's disk, None if it lies elsewhere."""
+    objects, path = _locate(uri)
+    return Path(path) if objects is _LOCAL else None
 
 
 def join(root: str, *parts: str) -> str:

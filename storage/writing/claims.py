@@ -100,6 +100,12 @@ class Claims:
         """Who holds a claim; None if nobody does that is alive."""
         return self._look(uri)[1]
 
+    def holds(self, uri: str) -> bool:
+        """Whether a claim of this process is its own still: one that stood still for long has lost it."""
+        with self._lock:
+            mine = self._held.get(uri)
+        return mine is not None and _is_of(uri, mine)
+
     def _look(self, uri: str) -> tuple[bytes, Claim | None]:
         """What a claim says, and who holds it."""
         data = _read(uri)
