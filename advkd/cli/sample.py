@@ -10,7 +10,7 @@ from storage import write_bytes
 
 
 def sample_grid(place: str, n: int, seed: int, out: str, device: str = "cpu", runs: str = "runs") -> None:
-    """Samples the student at `place`, as `student_folder` takes it, and writes a PNG of about as many rows as columns, whole or not at all.
+    """Samples a student and writes a PNG of about as many rows as columns, whole or not at all.
 
     Raises:
         StudentError: no usable student.
