@@ -15,7 +15,8 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from advkd import trajectories as library
-from advkd.evaluation import EvalReport, EvaluateSpec, TeacherPasses, evaluate_in_process
+from advkd.evaluation import EvalReport, EvaluateSpec, TeacherPasses
+from advkd.evaluation import evaluate as evaluate_in_process
 from advkd.registry import RegisteredModel, RegisterSpec, log_counters
 from advkd.registry import register as register_in_process
 from advkd.runtime import StageCounters, progress
