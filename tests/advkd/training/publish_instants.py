@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from asyncio import selector_events
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ def publish_and_list(listing: str, *arguments: str) -> None:
     with contextlib.suppress(SystemExit):
         command(*arguments)
     Path(listing).write_text("\n".join(seen))
+
+
+def command_with(variables: Mapping[str, str], *arguments: str) -> None:
+    """`advkd ARGUMENTS` with more in its environment."""
+    os.environ.update(variables)
+    command(*arguments)
 
 
 def _divide(number: int, seen: list[str]) -> None:

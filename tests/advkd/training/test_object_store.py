@@ -20,7 +20,7 @@ from storage.care.garbage import find_garbage
 from storage.folders import fetch_folder
 from storage.writing.claims import Claims
 from tests.advkd.conftest import tiny_train
-from tests.advkd.training.publish_instants import publish_and_die, publish_and_list
+from tests.advkd.training.publish_instants import command_with, publish_and_die, publish_and_list
 from tests.advkd.training.test_loop import hashes, run
 from tests.advkd.training.test_train_kills import SEED_VARIABLE, arguments
 from tests.advkd.trajectories.forked import Forker, Job, command
@@ -129,6 +129,25 @@ def test_a_run_that_is_killed_goes_on_elsewhere(
         assert list_prefix(out) == undisturbed.keys
         assert is_clean(machine)
     assert find_garbage(s3_root, 0) == []
+
+
+def test_two_processes_have_folders_of_their_own_and_one_writes(
+    fork: Forker, mixture_store: str, s3_root: str, tmp_path: Path
+) -> None:
+    out, machine = join(s3_root, "run"), tmp_path / "m"
+    run(tiny_train(), mixture_store, out, stop_at=48)  # type: ignore[arg-type]
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(asdict(tiny_train())))
+    variables = dict(here(command, machine=machine).environment)
+    ended = fork.ranks(2, command_with, variables, *arguments(mixture_store, path, out))
+    assert [one.code for one in ended] == [0, 0], ended
+    local = tmp_path / "local"
+    run(tiny_train(), mixture_store, local)
+    there = fetched(out, tmp_path / "there")
+    observations = [json.loads(line)["samples"] for line in (there / "monitors.jsonl").read_text().splitlines()]
+    assert observations == [json.loads(line)["samples"] for line in (local / "monitors.jsonl").read_text().splitlines()]
+    assert hashes(there).keys() == hashes(local).keys()
+    assert is_clean(machine)
 
 
 def test_what_a_killed_process_worked_on_is_removed_by_the_next(
