@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from storage.care.folder_garbage import begun_folders, files_left, still_left
+from storage.care.folder_garbage import BegunFolder, begun_folders, still_left
 from storage.care.keys import Role, StoreKeys
 from storage.errors import ManifestError, StoreNotFoundError
 from storage.objects import (
@@ -122,7 +122,7 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
             found.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
             leftovers = [one for one in leftovers if not one.key.startswith(f"{place}/")]
     stores = [one.uri for one in found]
-    found += [_in_folder(folder, older_than, now) for folder in begun_folders(uri, stores)]
+    found += [_in_folder(one, older_than, now) for one in begun_folders(uri, stores)]
     outside = tuple(one.key for one in leftovers)
     return [*found, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else found
 
@@ -169,11 +169,15 @@ def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
     ]
 
 
-def _in_folder(uri: str, older_than: float, now: float) -> StoreGarbage:
-    left, since = files_left(uri)
-    garbage = tuple(Garbage(kind=UNPUBLISHED, key=key, size=size, since=since) for key, size in left.items())
-    old = now - since >= older_than
-    return StoreGarbage(uri=uri, old=garbage if old else (), young=() if old else garbage, foreign=())
+def _in_folder(found: BegunFolder, older_than: float, now: float) -> StoreGarbage:
+    garbage = [Garbage(kind=UNPUBLISHED, key=one.key, size=one.size, since=found.since) for one in found.files]
+    garbage += [Garbage(kind=OLD_CLAIM, key=one.key, size=one.size, since=one.modified) for one in found.claims]
+    return StoreGarbage(
+        uri=found.uri,
+        old=tuple(one for one in garbage if now - one.since >= older_than),
+        young=tuple(one for one in garbage if not now - one.since >= older_than),
+        foreign=(),
+    )
 
 
 def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: float) -> StoreGarbage:
@@ -259,9 +263,9 @@ def _still_useless(found: StoreGarbage) -> Iterator[Garbage]:
     uri, candidates = found.uri, [one for one in found.old if one.kind != UNFINISHED]
     if not candidates:
         return
-    if candidates[0].kind == UNPUBLISHED:
-        left = still_left(uri, [one.key for one in candidates])
-        yield from (one for one in candidates if one.key in left)
+    if all(one.kind in (UNPUBLISHED, OLD_CLAIM) for one in candidates):
+        left = still_left(uri, [one.key for one in candidates if one.kind == UNPUBLISHED])
+        yield from (one for one in candidates if one.key in left or one.kind == OLD_CLAIM)
         return
     _, manifest = _records(uri)
     used = {copy_key(manifest.num_samples), *(page.key for page in manifest.shards.pages)} if manifest else set()

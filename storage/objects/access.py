@@ -15,11 +15,12 @@ from typing import Any
 from storage.errors import StoreError
 from storage.objects.fsspec import FsspecObjects
 from storage.objects.local import LocalObjects
-from storage.objects.protocol import Leftover, ObjectInfo, Objects
+from storage.objects.protocol import Leftover, Level, ObjectInfo, Objects
 from storage.objects.s3 import S3Objects
 
 __all__ = [
     "Leftover",
+    "Level",
     "ObjectInfo",
     "Objects",
     "create_bytes",
@@ -28,6 +29,7 @@ __all__ = [
     "join",
     "list_folders",
     "list_leftovers",
+    "list_level",
     "list_objects",
     "list_prefix",
     "local_folder",
@@ -139,7 +141,14 @@ def list_prefix(uri: str) -> list[str]:
 def list_folders(uri: str) -> list[str]:
     """Sorted names of the folders right below a prefix; empty if there is nothing."""
     objects, path = _locate(uri)
-    return objects.folders(path)
+    return sorted(objects.level(path).folders)
+
+
+def list_level(uri: str) -> Level:
+    """The folders and objects right below a prefix, by name; empty if there is nothing. See `list_objects`."""
+    objects, path = _locate(uri)
+    found = objects.level(path)
+    return Level(sorted(found.folders), sorted(found.objects, key=attrgetter("key")))
 
 
 def list_leftovers(uri: str) -> list[Leftover]:

@@ -30,6 +30,7 @@ _LOOK_SECONDS = 1.0
 _SETTLE_SECONDS = 0.5
 _SAY_SECONDS = 60.0
 _FOLDER = "claims"
+CLAIM_ENDING = ".claim"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +206,7 @@ def claim_uri(uri: str, shard: int) -> str:
 
 def folder_claim(folder: str) -> str:
     """Where the claim of a folder lives: beside it, since folders are replaced as a whole."""
-    return f"{folder.rstrip('/')}.claim"
+    return f"{folder.rstrip('/')}{CLAIM_ENDING}"
 
 
 def _read(uri: str) -> bytes:

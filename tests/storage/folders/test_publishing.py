@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage import FolderDamagedError, StoreNotFoundError, delete, join, list_prefix, read_bytes, write_bytes
-from storage.care.garbage import UNPUBLISHED, find_garbage, remove_garbage
+from storage.care.garbage import OLD_CLAIM, UNPUBLISHED, find_garbage, remove_garbage
 from storage.folders import (
     clear_unfinished,
     fetch_folder,
@@ -176,6 +176,18 @@ def test_a_kill_before_any_change_leaves_the_old_folder_or_none_and_gc_finds_the
         remove_published(uri)
     else:
         pytest.fail("the work never ended")
+
+
+def test_claims_of_killed_runs_are_found_by_their_age(uri: str, tmp_path: Path) -> None:
+    publish_folder(local(tmp_path / "a", FILES), uri)
+    write_bytes(f"{uri}.claim", b"{}")
+    write_bytes(join(root_of(uri), "notes.claimed"), b"{}")
+    assert [one.old for one in find_garbage(root_of(uri), 3600)] == [()]
+    (found,) = find_garbage(root_of(uri), 0)
+    assert [(one.kind, one.key) for one in found.old] == [(OLD_CLAIM, "folder.claim")]
+    remove_garbage(found)
+    assert find_garbage(root_of(uri), 0) == []
+    assert fetched(uri, tmp_path / "there") == FILES
 
 
 def test_what_a_writer_finishes_meanwhile_stays(uri: str, tmp_path: Path) -> None:
