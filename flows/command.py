@@ -24,6 +24,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from rich.text import Text
 
+from advkd.files import workplace
 from advkd.runtime import console
 from flows.processes import interrupt_on_hangup, log_place, own_server, own_this_process
 
@@ -61,7 +62,6 @@ def main(
 
 
 def _run(flow: Flow[..., Any], given: Mapping[str, Any], check: Check | None, show: Callable[[Any], None]) -> int:
-    home = Path(given.get("root") or "runs") / "prefect"
     refusal = 2
     try:
         log_place()
@@ -70,7 +70,7 @@ def _run(flow: Flow[..., Any], given: Mapping[str, Any], check: Check | None, sh
             check(**parameters)
         # From here on an error is the run's, whatever its type.
         refusal = 1
-        with _api(home) as ready:
+        with _api(given.get("root") or "runs") as ready:
             with console().status("starting a Prefect server"):
                 connected = ready()
             with connected:
@@ -144,12 +144,15 @@ def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str, Any
 
 
 @contextmanager
-def _api(home: Path) -> Iterator[Callable[[], Any]]:
-    """What is yielded enters the API: the user's server where one is configured, else one of our own."""
+def _api(root: str) -> Iterator[Callable[[], Any]]:
+    """What is yielded enters the API: the user's server where one is configured, else one of our own.
+
+    Ours keeps its files below a local root; for any other they are gone with it.
+    """
     if PREFECT_API_URL.value():
         yield lambda: temporary_settings()
         return
-    with own_server(home, "--no-services", "--no-ui") as wait:
+    with workplace(root) as folder, own_server(home := folder / "prefect", "--no-services", "--no-ui") as wait:
         yield lambda: _connected(wait(), home)
 
 

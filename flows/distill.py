@@ -38,7 +38,8 @@ def distill(
     Args:
         teacher: embedded name ("digits", "mixture"), diffusers folder (or its s3:// URI) or hub id.
         preset: recipe to start from.
-        root: local folder of everything that is made; `summary.json` in it holds the result.
+        root: folder or URI of everything that is made; `summary.json` in it holds the result. A URI of an object store
+            needs MLFLOW_TRACKING_URI.
         precompute: replaces the preset's trajectories as a whole.
         train: replaces the preset's training run as a whole.
         model: name of the registered model; by default advkd-<teacher>.

@@ -13,14 +13,14 @@ from advkd.evaluation import (
     protocols,
     worth_sentence,
 )
-from advkd.files import file_sha256
-from advkd.students import student_files
+from advkd.files import file_sha256, read_published
+from advkd.students import fetched_student, student_files
 from advkd.trajectories import cached_teacher
 from flows.processes import crash_if_cut_off, identify_lines, supervise
 from flows.recipe import Strict
 from flows.tasks import DAY, Evaluation, evaluate_student
 from storage import StoreNotFoundError
-from storage.objects import join, read_bytes
+from storage.objects import join
 from storage.writing import CLAIMS, folder_claim
 
 
@@ -51,10 +51,10 @@ def finished_report(spec: EvaluateSpec) -> EvalReport | None:
     That is one of the same student, teacher, noises and grid, in the same features, timed on the same processor.
     """
     try:
-        report = EvalReport.from_json(read_bytes(join(spec.out, METRICS)))
+        report = EvalReport.from_json(read_published(spec.out, METRICS))
     except (StoreNotFoundError, EvaluationError):
         return None
-    weights = file_sha256(student_files(spec.student).weights)
+    weights = file_sha256(student_files(fetched_student(spec.student)).weights)
     teacher = cached_teacher(spec.teacher, spec.device)
     measured = [(one.extractor, one.extractor_sha256, one.real_sha256) for one in report.distances]
     compared = report.submodules[0].rmse_state.n_fake

@@ -2,15 +2,15 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from advkd.training import STUDENT_FOLDER, Processes, RunSpec, checkpoints, read_record, run_identity
+from advkd.students import is_student
+from advkd.training import STUDENT_FOLDER, Processes, RunSpec, newest_record, run_identity
 from flows.processes import ProcessCount, crash_if_cut_off, identify_lines, supervise
 from flows.recipe import Device, TrainingSpec, placed
 from flows.tasks import train_student
-from storage import open_store
+from storage import join, open_store
 from storage.writing import CLAIMS, folder_claim
 
 
@@ -33,7 +33,7 @@ def train(
     Args:
         spec: the training run.
         store: URI of a sealed store.
-        out: local folder for checkpoints and the student.
+        out: folder or URI for checkpoints and the student.
         processes: on this machine, one per GPU with device "cuda"; each computes its part of every batch.
         device: replaces the spec's.
     """
@@ -58,8 +58,8 @@ def samples_so_far(out: str) -> int:
     Raises:
         CheckpointError: it is damaged.
     """
-    saved = checkpoints(Path(out))
-    return int(read_record(saved[-1] / "state.json")["samples"]) if saved else 0
+    record = newest_record(out)
+    return int(record["samples"]) if record else 0
 
 
 def finished_student(spec: RunSpec, store: str, out: str) -> str | None:
@@ -68,14 +68,13 @@ def finished_student(spec: RunSpec, store: str, out: str) -> str | None:
     Raises:
         CheckpointError: the newest checkpoint is damaged.
     """
-    student, saved = Path(out) / STUDENT_FOLDER, checkpoints(Path(out))
-    if not saved or not (student / "config.json").is_file():
+    student, record = join(out, STUDENT_FOLDER), newest_record(out)
+    if record is None or not is_student(student):
         return None
-    record = read_record(saved[-1] / "state.json")
     same = record["identity"] == run_identity(spec, open_store(store).manifest.digest)
     # A student may also be left from before its checkpoints were cut back.
     ended = record["samples"] == spec.steps * spec.batch_size
-    return str(student) if same and ended else None
+    return student if same and ended else None
 
 
 if __name__ == "__main__":

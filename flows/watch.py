@@ -11,6 +11,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import PREFECT_API_URL
 
 from advkd.discovery import LookSpec, Memory, PlaceState, Skipped, look
+from advkd.registry import require_registry
 from advkd.teachers import pinned
 from flows.distill import distill
 from flows.processes import DISCOVERED, REFUSED, STARTED, crash_if_cut_off, identify_lines, supervise, tell_of_teacher
@@ -82,6 +83,8 @@ def watch_teachers(
         if target is None and not dry_run:
             raise ValueError(f"what is to be started must be deployed, got no {orders.deployment}; run `make deploy`")
         recipe_parameters = {**(target.parameters if target else {}), **orders.parameters}
+        # Said of the watch, not of every teacher that it finds.
+        require_registry(str(recipe_parameters.get("root", "runs")))
         found = look(where, digest_of(recipe_parameters), _distillable(recipe_parameters), dry=dry_run)
         watched = [_follow_up(client, target, orders, one, where, dry=dry_run) for one in found.findings]
     result = WatchResult(tuple(watched), found.skipped)

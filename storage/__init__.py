@@ -5,6 +5,7 @@ Knows numpy, fsspec and zarr; must not import torch, diffusers or Prefect. See d
 
 from storage.care import Growth, StoreSummary, list_stores, measure_growth, summarize, verify
 from storage.errors import (
+    FolderDamagedError,
     GridMismatchError,
     ManifestError,
     NonFiniteError,
@@ -56,6 +57,7 @@ __all__ = [
     "Buffer",
     "ByteCache",
     "CommitRecord",
+    "FolderDamagedError",
     "GridMismatchError",
     "Growth",
     "Manifest",

@@ -21,6 +21,10 @@ class UnknownLayoutError(ManifestError, ValueError):
     """A store or a spec names a layout that nothing installed here provides."""
 
 
+class FolderDamagedError(StoreError):
+    """A file of a published folder is missing or another one than its record says."""
+
+
 class SpecMismatchError(StoreError, ValueError):
     """The folder holds the trajectories of another spec."""
 

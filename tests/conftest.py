@@ -27,6 +27,7 @@ MACHINES = (
         "test_sharing",
         "test_ray",
         "test_ranks",
+        "test_root_uri",
     ),
     ("test_command", "test_supervision", "test_faults", "test_serve", "test_logs", "test_upkeep", "test_pools"),
 )

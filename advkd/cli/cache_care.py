@@ -27,7 +27,7 @@ _LISTED = 20
 
 
 def gc_command(
-    uri: Annotated[str, typer.Argument(metavar="URI", help="A store, or a root of stores.")],
+    uri: Annotated[str, typer.Argument(metavar="URI", help="A store, or a root of stores and runs.")],
     older_than: Annotated[
         str, typer.Option(help="Age from which something is removed: 0s, 30m, 12h, 1d, 2w.", metavar="AGE")
     ] = "1d",
@@ -35,6 +35,8 @@ def gc_command(
     as_json: AsJson = False,
 ) -> None:
     """Remove what interrupted work left behind: unfinished writes, shards without a record, outdated index pages.
+
+    Below a root in S3 also files of checkpoints, students, reports and models whose upload was interrupted.
 
     A shard that is being uploaded right now looks like one whose worker was killed, and readers that opened a store
     before it grew still need its old index: so nothing younger than --older-than is removed. Choose an age that no

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +32,7 @@ from advkd.runtime import (
     started_by_torchrun,
 )
 from advkd.trajectories import PrecomputeSpec, precompute
-from storage import StoreError, join
+from storage import StoreError, join, read_bytes
 
 app = typer.Typer(
     name="advkd",
@@ -51,6 +50,7 @@ app.command("browse")(browse_command)
 _SILENCED_SECONDS = 5.0
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
+Runs = Annotated[str, typer.Option(help="Folder of the registry, unless MLFLOW_TRACKING_URI is set.")]
 Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
 
 
@@ -77,12 +77,12 @@ def precompute_command(
 @app.command("train")
 def train_command(
     store: Annotated[str, typer.Option(help="URI of a sealed store.")],
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the student; run again to resume.")],
+    out: Annotated[str, typer.Option(help="Folder or URI for checkpoints and the student; run again to resume.")],
     preset_name: Annotated[
         str, typer.Option("--preset", help="Recipe: quick (minutes on two cores), full or paper.")
     ] = "quick",
     spec_file: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--spec", help='JSON file with the whole spec of a run, of the method it names ("method"), not a preset.'
         ),
@@ -114,29 +114,33 @@ def train_command(
         for step in train(spec, store, out):
             figure = f"error {step.distillation:.4f}" if step.distillation else f"margin {step.margin:.2f}"
             report("training", step.samples, step.total, f"{step.phase}, {figure}")
-    student = out / STUDENT_FOLDER
-    _tell(f"student trained on {spec.samples} samples", str(student), {"spec": asdict(spec)}, as_json)
+    student = join(out, STUDENT_FOLDER)
+    _tell(f"student trained on {spec.samples} samples", student, {"spec": asdict(spec)}, as_json)
 
 
 @app.command("evaluate")
 def evaluate_command(
-    student: Annotated[str, typer.Option(help="Folder made by `advkd train`, or a registered student.")],
+    student: Annotated[
+        str, typer.Option(help="Folder or URI made by `advkd train`, or a registered student: models:/NAME@champion.")
+    ],
     teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")],
-    out: Annotated[str, typer.Option(help="Folder for report.html and metrics.json.")],
+    out: Annotated[str, typer.Option(help="Folder or URI for report.html and metrics.json.")],
     references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
     samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
     features: Annotated[
         str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
     ] = "auto",
     real: Annotated[str | None, typer.Option(help="Real images: digits, or the URI of a folder of pictures.")] = None,
+    runs: Runs = "runs",
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Measure a student beside its teacher: distances, worth in teacher steps, cost; writes a report."""
     from advkd.evaluation import REPORT, EvaluateSpec, evaluate, worth_sentence
+    from advkd.registry import student_place
 
     spec = EvaluateSpec(
-        student=student,
+        student=student_place(student, runs),
         teacher=teacher,
         out=out,
         references=references,
@@ -152,24 +156,28 @@ def evaluate_command(
 
 @app.command("sample")
 def sample_command(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A trained or registered student.")],
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="A student: folder, s3://bucket/prefix or models:/NAME@champion.")
+    ],
     n: Annotated[int, typer.Option("--n", help="Images.")] = 16,
     seed: Annotated[int, typer.Option(help="Base seed; image i depends on (seed, i) alone.")] = 0,
     out: Annotated[str, typer.Option(help="PNG file to write: a path or URI.")] = "grid.png",
+    runs: Runs = "runs",
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Sample a student, one network pass, into a grid of images."""
     from advkd.cli.sample import sample_grid
 
-    sample_grid(folder, n, seed, out, device)
+    sample_grid(place, n, seed, out, device, runs)
     _tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
 
 
 @app.command("export")
 def export_command(
     student: Annotated[str, typer.Argument(metavar="STUDENT", help="A trained or registered student.")],
-    out: Annotated[Path, typer.Option(help="Where to write it.")],
+    out: Annotated[str, typer.Option(help="Folder or URI to write it to.")],
+    runs: Runs = "runs",
     form: Annotated[
         str, typer.Option("--format", help="diffusers, or one that an installed package adds.")
     ] = "diffusers",
@@ -177,9 +185,14 @@ def export_command(
 ) -> None:
     """Write a student in a form that runs without this package."""
     from advkd.export import export_student
+    from advkd.registry import student_place
 
-    made = export_student(student, out, form)
-    _tell(f"student exported as {form}", str(made), {"format": form}, as_json)
+    _tell(
+        f"student exported as {form}",
+        export_student(student_place(student, runs), out, form),
+        {"format": form},
+        as_json,
+    )
 
 
 def main() -> None:
@@ -220,10 +233,11 @@ def _tell(sentence: str, uri: str, facts: dict[str, Any], as_json: bool) -> None
     typer.echo(uri)
 
 
-def _read_json(path: Path) -> object:
+def _read_json(uri: str) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(uri))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        kind = type(error.__cause__ or error).__name__
         raise ValueError(
-            f"--spec must be a JSON file that holds the spec of a run, got {type(error).__name__} for {path}; write one"
+            f"--spec must be a JSON file that holds the spec of a run, got {kind} for {uri}; write one"
         ) from error

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from advkd.files import listing_stamp
-from advkd.teachers import HubId, hub_id, is_remote
+from advkd.files import is_remote, listing_stamp
+from advkd.teachers import HubId, hub_id
 from storage.objects import ObjectInfo, join, list_objects
 
 MARKER = "_SUCCESS"

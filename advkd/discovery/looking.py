@@ -10,13 +10,12 @@ from typing import Literal
 
 from advkd.discovery.candidates import MARKER, Candidate, SourceSkippedError, candidates
 from advkd.discovery.seen import Memory, Record
+from advkd.files import is_remote, refuse_credentials
 from advkd.teachers import (
     TeacherChangedError,
     check_folder,
     folder_fingerprint,
-    is_remote,
     pinned,
-    refuse_credentials,
     resolve_source,
 )
 from storage.errors import StoreError

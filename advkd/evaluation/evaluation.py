@@ -31,12 +31,13 @@ from advkd.evaluation.teacher_states import (
     teacher_trajectory,
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
-from advkd.files import file_sha256
-from advkd.students import AnyStudent, load_student, student_files
+from advkd.files import file_sha256, publish, workplace
+from advkd.students import AnyStudent, StudentFiles, fetched_student, load_student, student_files
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.text import store_link
-from advkd.training import store_digest
-from storage.objects import delete, join, write_bytes
+from advkd.training import record_beside
+from storage.folders import probe_folder
+from storage.objects import delete, join, local_folder, write_bytes
 
 METRICS = "metrics.json"
 REPORT = "report.html"
@@ -48,7 +49,8 @@ SCHEDULE_TOLERANCE = 1e-4
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
     """Evaluates and writes `out`; `progress(stage, done, total)` tells how far each stage is.
 
-    metrics.json is removed first and written last, so a folder that has one is complete.
+    On disk metrics.json is removed first and written last, so a folder that has one is complete; in an object store
+    the folder is published whole.
 
     Raises:
         StudentError: no usable student.
@@ -57,14 +59,13 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         StoreError: `out` (found before anything is computed) or `references` cannot be written.
     """
     tell = progress or _silent
-    student = load_student(spec.student).to(torch_device(spec.device))
+    files = student_files(fetched_student(spec.student))
+    student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
     extractors = chosen_features(spec.features, teacher)
-    delete(join(spec.out, METRICS))
     # Computing takes minutes: that `out` cannot be written is said before.
-    write_bytes(join(spec.out, PROBE), b"")
-    delete(join(spec.out, PROBE))
+    _begin(spec.out)
     references = references_for(
         teacher,
         extractors,
@@ -90,23 +91,34 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=_fine(spec), device=spec.device, threads=spec.threads)
-    report = _report(spec, student, teacher, extractors, references, images, strips, solver.steps, cost)
+    report = _report(spec, files, student, teacher, extractors, references, images, strips, solver.steps, cost)
     tell("metrics", 1, 1)
     pictures = render_pictures(report, images[: len(theirs)], theirs, strips.decoded(teacher.space))
-    observations = read_observations(student_files(spec.student).config.parent)
+    observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
-    else:
-        delete(join(spec.out, TRAINING_PICTURE))
-    if pictures.curve is None:
-        delete(join(spec.out, CURVE_PICTURE))
-    for name, png in pictures.files().items():
-        write_bytes(join(spec.out, name), png)
     sentence = training_sentence(observations) if observations else ""
-    write_bytes(join(spec.out, REPORT), render_report(report, pictures, sentence, _trajectories(spec.student)).encode())
-    write_bytes(join(spec.out, METRICS), report.to_json().encode())
+    page = render_report(report, pictures, sentence, _trajectories(spec.student))
+    with workplace(spec.out) as folder:
+        for optional in (TRAINING_PICTURE, CURVE_PICTURE):
+            delete(str(folder / optional))
+        for name, png in pictures.files().items():
+            write_bytes(str(folder / name), png)
+        write_bytes(str(folder / REPORT), page.encode())
+        write_bytes(str(folder / METRICS), report.to_json().encode())
+        publish(folder, spec.out)
     return report
+
+
+def _begin(out: str) -> None:
+    """Finds out whether a report can be written; on disk, the old one is none from here on."""
+    if local_folder(out) is None:
+        probe_folder(out)
+        return
+    delete(join(out, METRICS))
+    write_bytes(join(out, PROBE), b"")
+    delete(join(out, PROBE))
 
 
 def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", steps: int | None = None) -> SolverSpec:
@@ -208,6 +220,7 @@ def _fine(spec: EvaluateSpec) -> SolverSpec:
 
 def _report(
     spec: EvaluateSpec,
+    files: StudentFiles,
     student: AnyStudent,
     teacher: Teacher,
     extractors: Sequence[Extractor],
@@ -217,7 +230,6 @@ def _report(
     solver_steps: int,
     cost: CostReport,
 ) -> EvalReport:
-    files = student_files(spec.student)
     return EvalReport(
         student_sha256=file_sha256(files.weights),
         student_config_digest=config_digest(files.config),
@@ -321,5 +333,5 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 def _trajectories(student: str) -> str:
     """Permanent link to the store that a student was trained on, "" where its run is not beside it."""
-    digest = store_digest(student_files(student).config.parent.parent)
-    return store_link(digest) if digest else ""
+    record = record_beside(student)
+    return store_link(str(record["identity"]["store"])) if record else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from advkd.evaluation.features import AUTO, check_features, chosen_features
 from advkd.evaluation.real import real_images
 from advkd.evaluation.reference import SAMPLES
+from advkd.files import refuse_credentials
 from advkd.teachers import SolverSpec, Teacher
 from storage.records import check_seed
 
@@ -19,7 +20,8 @@ class EvaluateSpec:
     """One evaluation.
 
     Attributes:
-        student: folder of a student (config.json and safetensors), or one with it as `student/` (a run, a version).
+        student: folder or URI of a student (config.json and safetensors), or of one with it as `student/` (a run, a
+            version).
         teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
         out: URI of the folder for metrics.json, report.html and the pictures.
         references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
@@ -55,6 +57,8 @@ class EvaluateSpec:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_features(self.features)
+        for uri in (self.student, self.out, self.references, self.real or ""):
+            refuse_credentials(uri)
         for name in ("samples", "trajectory_samples"):
             if getattr(self, name) < MIN_SAMPLES:
                 raise ValueError(

@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from advkd.evaluation.pictures import STUDENT_COLOUR, TEACHER_COLOUR
-from advkd.training import OBSERVATIONS, Observation, SubmoduleObservation, observations_from_json
+from advkd.students import OBSERVATIONS
+from advkd.training import Observation, SubmoduleObservation, observations_from_json
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from advkd.evaluation import EvalReport, EvaluationError
-from advkd.training import checkpoints, read_record
+from advkd.training import record_beside
 from storage import read_manifest
 
 
@@ -50,7 +50,8 @@ def lineage_of(student: str | Path, report: EvalReport, store: str | None = None
         CheckpointError: the training run's newest checkpoint is damaged.
         StoreError: no readable store.
     """
-    settings = _training_settings(Path(student))
+    record = record_beside(str(student))
+    settings = dict(record["identity"]) if record else {}
     digest = str(settings.pop("store", ""))
     if store is not None:
         manifest = read_manifest(store)
@@ -96,10 +97,3 @@ def code_revision() -> str:
         return f"advkd {version('advkd')}"
     except PackageNotFoundError:
         return "unknown"
-
-
-def _training_settings(student: Path) -> dict[str, Any]:
-    for run in (student, student.resolve().parent):
-        for newest in checkpoints(run)[-1:]:
-            return dict(read_record(newest / "state.json")["identity"])
-    return {}

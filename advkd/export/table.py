@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from advkd.export.artifact import export_diffusers
+from advkd.files import publish, workplace
+from advkd.students import fetched_student
 from storage.tables import Table
 
 Exporter: TypeAlias = Callable[[Path, Path], Path]
@@ -13,12 +15,23 @@ Exporter: TypeAlias = Callable[[Path, Path], Path]
 EXPORTS: Table[Exporter] = Table("advkd.exports", "a format of exports", {"diffusers": export_diffusers})
 
 
-def export_student(student: str | Path, out: str | Path, format: str = "diffusers") -> Path:
-    """Writes a student in a format of the table, and returns what was written.
+def export_student(student: str, out: str, format: str = "diffusers") -> str:
+    """Writes a student in a format of the table, and returns where to.
+
+    Args:
+        student: folder or URI of a student.
+        out: folder or URI; in an object store it is published whole.
+        format: name of the row.
 
     Raises:
-        ValueError: no such format.
+        ValueError: no such format, or credentials in a URI.
         StudentError: no usable student.
+        StoreError: the object store did not give the student or take the export.
         OSError: it cannot be written.
     """
-    return EXPORTS.choose(format, "an export's format")(Path(student), Path(out))
+    export = EXPORTS.choose(format, "an export's format")
+    folder = Path(fetched_student(student))
+    with workplace(out) as place:
+        export(folder, place)
+        publish(place, out)
+    return out

@@ -1,9 +1,12 @@
-"""Local files: folders that appear whole, checked downloads, hashes, dataclasses as JSON."""
+"""Files: folders that appear whole on disk and in object stores, checked downloads, hashes, dataclasses as JSON."""
 
 from advkd.files.download import FolderKind, download_folder, listing_stamp
 from advkd.files.folders import own_folder, remove_folder, whole_folder
 from advkd.files.hashing import file_sha256, files_sha256
+from advkd.files.places import is_remote, refuse_credentials
+from advkd.files.published import publish, read_published, workplace
 from advkd.files.records import from_record
+from advkd.files.scratch import scratch_folder
 
 __all__ = [
     "FolderKind",
@@ -11,8 +14,14 @@ __all__ = [
     "file_sha256",
     "files_sha256",
     "from_record",
+    "is_remote",
     "listing_stamp",
     "own_folder",
+    "publish",
+    "read_published",
+    "refuse_credentials",
     "remove_folder",
+    "scratch_folder",
     "whole_folder",
+    "workplace",
 ]

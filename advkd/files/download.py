@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import StoreError, StoreNotFoundError
-from storage.objects import ObjectInfo, join, list_objects, read_json, read_range, write_json
+from storage.folders import FolderContents, fetch_file, read_contents, unfinished_files
+from storage.objects import ObjectInfo, join, list_objects, read_json, write_json
 from storage.reading import default_cache_folder
-
-_PART_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +87,23 @@ def _remembered(seen: str) -> str | None:
         return None
 
 
+def _whole(kind: FolderKind, uri: str) -> FolderContents | None:
+    """What a published folder says that it holds; None of one that was put there by other means."""
+    contents = read_contents(uri)
+    if contents is None and unfinished_files(uri):
+        raise _changed(kind, uri)
+    return contents
+
+
 def _fetch(kind: FolderKind, uri: str, listed: Sequence[ObjectInfo], cache: Path) -> tuple[Path, str]:
     partial = cache / f".{secrets.token_hex(8)}"
     try:
         partial.mkdir(parents=True)
+        contents = _whole(kind, uri)
         for entry in (one for one in listed if kind.wanted(one.key)):
-            _fetch_object(join(uri, entry.key), partial / entry.key, entry.size)
+            sha256 = fetch_file(join(uri, entry.key), partial / entry.key, entry.size)
+            if contents is not None and (entry.key not in contents.files or contents.files[entry.key].sha256 != sha256):
+                raise _changed(kind, uri)
         # Whatever was read may be half of one and half of another.
         if listing_stamp(list_objects(uri)) != listing_stamp(listed):
             raise _changed(kind, uri)
@@ -119,13 +129,6 @@ def _changed(kind: FolderKind, uri: str) -> ValueError:
         f"{kind.noun} must stay as it is while it is read, but {uri} changed meanwhile; wait until it is whole and run "
         "again"
     )
-
-
-def _fetch_object(uri: str, path: Path, size: int) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with path.open("xb") as file:
-        for start in range(0, size, _PART_BYTES):
-            file.write(read_range(uri, start, min(start + _PART_BYTES, size)))
 
 
 def _publish(kind: FolderKind, partial: Path, final: Path) -> Path:

@@ -1,11 +1,11 @@
 """Registered versions in MLflow, and the gate to `champion`."""
 
 from advkd.registry.counter_metrics import log_counters
-from advkd.registry.fetching import student_folder
+from advkd.registry.fetching import student_folder, student_place
 from advkd.registry.listing import details, difference, models, overview
 from advkd.registry.promotion import promote, roll_back
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
-from advkd.registry.versions import DATABASE, answering, existing_registry, quiet
+from advkd.registry.versions import DATABASE, answering, existing_registry, quiet, require_registry
 
 __all__ = [
     "DATABASE",
@@ -21,6 +21,8 @@ __all__ = [
     "promote",
     "quiet",
     "register",
+    "require_registry",
     "roll_back",
     "student_folder",
+    "student_place",
 ]

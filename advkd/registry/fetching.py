@@ -8,18 +8,25 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from advkd.files import FolderKind, download_folder, files_sha256
 from advkd.registry.promotion import find_version
 from advkd.registry.versions import RegistryError, answering, existing_registry, location, quiet
-from advkd.students import CONFIG, WEIGHTS, StudentError, student_files
-from advkd.teachers import is_remote, refuse_credentials
+from advkd.students import fetched_student
 
 _MODEL = re.compile(r"models:/+([^/@]+)(?:@([^/@]+)|/([^/@]+))")
 _OBJECT_STORES = ("s3",)
 
 
-class StudentChangedError(StudentError):
-    """A student that changes while it is read."""
+def student_place(place: str, runs: str) -> str:
+    """The folder or URI of a student: as it was given, or that of a registered version.
+
+    Args:
+        place: folder, URI, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+        runs: folder of the registry, where MLFLOW_TRACKING_URI names none.
+
+    Raises:
+        RegistryError: no such version, or one that lies where only MLflow can fetch it.
+    """
+    return _registered(place, runs) if place.startswith("models:") else place
 
 
 def student_folder(place: str, runs: str) -> Path:
@@ -35,12 +42,7 @@ def student_folder(place: str, runs: str) -> Path:
         StoreError: the object store did not give it.
         ValueError: credentials in a URI.
     """
-    if place.startswith("models:"):
-        place = _registered(place, runs)
-    if not is_remote(place):
-        return Path(place)
-    refuse_credentials(place)
-    return download_folder(STUDENTS, place)
+    return fetched_student(student_place(place, runs))
 
 
 def _registered(place: str, runs: str) -> str:
@@ -60,22 +62,3 @@ def _registered(place: str, runs: str) -> str:
             "with `mlflow artifacts download` and give that folder"
         )
     return found
-
-
-def _wanted(key: str) -> bool:
-    return key.removeprefix("student/") in (CONFIG, WEIGHTS)
-
-
-def _fingerprint(folder: Path) -> str:
-    return files_sha256(folder, sorted(path for path in folder.rglob("*") if path.is_file()))
-
-
-STUDENTS = FolderKind(
-    name="students",
-    noun="a student",
-    wanted=_wanted,
-    check=student_files,
-    fingerprint=_fingerprint,
-    error=StudentError,
-    changed=StudentChangedError,
-)

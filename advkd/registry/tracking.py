@@ -1,11 +1,12 @@
 """MLflow as run log and model registry: a SQLite file and a folder, or what MLFLOW_TRACKING_URI says.
 
+Where output goes to an object store and the registry is a database, what is logged lies there too, in `mlartifacts/`.
+
 A registered version is the artifact folder, logged below its run. The alias `champion` moves only when the gate says
 so (`advkd.registry.promotion`), `challenger` marks the newest version that it refused.
 """
 
 import json
-import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from advkd.evaluation import METRICS, REPORT, EvalReport, EvaluationError
 from advkd.export import Lineage, artifact_digest, export_artifact, lineage_of
-from advkd.files import file_sha256
+from advkd.files import file_sha256, publish, read_published, refuse_credentials, workplace
 from advkd.registry.gate import RECALL_MARGIN, figures_of
 from advkd.registry.promotion import decide
 from advkd.registry.versions import (
@@ -23,15 +24,16 @@ from advkd.registry.versions import (
     DIGEST_TAG,
     FIGURES_TAG,
     REASON_TAG,
+    artifact_location,
     location,
     open_registry,
     quiet,
     registered_model,
     version_of_artifact,
 )
-from advkd.students import student_files
+from advkd.students import fetched_student, student_files
 from storage.errors import StoreNotFoundError
-from storage.objects import exists, join, read_bytes
+from storage.objects import exists, join, local_folder, read_bytes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,10 +46,11 @@ class RegisterSpec:
     """One registration.
 
     Attributes:
-        student: local folder of the student, as in `EvaluateSpec`.
+        student: folder or URI of the student, as in `EvaluateSpec`.
         report: URI of the folder that its evaluation wrote.
-        out: local folder for the artifact.
-        runs: local folder of `mlflow.db` and `mlartifacts/`, used where MLFLOW_TRACKING_URI is not set.
+        out: folder or URI for the artifact.
+        runs: local folder of `mlflow.db` and `mlartifacts/`, used where MLFLOW_TRACKING_URI is not set; a URI of an
+            object store needs that, and holds `mlartifacts/` where it names a database.
         model: registered name; None: `advkd-<teacher>`.
         store: URI of the store it was trained from, for the lineage.
         experiment: name of MLflow's experiment.
@@ -64,6 +67,8 @@ class RegisterSpec:
     recall_margin: float = RECALL_MARGIN
 
     def __post_init__(self) -> None:
+        for uri in (self.student, self.report, self.out, self.runs):
+            refuse_credentials(uri)
         if self.model is not None and (not self.model.strip() or any(mark in self.model for mark in "/:")):
             raise ValueError(
                 f"RegisterSpec.model must be a name without '/' and ':', got {self.model!r}; use one like advkd-digits"
@@ -110,10 +115,11 @@ def register(spec: RegisterSpec) -> RegisteredModel:
     """
     report = _read_report(spec)
     lineage = lineage_of(spec.student, report, spec.store)
-    artifact = export_artifact(spec.student, spec.out, lineage, report)
-    digest = artifact_digest(artifact)
     name = spec.model or f"advkd-{report.teacher}"
-    with quiet():
+    with workplace(spec.out) as place, quiet():
+        artifact = export_artifact(fetched_student(spec.student), place, lineage, report)
+        publish(artifact, spec.out)
+        digest = artifact_digest(artifact)
         client = open_registry(spec.runs)
         version = known = version_of_artifact(client, name, digest)
         if known is not None and REASON_TAG in known.tags:
@@ -128,12 +134,12 @@ def register(spec: RegisterSpec) -> RegisteredModel:
 
 def _read_report(spec: RegisterSpec) -> EvalReport:
     try:
-        report = EvalReport.from_json(read_bytes(join(spec.report, METRICS)))
+        report = EvalReport.from_json(read_published(spec.report, METRICS))
     except StoreNotFoundError as error:
         raise EvaluationError(
             f"a registration needs a finished evaluation, got no {METRICS} in {spec.report}; run `advkd evaluate` first"
         ) from error
-    weights = student_files(spec.student).weights
+    weights = student_files(fetched_student(spec.student)).weights
     found = file_sha256(weights)
     if found != report.student_sha256:
         raise EvaluationError(
@@ -147,10 +153,7 @@ def _experiment(client: "MlflowClient", spec: RegisterSpec) -> str:
     found = client.get_experiment_by_name(spec.experiment)
     if found is not None:
         return str(found.experiment_id)
-    if os.environ.get("MLFLOW_TRACKING_URI"):
-        return str(client.create_experiment(spec.experiment))
-    location = (Path(spec.runs).resolve() / "mlartifacts").as_uri()
-    return str(client.create_experiment(spec.experiment, artifact_location=location))
+    return str(client.create_experiment(spec.experiment, artifact_location=artifact_location(spec.runs)))
 
 
 def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lineage: Lineage, artifact: Path) -> str:
@@ -164,15 +167,23 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
         with tempfile.TemporaryDirectory() as folder:
             for name in (METRICS, REPORT, *PICTURES):
                 if exists(join(spec.report, name)):
-                    copy = Path(folder) / name
-                    copy.write_bytes(read_bytes(join(spec.report, name)))
-                    client.log_artifact(run_id, str(copy), "report")
-        client.log_artifacts(run_id, str(artifact), "model")
+                    (Path(folder) / name).write_bytes(read_bytes(join(spec.report, name)))
+            _log_folder(client, spec, run, Path(folder), "report")
+        _log_folder(client, spec, run, artifact, "model")
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id)
     return run_id
+
+
+def _log_folder(client: "MlflowClient", spec: RegisterSpec, run: Any, folder: Path, name: str) -> None:
+    """A folder as artifacts of a run; where those lie beside our own output, by the same means."""
+    ours = artifact_location(spec.runs) if local_folder(spec.runs) is None else None
+    if ours is not None and str(run.info.artifact_uri).startswith(f"{ours}/"):
+        publish(folder, join(str(run.info.artifact_uri), name))
+    else:
+        client.log_artifacts(str(run.info.run_id), str(folder), name)
 
 
 def _create_version(

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from advkd.files import from_record
 from advkd.registry.gate import Figures
 from advkd.runtime import masked
+from storage.objects import join, local_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
 DIGEST_TAG = "advkd.artifact_sha256"
 FIGURES_TAG = "advkd.figures"
 DESCENT_TAG = "advkd.descent"
 REASON_TAG = "advkd.gate"
+_DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
 
 
 class RegistryError(ValueError):
@@ -34,8 +37,39 @@ class RegistryUnreachableError(RegistryError, ConnectionError):
     """The registry did not answer."""
 
 
+def require_registry(runs: str) -> None:
+    """Refuses output in an object store without a registry: a database cannot lie there.
+
+    Raises:
+        RegistryError: `runs` is no local folder, and MLFLOW_TRACKING_URI names no registry.
+    """
+    if local_folder(runs) is None and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise RegistryError(
+            f"a registry needs a database, which cannot lie in an object store, got {runs} and no MLFLOW_TRACKING_URI; "
+            "set it to an MLflow server or a database (as sqlite:////path/to/mlflow.db), or give a local folder"
+        )
+
+
+def artifact_location(runs: str) -> str | None:
+    """Where a new experiment keeps what is logged; None: the registry decides.
+
+    A registry that is a database alone would choose a folder below the working directory.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    here = local_folder(runs)
+    if not uri:
+        return None if here is None else (here.resolve() / ARTIFACTS).as_uri()
+    database = urlsplit(uri).scheme.partition("+")[0] in _DATABASES
+    return join(runs, ARTIFACTS) if here is None and database else None
+
+
 def open_registry(runs: str) -> "MlflowClient":
-    """The registry of MLFLOW_TRACKING_URI, else the one in the local folder `runs`, which is made if need be."""
+    """The registry of MLFLOW_TRACKING_URI, else the one in the local folder `runs`, which is made if need be.
+
+    Raises:
+        RegistryError: neither is there.
+    """
+    require_registry(runs)
     # Read when MLflow is imported: our users decide about telemetry, not its default.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
@@ -56,6 +90,7 @@ def existing_registry(runs: str) -> "MlflowClient":
     Raises:
         RegistryError: there is none.
     """
+    require_registry(runs)
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (Path(runs) / DATABASE).is_file():
         raise RegistryError(
             f"a registry is a folder with {DATABASE}, got none in {runs}; give the flow's root with --runs, or set "

@@ -1,8 +1,17 @@
 """Students: one-pass networks built from a store's time grid."""
 
 from advkd.students.base import Student, StudentSpec
+from advkd.students.fetching import fetched_student, is_student
 from advkd.students.layerwise import LayerwiseStudent
-from advkd.students.loading import CONFIG, WEIGHTS, StudentError, load_student, student_files
+from advkd.students.loading import (
+    CONFIG,
+    OBSERVATIONS,
+    WEIGHTS,
+    StudentError,
+    StudentFiles,
+    load_student,
+    student_files,
+)
 from advkd.students.progressive import COARSE, ProgressiveStudent
 from advkd.students.sampling import Samples, SeededSampling
 from advkd.students.table import STUDENTS, AnyStudent, EstimatingStudent
@@ -10,6 +19,7 @@ from advkd.students.table import STUDENTS, AnyStudent, EstimatingStudent
 __all__ = [
     "COARSE",
     "CONFIG",
+    "OBSERVATIONS",
     "STUDENTS",
     "WEIGHTS",
     "AnyStudent",
@@ -20,7 +30,10 @@ __all__ = [
     "SeededSampling",
     "Student",
     "StudentError",
+    "StudentFiles",
     "StudentSpec",
+    "fetched_student",
+    "is_student",
     "load_student",
     "student_files",
 ]

@@ -12,6 +12,8 @@ from advkd.students.table import STUDENTS, AnyStudent
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+OBSERVATIONS = "monitors.json"
+"""What was observed of its training, in a student's folder; may be missing."""
 
 
 class StudentError(ValueError):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from advkd.files import is_remote
 from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
 from advkd.teachers.folder import slug
@@ -11,9 +12,7 @@ from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.sources import (
     HubId,
     hub_id,
-    is_remote,
     pinned,
-    refuse_credentials,
     resolve_source,
     split_pin,
     teacher_name,
@@ -74,10 +73,8 @@ __all__ = [
     "check_folder",
     "folder_fingerprint",
     "hub_id",
-    "is_remote",
     "load_teacher",
     "pinned",
-    "refuse_credentials",
     "resolve_source",
     "teacher_name",
 ]

@@ -6,9 +6,8 @@ A source may end in `#sha256=<fingerprint>`: then it is that teacher or an error
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from advkd.files import FolderKind, download_folder
+from advkd.files import FolderKind, download_folder, is_remote, refuse_credentials
 from advkd.teachers.base import TeacherChangedError, TeacherError, TeacherUnreachableError
 from advkd.teachers.families import check_folder, folder_fingerprint, is_wanted
 
@@ -47,11 +46,6 @@ def split_pin(source: str) -> tuple[str, str | None]:
     return place, fingerprint
 
 
-def is_remote(place: str) -> bool:
-    """Whether it is the URI of an object store's prefix."""
-    return "://" in place
-
-
 def hub_id(place: str) -> HubId | None:
     """The hub id that a place is, unless there is a folder of that name."""
     repository, marker, revision = place.partition("@")
@@ -65,22 +59,6 @@ def teacher_name(place: str) -> str:
     """What a teacher is called there, before it becomes a slug: its folder's name, or the hub's."""
     hub = hub_id(place)
     return hub.repository if hub else place.rstrip("/").rpartition("/")[2]
-
-
-def refuse_credentials(uri: str) -> None:
-    """Parameters and records are read by many: what opens a bucket has no place in a URI.
-
-    Raises:
-        ValueError: it has a user, a password or a query; the message does not repeat them.
-    """
-    if "://" not in uri:
-        return
-    parts = urlsplit(uri)
-    if "@" in parts.netloc or parts.query:
-        raise ValueError(
-            f"a URI must not hold credentials or a query, got some in one below {parts.scheme}://; put credentials "
-            "into the AWS variables or a profile"
-        )
 
 
 def resolve_source(place: str, fingerprint: str | None = None) -> Path:

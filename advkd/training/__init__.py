@@ -1,6 +1,6 @@
 """Training a student from a sealed store: the loop, checkpoints, processes, monitors and alarms."""
 
-from advkd.training.checkpoint import checkpoints, read_record, run_identity, store_digest
+from advkd.training.checkpoint import newest_record, record_beside, run_identity
 from advkd.training.distributed import Processes
 from advkd.training.loop import STUDENT_FOLDER, train
 from advkd.training.methods import (
@@ -12,12 +12,11 @@ from advkd.training.methods import (
     build_method,
     train_spec_from_json,
 )
-from advkd.training.observation import OBSERVATIONS, Observation, SubmoduleObservation, observations_from_json
+from advkd.training.observation import Observation, SubmoduleObservation, observations_from_json
 from advkd.training.run_spec import RunSpec
 
 __all__ = [
     "METHODS",
-    "OBSERVATIONS",
     "STUDENT_FOLDER",
     "MethodRow",
     "Observation",
@@ -28,11 +27,10 @@ __all__ = [
     "TrainSpec",
     "any_spec",
     "build_method",
-    "checkpoints",
+    "newest_record",
     "observations_from_json",
-    "read_record",
+    "record_beside",
     "run_identity",
-    "store_digest",
     "train",
     "train_spec_from_json",
 ]

@@ -17,9 +17,12 @@ from torch import Tensor
 from advkd.files import file_sha256, remove_folder, whole_folder
 from advkd.training.run_spec import RunSpec
 from advkd.training.state import TrainState
+from storage.folders import CONTENTS
+from storage.objects import join, list_prefix, local_folder, read_bytes
 
 KEEP = 2
-_STATE = "state.json"
+CHECKPOINTS = "checkpoints"
+STATE = "state.json"
 _PARTS = ("student", "ema", "discriminator", "student_optimizer", "discriminator_optimizer", "randomness")
 
 
@@ -43,7 +46,7 @@ def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], load
     Raises:
         OSError: it cannot be written; what was begun is removed, earlier checkpoints are kept.
     """
-    final = out / "checkpoints" / f"{state.samples:012d}"
+    final = out / CHECKPOINTS / f"{state.samples:012d}"
     with whole_folder(final, "a checkpoint") as partial:
         _write(partial, state, identity, loader)
     for old in checkpoints(out)[:-KEEP]:
@@ -53,35 +56,55 @@ def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], load
 
 def checkpoints(out: Path) -> list[Path]:
     """Complete checkpoint folders, oldest first."""
-    return sorted(path.parent for path in (out / "checkpoints").glob("[0-9]*/" + _STATE))
+    return sorted(path.parent for path in (out / CHECKPOINTS).glob("[0-9]*/" + STATE))
 
 
-def store_digest(run: Path) -> str:
-    """Digest of the store that a run was trained on, "" if there is no checkpoint of it.
+def saved_checkpoints(run: str) -> list[str]:
+    """URIs of the complete checkpoints of a run, oldest first, wherever it is."""
+    here = local_folder(run)
+    if here is not None:
+        return [str(folder) for folder in checkpoints(here)]
+    found = (key.split("/") for key in list_prefix(join(run, CHECKPOINTS)))
+    return [join(run, CHECKPOINTS, key[0]) for key in found if key[0].isdigit() and key[1:] == [CONTENTS]]
+
+
+def newest_record(run: str) -> dict[str, Any] | None:
+    """The record of a run's newest checkpoint, wherever the run is; None if there is no checkpoint of it.
 
     Raises:
-        CheckpointError: its newest checkpoint is damaged.
+        CheckpointError: that checkpoint is damaged.
     """
-    for newest in checkpoints(run)[-1:]:
-        return str(read_record(newest / _STATE)["identity"]["store"])
-    return ""
+    for newest in saved_checkpoints(run)[-1:]:
+        return parse_record(read_bytes(join(newest, STATE)), newest)
+    return None
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def record_beside(student: str) -> dict[str, Any] | None:
+    """The newest record of the run that a student is of: in the folder itself, or in the one above it.
+
+    Raises:
+        CheckpointError: that checkpoint is damaged.
+    """
+    here = local_folder(student)
+    above = student.rstrip("/").rpartition("/")[0] if here is None else str(here.resolve().parent)
+    return newest_record(student) or newest_record(above)
+
+
+def parse_record(data: bytes, folder: str | Path) -> dict[str, Any]:
     """What a checkpoint's `state.json` holds: samples, adversarial_steps, identity, loader, files.
 
     Raises:
         CheckpointError: it is truncated or something else.
     """
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(data)
     except ValueError:
         record = None
     expected = {"samples", "adversarial_steps", "identity", "loader", "files"}
     if not isinstance(record, dict) or set(record) != expected:
         raise CheckpointError(
-            f"a checkpoint's {path.name} must be a JSON object with {sorted(expected)}, got something else in "
-            f"{path.parent}; remove that checkpoint folder to go on from the one before"
+            f"a checkpoint's {STATE} must be a JSON object with {sorted(expected)}, got something else in "
+            f"{folder}; remove that checkpoint folder to go on from the one before"
         )
     return record
 
@@ -92,7 +115,7 @@ def load_checkpoint(folder: Path, state: TrainState, identity: dict[str, Any]) -
     Raises:
         CheckpointError: saved by a run with other settings or from another store, naming what differs; or damaged.
     """
-    record = read_record(folder / _STATE)
+    record = parse_record((folder / STATE).read_bytes(), folder)
     _check_identity(folder, record["identity"], identity)
     for name, facts in record["files"].items():
         path = folder / name
@@ -126,7 +149,7 @@ def _write(folder: Path, state: TrainState, identity: dict[str, Any], loader: di
         "loader": loader,
         "files": files,
     }
-    (folder / _STATE).write_text(json.dumps(record, indent=1))
+    (folder / STATE).write_text(json.dumps(record, indent=1))
 
 
 def _restore(state: TrainState, parts: dict[str, dict[str, Tensor]]) -> None:

@@ -6,22 +6,24 @@ Callers log, show progress and stop; the loop itself saves checkpoints and, at t
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from advkd.device import no_denormals, torch_device, torch_threads
 from advkd.diffusion import conditions_of
-from advkd.files import own_folder, whole_folder
-from advkd.training.alarms import refuse_non_finite
+from advkd.files import whole_folder
+from advkd.students import OBSERVATIONS
+from advkd.training.alarms import TrainingAlarmError, refuse_non_finite
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
 from advkd.training.data import to_torch
 from advkd.training.distributed import joined_processes
 from advkd.training.methods import Method, build_method
-from advkd.training.observation import OBSERVATIONS, Observation, observations_to_json
+from advkd.training.observation import Observation, observations_to_json
 from advkd.training.observer import Observer
 from advkd.training.out_of_memory import memory_hint
+from advkd.training.run_folder import RunFolder, run_folder
 from advkd.training.run_spec import RunSpec
 from advkd.training.state import TrainState
 from storage import Batch, Manifest, TrajectoryLoader, open_store
@@ -56,7 +58,7 @@ class StepMetrics:
         return self.distillation, self.adversarial, self.discriminator
 
 
-def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
+def train(spec: RunSpec, store: str, out: str | Path) -> Iterator[StepMetrics]:
     """Trains a student from the store alone; yields every `spec.report_every` steps and after the last one.
 
     The same call on the same `out` continues from its newest checkpoint, and yields nothing where the run is already
@@ -66,7 +68,7 @@ def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
     Args:
         spec: the run.
         store: URI of a sealed store.
-        out: local folder for checkpoints and, at the end, `student/` (config.json and safetensors of the average).
+        out: folder or URI for checkpoints and, at the end, `student/` (config.json and safetensors of the average).
 
     Raises:
         StoreError: the store is missing, unsealed or damaged.
@@ -82,13 +84,14 @@ def train(spec: RunSpec, store: str, out: Path) -> Iterator[StepMetrics]:
         manifest = open_store(store).manifest
         method = build_method(spec, manifest.spec, processes)
         _loader(spec, store, method, spec.trajectories)
-        with own_folder(out) if processes.first else nullcontext():
+        with run_folder(str(out), writes=processes.first) as folder:
             processes.wait()
-            yield from _train(spec, store, manifest, method, out)
+            folder.fetch()
+            yield from _train(spec, store, manifest, method, folder)
 
 
-def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, out: Path) -> Iterator[StepMetrics]:
-    identity = run_identity(spec, manifest.digest)
+def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder: RunFolder) -> Iterator[StepMetrics]:
+    out, identity = folder.path, run_identity(spec, manifest.digest)
     state, processes = method.state, method.processes
     cursor: dict[str, Any] = {}
     for newest in checkpoints(out)[-1:]:
@@ -102,18 +105,30 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, out: P
     observer = Observer(spec, method, out)
     last = spec.steps * spec.batch_size
     # Closed however this ends: the loader reads ahead in threads.
-    with closing(iter(loader)) as batches:
+    with closing(iter(loader)) as batches, _told_of_alarms(folder, processes.first):
         for metrics in _steps(spec, method, batches, last, observer):
             due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
             if metrics is not None or due:
                 refuse_non_finite(state, () if metrics is None else metrics.losses, out)
             if ((due and not observer.suspicious) or state.samples == last) and processes.first:
-                save_checkpoint(out, state, identity, loader.state_dict())
+                folder.publish_checkpoint(save_checkpoint(out, state, identity, loader.state_dict()))
             if metrics is not None:
                 yield metrics
     if processes.first:
         export_student(state, out / STUDENT_FOLDER, observer.observations)
+        folder.publish_student(out / STUDENT_FOLDER)
     processes.wait()
+
+
+@contextmanager
+def _told_of_alarms(folder: RunFolder, first: bool) -> Iterator[None]:
+    """What was observed of a run that goes wrong is kept, though no checkpoint is."""
+    try:
+        yield
+    except TrainingAlarmError:
+        if first:
+            folder.publish_observations()
+        raise
 
 
 def _loader(spec: RunSpec, store: str, method: Method, num_samples: int | None) -> TrajectoryLoader:

@@ -7,9 +7,6 @@ from dataclasses import asdict, dataclass
 
 from advkd.files import from_record
 
-OBSERVATIONS = "monitors.json"
-"""The list of a whole run, in its student's folder."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SubmoduleObservation:

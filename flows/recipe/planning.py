@@ -7,7 +7,8 @@ from pathlib import Path
 
 from advkd import presets
 from advkd.evaluation import EvaluateSpec, protocols
-from advkd.registry import RegisterSpec
+from advkd.files import refuse_credentials
+from advkd.registry import RegisterSpec, require_registry
 from advkd.teachers import Teacher
 from advkd.training import Processes, RunSpec, build_method, run_identity
 from advkd.trajectories import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
@@ -22,7 +23,7 @@ class Recipe:
     """One distillation, apart from what only the stages themselves find out.
 
     Attributes:
-        root: local folder of everything that is made.
+        root: folder or URI of everything that is made.
         precompute: which trajectories, and in which store.
         train: the training run.
         samples: images of the evaluation.
@@ -100,14 +101,12 @@ def recipe(
     """The preset, with what the caller replaces in it, checked against the teacher itself and by every later stage.
 
     Raises:
-        ValueError: a root that is no local folder, two teachers, an unknown one, timesteps that it does not have,
-            an extractor that does not take its images, a batch that the processes cannot share, or what training,
-            evaluation or registration would refuse.
+        ValueError: a root in an object store without a registry, credentials in it, two teachers, an unknown one,
+            timesteps that it does not have, an extractor that does not take its images, a batch that the processes
+            cannot share, or what training, evaluation or registration would refuse.
     """
-    if "://" in root:
-        raise ValueError(
-            f"root must be a local folder, got {root!r}; give precompute.store that URI to keep trajectories there"
-        )
+    refuse_credentials(root)
+    require_registry(root)
     chosen = presets.preset(preset)
     asked = precompute or chosen.precompute
     if asked.teacher not in (_DEFAULTS.teacher, teacher):

@@ -18,7 +18,7 @@ from advkd.runtime import StageCounters
 from advkd.trajectories import StoreResult
 from flows.recipe import Recipe
 from flows.train import StudentResult
-from storage.objects import join, write_json
+from storage.objects import join, local_folder, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class DistillResult:
     """The outcome of a distillation; `facts` is what `summary.json` holds.
 
     Attributes:
-        root: local folder of everything that was made; the paths in `facts` are relative to it where they lie in it.
+        root: folder or URI of everything that was made; what lies in it is named relative to it in `facts`.
         facts: JSON: worth_steps, fd, recall (null where no distances were measured), features (the same of every
             extractor), params, macs, latency_ms, store, student, report, model, artifact, seconds, counters, shards,
             trained.
@@ -151,8 +151,10 @@ def _count(value: int | None) -> str:
 
 
 def _below(root: str, uri: str) -> str:
-    path = Path(uri)
-    return uri if "://" in uri or not path.is_relative_to(root) else path.relative_to(root).as_posix()
+    here, path = local_folder(root), local_folder(uri)
+    if here is None or path is None:
+        return uri.removeprefix(f"{root.rstrip('/')}/")
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else uri
 
 
 def _above(root: str, uri: str) -> str:

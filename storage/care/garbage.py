@@ -3,7 +3,8 @@
 - unfinished writes: temporary files of killed local writes;
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
 - claims of runs that were killed;
-- index pages and copies of the manifest from before the store was extended: the manifest names others now.
+- index pages and copies of the manifest from before the store was extended: the manifest names others now;
+- below a root in an object store: files of published folders whose writer was killed (`storage.care.folder_garbage`).
 
 Age is the guard. A shard that is being uploaded this moment looks like one whose worker was killed, and a reader that
 opened the store before it grew still reads old pages. So whatever is younger than the given age stays; choose one that
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from storage.care.folder_garbage import BegunFolder, begun_folders, still_left
 from storage.care.keys import Role, StoreKeys
 from storage.errors import ManifestError, StoreNotFoundError
 from storage.objects import (
@@ -43,8 +45,9 @@ from storage.records import (
     read_manifest,
 )
 
-UNFINISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY = (
+UNFINISHED, UNPUBLISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY = (
     "unfinished write",
+    "file of a folder that is not whole",
     "claim of a run that was killed",
     "data of a shard without a commit record",
     "index page from before an extension",
@@ -60,7 +63,7 @@ class Garbage:
     """One object or unfinished write that the store does not need."""
 
     kind: str
-    """`UNFINISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
+    """`UNFINISHED`, `UNPUBLISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
     key: str
     """Relative to the store."""
     size: int
@@ -75,7 +78,7 @@ class Garbage:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreGarbage:
-    """What was found in one store."""
+    """What was found in one store, or in one published folder."""
 
     uri: str
     old: tuple[Garbage, ...]
@@ -89,7 +92,7 @@ class StoreGarbage:
 
 
 def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> list[StoreGarbage]:
-    """What is of no use in the store at a URI, or else in every store below that root.
+    """What is of no use in the store at a URI, or else in every store and published folder below that root.
 
     Args:
         uri: A store, or a root of stores `<root>/<teacher>/<digest>`.
@@ -118,6 +121,8 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
         if _DIGEST.fullmatch(place.rpartition("/")[2]) or _is_store(join(uri, place)):
             found.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
             leftovers = [one for one in leftovers if not one.key.startswith(f"{place}/")]
+    stores = [one.uri for one in found]
+    found += [_in_folder(one, older_than, now) for one in begun_folders(uri, stores)]
     outside = tuple(one.key for one in leftovers)
     return [*found, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else found
 
@@ -134,7 +139,9 @@ def remove_garbage(found: StoreGarbage, *, progress: Callable[[int, int], None] 
     """
     removed: list[Garbage] = []
     wanted = [one for one in found.old if one.kind == UNFINISHED] + list(_still_useless(found))
-    with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
+    # The files of a folder one after the other: the last of them names the rest.
+    in_order = any(one.kind == UNPUBLISHED for one in wanted)
+    with ThreadPoolExecutor(1 if in_order else _DELETIONS_AT_ONCE) as pool:
         for one, _ in zip(wanted, pool.map(lambda one: _remove(found.uri, one), wanted), strict=True):
             removed.append(one)
             if progress is not None:
@@ -156,6 +163,17 @@ def _place(key: str) -> str | None:
 def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
     start = f"{place}/"
     return [replace(one, key=one.key[len(start) :]) for one in leftovers if one.key.startswith(start)]
+
+
+def _in_folder(found: BegunFolder, older_than: float, now: float) -> StoreGarbage:
+    garbage = [Garbage(kind=UNPUBLISHED, key=one.key, size=one.size, since=found.since) for one in found.files]
+    garbage += [Garbage(kind=OLD_CLAIM, key=one.key, size=one.size, since=one.modified) for one in found.claims]
+    return StoreGarbage(
+        uri=found.uri,
+        old=tuple(one for one in garbage if now - one.since >= older_than),
+        young=tuple(one for one in garbage if not now - one.since >= older_than),
+        foreign=(),
+    )
 
 
 def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: float) -> StoreGarbage:
@@ -240,6 +258,10 @@ def _still_useless(found: StoreGarbage) -> Iterator[Garbage]:
     """What is old and no unfinished write, less what a record that was written meanwhile has brought into use."""
     uri, candidates = found.uri, [one for one in found.old if one.kind != UNFINISHED]
     if not candidates:
+        return
+    if all(one.kind in (UNPUBLISHED, OLD_CLAIM) for one in candidates):
+        left = still_left(uri, [one.key for one in candidates if one.kind == UNPUBLISHED])
+        yield from (one for one in candidates if one.key in left or one.kind == OLD_CLAIM)
         return
     _, manifest = _records(uri)
     used = {copy_key(manifest.num_samples), *(page.key for page in manifest.shards.pages)} if manifest else set()

@@ -23,13 +23,13 @@ from storage.objects import (
     list_folders,
     list_leftovers,
     list_objects,
+    local_folder,
     remove_leftover,
 )
 from storage.records import IDENTITY, MANIFEST, TrajectorySpec, read_identity, read_manifest, write_identity
 
 _DELETIONS_AT_ONCE = 8
 _OTHER_STORE = re.compile(rf".+/({re.escape(MANIFEST)}|{re.escape(IDENTITY)})")
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def remove_store(found: StoreContents, *, progress: Callable[[int, int], None] |
             f"a store to remove must be left alone by others, but {len(appeared)} objects appeared in {uri} meanwhile, "
             f"{appeared[0]} among them; stop who writes there and run the same command again"
         )
-    folder = _local_folder(uri)
+    folder = local_folder(uri)
     if folder is not None:
         _empty(folder)
     delete(join(uri, IDENTITY))
@@ -180,15 +180,8 @@ def _phases(found: StoreContents) -> Iterator[Sequence[str]]:
         yield [one.key for one in found.objects.get(role, ())]
 
 
-def _local_folder(uri: str) -> Path | None:
-    scheme = _SCHEME.match(uri)
-    if scheme is None:
-        return Path(uri)
-    return Path(uri[scheme.end() :]) if scheme.group(1).lower() == "file" else None
-
-
 def _is_link(uri: str) -> bool:
-    folder = _local_folder(uri)
+    folder = local_folder(uri)
     return folder is not None and folder.is_symlink()
 
 

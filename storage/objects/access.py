@@ -9,16 +9,18 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from storage.errors import StoreError
 from storage.objects.fsspec import FsspecObjects
 from storage.objects.local import LocalObjects
-from storage.objects.protocol import Leftover, ObjectInfo, Objects
+from storage.objects.protocol import Leftover, Level, ObjectInfo, Objects
 from storage.objects.s3 import S3Objects
 
 __all__ = [
     "Leftover",
+    "Level",
     "ObjectInfo",
     "Objects",
     "create_bytes",
@@ -27,8 +29,10 @@ __all__ = [
     "join",
     "list_folders",
     "list_leftovers",
+    "list_level",
     "list_objects",
     "list_prefix",
+    "local_folder",
     "read_bytes",
     "read_into",
     "read_json",
@@ -137,7 +141,14 @@ def list_prefix(uri: str) -> list[str]:
 def list_folders(uri: str) -> list[str]:
     """Sorted names of the folders right below a prefix; empty if there is nothing."""
     objects, path = _locate(uri)
-    return objects.folders(path)
+    return sorted(objects.level(path).folders)
+
+
+def list_level(uri: str) -> Level:
+    """The folders and objects right below a prefix, by name; empty if there is nothing. See `list_objects`."""
+    objects, path = _locate(uri)
+    found = objects.level(path)
+    return Level(sorted(found.folders), sorted(found.objects, key=attrgetter("key")))
 
 
 def list_leftovers(uri: str) -> list[Leftover]:
@@ -158,6 +169,12 @@ def remove_leftover(uri: str, leftover: Leftover) -> None:
     """
     objects, path = _locate(uri)
     objects.remove_leftover(path, leftover)
+
+
+def local_folder(uri: str) -> Path | None:
+    """The path that a URI is on this machine's disk, None if it lies elsewhere."""
+    objects, path = _locate(uri)
+    return Path(path) if objects is _LOCAL else None
 
 
 def join(root: str, *parts: str) -> str:

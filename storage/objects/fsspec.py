@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 
 from storage.errors import StoreError, StoreNotFoundError, StorePermissionError, StoreUnreachableError
-from storage.objects.protocol import Leftover, ObjectInfo
+from storage.objects.protocol import Leftover, Level, ObjectInfo
 from storage.objects.scatter import byte_parts, fill
 
 _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
@@ -89,15 +89,21 @@ class FsspecObjects:
             if key.startswith(prefix):
                 yield ObjectInfo(key=key.removeprefix(prefix), size=info["size"], modified=_modified(info))
 
-    def folders(self, path: str) -> list[str]:
-        """Folders right below a prefix."""
+    def level(self, path: str) -> Level:
+        """Folders and objects right below a prefix."""
         try:
             found = self._open().ls(path, detail=True)
         except FileNotFoundError:
-            return []
+            return Level((), ())
         except OSError as error:
             raise self._translated(path, error) from error
-        return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in found if entry["type"] == "directory")
+        named = [(entry["name"].rstrip("/").rsplit("/", 1)[-1], entry) for entry in found]
+        objects = [
+            ObjectInfo(key=name, size=entry["size"], modified=_modified(entry))
+            for name, entry in named
+            if entry["type"] == "file"
+        ]
+        return Level([name for name, entry in named if entry["type"] == "directory"], objects)
 
     def leftovers(self, path: str) -> list[Leftover]:
         """None: fsspec has no word for writes that have not finished."""

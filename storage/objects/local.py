@@ -5,11 +5,11 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from storage.errors import StoreError, StoreFullError, StoreNotFoundError, StorePermissionError
-from storage.objects.protocol import Leftover, ObjectInfo
+from storage.objects.protocol import Leftover, Level, ObjectInfo
 from storage.objects.scatter import byte_parts, read_parts
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -81,14 +81,20 @@ class LocalObjects:
         except OSError as error:
             raise _reading_error(path, error) from error
 
-    def folders(self, path: str) -> list[str]:
-        """Folders right below a folder."""
+    def level(self, path: str) -> Level:
+        """Folders and finished writes right below a folder."""
         try:
             with os.scandir(path) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir())
+                found = list(entries)
+            files = ((entry.name, entry) for entry in found if not entry.is_dir())
+            objects = [
+                ObjectInfo(key=key, size=status.st_size, modified=status.st_mtime)
+                for key, status in _statuses(files, unfinished=False)
+            ]
+            return Level([entry.name for entry in found if entry.is_dir()], objects)
         except OSError as error:
             if error.errno in _NOT_THERE:
-                return []
+                return Level((), ())
             raise _reading_error(path, error) from error
 
     def leftovers(self, path: str) -> list[Leftover]:
@@ -161,7 +167,13 @@ def _publish(path: str, data: bytes, put: Callable[[Path, Path], bool]) -> bool:
 
 def _files(folder: str, *, unfinished: bool) -> Iterator[tuple[str, os.stat_result]]:
     """Keys and statuses of the files below a folder: those of finished writes, or the temporary ones."""
-    for key, entry in _walk(folder, ""):
+    return _statuses(_walk(folder, ""), unfinished=unfinished)
+
+
+def _statuses(
+    entries: Iterable[tuple[str, "os.DirEntry[str]"]], *, unfinished: bool
+) -> Iterator[tuple[str, os.stat_result]]:
+    for key, entry in entries:
         if entry.name.startswith(TEMPORARY_PREFIX) == unfinished:
             try:
                 status = entry.stat(follow_symlinks=not unfinished)

@@ -36,6 +36,16 @@ class Leftover:
     """Bytes so far."""
 
 
+@dataclass(frozen=True)
+class Level:
+    """What lies right below a prefix."""
+
+    folders: Sequence[str]
+    """Names of the folders."""
+    objects: Sequence[ObjectInfo]
+    """The finished objects."""
+
+
 class Objects(Protocol):
     """What one kind of storage offers; paths come without their scheme."""
 
@@ -63,8 +73,8 @@ class Objects(Protocol):
     def entries(self, path: str, start_after: str) -> Iterable[ObjectInfo]:
         """All objects below a prefix in any order; those up to `start_after` may be left out."""
 
-    def folders(self, path: str) -> list[str]:
-        """Sorted names of the folders right below a prefix."""
+    def level(self, path: str) -> Level:
+        """What lies right below a prefix, in any order."""
 
     def leftovers(self, path: str) -> list[Leftover]:
         """Unfinished writes below a prefix, in any order."""

@@ -11,7 +11,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import botocore.exceptions
@@ -20,7 +20,7 @@ import s3fs
 from fsspec.asyn import sync
 
 from storage.errors import StoreError, StoreNotFoundError
-from storage.objects.protocol import Leftover, ObjectInfo
+from storage.objects.protocol import Leftover, Level, ObjectInfo
 from storage.objects.s3_errors import answer, is_temporary, translated
 from storage.objects.scatter import byte_parts, fill
 
@@ -125,18 +125,15 @@ class S3Objects:
         """All objects below a prefix; `StoreNotFoundError` if the bucket is not there."""
         _, prefix = _folder(path)
         for page in self._pages(path, **({"StartAfter": prefix + start_after} if start_after else {})):
-            for entry in page.get("Contents", ()):
-                key, modified = entry["Key"][len(prefix) :], entry["LastModified"].timestamp()
-                # Consoles make "folders": empty objects whose names end in a slash.
-                if not entry["Key"].endswith("/"):
-                    yield ObjectInfo(key=key, size=entry["Size"], modified=modified)
+            yield from _finished(page.get("Contents", ()), prefix)
 
-    def folders(self, path: str) -> list[str]:
-        """Names of the common prefixes right below a prefix."""
+    def level(self, path: str) -> Level:
+        """The common prefixes and the objects right below a prefix."""
         _, prefix = _folder(path)
-        pages = self._pages(path, Delimiter="/")
-        found = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
-        return sorted(name[len(prefix) :].rstrip("/") for name in found)
+        pages = list(self._pages(path, Delimiter="/"))
+        folders = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
+        objects = (entry for page in pages for entry in page.get("Contents", ()))
+        return Level([name[len(prefix) :].rstrip("/") for name in folders], list(_finished(objects, prefix)))
 
     def leftovers(self, path: str) -> list[Leftover]:
         """None: an object appears by its single PUT, or not at all."""
@@ -188,6 +185,14 @@ class S3Objects:
             fs.retries = 1
             self._opened[key] = (fs, endpoint)
         return self._opened[key]
+
+
+def _finished(entries: Iterable[Any], prefix: str) -> Iterator[ObjectInfo]:
+    for entry in entries:
+        key, modified = entry["Key"][len(prefix) :], entry["LastModified"].timestamp()
+        # Consoles make "folders": empty objects whose names end in a slash.
+        if not entry["Key"].endswith("/"):
+            yield ObjectInfo(key=key, size=entry["Size"], modified=modified)
 
 
 def _head(path: str) -> Callable[[Any], Any]:

@@ -30,6 +30,7 @@ _LOOK_SECONDS = 1.0
 _SETTLE_SECONDS = 0.5
 _SAY_SECONDS = 60.0
 _FOLDER = "claims"
+CLAIM_ENDING = ".claim"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,12 @@ class Claims:
     def holder(self, uri: str) -> Claim | None:
         """Who holds a claim; None if nobody does that is alive."""
         return self._look(uri)[1]
+
+    def holds(self, uri: str) -> bool:
+        """Whether a claim of this process is its own still: one that stood still for long has lost it."""
+        with self._lock:
+            mine = self._held.get(uri)
+        return mine is not None and _is_of(uri, mine)
 
     def _look(self, uri: str) -> tuple[bytes, Claim | None]:
         """What a claim says, and who holds it."""
@@ -199,7 +206,7 @@ def claim_uri(uri: str, shard: int) -> str:
 
 def folder_claim(folder: str) -> str:
     """Where the claim of a folder lives: beside it, since folders are replaced as a whole."""
-    return f"{folder.rstrip('/')}.claim"
+    return f"{folder.rstrip('/')}{CLAIM_ENDING}"
 
 
 def _read(uri: str) -> bytes:

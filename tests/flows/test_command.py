@@ -60,7 +60,8 @@ def test_bad_parameters_are_told_before_anything_starts(argv, message, capsys, t
     ("argv", "message"),
     [
         (["--teacher", "mixtur"], "a teacher must be an embedded name, a folder, a URI or a hub id, got 'mixtur'"),
-        (["--root", "s3://bucket/runs"], "root must be a local folder, got 's3://bucket/runs'"),
+        (["--root", "s3://bucket/runs"], "a registry needs a database, which cannot lie in an object store, got s3:"),
+        (["--root", "s3://me:password@bucket/runs"], "a URI must not hold credentials or a query, got some in one"),
         (
             ["--teacher", "mixture", "--precompute", '{"timesteps": [7, 0]}'],
             "timesteps must be on the grid",
@@ -89,10 +90,12 @@ def test_bad_parameters_are_told_before_anything_starts(argv, message, capsys, t
         ),
     ],
 )
-def test_parameters_that_do_not_fit_the_teacher_are_told_before_the_run(argv, message, capsys, api):
+def test_parameters_that_do_not_fit_the_teacher_are_told_before_the_run(argv, message, capsys, api, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     code, out, err = run(distill, argv, capsys, check=recipe)
     assert (code, out) == (2, "")
     assert message in err
+    assert "password" not in err
 
 
 def test_a_teacher_whose_images_have_no_extractor_is_refused_before_the_run(monkeypatch):

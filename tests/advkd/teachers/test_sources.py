@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from advkd.files import download as folder_download
 from advkd.teachers import TeacherChangedError, TeacherError, load_teacher
 from advkd.teachers.families import folder_fingerprint
 from advkd.teachers.sources import HubId, hub_id, pinned, split_pin, teacher_name
 from advkd.trajectories import PrecomputeSpec, cached_teacher
 from storage.errors import StoreError
+from storage.folders import fetching
 from storage.objects.access import delete, list_prefix, write_bytes
 from tests.advkd.conftest import FolderMaker, tiny_unet
 
@@ -52,7 +52,7 @@ def test_what_is_cached_is_not_fetched_again_and_a_pin_needs_the_source_no_more(
     uploaded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fingerprint = load_teacher(uploaded).fingerprint
-    monkeypatch.setattr(folder_download, "read_range", lambda *_: pytest.fail("it was fetched again"))
+    monkeypatch.setattr(fetching, "read_range", lambda *_: pytest.fail("it was fetched again"))
     assert load_teacher(uploaded).fingerprint == fingerprint
     remove(uploaded)
     assert load_teacher(pinned(uploaded, fingerprint)).fingerprint == fingerprint
@@ -89,14 +89,14 @@ def test_a_pinned_folder_is_that_teacher_or_none(teacher_folder: FolderMaker) ->
 def test_a_teacher_that_changes_while_it_is_fetched_is_none(
     uploaded: str, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = folder_download.read_range
+    read = fetching.read_range
 
     def replacing(uri: str, start: int, stop: int) -> bytes:
         data = read(uri, start, stop)
         write_bytes(f"{uploaded}/extra.txt", b"more of it")
         return data
 
-    monkeypatch.setattr(folder_download, "read_range", replacing)
+    monkeypatch.setattr(fetching, "read_range", replacing)
     with pytest.raises(TeacherChangedError, match=r"must stay as it is while it is read, but s3://.* changed"):
         load_teacher(uploaded)
     assert [path for path in cache.rglob("*") if path.is_file()] == []

@@ -14,8 +14,8 @@ from advkd.training.checkpoint import checkpoints
 from advkd.training.methods import Method
 from advkd.training.methods.layerwise_spec import TrainSpec
 from storage.records import store_uri
+from storage.testing.trajectories import fill, make_spec
 from tests.advkd.conftest import tiny_train
-from tests.storage.trajectories import fill, make_spec
 
 BATCH, STEPS = 8, 12
 

@@ -31,7 +31,7 @@ from storage import (
     write_json,
 )
 from storage.objects import s3 as s3_objects
-from storage.objects.access import list_objects, read_range
+from storage.objects.access import list_level, list_objects, read_range
 from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.faulty_proxy import FAULTS, faulty_proxy
 from tests.s3_server import S3Server
@@ -103,6 +103,9 @@ class TestEveryKindOfStorage:
         assert list_prefix(root) == ["x/10/y", "x/2", "xx/1", "z"]
         assert list_prefix(join(root, "x")) == ["10/y", "2"]
         assert list_folders(root) == ["x", "xx"]
+        level = list_level(root)
+        assert level.folders == ["x", "xx"]
+        assert [one.key for one in level.objects] == ["z"]
 
     def test_json(self, root: str) -> None:
         uri = join(root, "value.json")

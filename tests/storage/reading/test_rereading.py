@@ -7,8 +7,8 @@ import pytest
 
 from storage import ShardCorruptError, join, open_store, read_bytes, store_uri, write_bytes
 from storage.records.byte_cache import ByteCache
-from tests.storage.oracles import shown_states
-from tests.storage.trajectories import fill, make_spec
+from storage.testing.oracles import shown_states
+from storage.testing.trajectories import fill, make_spec
 
 SAMPLES = 16
 LAYOUTS = pytest.mark.parametrize("layout", ["zarr", "webdataset"])

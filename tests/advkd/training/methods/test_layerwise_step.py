@@ -19,9 +19,9 @@ from advkd.training.loop import StepMetrics, _steps
 from advkd.training.methods.layerwise import LayerwiseMethod
 from advkd.training.observer import Observer
 from storage import Batch
+from storage.testing.trajectories import make_spec, states_of
 from tests.advkd.conftest import tiny_train
 from tests.advkd.training.methods.plain_layerwise import PlainLayerwise, PlainStep
-from tests.storage.trajectories import make_spec, states_of
 
 TIGHT = {"rtol": 1e-7, "atol": 1e-9}
 FREE, BOUND = 1e6, 1e-2

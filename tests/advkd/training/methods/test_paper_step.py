@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from advkd.training.data import TrajectoryBatch
 from advkd.training.methods.paper import PaperMethod
 from advkd.training.methods.table import build_method
+from storage.testing.trajectories import make_spec
 from tests.advkd.optimizers.plain_muon import PlainAdam
 from tests.advkd.training.methods.paper_runs import PYRAMID, tiny_paper
-from tests.storage.trajectories import make_spec
 
 EVERY, WEIGHT, RATE, BETA = 3, 7.0, 1e-3, 0.5
 TIGHT = {"rtol": 1e-7, "atol": 1e-10}

@@ -1,0 +1,29 @@
+"""Folders of plain files at a URI of an object store, each there as a whole or not at all."""
+
+from storage.folders.contents import CONTENTS, UNFINISHED, FileFacts, FolderContents, read_contents
+from storage.folders.fetching import fetch_file, fetch_folder, read_file
+from storage.folders.publishing import (
+    clear_unfinished,
+    probe_folder,
+    publish_folder,
+    remove_published,
+    unfinished_below,
+    unfinished_files,
+)
+
+__all__ = [
+    "CONTENTS",
+    "UNFINISHED",
+    "FileFacts",
+    "FolderContents",
+    "clear_unfinished",
+    "fetch_file",
+    "fetch_folder",
+    "probe_folder",
+    "publish_folder",
+    "read_contents",
+    "read_file",
+    "remove_published",
+    "unfinished_below",
+    "unfinished_files",
+]
