@@ -20,7 +20,7 @@ from advkd.evaluation.features import FeatureExtractor, features_for
 from advkd.evaluation.pictures import TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import SAMPLES, Reference, real_set, reference_for
 from advkd.evaluation.report import render_report
-from advkd.evaluation.results import EvalReport, SubmoduleScores
+from advkd.evaluation.results import LAYOUT, EvalReport, SubmoduleScores
 from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
 from advkd.evaluation.teacher_states import EVALUATION_START, evaluation_noise, solver_steps_for, teacher_trajectory
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
@@ -268,6 +268,7 @@ def _report(
         curve=reference.points,
         submodules=_submodules(strips, f"teacher@{solver_steps}", extractor),
         cost=cost,
+        layout=LAYOUT,
     )
 
 

@@ -24,7 +24,7 @@ from advkd.evaluation.teacher_states import (
     evaluation_noise,
     teacher_states,
 )
-from advkd.files import from_record
+from advkd.files import record_from_json
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.objects import join, write_bytes
 
@@ -179,7 +179,7 @@ def _compute(
 def _from_arrays(digest: str, arrays: Arrays) -> Reference:
     return Reference(
         digest=digest,
-        points=from_record(tuple[TeacherPoint, ...], json.loads(str(arrays["points"]))),
+        points=record_from_json(tuple[TeacherPoint, ...], str(arrays["points"])),
         features=torch.from_numpy(arrays["features"].astype(np.float32)),
         pictures=torch.from_numpy(arrays["pictures"].astype(np.float32)),
     )

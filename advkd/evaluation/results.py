@@ -9,7 +9,7 @@ from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.reference import TeacherPoint
 from advkd.evaluation.scores import Metric, Scores
-from advkd.files import from_record
+from advkd.files import record_from_json
 
 LAYOUT = 1
 
@@ -56,6 +56,7 @@ class EvalReport:
         curve: the teacher itself at 1 to 50 steps, from the same code and noises.
         submodules: from noisy to clean.
         cost: student and teacher.
+        layout: of this record, `LAYOUT`.
     """
 
     student_sha256: str
@@ -75,7 +76,7 @@ class EvalReport:
     curve: tuple[TeacherPoint, ...]
     submodules: tuple[SubmoduleScores, ...]
     cost: CostReport
-    layout: int = LAYOUT
+    layout: int
 
     def to_json(self) -> str:
         """JSON text; `from_json` reads it back equal."""
@@ -89,10 +90,9 @@ class EvalReport:
             EvaluationError: not a report of this version.
         """
         try:
-            found: EvalReport = from_record(cls, json.loads(text))
+            return record_from_json(cls, text)
         except ValueError as error:
             raise EvaluationError(f"metrics.json must be an evaluation's report ({error}); evaluate again") from error
-        return found
 
     def summary(self) -> dict[str, Any]:
         """The figures a summary shows, as plain JSON with a stable shape."""
