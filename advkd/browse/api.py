@@ -22,7 +22,7 @@ from advkd.browse.shown import Shown, answer_key
 from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.store_list import store_rows
 from advkd.browse.store_view import StoreView
-from advkd.browse.students import ShownStudent, implied_clean, implies_clean, start_of
+from advkd.browse.students import ShownStudent, clean_image, implies_clean, start_of
 
 ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
 SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
@@ -90,7 +90,7 @@ def values(request: Request) -> Response:
     for t in spec.timesteps:
         planes.add("teacher", "state", t, looked.states[t][0])
         if implies_clean(spec, t):
-            planes.add("teacher", "clean", t, implied_clean(looked.states[t], noise, spec, t)[0])
+            planes.add("teacher", "clean", t, clean_image(looked.states[t], noise, spec, t)[0])
     for number in sorted(set(request.query_params.getlist("student"))):
         student = held.student(number, store)
         assert student is not None
@@ -98,7 +98,7 @@ def values(request: Request) -> Response:
         for t in student.shared_timesteps(spec):
             planes.add(f"student {number}", "state", t, predicted[t][0])
             if implies_clean(spec, t):
-                planes.add(f"student {number}", "clean", t, implied_clean(predicted[t], noise, spec, t)[0])
+                planes.add(f"student {number}", "clean", t, clean_image(predicted[t], noise, spec, t)[0])
     return Response(planes.body({"sample": index}), media_type="application/octet-stream", headers=NO_STORE)
 
 

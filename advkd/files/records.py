@@ -17,7 +17,7 @@ def record_from_json(kind: type[_T], text: str | bytes) -> _T:
     from pydantic import ValidationError
 
     try:
-        return _adapter(kind).validate_json(text, strict=True, extra="forbid")  # type: ignore[no-any-return]
+        return _adapter(kind).validate_json(text, strict=True, extra="forbid")  # type: ignore[arg-type, no-any-return]
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name, field = getattr(kind, "__name__", kind), ".".join(map(str, first["loc"])) or "the whole"
