@@ -133,11 +133,11 @@ def by_number(view: StoreSnapshot, timestep: int, seed: int) -> SortedSamples:
     return SortedSamples(chosen.samples, np.zeros(0), chosen.what, chosen.whole, 0)
 
 
-def at_random(view: StoreSnapshot, seed: int, most: int = MOST_SAMPLES) -> SortedSamples:
+def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
     """Single samples drawn with a seed, each at most once."""
     there = view.committed
     count = len(there) * view.spec.shard_samples if there is not None else view.num_samples
-    samples = _some(count, min(count, most), seed)
+    samples = _some(count, min(count, MOST_SAMPLES), seed)
     np.random.default_rng(seed).shuffle(samples)
     if there is not None:
         samples = (

@@ -153,13 +153,6 @@ def check_captures(grid: Sequence[int], timesteps: Sequence[int]) -> tuple[int, 
     return (*head, *asked, *tail)
 
 
-def ddim_coefficients(schedule: NoiseSchedule, timestep: int, target: int) -> tuple[float, float]:
-    """`(p, q)` of the deterministic DDIM step `x_target = p x_t + q x0_hat` (Eq. 12 with sigma = 0)."""
-    # Eq. 12, eps eliminated through x_t = a_t x_0 + s_t eps.
-    keep = schedule.sigma(target) / schedule.sigma(timestep)
-    return keep, schedule.signal(target) - schedule.signal(timestep) * keep
-
-
 @dataclass(frozen=True)
 class SkipCoefficients:
     """`x_hat_k = skip[k] x_T + gain[k] F_k` for the K submodules of a student; `gain[k] > 0`, `skip[-1] = 0`."""
@@ -172,7 +165,7 @@ def skip_coefficients(signal: Sequence[float], sigma: Sequence[float]) -> SkipCo
     """The student's skip from `(a_t, s_t)` of a time grid `t_0 > ... > t_K = 0`, the noise first.
 
     With DDIM, `x_t = (s_t / s_T) x_T + sum_j c_j x0_hat_j`, all `c_j >= 0` and `sum_j c_j = a_t - a_T s_t / s_T` (by
-    induction over `ddim_coefficients`), so each `F_k` is a convex combination of the teacher's clean estimates.
+    induction over single steps, in a test). So each `F_k` is a convex combination of the teacher's clean estimates.
     """
     if len(signal) != len(sigma) or len(signal) < 2:
         raise ValueError(

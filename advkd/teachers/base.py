@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from advkd.diffusion import NoiseSchedule
 
@@ -80,11 +80,3 @@ class Teacher(Protocol):
             timesteps: strictly decreasing, on the solver's grid, the noise's time first.
             seeds: one per sample, for the noise that a stochastic solver injects; required by "ddpm".
         """
-
-
-class NetworkTeacher(Teacher, Protocol):
-    """A teacher with a network, whose cost can be compared with a student's."""
-
-    @property
-    def network(self) -> nn.Module:
-        """Called as `network(x [B, C, H, W], timesteps [B])`."""
