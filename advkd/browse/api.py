@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
-from advkd.browse.comparing import by_disagreement
+from advkd.browse.comparing import Side, by_disagreement
 from advkd.browse.display import CONTRASTS, latent
 from advkd.browse.errors import RequestError
 from advkd.browse.histograms import histograms
@@ -21,8 +21,8 @@ from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
 from advkd.browse.shown import Shown, answer_key
 from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.store_list import store_rows
-from advkd.browse.store_view import StoreView
-from advkd.browse.students import ShownStudent, implied_clean, implies_clean, start_of
+from advkd.browse.store_view import StoreSnapshot
+from advkd.browse.students import ShownStudent, clean_image, implies_clean, start_of
 
 ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
 SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
@@ -38,23 +38,22 @@ def shown(request: Request) -> Shown:
     return found
 
 
-def store_of(request: Request) -> StoreView:
-    """The store that a path names."""
-    return shown(request).catalogue.store(request.path_params["store"])
+def view_of(request: Request) -> StoreSnapshot:
+    """The store that a path names, at the moment of the request."""
+    return shown(request).catalogue.store(request.path_params["store"]).view()
 
 
 def sheet(request: Request) -> Response:
     """`/api/sheet/{side}?samples=0-99&t=0&contrast=fixed&columns=10`: one PNG, what it holds in `X-Advkd-Sheet`."""
-    text = request.path_params["side"]
-    side = shown(request).side(text)
-    samples = parse_samples(request.query_params.get("samples", ""), side.store.view().num_samples)
+    side = shown(request).side(request.path_params["side"])
+    view = side.view
+    samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
     columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
     made = shown(request).sheet(
-        text, samples, query.timestep(request, side.timesteps()), query.choice(request, "contrast", CONTRASTS), columns
+        side, samples, query.timestep(request, side.timesteps()), query.choice(request, "contrast", CONTRASTS), columns
     )
     # A student has another number in another session; what is marked may be mended, and how latents are shown
     # changes with the seal.
-    view = side.store.view()
     lasting = side.student is None and not made.marks and (view.sealed or not latent(view.spec))
     headers = _KEEP if lasting else NO_STORE
     return _picture(made, headers)
@@ -62,13 +61,11 @@ def sheet(request: Request) -> Response:
 
 def difference(request: Request) -> Response:
     """`/api/difference?left=..&right=..&samples=0-99&t=0&most=0.5`: a sheet of |left - right|, white from `most` on."""
-    held = shown(request)
-    left, right = (request.query_params.get(name, "") for name in ("left", "right"))
-    ours, theirs = held.side(left), held.side(right)
-    both = min(ours.store.view().num_samples, theirs.store.view().num_samples)
+    left, right = _sides(request)
+    both = min(left.view.num_samples, right.view.num_samples)
     samples = parse_samples(request.query_params.get("samples", ""), both)
     most = float(query.choice(request, "most", SCALES))
-    made = held.difference(left, right, samples, query.timestep(request, ours.timesteps()), most)
+    made = shown(request).difference(left, right, samples, query.timestep(request, left.timesteps()), most)
     return _picture(made, NO_STORE)
 
 
@@ -77,11 +74,10 @@ def values(request: Request) -> Response:
 
     A little-endian uint32, the length of the JSON that follows (padded to 4), then float32 planes as it lists them.
     """
-    store, held = store_of(request), shown(request)
-    view = store.view()
+    view, held = view_of(request), shown(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
     spec = view.spec
-    looked = store.read([index], spec.timesteps)
+    looked = view.read([index], spec.timesteps)
     if looked.marks:
         mark = looked.marks[index]
         return JSONResponse({"error": {"kind": mark.kind, "message": mark.message}}, 422, headers=NO_STORE)
@@ -90,73 +86,72 @@ def values(request: Request) -> Response:
     for t in spec.timesteps:
         planes.add("teacher", "state", t, looked.states[t][0])
         if implies_clean(spec, t):
-            planes.add("teacher", "clean", t, implied_clean(looked.states[t], noise, spec, t)[0])
+            planes.add("teacher", "clean", t, clean_image(looked.states[t], noise, spec, t)[0])
     for number in sorted(set(request.query_params.getlist("student"))):
-        student = held.student(number, store)
+        student = held.student(number, view)
         assert student is not None
         predicted = student.states(start_of(spec, [index], noise))
         for t in student.shared_timesteps(spec):
             planes.add(f"student {number}", "state", t, predicted[t][0])
             if implies_clean(spec, t):
-                planes.add(f"student {number}", "clean", t, implied_clean(predicted[t], noise, spec, t)[0])
+                planes.add(f"student {number}", "clean", t, clean_image(predicted[t], noise, spec, t)[0])
     return Response(planes.body({"sample": index}), media_type="application/octet-stream", headers=NO_STORE)
 
 
 def order(request: Request) -> Response:
     """`/api/stores/{store}/order?by=norm&t=0&seed=0&label=3&student=0`: sample numbers, and which these are."""
-    store, held = store_of(request), shown(request)
-    view = store.view()
+    view, held = view_of(request), shown(request)
     by = query.choice(request, "by", ORDERS[:-1])
     t = query.timestep(request, view.spec.timesteps)
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
     label = query.integer(request, "label", -1, 0, LABELS - 1)
-    student = held.student(request.query_params.get("student", "") or "0", store) if by == "distance" else None
+    student = held.student(request.query_params.get("student", "") or "0", view) if by == "distance" else None
     if label >= 0 and not has_labels(view.spec):
         raise RequestError("only grey 16x16 digits have labels here, and this store holds none; drop label")
 
     def make() -> SortedSamples:
-        found = _order(store, by, t, seed, student)
-        return found if label < 0 else kept(found, digits(store, found.samples), label)
+        found = _order(view, by, t, seed, student)
+        return found if label < 0 else kept(found, digits(view, found.samples), label)
 
-    key = answer_key("order", store.name, view.stamp, by, t, seed, label, None if student is None else student.name)
+    key = answer_key(
+        "order", view.store.name, view.stamp, by, t, seed, label, None if student is None else student.name
+    )
     found = held.order(key, make)
     return JSONResponse(found.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
 
 
 def compare_order(request: Request) -> Response:
     """`/api/compare/order?left=..&right=..&t=0&seed=0`: where both sides disagree most, first."""
-    held = shown(request)
-    left, right = (held.side(request.query_params.get(name, "")) for name in ("left", "right"))
+    left, right = _sides(request)
     t = query.timestep(request, left.timesteps())
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
-    stamps = (left.store.view().stamp, right.store.view().stamp)
-    key = answer_key("compare", request.query_params["left"], request.query_params["right"], *stamps, t, seed)
-    found = held.order(key, lambda: by_disagreement(left, right, t, seed))
+    key = answer_key("compare", left.name, right.name, left.view.stamp, right.view.stamp, t, seed)
+    found = shown(request).order(key, lambda: by_disagreement(left, right, t, seed))
     return JSONResponse(found.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
 
 
 def shards(request: Request) -> Response:
     """`/api/stores/{store}/shards`: the state of every shard, in runs; also what a page asks to see a store grow."""
-    return JSONResponse(shard_map(store_of(request)), headers=NO_STORE)
+    return JSONResponse(shard_map(view_of(request)), headers=NO_STORE)
 
 
 def check(request: Request) -> Response:
     """`/api/stores/{store}/check/{shard}`: read a whole shard and compare its sha256."""
-    store = store_of(request)
-    most = max(0, store.view().manifest.num_shards - 1)
+    view = view_of(request)
+    most = max(0, view.manifest.num_shards - 1)
     shard = query.number("the number of a shard", request.path_params["shard"], 0, most)
-    mark = store.check(shard)
+    mark = view.check(shard)
     found = {"shard": shard, "state": mark.kind if mark else "present", "message": mark.message if mark else ""}
     return JSONResponse(found, headers=NO_STORE)
 
 
 def histogram(request: Request) -> Response:
     """`/api/stores/{store}/histograms`: how the values of every timestep are spread, over a stated subset."""
-    store = store_of(request)
+    view = view_of(request)
     found = shown(request).answer(
-        answer_key("histograms", store.name, store.view().stamp),
-        lambda: json.dumps(histograms(store), separators=(",", ":")).encode(),
-        lambda made: None if store.marks.all() else len(made),
+        answer_key("histograms", view.store.name, view.stamp),
+        lambda: json.dumps(histograms(view), separators=(",", ":")).encode(),
+        lambda made: None if view.store.marks.all() else len(made),
     )
     return Response(found, media_type="application/json", headers=NO_STORE)
 
@@ -164,6 +159,10 @@ def histogram(request: Request) -> Response:
 def stores(request: Request) -> Response:
     """`/api/stores`: the list, for a page that is open."""
     return JSONResponse({"stores": store_rows(shown(request).catalogue.stores())}, headers=NO_STORE)
+
+
+def _sides(request: Request) -> tuple[Side, Side]:
+    return shown(request).sides(*(request.query_params.get(name, "") for name in ("left", "right")))
 
 
 def _picture(made: Sheet, headers: dict[str, str]) -> Response:
@@ -190,17 +189,17 @@ class _Planes:
         return b"".join([struct.pack("<I", len(header)), header, *self._parts])
 
 
-def _order(store: StoreView, by: str, t: int, seed: int, student: ShownStudent | None) -> SortedSamples:
+def _order(view: StoreSnapshot, by: str, t: int, seed: int, student: ShownStudent | None) -> SortedSamples:
     if by in STATISTICS:
-        return by_statistic(store, by, t, seed)
+        return by_statistic(view, by, t, seed)
     if by == "random":
-        return at_random(store.view(), seed)
+        return at_random(view, seed)
     if student is not None:
-        shared = student.shared_timesteps(store.view().spec)
+        shared = student.shared_timesteps(view.spec)
         if t not in shared:
             raise RequestError(f"the student predicts the timesteps {list(shared)}, got t={t}; choose one of them")
-        return by_student(store, student, t, seed)
-    return by_number(store.view(), t, seed)
+        return by_student(view, student, t, seed)
+    return by_number(view, t, seed)
 
 
 ROUTES = [

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from advkd.browse.errors import RequestError
 from advkd.browse.marks import Mark
 from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, SortedSamples, chunks, norm, sorted_order, subset
-from advkd.browse.store_view import StoreSnapshot, StoreView
+from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, start_of
 
 
@@ -18,23 +18,28 @@ from advkd.browse.students import ShownStudent, start_of
 class Side:
     """What one wall shows."""
 
-    store: StoreView
+    view: StoreSnapshot
     student: ShownStudent | None = None
     """None: the store's own states."""
 
+    @property
+    def name(self) -> tuple[str, str | None]:
+        """What tells it from other sides."""
+        return self.view.store.name, None if self.student is None else self.student.name
+
     def timesteps(self) -> tuple[int, ...]:
         """Those at which there is something to show."""
-        spec = self.store.view().spec
+        spec = self.view.spec
         return spec.timesteps if self.student is None else (spec.timesteps[0], *self.student.shared_timesteps(spec))
 
     def states(self, samples: Sequence[int], timestep: int) -> tuple[npt.NDArray[Any], dict[int, Mark]]:
         """States `[len(samples), C, H_k, W_k]` and what could not be read."""
-        spec = self.store.view().spec
+        spec = self.view.spec
         first = spec.timesteps[0]
         if self.student is None or timestep == first:
-            looked = self.store.read(samples, [timestep])
+            looked = self.view.read(samples, [timestep])
             return looked.states[timestep], looked.marks
-        looked = self.store.read(samples, [first])
+        looked = self.view.read(samples, [first])
         return self.student.states(start_of(spec, samples, looked.states[first]))[timestep], looked.marks
 
 
@@ -53,7 +58,7 @@ def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
 
 def require_comparable(left: Side, right: Side) -> None:
     """Refuses two sides that cannot be compared at any timestep."""
-    refused = comparable(left.store.view(), right.store.view())
+    refused = comparable(left.view, right.view)
     if refused is not None:
         raise RequestError(refused)
 
@@ -84,8 +89,8 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Sorted
     """
     require_comparable(left, right)
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
-    chosen = subset(left.store.view(), seed, most, [timestep])
-    both = chosen.samples < right.store.view().num_samples
+    chosen = subset(left.view, seed, most, [timestep])
+    both = chosen.samples < right.view.num_samples
     chosen = type(chosen)(chosen.samples[both], chosen.what, chosen.whole and bool(both.all()))
     if not both.all():
         chosen = type(chosen)(chosen.samples, f"{len(chosen.samples):,} that both have, among {chosen.what}", False)

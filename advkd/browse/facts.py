@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from advkd.browse.store_view import StoreSnapshot, StoreView
+from advkd.browse.store_view import StoreSnapshot
 from advkd.text import facts_rows, grid_rows, statistics_rows
 from storage import StateStatistics, StoreSummary, measure_growth
 from storage.records import committed_shards
@@ -45,20 +45,20 @@ class Facts:
     drawing: Drawing | None
 
 
-def store_facts(store: StoreView, view: StoreSnapshot) -> Facts:
+def store_facts(view: StoreSnapshot) -> Facts:
     """Of a store as it is now."""
     manifest = view.manifest if view.sealed else None
     spec = view.spec
     summary = StoreSummary(
-        uri=store.uri,
+        uri=view.store.uri,
         state="sealed" if view.sealed else "growing",
         spec=spec,
         num_samples=view.num_samples,
         num_shards=view.manifest.num_shards,
         total_bytes=view.manifest.total_bytes,
     )
-    extension = len(committed_shards(store.uri, after=manifest.num_shards - 1)) if manifest else 0
-    found = None if manifest else measure_growth(store.uri, spec)
+    extension = len(committed_shards(view.store.uri, after=manifest.num_shards - 1)) if manifest else 0
+    found = None if manifest else measure_growth(view.store.uri, spec)
     statistics = [] if manifest is None else statistics_rows(manifest)
     drawing = None if manifest is None else _drawing(list(manifest.statistics.items()))
     return Facts(facts_rows(summary, spec, manifest, extension, found), grid_rows(spec), statistics, drawing)

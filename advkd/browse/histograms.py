@@ -7,29 +7,28 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.sorting import Subset, chunks, subset
-from advkd.browse.store_view import StoreView
+from advkd.browse.store_view import StoreSnapshot
 
 BINS = 48
 MOST_SAMPLES = 512
 _SEED = 0
 
 
-def histograms(store: StoreView) -> dict[str, Any]:
+def histograms(view: StoreSnapshot) -> dict[str, Any]:
     """Per timestep the ends of the bins and how many values lie in each, for pages.
 
     The subset is read twice, for the ends and for the counts, and no more than a portion of it is held at once.
     """
-    view = store.view()
     spec = view.spec
     if view.num_samples == 0:
         return {"what": "no samples yet", "timesteps": {}}
     chosen = subset(view, _SEED, MOST_SAMPLES, spec.timesteps)
     ends: dict[int, tuple[float, float]] = {}
-    for t, values in _readable(store, chosen):
+    for t, values in _readable(view, chosen):
         low, high = ends.get(t, (np.inf, -np.inf))
         ends[t] = min(low, float(values.min())), max(high, float(values.max()))
     counts = {t: np.zeros(BINS, dtype=np.int64) for t in ends}
-    for t, values in _readable(store, chosen):
+    for t, values in _readable(view, chosen):
         # A shard that was repaired in between brings values that the ends know nothing of.
         if t in ends:
             counts[t] += np.histogram(values, BINS, ends[t])[0]
@@ -37,11 +36,11 @@ def histograms(store: StoreView) -> dict[str, Any]:
     return {"what": chosen.what, "timesteps": found}
 
 
-def _readable(store: StoreView, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+def _readable(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Timesteps and values of the samples that can be read, portion by portion; none is empty."""
-    timesteps = store.view().spec.timesteps
+    timesteps = view.spec.timesteps
     for portion in chunks(chosen.samples):
-        looked = store.read(portion, timesteps)
+        looked = view.read(portion, timesteps)
         good = np.array([sample not in looked.marks for sample in portion])
         if good.any():
             for t in timesteps:

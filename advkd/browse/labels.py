@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.sorting import chunks
-from advkd.browse.store_view import StoreView
+from advkd.browse.store_view import StoreSnapshot
 from storage import TrajectorySpec
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ def has_labels(spec: TrajectorySpec) -> bool:
     return tuple(spec.sample_shape) == _DIGITS and spec.state_shape(clean) == _DIGITS
 
 
-def digits(store: StoreView, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The digit that each sample's clean image looks like, -1 where it cannot be read."""
     import torch
 
-    clean, found = store.view().spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]
+    clean, found = view.spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]
     for portion in chunks(samples):
-        looked = store.read(portion, [clean])
+        looked = view.read(portion, [clean])
         with torch.inference_mode():
             read = _classifier()(torch.from_numpy(looked.states[clean].astype(np.float32))).argmax(1).numpy()
         found.append(np.where([sample in looked.marks for sample in portion], -1, read))

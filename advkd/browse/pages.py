@@ -11,8 +11,8 @@ from starlette.routing import Route
 
 from advkd.browse import query
 from advkd.browse.access import NEXT
-from advkd.browse.api import SCALES, shown, store_of
-from advkd.browse.comparing import comparable
+from advkd.browse.api import SCALES, shown, view_of
+from advkd.browse.comparing import Side, comparable
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.facts import store_facts
@@ -20,7 +20,7 @@ from advkd.browse.labels import LABELS, has_labels
 from advkd.browse.sheets import first_samples, fitting_samples
 from advkd.browse.shown import grid_facts, largest_tile
 from advkd.browse.store_list import store_rows
-from advkd.browse.store_view import StoreSnapshot, StoreView
+from advkd.browse.store_view import StoreSnapshot
 from storage import ShardCorruptError, StoreIncompleteError
 
 _BAND = 16
@@ -41,21 +41,19 @@ def stores(request: Request) -> Response:
 
 def store(request: Request) -> Response:
     """`/s/{store}`: everything that is known of one."""
-    found = store_of(request)
-    view = found.view()
-    facts = store_facts(found, view)
+    view = view_of(request)
+    facts = store_facts(view)
     band = first_samples(view.num_samples, _BAND, largest_tile(view.spec))
-    return _page("store.html", **_of(request, found, view), facts=facts, band=band)
+    return _page("store.html", **_of(request, view), facts=facts, band=band)
 
 
 def gallery(request: Request) -> Response:
     """`/s/{store}/gallery`: a wall of samples."""
-    found = store_of(request)
-    view = found.view()
+    view = view_of(request)
     first = f"0-{min(_chunk(view), view.num_samples) - 1}" if view.num_samples else ""
     return _page(
         "gallery.html",
-        **_of(request, found, view),
+        **_of(request, view),
         labels=range(LABELS) if has_labels(view.spec) else (),
         first=first,
     )
@@ -63,34 +61,32 @@ def gallery(request: Request) -> Response:
 
 def sample(request: Request) -> Response:
     """`/s/{store}/sample/{sample}`: one trajectory."""
-    found = store_of(request)
-    view = found.view()
+    view = view_of(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
-    return _page("sample.html", **_of(request, found, view, {"sample": index}), sample=index)
+    return _page("sample.html", **_of(request, view, {"sample": index}), sample=index)
 
 
 def jump(request: Request) -> Response:
     """`/s/{store}/sample?i=5`: to the sample of a number that was typed in."""
-    found = store_of(request)
-    index = query.sample(request.query_params.get("i", "").strip().replace(",", ""), found.view().num_samples)
-    return RedirectResponse(f"/s/{found.name}/sample/{index}", 303)
+    view = view_of(request)
+    index = query.sample(request.query_params.get("i", "").strip().replace(",", ""), view.num_samples)
+    return RedirectResponse(f"/s/{view.store.name}/sample/{index}", 303)
 
 
 def download(request: Request) -> Response:
     """`/s/{store}/sample/{sample}.png`, `.gif` or `.npz`."""
-    found = store_of(request)
-    view = found.view()
+    view = view_of(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
     form = request.path_params["form"]
     if form not in _FORMS:
         raise RequestError(f"a trajectory can be had as {', '.join(_FORMS)}, got {form[:20]!r}; choose one of them")
-    looked = found.read([index], view.spec.timesteps)
+    looked = view.read([index], view.spec.timesteps)
     if looked.marks:
         mark = looked.marks[index]
         raise (StoreIncompleteError if mark.kind == "pending" else ShardCorruptError)(mark.message)
     kind = _FORMS[form]
     body = numbers_npz(looked.states) if form == "npz" else _DRAWN[form](view, looked.states)
-    name = f"{view.spec.teacher}-{found.name}-sample-{index}.{form}"
+    name = f"{view.spec.teacher}-{view.store.name}-sample-{index}.{form}"
     inline = form != "npz" and request.query_params.get("inline") == "1"
     headers = {"Content-Disposition": "inline" if inline else f'attachment; filename="{name}"'}
     return Response(body, media_type=kind, headers=headers)
@@ -109,6 +105,7 @@ def compare(request: Request) -> Response:
         for one in held.students_of(spec):
             if one["refused"] is None:
                 choices.append({"value": f"{name}~{one['number']}", "label": f"{one['name']} on {name[:8]}"})
+    compared: dict[str, Side] = {}
     sides: dict[str, dict[str, Any]] = {}
     for position, which in enumerate(("left", "right")):
         text = request.query_params.get(which, "") or (
@@ -116,18 +113,18 @@ def compare(request: Request) -> Response:
         )
         if not text:
             continue
-        side = held.side(text)
-        view = side.store.view()
+        side = compared[which] = held.side(text, beside=compared.get("left"))
+        view = side.view
         sides[which] = {
             "side": text,
-            "store": side.store.name,
+            "store": view.store.name,
             "samples": view.num_samples,
             **grid_facts(view.spec),
             "timesteps": list(side.timesteps()),
             "chunk": _chunk(view),
             "student": None if side.student is None else side.student.name,
         }
-    refused = comparable(*(held.side(one["side"]).store.view() for one in sides.values())) if sides else None
+    refused = comparable(compared["left"].view, compared["right"].view) if compared else None
     return _page(
         "compare.html",
         choices=choices,
@@ -155,11 +152,11 @@ def token_page(request: Request) -> Response:
     return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
 
 
-def _of(request: Request, found: StoreView, view: StoreSnapshot, more: dict[str, Any] | None = None) -> dict[str, Any]:
+def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = None) -> dict[str, Any]:
     """What every page of a store is made of."""
     data = {
         "page": Path(request.url.path).name,
-        "store": found.name,
+        "store": view.store.name,
         "sealed": view.sealed,
         "samples": view.num_samples,
         "chunk": _chunk(view),
@@ -167,7 +164,7 @@ def _of(request: Request, found: StoreView, view: StoreSnapshot, more: dict[str,
         **grid_facts(view.spec),
         **(more or {}),
     }
-    return {"store": found, "view": view, "spec": view.spec, "data": data}
+    return {"store": view.store, "view": view, "spec": view.spec, "data": data}
 
 
 def _chunk(view: StoreSnapshot) -> int:

@@ -34,16 +34,14 @@ def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
     return word
 
 
-def timestep(request: Request, allowed: tuple[int, ...], name: str = "t") -> int:
+def timestep(request: Request, allowed: tuple[int, ...]) -> int:
     """A timestep that was captured; the last (the clean state) where none is given."""
-    text = request.query_params.get(name, "")
+    text = request.query_params.get("t", "")
     if text == "":
         return allowed[-1]
     found = whole(text)
     if found is None or found not in allowed:
-        raise RequestError(
-            f"{name} must be one of the timesteps {list(allowed)}, got {text[:20]!r}; choose one of them"
-        )
+        raise RequestError(f"t must be one of the timesteps {list(allowed)}, got {text[:20]!r}; choose one of them")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.store_view import StoreSnapshot, StoreView
+from advkd.browse.store_view import StoreSnapshot
 from storage import exists, join
 from storage.layouts import layout_of
 from storage.records import committed_shards
@@ -21,15 +21,14 @@ STATES = ("present", "missing", "corrupt", "writing")
 """In the order of the legend."""
 
 
-def shard_map(store: StoreView) -> dict[str, Any]:
+def shard_map(view: StoreSnapshot) -> dict[str, Any]:
     """For pages: runs `[first, stop, state]`, counts, samples, what is wrong with which shard."""
-    view = store.view()
-    store.recheck()
-    base = _base(store, view)
+    view.recheck()
+    base = _base(view)
     count = base[-1][1] if base else 0
-    marks = {shard: mark for shard, mark in store.marks.all().items() if shard < count}
+    marks = {shard: mark for shard, mark in view.store.marks.all().items() if shard < count}
     apart = {shard: mark.kind for shard, mark in marks.items()}
-    for shard in _being_written(store.uri, view, base):
+    for shard in _being_written(view, base):
         apart.setdefault(shard, "writing")
     runs = list(_joined(_painted(base, apart)))
     counts = {name: sum(stop - first for first, stop, one in runs if one == name) for name in STATES}
@@ -49,12 +48,12 @@ def shard_map(store: StoreView) -> dict[str, Any]:
 Run = tuple[int, int, str]
 
 
-def _base(store: StoreView, view: StoreSnapshot) -> list[Run]:
+def _base(view: StoreSnapshot) -> list[Run]:
     """Shards with a record and those without, up to the last with one; a step per run, not per shard."""
     runs, committed = list[Run](), view.committed
     if committed is None:
         runs = [(0, view.manifest.num_shards, "present")]
-        further = committed_shards(store.uri, after=view.manifest.num_shards - 1)
+        further = committed_shards(view.store.uri, after=view.manifest.num_shards - 1)
         committed = np.array(sorted(further), dtype=np.int64)
     for start, stop in _neighbours(committed):
         last = runs[-1][1] if runs else 0
@@ -73,7 +72,7 @@ def _neighbours(numbers: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), stops.tolist(), strict=True))
 
 
-def _being_written(uri: str, view: StoreSnapshot, base: list[Run]) -> set[int]:
+def _being_written(view: StoreSnapshot, base: list[Run]) -> set[int]:
     """Shards whose first object is there already, and whose record is not."""
     count = base[-1][1] if base else 0
     if view.sealed and count == view.manifest.num_shards:
@@ -82,7 +81,7 @@ def _being_written(uri: str, view: StoreSnapshot, base: list[Run]) -> set[int]:
     missing = list(islice(gaps, _ASKED))
     template = layout_of(view.spec).templates(view.spec)[0]
     asked = [*missing, *range(count, count + _ASKED - len(missing))]
-    return {shard for shard in asked if exists(join(uri, template.format(shard=shard)))}
+    return {shard for shard in asked if exists(join(view.store.uri, template.format(shard=shard)))}
 
 
 def _painted(base: list[Run], apart: Mapping[int, str]) -> Iterator[Run]:

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.comparing import Side, differences, require_comparable
 from advkd.browse.display import Pixels, difference_tiles, latent, tile_size, tiles, value_range
-from advkd.browse.errors import NotShownError, RequestError
+from advkd.browse.errors import NotShownError
 from advkd.browse.marks import Mark
 from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, hatched, require_fitting, sheet_of
 from advkd.browse.sorting import SortedSamples
-from advkd.browse.store_view import StoreView
+from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, Students, implies_clean
 from storage import TrajectorySpec
 
@@ -41,8 +41,17 @@ class Shown:
     catalogue: Catalogue
     students: Students
 
-    def side(self, text: str) -> Side:
+    def sides(self, left: str, right: str) -> tuple[Side, Side]:
+        """Two sides of a page; errors are those of `side`."""
+        ours = self.side(left)
+        return ours, self.side(right, beside=ours)
+
+    def side(self, text: str, beside: Side | None = None) -> Side:
         """`<store>` or `<store>~<student>` as one side of a page.
+
+        Args:
+            text: as in URLs.
+            beside: the page's other side; where it shows the same store, both show it at the same moment.
 
         Raises:
             NotShownError: There is no such store or student.
@@ -50,16 +59,17 @@ class Shown:
         """
         name, separator, student = text.partition(_SEPARATOR)
         store = self.catalogue.store(name)
-        return Side(store, self.student(student, store) if separator else None)
+        view = beside.view if beside is not None and beside.view.store is store else store.view()
+        return Side(view, self.student(student, view) if separator else None)
 
-    def student(self, text: str, store: StoreView) -> ShownStudent | None:
+    def student(self, text: str, view: StoreSnapshot) -> ShownStudent | None:
         """The student of a number in a URL, None for none; errors are those of `side`."""
         if text == "":
             return None
         number = whole(text)
         if number is None:
             raise NotShownError(f"a student is called by its number, got {text[:20]!r}; choose one from the page")
-        return self.students.fitting(number, store.view().spec)
+        return self.students.fitting(number, view.spec)
 
     def students_of(self, spec: TrajectorySpec) -> list[dict[str, object]]:
         """All students for a page: number, name, and why one does not fit."""
@@ -88,40 +98,35 @@ class Shown:
         return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
 
     def sheet(
-        self, text: str, samples: list[int], timestep: int, contrast: str = "fixed", columns: int | None = None
+        self, side: Side, samples: list[int], timestep: int, contrast: str = "fixed", columns: int | None = None
     ) -> Sheet:
-        """Samples of a side at a timestep as one picture, out of the cache if it was asked for before."""
-        side = self.side(text)
-        if timestep not in side.timesteps():
-            raise RequestError(
-                f"t must be one of the timesteps {list(side.timesteps())}, got {timestep}; choose one of them"
-            )
-        view = side.store.view()
+        """Samples of a side at one of its timesteps as one picture, out of the cache if it was asked for before."""
+        view = side.view
         require_fitting(len(samples), columns, tile_size(view.spec.state_shape(timestep)))
 
         def make() -> tuple[Pixels, dict[int, Mark]]:
             states, marks = side.states(samples, timestep)
             return tiles(states, value_range(view.manifest, timestep), contrast=contrast), marks
 
-        key = answer_key("sheet", text, samples, timestep, contrast, columns, view.stamp)
+        key = answer_key("sheet", side.name, samples, timestep, contrast, columns, view.stamp)
         return self._sheet(key, samples, columns, make)
 
-    def difference(self, left: str, right: str, samples: list[int], timestep: int, most: float) -> Sheet:
+    def difference(self, left: Side, right: Side, samples: list[int], timestep: int, most: float) -> Sheet:
         """How far two sides are apart, as one picture; white from a difference of `most` on.
 
         Raises:
             RequestError: They cannot be compared, or not at that timestep.
         """
-        ours, theirs = self.side(left), self.side(right)
-        require_comparable(ours, theirs)
-        require_fitting(len(samples), None, tile_size(ours.store.view().spec.state_shape(timestep)))
+        require_comparable(left, right)
+        require_fitting(len(samples), None, tile_size(left.view.spec.state_shape(timestep)))
 
         def make() -> tuple[Pixels, dict[int, Mark]]:
-            apart, marks = differences(ours, theirs, samples, timestep)
+            apart, marks = differences(left, right, samples, timestep)
             return difference_tiles(apart, most), marks
 
-        stamps = ours.store.view().stamp, theirs.store.view().stamp
-        return self._sheet(answer_key("difference", left, right, samples, timestep, most, stamps), samples, None, make)
+        stamps = left.view.stamp, right.view.stamp
+        key = answer_key("difference", left.name, right.name, samples, timestep, most, stamps)
+        return self._sheet(key, samples, None, make)
 
     def _sheet(
         self, key: Answer, samples: list[int], columns: int | None, make: Callable[[], tuple[Pixels, dict[int, Mark]]]

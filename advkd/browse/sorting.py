@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.store_view import StoreSnapshot, StoreView
+from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, start_of
 from storage import States
 
@@ -107,24 +107,24 @@ def subset(view: StoreSnapshot, seed: int, most: int, timesteps: Sequence[int]) 
     return Subset(samples, share, whole)
 
 
-def by_statistic(store: StoreView, name: str, timestep: int, seed: int) -> SortedSamples:
+def by_statistic(view: StoreSnapshot, name: str, timestep: int, seed: int) -> SortedSamples:
     """Greatest first."""
     statistic = STATISTICS[name]
-    chosen = subset(store.view(), seed, MOST_SAMPLES, [timestep])
-    return _ordered(chosen, store, [timestep], lambda _, states: statistic(states[timestep]))
+    chosen = subset(view, seed, MOST_SAMPLES, [timestep])
+    return _ordered(chosen, view, [timestep], lambda _, states: statistic(states[timestep]))
 
 
-def by_student(store: StoreView, student: ShownStudent, timestep: int, seed: int) -> SortedSamples:
+def by_student(view: StoreSnapshot, student: ShownStudent, timestep: int, seed: int) -> SortedSamples:
     """By the root mean square between a student's state and the teacher's, greatest first."""
-    spec = store.view().spec
+    spec = view.spec
     first = spec.timesteps[0]
-    chosen = subset(store.view(), seed, MOST_STUDENT_SAMPLES, [first, timestep])
+    chosen = subset(view, seed, MOST_STUDENT_SAMPLES, [first, timestep])
 
     def distance(portion: Sequence[int], states: States) -> Values:
         predicted = student.states(start_of(spec, portion, states[first]))[timestep]
         return norm(predicted - states[timestep].astype(np.float32))
 
-    return _ordered(chosen, store, [first, timestep], distance)
+    return _ordered(chosen, view, [first, timestep], distance)
 
 
 def by_number(view: StoreSnapshot, timestep: int, seed: int) -> SortedSamples:
@@ -133,11 +133,11 @@ def by_number(view: StoreSnapshot, timestep: int, seed: int) -> SortedSamples:
     return SortedSamples(chosen.samples, np.zeros(0), chosen.what, chosen.whole, 0)
 
 
-def at_random(view: StoreSnapshot, seed: int, most: int = MOST_SAMPLES) -> SortedSamples:
+def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
     """Single samples drawn with a seed, each at most once."""
     there = view.committed
     count = len(there) * view.spec.shard_samples if there is not None else view.num_samples
-    samples = _some(count, min(count, most), seed)
+    samples = _some(count, min(count, MOST_SAMPLES), seed)
     np.random.default_rng(seed).shuffle(samples)
     if there is not None:
         samples = (
@@ -162,11 +162,11 @@ def chunks(samples: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[list[int]
 
 
 def _ordered(
-    chosen: Subset, store: StoreView, timesteps: Sequence[int], value: Callable[[Sequence[int], States], Values]
+    chosen: Subset, view: StoreSnapshot, timesteps: Sequence[int], value: Callable[[Sequence[int], States], Values]
 ) -> SortedSamples:
     values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
     for portion in chunks(chosen.samples):
-        looked = store.read(portion, timesteps)
+        looked = view.read(portion, timesteps)
         values.append(value(portion, looked.states))
         readable.append(np.array([sample not in looked.marks for sample in portion]))
     return sorted_order(chosen, np.concatenate(values), np.concatenate(readable))

@@ -6,8 +6,8 @@ from typing import Any
 from advkd.browse.catalogue import Listed
 from advkd.browse.sheets import first_samples
 from advkd.browse.shown import largest_tile
-from advkd.text import age_text, sealed_at, size_text
-from storage import StoreError, StoreSummary, measure_growth, read_manifest
+from advkd.text import age_text, size_and_time, size_text
+from storage import StoreError
 
 PREVIEW = 8
 
@@ -21,7 +21,11 @@ def _row(listed: Listed) -> dict[str, Any]:
     one, spec = listed.summary, listed.summary.spec
     if spec is None or listed.name is None:
         return {"name": None, "uri": one.uri, "state": one.state, "problem": one.problem or "cannot be read"}
-    size, written = _size_and_time(one)
+    try:
+        size, written = size_and_time(one)
+    except (StoreError, OSError):
+        # One store that fails now does not hide the others.
+        size = written = None
     preview = first_samples(one.num_samples, PREVIEW, largest_tile(spec))
     return {
         "name": listed.name,
@@ -41,14 +45,3 @@ def _row(listed: Listed) -> dict[str, Any]:
         "clean": spec.timesteps[-1],
         "noise": spec.timesteps[0],
     }
-
-
-def _size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:
-    assert one.spec is not None
-    try:
-        if one.state == "sealed":
-            return one.total_bytes, sealed_at(read_manifest(one.uri))
-        found = measure_growth(one.uri, one.spec)
-    except (StoreError, OSError):
-        return None, None
-    return found.total_bytes, found.latest_commit

@@ -46,9 +46,18 @@ _CHECKING = threading.Lock()
 
 
 @dataclass(frozen=True)
-class StoreSnapshot:
-    """A store at one moment."""
+class Looked:
+    """Some samples: rows that could not be read are zeros, and `marks` says why, by sample."""
 
+    states: States
+    marks: dict[int, Mark] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoreSnapshot:
+    """A store at one moment: all that one request sees of it, whatever becomes of the store meanwhile."""
+
+    store: "StoreView"
     reader: Reader
     sealed: bool
     stamp: str
@@ -75,13 +84,70 @@ class StoreSnapshot:
         """Of a growing store, up to the last committed shard."""
         return self.manifest.num_samples
 
+    def read(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
+        """Some samples at some timesteps, `[len(samples), C, H_k, W_k]`; a damaged shard spoils its own ones only."""
+        try:
+            return Looked(_read(self.reader, samples, timesteps))
+        except (ShardCorruptError, StoreIncompleteError, ManifestError):
+            return self._read_by_shard(samples, timesteps)
 
-@dataclass(frozen=True)
-class Looked:
-    """Some samples: rows that could not be read are zeros, and `marks` says why, by sample."""
+    def check(self, shard: int) -> Mark | None:
+        """Read all of a shard from the store itself and compare every sha256; what is wrong with it, or None."""
+        first = shard * self.spec.shard_samples
+        try:
+            listed = self.manifest.shards.entries(shard)
+            with _CHECKING:
+                problems = shard_problems(self.store.uri, self.manifest, shard, listed)
+        except ManifestError as error:
+            return self._mark(shard, Mark("corrupt", str(error), first, whole=True))
+        except StoreIncompleteError as error:
+            return Mark("pending", str(error), first)
+        if problems:
+            return self._mark(shard, Mark("corrupt", problems[0].message, first, whole=True))
+        self.store.marks.clear(shard)
+        return None
 
-    states: States
-    marks: dict[int, Mark] = field(default_factory=dict)
+    def recheck(self) -> None:
+        """Look again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
+        if not self.store.recheck_is_due():
+            return
+        for shard, mark in self.store.marks.turn(_MOST_RECHECKED):
+            if mark.sample < self.num_samples:
+                try:
+                    _read(self.reader, [mark.sample], self.spec.timesteps)
+                except (ShardCorruptError, ManifestError):
+                    continue
+                except StoreIncompleteError:
+                    # It is not there any more, which is not a damage.
+                    pass
+            self.store.marks.clear(shard, mark)
+
+    def _read_by_shard(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
+        spec = self.spec
+        indices = np.asarray(samples, dtype=np.int64)
+        states: States = {t: np.zeros((len(indices), *spec.state_shape(t)), dtype=spec.dtype) for t in timesteps}
+        marks: dict[int, Mark] = {}
+        for shard in np.unique(indices // spec.shard_samples).tolist():
+            here = np.flatnonzero(indices // spec.shard_samples == shard)
+            try:
+                found = _read(self.reader, indices[here].tolist(), timesteps)
+            except StoreIncompleteError as error:
+                mark = Mark("pending", str(error), int(indices[here[0]]))
+            except (ShardCorruptError, ManifestError) as error:
+                mark = self._mark(shard, Mark("corrupt", str(error), int(indices[here[0]])))
+            else:
+                for t, values in found.items():
+                    states[t][here] = values
+                continue
+            marks |= dict.fromkeys(indices[here].tolist(), mark)
+        return Looked(states, marks)
+
+    def _mark(self, shard: int, mark: Mark) -> Mark:
+        # What was kept of it from better times would hide the damage from the next look.
+        keys = self.manifest.shards.keys(shard)
+        forget_objects(self.store.kept, {join(self.store.uri, key) for key in keys})
+        self.store.marks.put(shard, mark)
+        return mark
 
 
 @dataclass(frozen=True)
@@ -107,7 +173,7 @@ class StoreView:
         self.uri = uri
         self.name = name
         self.marks = Marks()
-        self._kept = kept
+        self.kept = kept
         self._asking = threading.Lock()
         self._asked: _Asked | None = None
         self._rechecking = threading.Lock()
@@ -115,6 +181,8 @@ class StoreView:
 
     def view(self) -> StoreSnapshot:
         """The store as it is now, or was a moment ago: who asks while another thread asks the store does not wait.
+
+        A request takes one, and passes it on.
 
         Raises:
             StoreError: It is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
@@ -134,48 +202,13 @@ class StoreView:
         assert asked.view is not None
         return asked.view
 
-    def read(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
-        """Some samples at some timesteps, `[len(samples), C, H_k, W_k]`; a damaged shard spoils its own ones only."""
-        view = self.view()
-        try:
-            return Looked(_read(view.reader, samples, timesteps))
-        except (ShardCorruptError, StoreIncompleteError, ManifestError):
-            return self._read_by_shard(view, samples, timesteps)
-
-    def check(self, shard: int) -> Mark | None:
-        """Read all of a shard from the store itself and compare every sha256; what is wrong with it, or None."""
-        view = self.view()
-        first = shard * view.spec.shard_samples
-        try:
-            listed = view.manifest.shards.entries(shard)
-            with _CHECKING:
-                problems = shard_problems(self.uri, view.manifest, shard, listed)
-        except ManifestError as error:
-            return self._mark(shard, Mark("corrupt", str(error), first, whole=True))
-        except StoreIncompleteError as error:
-            return Mark("pending", str(error), first)
-        if problems:
-            return self._mark(shard, Mark("corrupt", problems[0].message, first, whole=True))
-        self.marks.clear(shard)
-        return None
-
-    def recheck(self) -> None:
-        """Look again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
-        view = self.view()
+    def recheck_is_due(self) -> bool:
+        """Whether marks are looked at again now; true once, and then not for a while."""
         with self._rechecking:
             if time.monotonic() < self._recheck_due:
-                return
+                return False
             self._recheck_due = time.monotonic() + SEALED_SECONDS
-        for shard, mark in self.marks.turn(_MOST_RECHECKED):
-            if mark.sample < view.num_samples:
-                try:
-                    _read(view.reader, [mark.sample], view.spec.timesteps)
-                except (ShardCorruptError, ManifestError):
-                    continue
-                except StoreIncompleteError:
-                    # It is not there any more, which is not a damage.
-                    pass
-            self.marks.clear(shard, mark)
+            return True
 
     def _ask(self) -> _Asked:
         held = None if self._asked is None else self._asked.view
@@ -194,43 +227,16 @@ class StoreView:
                 manifest = read_manifest(self.uri)
                 if _stamp(manifest) == held.stamp:
                     return held
-            reader = open_store(self.uri, kept=self._kept)
-            return StoreSnapshot(reader, sealed=True, stamp=_stamp(reader.manifest))
+            reader = open_store(self.uri, kept=self.kept)
+            return StoreSnapshot(self, reader, sealed=True, stamp=_stamp(reader.manifest))
         except StoreIncompleteError:
-            growing = open_growing(self.uri, kept=self._kept)
+            growing = open_growing(self.uri, kept=self.kept)
         except StoreNotFoundError as error:
             raise StoreNotFoundError(
                 f"a store is shown as long as it is there, but {self.uri} has none any more; if it was moved, start "
                 "`advkd browse` with its new address"
             ) from error
-        return StoreSnapshot(growing, sealed=False, stamp=f"growing {growing.manifest.total_bytes}")
-
-    def _read_by_shard(self, view: StoreSnapshot, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
-        spec = view.spec
-        indices = np.asarray(samples, dtype=np.int64)
-        states: States = {t: np.zeros((len(indices), *spec.state_shape(t)), dtype=spec.dtype) for t in timesteps}
-        marks: dict[int, Mark] = {}
-        for shard in np.unique(indices // spec.shard_samples).tolist():
-            here = np.flatnonzero(indices // spec.shard_samples == shard)
-            try:
-                found = _read(view.reader, indices[here].tolist(), timesteps)
-            except StoreIncompleteError as error:
-                mark = Mark("pending", str(error), int(indices[here[0]]))
-            except (ShardCorruptError, ManifestError) as error:
-                mark = self._mark(shard, Mark("corrupt", str(error), int(indices[here[0]])))
-            else:
-                for t, values in found.items():
-                    states[t][here] = values
-                continue
-            marks |= dict.fromkeys(indices[here].tolist(), mark)
-        return Looked(states, marks)
-
-    def _mark(self, shard: int, mark: Mark) -> Mark:
-        # What was kept of it from better times would hide the damage from the next look.
-        keys = self.view().manifest.shards.keys(shard)
-        forget_objects(self._kept, {join(self.uri, key) for key in keys})
-        self.marks.put(shard, mark)
-        return mark
+        return StoreSnapshot(self, growing, sealed=False, stamp=f"growing {growing.manifest.total_bytes}")
 
 
 def _read(reader: Reader, samples: Sequence[int], timesteps: Sequence[int]) -> States:

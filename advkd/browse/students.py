@@ -1,8 +1,7 @@
 """Students beside their teacher: the states that each submodule predicts for the same x_T, and what they imply.
 
 A student runs on the CPU, one at a time, for the samples that are shown and no others. torch is imported when the first
-student is loaded. The mathematics is that of `advkd.diffusion.schedule` in numpy, so that pages
-without a student need no torch.
+student is loaded: pages without one need none.
 """
 
 import hashlib
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.errors import NotShownError, RequestError
+from advkd.diffusion import SkipCoefficients, implied_clean, skip_coefficients
 from storage import ByteCache, States, TrajectorySpec
 from storage.records import start_noise
 
@@ -124,20 +124,19 @@ class Students:
         return found
 
 
-def implied_clean(state: npt.NDArray[Any], noise: npt.NDArray[Any], spec: TrajectorySpec, timestep: int) -> Any:
-    """`F_k = (x_{t_k} - skip_k x_T) / gain_k` of states `[B, C, H_k, W_k]`; the noise at its own resolution.
+def clean_image(state: npt.NDArray[Any], noise: npt.NDArray[Any], spec: TrajectorySpec, timestep: int) -> Any:
+    """The clean image that states `[B, C, H_k, W_k]` of a timestep imply; the noise at its own resolution.
 
     A coarser state implies a coarser image: it is taken from box means of the noise.
     """
-    position = spec.timesteps.index(timestep)
-    # method.md 3: skip_k = s_k / s_T, gain_k = a_k - a_T s_k / s_T
-    skip = spec.sigma[position] / spec.sigma[0]
-    gain = spec.signal[position] - spec.signal[0] * skip
+    coefficients, position = _coefficients(spec), spec.timesteps[1:].index(timestep)
+    assert coefficients is not None, "implies_clean was asked before"
     height, width = state.shape[2:]
     boxes = noise.astype(np.float32).reshape(
         *noise.shape[:2], height, noise.shape[2] // height, width, noise.shape[3] // width
     )
-    return (state.astype(np.float32) - skip * boxes.mean(axis=(3, 5))) / gain
+    skip, gain = coefficients.skip[position], coefficients.gain[position]
+    return implied_clean(state.astype(np.float32), boxes.mean(axis=(3, 5)), skip, gain)
 
 
 def start_of(spec: TrajectorySpec, samples: Sequence[int], stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -151,7 +150,15 @@ def implies_clean(spec: TrajectorySpec, timestep: int) -> bool:
     """Whether a state of this timestep says anything of a clean image: the noise itself does not, nor a random path."""
     noise, state = spec.state_shape(spec.timesteps[0]), spec.state_shape(timestep)
     divides = noise[1] % state[1] == 0 and noise[2] % state[2] == 0
-    return timestep != spec.timesteps[0] and divides and spec.deterministic and spec.sigma[0] > 0
+    return timestep != spec.timesteps[0] and divides and spec.deterministic and _coefficients(spec) is not None
+
+
+def _coefficients(spec: TrajectorySpec) -> SkipCoefficients | None:
+    """None of a foreign schedule that is none from noise to clean."""
+    try:
+        return skip_coefficients(spec.signal, spec.sigma) if spec.sigma[0] > 0 else None
+    except ValueError:
+        return None
 
 
 def _load(place: str, name: str, kept: ByteCache, runs: str) -> ShownStudent:

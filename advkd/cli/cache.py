@@ -22,7 +22,7 @@ from advkd.text import (
     growth_json,
     manifest_json,
     print_json,
-    sealed_at,
+    size_and_time,
     size_text,
     statistics_table,
     stdout,
@@ -31,11 +31,9 @@ from advkd.text import (
 from storage import (
     StoreError,
     StoreNotFoundError,
-    StoreSummary,
     list_stores,
     measure_growth,
     open_store,
-    read_manifest,
     summarize,
     verify,
 )
@@ -52,7 +50,7 @@ def list_command(
     """List the stores below a root, sealed or growing, with their samples, shards, size and age."""
     with clear_errors():
         stores = list_stores(root)
-        facts = [(one, *_size_and_time(one)) for one in stores]
+        facts = [(one, *size_and_time(one)) for one in stores]
         if as_json:
             print_json([summary_json(one) | {"bytes": size, "written": written} for one, size, written in facts])
             return
@@ -142,13 +140,3 @@ app.command("gc")(gc_command)
 app.command("convert")(convert_command)
 app.command("plan")(plan_command)
 app.command("rm")(rm_command)
-
-
-def _size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:
-    """Bytes of the data of a store, and when it was last sealed or added to; None where it is unreadable."""
-    if one.spec is None:
-        return None, None
-    if one.state == "sealed":
-        return one.total_bytes, sealed_at(read_manifest(one.uri))
-    found = measure_growth(one.uri, one.spec)
-    return found.total_bytes, found.latest_commit

@@ -5,14 +5,16 @@ depends on (base seed, i) alone, as the noise does (laws 1 and 10 of the store).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
 from advkd.diffusion.start import Start
 from storage.records import condition_generator
 from storage.tables import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Row: TypeAlias = Mapping[str, Any]
 """One sample's condition as plain JSON: `{"label": 7}`."""
@@ -28,7 +30,7 @@ class Conditions(Protocol):
     def draw(self, generator: np.random.Generator) -> Row:
         """The condition of one sample, drawn from the generator alone."""
 
-    def tensors(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+    def tensors(self, rows: Sequence[Row]) -> "dict[str, Tensor]":
         """The conditions of a batch as networks take them, each `[B, ...]`, on the CPU."""
 
 
@@ -41,7 +43,7 @@ class Unconditional:
         """Nothing."""
         return {}
 
-    def tensors(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+    def tensors(self, rows: Sequence[Row]) -> "dict[str, Tensor]":
         """Nothing."""
         return {}
 
@@ -66,14 +68,14 @@ def conditions_of(facts: Mapping[str, Any] | None) -> Conditions:
     return CONDITIONS.choose(str(facts.get("kind")), "a store's conditioning")(facts)
 
 
-def drawn_condition(conditions: Conditions, seed: int, indices: Iterable[int]) -> dict[str, Tensor]:
+def drawn_condition(conditions: Conditions, seed: int, indices: Iterable[int]) -> "dict[str, Tensor]":
     """The conditions of some samples as networks take them, each `[B, ...]`; see `start_of`."""
     if conditions.facts is None:
         return {}
     return conditions.tensors([conditions.draw(condition_generator(seed, int(index))) for index in indices])
 
 
-def start_of(noise: Tensor, conditions: Conditions, seed: int, indices: Iterable[int]) -> Start:
+def start_of(noise: "Tensor", conditions: Conditions, seed: int, indices: Iterable[int]) -> Start:
     """The start of some samples.
 
     Args:

@@ -1,8 +1,8 @@
 """The noise schedule, the solver's time grid and the skip that the schedule gives the student.
 
-Pure functions of numbers: no networks, no I/O. Notation of the DDIM paper (Song et al. 2021,
-https://arxiv.org/abs/2010.02502) with `a_t = sqrt(alpha_bar_t)` and `s_t = sqrt(1 - alpha_bar_t)`, so that
-`x_t = a_t x_0 + s_t eps`.
+Pure functions of numbers and arrays: no networks, no I/O. Pages use them, so importing this file imports no torch.
+Notation of the DDIM paper (Song et al. 2021, https://arxiv.org/abs/2010.02502) with `a_t = sqrt(alpha_bar_t)` and
+`s_t = sqrt(1 - alpha_bar_t)`, so that `x_t = a_t x_0 + s_t eps`.
 
 Time 0 always names the *clean* state, after the solver's last step (a = 1, s = 0); every other time is a training
 timestep of the teacher.
@@ -11,11 +11,14 @@ timestep of the teacher.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor
 
 CLEAN = 0
+Array = TypeVar("Array", "Tensor", "npt.NDArray[Any]")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class NoiseSchedule:
 
 def linear_schedule(train_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
     """The linear betas of DDPM (Ho et al. 2020, section 4), in float32 like diffusers computes them."""
+    import torch
+
     betas = torch.linspace(beta_start, beta_end, train_timesteps, dtype=torch.float32)
     return NoiseSchedule(tuple(torch.cumprod(1.0 - betas, dim=0).tolist()))
 
@@ -80,7 +85,7 @@ def skip_coefficients(signal: Sequence[float], sigma: Sequence[float]) -> SkipCo
     """The student's skip from `(a_t, s_t)` of a time grid `t_0 > ... > t_K = 0`, the noise first.
 
     With DDIM, `x_t = (s_t / s_T) x_T + sum_j c_j x0_hat_j`, all `c_j >= 0` and `sum_j c_j = a_t - a_T s_t / s_T` (by
-    induction over `ddim_coefficients`), so each `F_k` is a convex combination of the teacher's clean estimates.
+    induction over single steps, in a test). So each `F_k` is a convex combination of the teacher's clean estimates.
     """
     if len(signal) != len(sigma) or len(signal) < 2:
         raise ValueError(
@@ -94,6 +99,6 @@ def skip_coefficients(signal: Sequence[float], sigma: Sequence[float]) -> SkipCo
     return SkipCoefficients(skip, gain)
 
 
-def implied_clean(state: Tensor, noise: Tensor, skip: float, gain: float) -> Tensor:
-    """`F_k = (x_{t_k} - skip_k x_T) / gain_k`, the clean image that a state implies: `[B, C, H, W]`."""
+def implied_clean(state: Array, noise: Array, skip: float, gain: float) -> Array:
+    """`F_k = (x_{t_k} - skip_k x_T) / gain_k`, the clean image that a state implies: `[B, C, H, W]`, torch or numpy."""
     return (state - skip * noise) / gain

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from storage.tables import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shape = tuple[int, int, int]
 
@@ -26,7 +27,7 @@ class Space(Protocol):
     def facts(self) -> Mapping[str, Any]:
         """Plain JSON with its name in `SPACES` under "kind": whatever decides how states are decoded."""
 
-    def decode(self, states: Tensor) -> Tensor:
+    def decode(self, states: "Tensor") -> "Tensor":
         """Images in [-1, 1], `[B, *image_shape]`, of states `[B, *shape]` on the same device."""
 
 
@@ -46,7 +47,7 @@ class Pixels:
         """Nothing but the name."""
         return {"kind": "pixels"}
 
-    def decode(self, states: Tensor) -> Tensor:
+    def decode(self, states: "Tensor") -> "Tensor":
         """The states themselves."""
         return states
 

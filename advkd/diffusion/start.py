@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,8 @@ class Start:
             `encoder_hidden_states`), each `[B, ...]`; empty without a condition.
     """
 
-    noise: Tensor
-    condition: Mapping[str, Tensor] = field(default_factory=dict)
+    noise: "Tensor"
+    condition: "Mapping[str, Tensor]" = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.noise)

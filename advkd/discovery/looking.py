@@ -138,7 +138,7 @@ def _judge(one: Candidate, spec: LookSpec, memory: Memory, question: str, check:
     now = time.time()
     known = memory.recall(one.place)
     if known is None or known.stamp != stamp or known.since > now:
-        known = Record(place=one.place, stamp=stamp, since=now)
+        known = Record(place=one.place, stamp=stamp, since=now, fingerprint=None, problem=None)
         memory.remember(known)
     if known.fingerprint is not None:
         return PlaceState(place=one.place, state="teacher", fingerprint=known.fingerprint)

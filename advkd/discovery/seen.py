@@ -8,9 +8,9 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from advkd.files import from_record
-from storage.errors import StoreError, StoreNotFoundError
-from storage.objects import exists, join, read_json, write_json
+from advkd.files import record_from_json
+from storage.errors import StoreNotFoundError
+from storage.objects import exists, join, read_bytes, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,8 @@ class Record:
     place: str
     stamp: str
     since: float
-    fingerprint: str | None = None
-    problem: str | None = None
+    fingerprint: str | None
+    problem: str | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Memory:
     def recall(self, place: str) -> Record | None:
         """What is known of a place; `StoreError` if the memory cannot be asked."""
         try:
-            found: Record = from_record(Record, _read(self._place(place)))
+            found = record_from_json(Record, read_bytes(self._place(place)))
         except (StoreNotFoundError, ValueError):
             return None
         return found if found.place == place else None
@@ -63,12 +63,3 @@ class Memory:
 
     def _order(self, order: str) -> str:
         return join(self.uri, "finished", f"{order}.json")
-
-
-def _read(uri: str) -> Any:
-    try:
-        return read_json(uri)
-    except StoreError as error:
-        if isinstance(error.__cause__, ValueError):
-            raise ValueError(f"{uri} is no record") from error
-        raise

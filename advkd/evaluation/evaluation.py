@@ -20,7 +20,7 @@ from advkd.evaluation.features import Extractor, chosen_features
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
-from advkd.evaluation.results import Distances, EvalReport, SubmoduleScores
+from advkd.evaluation.results import LAYOUT, Distances, EvalReport, SubmoduleScores
 from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
 from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress
 from advkd.evaluation.teacher_states import (
@@ -244,6 +244,7 @@ def _report(
         distances=tuple(_distances(images, *pair) for pair in zip(extractors, references, strict=True)),
         submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver_steps}", extractors),
         cost=cost,
+        layout=LAYOUT,
     )
 
 

@@ -226,7 +226,8 @@ def _labelled(picture: Rgba, columns: Sequence[str], rows: Sequence[str], pair_g
     return np.asarray(canvas)
 
 
-def _side_by_side(pictures: Sequence[Rgba], titles: Sequence[str], gap: int = 28, top: int = 26) -> Rgba:
+def _side_by_side(pictures: Sequence[Rgba], titles: Sequence[str]) -> Rgba:
+    gap, top = 28, 26
     font = ImageFont.load_default(15)
     width = sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
     canvas = Image.new("RGBA", (width, top + max(picture.shape[0] for picture in pictures)), (0, 0, 0, 0))

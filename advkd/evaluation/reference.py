@@ -26,7 +26,7 @@ from advkd.evaluation.teacher_states import (
     evaluation_start,
     teacher_states,
 )
-from advkd.files import from_record
+from advkd.files import record_from_json
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.objects import join, write_bytes
 
@@ -236,7 +236,7 @@ def _from_arrays(wanted: _Wanted, arrays: Arrays) -> Reference:
         digest=content_digest(wanted.facts),
         real_set=wanted.real,
         real_sha256=wanted.real_sha256,
-        points=from_record(tuple[TeacherPoint, ...], json.loads(str(arrays["points"]))),
+        points=record_from_json(tuple[TeacherPoint, ...], str(arrays["points"])),
         features=torch.from_numpy(arrays["features"].astype(np.float32)),
         pictures=torch.from_numpy(arrays["pictures"].astype(np.float32)),
     )

@@ -9,7 +9,7 @@ from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.reference import TeacherPoint
 from advkd.evaluation.scores import Metric, Scores
-from advkd.files import from_record
+from advkd.files import record_from_json
 
 LAYOUT = 2
 _HEADLINE = ("worth_steps", "worth_clamped", "fd", "recall", "precision")
@@ -97,6 +97,7 @@ class EvalReport:
         distances: for each extractor of the evaluation, the headline's first; none where it had none.
         submodules: from noisy to clean.
         cost: student and teacher.
+        layout: of this record, `LAYOUT`.
     """
 
     student_sha256: str
@@ -112,7 +113,7 @@ class EvalReport:
     distances: tuple[Distances, ...]
     submodules: tuple[SubmoduleScores, ...]
     cost: CostReport
-    layout: int = LAYOUT
+    layout: int
 
     @property
     def headline(self) -> Distances | None:
@@ -136,10 +137,9 @@ class EvalReport:
             EvaluationError: not a report of this version.
         """
         try:
-            found: EvalReport = from_record(cls, json.loads(text))
+            return record_from_json(cls, text)
         except ValueError as error:
             raise EvaluationError(f"metrics.json must be an evaluation's report ({error}); evaluate again") from error
-        return found
 
     def summary(self) -> dict[str, Any]:
         """The figures a summary shows, as plain JSON with a stable shape; null where there is no headline."""

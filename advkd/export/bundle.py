@@ -1,6 +1,10 @@
 """One self-contained Python file out of the definitions that a class needs, taken from our packages' own source.
 
 So a registered model carries the very code it was trained with, and nobody writes it twice.
+
+Why not a few files with relative imports: diffusers (0.42) downloads a component's own module from the hub and none
+that it imports. From a local folder it copies direct imports only, under one name for all models, so that a second
+model in the same process silently runs the first one's code.
 """
 
 import ast

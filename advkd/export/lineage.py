@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import subprocess
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +10,7 @@ from urllib.parse import urlsplit
 from advkd.evaluation import EvalReport, EvaluationError
 from advkd.training import record_beside
 from storage import read_manifest
+from storage.records import code_revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,23 +76,3 @@ def public_uri(uri: str) -> str:
     if parts.scheme in ("", "file"):
         return "/".join(PurePath(parts.path).parts[-2:]).lstrip("/")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def code_revision() -> str:
-    """The git commit of this package's checkout ("-dirty" where it was changed), else its version."""
-    here = Path(__file__).parent
-    found = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    tracked = subprocess.run(
-        ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=False
-    )
-    if found.returncode == 0 and tracked.returncode == 0:
-        return found.stdout.strip()
-    try:
-        return f"advkd {version('advkd')}"
-    except PackageNotFoundError:
-        return "unknown"

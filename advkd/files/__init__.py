@@ -5,7 +5,7 @@ from advkd.files.folders import own_folder, remove_folder, whole_folder
 from advkd.files.hashing import file_sha256, files_sha256
 from advkd.files.places import is_remote, refuse_credentials
 from advkd.files.published import publish, read_published, workplace
-from advkd.files.records import from_record
+from advkd.files.records import record_from_json
 from advkd.files.scratch import scratch_folder
 
 __all__ = [
@@ -13,12 +13,12 @@ __all__ = [
     "download_folder",
     "file_sha256",
     "files_sha256",
-    "from_record",
     "is_remote",
     "listing_stamp",
     "own_folder",
     "publish",
     "read_published",
+    "record_from_json",
     "refuse_credentials",
     "remove_folder",
     "scratch_folder",

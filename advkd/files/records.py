@@ -1,47 +1,35 @@
-"""Frozen dataclasses from the JSON that `dataclasses.asdict` made of them, by their type hints."""
+"""Frozen dataclasses from the JSON that `dataclasses.asdict` made of them; pydantic checks their type hints."""
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 
-def from_record(kind: Any, value: Any) -> Any:
-    """`value`, out of JSON, as a `kind`: a dataclass, `tuple[T, ...]`, `dict[K, V]`, `T | None`, or a scalar.
+def record_from_json(kind: type[_T], text: str | bytes) -> _T:
+    """The record in a JSON text: exactly the fields of `kind`, each of its own type. An integer is a float, too.
+
+    The fields of a record have no defaults, as pydantic would put them where a field is missing.
 
     Raises:
-        ValueError: another shape than `kind`; the message names the field.
+        ValueError: no JSON, or another record; the message names the field.
     """
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        inner = next(argument for argument in arguments if argument is not NoneType)
-        return None if value is None else from_record(inner, value)
-    if is_dataclass(kind) and isinstance(kind, type):
-        return _dataclass(kind, value)
-    if origin is tuple:
-        items = _expect(list, value, kind)
-        kinds = [arguments[0]] * len(items) if arguments[-1] is Ellipsis else arguments
-        return tuple(from_record(inner, item) for inner, item in zip(kinds, items, strict=True))
-    if origin is dict:
-        return {arguments[0](key): from_record(arguments[1], item) for key, item in _expect(dict, value, kind).items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value if kind is Any else _expect(kind, value, kind)
+    from pydantic import ValidationError
 
-
-def _dataclass(kind: type[Any], value: Any) -> Any:
-    record: Mapping[str, Any] = _expect(dict, value, kind)
-    hints = get_type_hints(kind)
-    names = {item.name for item in fields(kind)}
-    if names != record.keys():
+    try:
+        return _adapter(kind).validate_json(text, strict=True, extra="forbid")  # type: ignore[arg-type, no-any-return]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        name, field = getattr(kind, "__name__", kind), ".".join(map(str, first["loc"])) or "the whole"
         raise ValueError(
-            f"a {kind.__name__} must have exactly its fields, got {sorted(names ^ record.keys())} missing or unknown; "
-            "it was written by another version"
-        )
-    return kind(**{name: from_record(hints[name], record[name]) for name in names})
+            f"a record must hold the fields of {name}, got {first['input']!r:.80} at {field} ({first['msg']}); it was "
+            "written by another version"
+        ) from error
 
 
-def _expect(kind: type[Any], value: Any, wanted: object) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError(f"a record must hold a {wanted}, got {value!r:.80}; it was written by another version")
-    return value
+@cache
+def _adapter(kind: Any) -> Any:
+    # Where no record is read, nobody waits for this import.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

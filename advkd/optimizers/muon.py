@@ -1,9 +1,10 @@
 """Muon for convolutions: momentum whose matrix is orthogonalised before it moves the weights.
 
 Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with the size of an update matched to Adam's (Liu et
-al. 2025, https://arxiv.org/abs/2502.16982, Eq. 4), so that it takes Adam's learning rates. `torch.optim.Muon` takes
-matrices only, one after the other and in bfloat16; here equal shapes are stacked and computed in float32. What is no
-kernel (biases) is left to Adam.
+al. 2025, https://arxiv.org/abs/2502.16982, Eq. 4), so that it takes Adam's learning rates. Equal shapes are stacked and
+computed in float32. What is no kernel (biases) is left to Adam.
+Why it is ours: `torch.optim.Muon` takes matrices only, one after the other and in bfloat16; an update of our kernels
+takes it six times as long on a CPU (`docs/recipe.md`).
 """
 
 from collections.abc import Callable, Iterable

@@ -1,6 +1,5 @@
 """MLflow's registry as we use it: where it is, what we note on a version, and how versions are found."""
 
-import json
 import logging
 import os
 import warnings
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from advkd.files import from_record
+from advkd.files import record_from_json
 from advkd.registry.gate import Figures
 from advkd.runtime import masked
 from storage.objects import join, local_folder
@@ -138,8 +137,7 @@ def figures_on(version: Any | None) -> Figures | None:
     """The gate's figures as they were noted on a version; None without one, or of one that is not ours."""
     if version is None or FIGURES_TAG not in version.tags:
         return None
-    figures: Figures = from_record(Figures, json.loads(version.tags[FIGURES_TAG]))
-    return figures
+    return record_from_json(Figures, version.tags[FIGURES_TAG])
 
 
 def location(client: "MlflowClient", version: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from advkd.diffusion import Conditions, Space, Start, TimeGrid
 from advkd.teachers.solvers import SOLVERS
@@ -85,11 +85,3 @@ class Teacher(Protocol):
             labels: strictly decreasing, of the solver's grid, the noise's first and the clean state's last.
             seeds: one per sample, for the noise that a stochastic solver injects; required by "ddpm".
         """
-
-
-class NetworkTeacher(Teacher, Protocol):
-    """A teacher with a network, whose cost can be compared with a student's."""
-
-    @property
-    def network(self) -> nn.Module:
-        """What one solver step runs once; its parameters are counted."""

@@ -103,15 +103,6 @@ class MixtureTeacher:
         z = torch.einsum("bj,bjd->bd", responsibility, parts.means + shrunk)
         return (parts.offset + z @ parts.basis.T).view(state.shape)
 
-    def sample_data(self, count: int, seed: int) -> Tensor:
-        """Samples of the mixture itself: float32 `[count, C, H, W]`."""
-        generator = torch.Generator().manual_seed(seed)
-        component = torch.multinomial(self.mixture.weights, count, replacement=True, generator=generator)
-        unit = torch.randn(count, self.mixture.means.shape[1], dtype=torch.float64, generator=generator)
-        scaled = unit * self._variances[component].sqrt()
-        z = self.mixture.means[component] + torch.einsum("be,bde->bd", scaled, self._axes[component])
-        return (self.mixture.offset + z @ self.mixture.basis.T).view(count, *self.space.shape).float()
-
 
 @cache
 def digits_mixture_teacher(components: int = 20, dimensions: int = 40) -> MixtureTeacher:

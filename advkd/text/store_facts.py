@@ -11,7 +11,16 @@ from rich.table import Table
 
 from advkd.text.terminal import columns, facts
 from advkd.text.units import age_text, duration_text, size_text
-from storage import Growth, Manifest, StateStatistics, StoreSummary, TrajectorySpec, digest
+from storage import (
+    Growth,
+    Manifest,
+    StateStatistics,
+    StoreSummary,
+    TrajectorySpec,
+    digest,
+    measure_growth,
+    read_manifest,
+)
 
 _VALUE_WIDTH = 82
 
@@ -134,8 +143,22 @@ def error_bound(spec: TrajectorySpec, timestep: int, found: StateStatistics) -> 
     return spec.encoding(timestep).error_bound(max(abs(found.min), abs(found.max)))
 
 
-def sealed_at(manifest: Manifest) -> float | None:
-    """When a store was last sealed, in seconds since the epoch; None if the record does not tell a time."""
+def size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:
+    """Bytes of a store's data, and when it was last sealed or added to, in seconds since the epoch; None if unknown.
+
+    Raises:
+        StoreError: its records cannot be read now.
+    """
+    if one.spec is None:
+        return None, None
+    if one.state == "sealed":
+        return one.total_bytes, _sealed_at(read_manifest(one.uri))
+    growth = measure_growth(one.uri, one.spec)
+    return growth.total_bytes, growth.latest_commit
+
+
+def _sealed_at(manifest: Manifest) -> float | None:
+    """None if the record does not tell a time."""
     try:
         return datetime.fromisoformat(manifest.sealed).timestamp()
     except ValueError:
@@ -157,7 +180,7 @@ def _sealed_rows(manifest: Manifest, extension: int) -> dict[str, str]:
         "computed in": f"{duration_text(seconds)}, summed over shards"
         + (f": {computed / seconds:,.1f} samples per second" if seconds else ""),
         "created": manifest.created,
-        "last sealed": f"{manifest.sealed}, {age_text(sealed_at(manifest))} ago",
+        "last sealed": f"{manifest.sealed}, {age_text(_sealed_at(manifest))} ago",
         "author": manifest.author or "not named",
         "writer": f"{manifest.writer}, code {', '.join(manifest.revisions)}",
     }

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from advkd.files import from_record
+from advkd.files import record_from_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,7 @@ class Observation:
         Raises:
             ValueError: not one of this version.
         """
-        found: Observation = from_record(cls, json.loads(text))
-        return found
+        return record_from_json(cls, text)
 
 
 def observations_to_json(observations: Sequence[Observation]) -> str:
@@ -86,5 +85,4 @@ def observations_from_json(text: str | bytes) -> tuple[Observation, ...]:
     Raises:
         ValueError: something else.
     """
-    found: tuple[Observation, ...] = from_record(tuple[Observation, ...], json.loads(text))
-    return found
+    return record_from_json(tuple[Observation, ...], text)

@@ -1,10 +1,11 @@
 """WebDataset: `shards/shard-000012.tar`, readable by plain `webdataset.WebDataset(urls).decode()`.
 
 Per sample, key `%012d`: `json` (`{"index": i}`), then one `t0999.npy` per stored timestep. Members are those of
-`webdataset.TarWriter(mtime=0, user="", group="")`, byte for byte (a test compares), but written here: importing
-webdataset imports torch. Beside each tar lies `shard-000012.idx.json`, sample key -> [offset, size, crc32c], so that
-one trajectory is one ranged read for people's own tools. Every member of a timestep has the same size, so states lie at
-the same places in every tar.
+`webdataset.TarWriter(mtime=0, user="", group="")`, byte for byte (a test compares).
+Why the writer is ours: importing webdataset imports torch, which this package must not need.
+Beside each tar lies `shard-000012.idx.json`, sample key -> [offset, size, crc32c], so that one trajectory is one ranged
+read for people's own tools. Every member of a timestep has the same size, so states lie at the same
+places in every tar.
 """
 
 import io

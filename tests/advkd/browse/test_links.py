@@ -8,14 +8,13 @@ from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
 
 
-def test_a_link_leads_to_the_store_and_the_sample(tmp_path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_leads_to_the_store(tmp_path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ADVKD_BROWSE_URL", raising=False)
     spec = image_spec()
     fill(str(tmp_path), spec, 32)
     client = opened(str(tmp_path))
     assert store_link(digest(spec)).startswith("http://127.0.0.1:8765/s/")
-    for link in (store_link(digest(spec)), store_link(digest(spec)[:16]), store_link(digest(spec), sample=7)):
+    for link in (store_link(digest(spec)), store_link(digest(spec)[:16])):
         assert client.get(link).status_code == 200
-    assert store_link(digest(spec), sample=7).endswith("/sample/7")
     monkeypatch.setenv("ADVKD_BROWSE_URL", "https://browse.example/")
     assert store_link(digest(spec)) == f"https://browse.example/s/{digest(spec)[:16]}"

@@ -18,17 +18,16 @@ SPEC = image_spec()
 def growing(committed: set[int], marks: set[int]) -> Any:
     """As much of a growing store as its map needs; nothing of it exists."""
     count = max(committed, default=-1) + 1
-    view = SimpleNamespace(
+    found = {shard: Mark("corrupt", f"shard {shard}", 0) for shard in marks}
+    return SimpleNamespace(
         spec=SPEC,
         sealed=False,
         stamp="stamp",
         num_samples=count * SPEC.shard_samples,
         manifest=SimpleNamespace(num_shards=count),
         committed=np.array(sorted(committed), dtype=np.int64),
-    )
-    found = {shard: Mark("corrupt", f"shard {shard}", 0) for shard in marks}
-    return SimpleNamespace(
-        uri="memory://nothing", view=lambda: view, recheck=lambda: None, marks=SimpleNamespace(all=lambda: found)
+        recheck=lambda: None,
+        store=SimpleNamespace(uri="memory://nothing", marks=SimpleNamespace(all=lambda: found)),
     )
 
 
@@ -49,10 +48,10 @@ def test_runs_are_those_of_single_shards(committed: set[int], marks: set[int]) -
 
 
 def test_a_million_shards_are_a_few_runs() -> None:
-    store = growing(set(), {400_000})
-    store.view().committed = np.setdiff1d(np.arange(1_000_000), [17, 18, 500_000])
-    store.view().manifest.num_shards = 1_000_000
-    assert shard_map(store)["runs"] == [
+    view = growing(set(), {400_000})
+    view.committed = np.setdiff1d(np.arange(1_000_000), [17, 18, 500_000])
+    view.manifest.num_shards = 1_000_000
+    assert shard_map(view)["runs"] == [
         (0, 17, "present"),
         (17, 19, "missing"),
         (19, 400_000, "present"),

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from advkd.browse.students import Students, implied_clean, implies_clean
-from advkd.diffusion import implied_clean as oracle
-from advkd.diffusion import skip_coefficients
+from advkd.browse.students import Students, clean_image, implies_clean
+from advkd.diffusion import implied_clean, skip_coefficients
 from advkd.students import LayerwiseStudent
 from storage import ByteCache, digest
 from storage.testing.oracles import shown_states, spec_of_kind
@@ -31,15 +30,17 @@ def test_implied_clean_images_are_those_of_the_schedule(kind: str) -> None:
     coefficients = skip_coefficients(spec.signal, spec.sigma)
     for k, t in enumerate(spec.timesteps[1:]):
         assert implies_clean(spec, t)
-        expected = oracle(
+        expected = implied_clean(
             torch.from_numpy(states[t].astype(np.float32)),
             torch.from_numpy(states[999].astype(np.float32)),
             coefficients.skip[k],
             coefficients.gain[k],
         )
-        torch.testing.assert_close(torch.from_numpy(implied_clean(states[t], states[999], spec, t)), expected)
+        torch.testing.assert_close(torch.from_numpy(clean_image(states[t], states[999], spec, t)), expected)
     assert not implies_clean(spec, 999)
     assert not implies_clean(image_spec(deterministic=False, sampler="ddpm"), 500)
+    # A foreign schedule whose noise holds as much signal as its states: what they imply would be a division by zero.
+    assert not implies_clean(image_spec(signal=(1.0, 1.0, 1.0), sigma=(1.0, 1.0, 0.0)), 500)
 
 
 def test_its_states_are_those_of_the_student(tmp_path: Path, opened: Opened) -> None:

@@ -80,7 +80,7 @@ def test_a_sample_of_a_tar_is_read_once_for_all_timesteps(tmp_path: Path, monkey
     asked: list[str] = []
     ranged = storage.reading.ranged.read_range
     monkeypatch.setattr(storage.reading.ranged, "read_range", lambda uri, a, b: asked.append(uri) or ranged(uri, a, b))
-    looked = store.read([40, 41], spec.timesteps)
+    looked = store.view().read([40, 41], spec.timesteps)
     for t in spec.timesteps:
         np.testing.assert_array_equal(looked.states[t], shown_states(spec, 40, 42)[t])
     assert len(asked) == 1

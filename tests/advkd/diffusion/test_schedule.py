@@ -20,11 +20,17 @@ from advkd.diffusion import (
     solver_grid,
     spread_captures,
 )
-from advkd.diffusion.schedule import ddim_coefficients
 from advkd.teachers.mixture import MixtureTeacher, digits_mixture_teacher
 
 DIVISORS = [n for n in range(1, 1001) if 1000 % n == 0]
 SCHEDULE = linear_schedule()
+
+
+def ddim_coefficients(schedule: NoiseSchedule, timestep: int, target: int) -> tuple[float, float]:
+    """`(p, q)` of the deterministic DDIM step `x_target = p x_t + q x0_hat` (Eq. 12 with sigma = 0)."""
+    # Eq. 12, eps eliminated through x_t = a_t x_0 + s_t eps.
+    keep = schedule.sigma(target) / schedule.sigma(timestep)
+    return keep, schedule.signal(target) - schedule.signal(timestep) * keep
 
 
 def ddim(steps: int, prediction_type: str = "sample") -> DDIMScheduler:

@@ -1,0 +1,62 @@
+"""One request sees one moment of a store: it asks for a snapshot once, however many parts of the page need it."""
+
+from pathlib import Path
+
+import pytest
+
+from advkd.browse.store_view import StoreView
+from storage import digest
+from storage.testing.trajectories import fill
+from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.test_students import student_folder
+
+OF_ONE = (
+    "/s/{a}",
+    "/s/{a}/gallery",
+    "/s/{a}/sample/3",
+    "/s/{a}/sample?i=3",
+    "/s/{a}/sample/3.png",
+    "/s/{a}/sample/3.gif",
+    "/s/{a}/sample/3.npz",
+    "/compare?left={a}&right={a}~0",
+    "/api/sheet/{a}?samples=0-9&t=0",
+    "/api/sheet/{a}~0?samples=0-9&t=500",
+    "/api/stores/{a}/values/3?student=0",
+    "/api/stores/{a}/order?by=number",
+    "/api/stores/{a}/order?by=norm&label=3",
+    "/api/stores/{a}/order?by=random",
+    "/api/stores/{a}/order?by=distance&t=500",
+    "/api/stores/{a}/shards",
+    "/api/stores/{a}/check/0",
+    "/api/stores/{a}/histograms",
+    "/api/difference?left={a}&right={a}~0&samples=0-9&t=500",
+    "/api/compare/order?left={a}&right={a}~0&t=500",
+)
+OF_TWO = (
+    "/compare?left={a}&right={b}",
+    "/api/difference?left={a}&right={b}&samples=0-9&t=500",
+    "/api/compare/order?left={a}&right={b}&t=500",
+)
+
+
+@pytest.mark.parametrize(("routes", "stores"), [(OF_ONE, 1), (OF_TWO, 2)])
+def test_a_request_asks_each_store_for_one_snapshot(
+    routes: tuple[str, ...], stores: int, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [image_spec(sample_shape=(1, 16, 16), base_seed=seed) for seed in range(2)]
+    for spec in specs:
+        fill(str(tmp_path / "stores"), spec, 64)
+    student = student_folder(tmp_path / "run" / "student", shape=(1, 16, 16))
+    client = opened(str(tmp_path / "stores"), students=(student,))
+    names = dict(zip("ab", (digest(spec)[:16] for spec in specs), strict=True))
+    asked: list[str] = []
+    view = StoreView.view
+    monkeypatch.setattr(StoreView, "view", lambda store: asked.append(store.name) or view(store))
+    counts = {}
+    for route in routes:
+        asked.clear()
+        answer = client.get(route.format(**names))
+        assert answer.status_code in (200, 303), (route, answer.text)
+        counts[route] = len(asked)
+        assert set(asked) == set(sorted(names.values(), key=list(names.values()).index)[:stores]), route
+    assert counts == dict.fromkeys(routes, stores)
