@@ -5,6 +5,7 @@ ranged read gives the right bytes or an error, and says nothing of the rest of a
 would not do: it goes along when objects are swapped.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from typing import Any
 from zlib import crc32
@@ -51,22 +52,25 @@ class RangedReads:
             ValueError: The record or a piece is not what was committed.
             ShardCorruptError: An object is missing.
         """
-        spec = self._manifest.spec
+        spec, layout = self._manifest.spec, layout_of(self._manifest.spec)
+        positions = {extent.position for extent in layout.extents(spec, timesteps, range(1))}
+        entries = {position: sized_entry(self._manifest, shard, position) for position in positions}
         checksums = self._checksums(shard)
+        encodings, wanted = {t: spec.encoding(t) for t in timesteps}, sorted(set(rows))
         lying: dict[int, dict[tuple[int, int], range]] = {}
-        for row in set(rows):
-            for extent in layout_of(spec).extents(spec, timesteps, range(row, row + 1)):
-                place = range(extent.start, extent.start + spec.encoding(extent.timestep).state_bytes)
-                lying.setdefault(extent.position, {})[extent.timestep, row] = place
+        for extent in layout.extents(spec, timesteps, range(wanted[0], wanted[-1] + 1)):
+            size = encodings[extent.timestep].state_bytes
+            for row in wanted[bisect_left(wanted, extent.rows.start) : bisect_left(wanted, extent.rows.stop)]:
+                first = extent.start + (row - extent.rows.start) * extent.stride
+                lying.setdefault(extent.position, {})[extent.timestep, row] = range(first, first + size)
         states: dict[tuple[int, int], npt.NDArray[Any]] = {}
         for position, places in lying.items():
             numbers = {number for place in places.values() for number in _pieces(place)}
-            pieces = self._checked(shard, sized_entry(self._manifest, shard, position), checksums[position], numbers)
+            pieces = self._checked(shard, entries[position], checksums[position], numbers)
             for (t, row), place in places.items():
-                data = b"".join(pieces[number] for number in _pieces(place))
-                offset, encoding = place.start % PIECE_BYTES, spec.encoding(t)
-                values = np.frombuffer(data[offset : offset + len(place)], dtype=encoding.stored_dtype)
-                states[t, row] = values.reshape(encoding.shape)
+                data, offset = b"".join(pieces[number] for number in _pieces(place)), place.start % PIECE_BYTES
+                values = np.frombuffer(data[offset : offset + len(place)], dtype=encodings[t].stored_dtype)
+                states[t, row] = values.reshape(encodings[t].shape)
         return {t: np.stack([states[t, row] for row in rows]) for t in timesteps}
 
     def forget(self, shard: int) -> None:
@@ -75,7 +79,7 @@ class RangedReads:
 
     def _checked(
         self, shard: int, entry: ObjectEntry, checksums: npt.NDArray[np.int64], numbers: Collection[int]
-    ) -> dict[int, bytes]:
+    ) -> dict[int, bytes | memoryview]:
         """Pieces of an object by number; the record shows that there are as many as its size says."""
         address = join(self._uri, entry.key)
 

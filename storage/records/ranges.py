@@ -48,7 +48,7 @@ def read_pieces(
     numbers: Collection[int],
     fetch: Callable[[int, int], bytes],
     kept: ByteCache | None,
-) -> dict[int, bytes]:
+) -> dict[int, bytes | memoryview]:
     """Pieces of an object by number.
 
     Args:
@@ -58,7 +58,7 @@ def read_pieces(
         fetch: Gives the bytes start..stop-1 of the object, all that it has of them.
         kept: Where pieces are looked up and kept, None: nowhere.
     """
-    found: dict[int, bytes] = {}
+    found: dict[int, bytes | memoryview] = {}
     if kept is not None:
         for number in set(numbers):
             held = kept.get(Piece(whole.address, whole.sha256, size, number))
@@ -67,11 +67,10 @@ def read_pieces(
     for start, stop in _requests(sorted(set(numbers) - found.keys()), GAP_BYTES // size):
         data = memoryview(fetch(start * size, stop * size))
         for number in range(start, stop):
-            # A copy of its own: a part of the answer would keep all of it in memory.
-            piece = bytes(data[(number - start) * size : (number - start + 1) * size])
-            found[number] = piece
+            found[number] = piece = data[(number - start) * size : (number - start + 1) * size]
             if kept is not None:
-                kept.put(Piece(whole.address, whole.sha256, size, number), piece, size)
+                # A copy of its own: a part of the answer would keep all of it in memory.
+                kept.put(Piece(whole.address, whole.sha256, size, number), bytes(piece), size)
     return found
 
 

@@ -65,6 +65,11 @@ def test_from_teacher_to_images(cli: Cli, tmp_path: Path) -> None:
     again = cli("precompute", "--teacher", "mixture", "--store", tmp_path / "stores", *TINY)
     assert again.uri == made.uri
     assert "store was sealed already: 32 trajectories, 0 of 2 shards computed" in again.out
+    # As if the run before had been killed after its last shard.
+    for name in ("manifest.json", "seals/000000000032.json"):
+        Path(made.uri, name).unlink()
+    sealed = cli("precompute", "--teacher", "mixture", "--store", tmp_path / "stores", *TINY)
+    assert "store sealed: 32 trajectories, 0 of 2 shards computed" in sealed.out
 
     spec = write_spec(tmp_path / "spec.json")
     trained = cli("train", "--store", made.uri, "--out", tmp_path / "run", "--spec", spec, "--samples", 48)
