@@ -61,20 +61,20 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
     """Promotes where FD is not worse and recall is not worse by more than `recall_margin`.
 
     Both are taken against the teacher where the two versions have the same one, else against real images. What was not
-    measured alike is never promoted, nor what was not measured at all; a champion without figures makes way for the
-    first version that has some. The first version becomes champion.
+    measured alike is never promoted, nor what was not measured at all, were it the first of its model. A champion without
+    figures, promoted by hand, makes way for the first version that has some.
 
     Raises:
         ValueError: a negative margin.
     """
     if recall_margin < 0.0:
         raise ValueError(f"recall_margin must not be negative, got {recall_margin}; use {RECALL_MARGIN}")
-    if champion is None:
-        return Decision(promote=True, reason="there was no champion")
     if candidate.fd is None or candidate.recall is None:
         return Decision(
             promote=False, reason="not comparable: it was evaluated without features; evaluate it with --features"
         )
+    if champion is None:
+        return Decision(promote=True, reason="there was no champion")
     if champion.fd is None or champion.recall is None:
         return Decision(promote=True, reason="the champion was evaluated without features")
     for name, remedy in _REMEDIES.items():
