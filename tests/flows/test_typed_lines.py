@@ -16,6 +16,7 @@ import pytest
 from flows.processes.server import free_port
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
+from tests.reaper import die_with_parent
 
 SMALL = [
     'precompute={"samples": 128, "shard_samples": 128, "solver": {"steps": 4}, "captures": 2}',
@@ -57,6 +58,7 @@ class Terminals:
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
 
     def leave_open(self, typed):
@@ -93,6 +95,7 @@ def test_the_readme_has_the_lines_that_operations_has():
     assert [line for line in operations if line.typed in {one.typed for one in readme}] == readme
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_line_works_as_typed(tmp_path):
     port = free_port()
