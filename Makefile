@@ -9,7 +9,7 @@ COMPARED := $(VENV)/compared
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 
-.PHONY: install demo test lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install demo test test-fast test-slow lint format bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
 
 install: $(INSTALLED)
 
@@ -22,8 +22,16 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m flows.distill --preset quick --root runs/demo
 
 # Three processes on two cores: tests that wait for a server or a worker leave a core to the others.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 25
+
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 25
+	$(PYTEST) -m 'not slow'
+
+test-fast: $(INSTALLED)
+	$(PYTEST) -m 'not slow and not thorough'
+
+test-slow: $(INSTALLED)
+	$(PYTEST) -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
