@@ -29,6 +29,7 @@ from storage import (
     store_uri,
     verify,
 )
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.damage import Damage, contents, examples, fresh, inflicted
 from tests.storage.oracles import assert_holds, assert_same_batches, assert_states
 from tests.storage.reading.orders import orders, speeds
@@ -37,9 +38,11 @@ from tests.storage.trajectories import fill, make_spec, shard_states, states_of
 pytestmark = pytest.mark.timeout(120)
 
 
+@EVERYWHERE
 class TestEveryStore:
     """The contract."""
 
+    @pytest.mark.thorough
     def test_law_1_sample_i_is_sample_i(self, root: str, spec: TrajectorySpec) -> None:
         """For any number of samples, any blocks and shards, in any order, by any of three writers."""
 
@@ -64,6 +67,7 @@ class TestEveryStore:
 
         property_()
 
+    @pytest.mark.thorough
     def test_law_5_a_changed_object_is_refused_and_named(self, root: str, spec: TrajectorySpec) -> None:
         uri = store_uri(root, spec)
         fill(root, spec, 24)
@@ -118,6 +122,7 @@ class TestEveryStore:
 
         property_()
 
+    @pytest.mark.thorough
     def test_law_7_a_resumed_loader_gives_the_same_bits(self, root: str, spec: TrajectorySpec) -> None:
         """From any point on, whatever the settings of the order are and however fast either of them reads."""
         fill(root, spec, 29)
@@ -150,9 +155,9 @@ class TestEveryStore:
         def forbidden(*_: object, **__: object) -> None:
             raise AssertionError("not needed to read")
 
-        for kind in ("local_objects.LocalObjects", "s3_objects.S3Objects"):
+        for kind in ("local.LocalObjects", "s3.S3Objects"):
             for listing in ("entries", "folders", "leftovers"):
-                monkeypatch.setattr(f"storage.{kind}.{listing}", forbidden)
+                monkeypatch.setattr(f"storage.objects.{kind}.{listing}", forbidden)
         for module, name in ((pickle, "loads"), (pickle, "load"), (pickle, "Unpickler")):
             monkeypatch.setattr(module, name, forbidden)
         assert_holds(store_uri(root, spec), spec, 12)

@@ -30,6 +30,7 @@ from storage import (
     store_uri,
     verify,
 )
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.damage import examples, fresh
 from tests.storage.oracles import assert_holds, snapshot, watch_writes
 from tests.storage.processes import run_in_processes
@@ -39,6 +40,7 @@ from tests.storage.trajectories import fill, shard_states
 pytestmark = pytest.mark.timeout(120)
 
 
+@EVERYWHERE
 class TestEveryStore:
     """The contract."""
 
@@ -78,6 +80,7 @@ class TestEveryStore:
         kinds = [key.split("/")[0] for key in keys]
         assert kinds == ["spec.json", *one_shard, *one_shard, "index", "seals", "manifest.json"]
 
+    @pytest.mark.thorough
     def test_law_3_and_4_what_is_missing_is_exactly_what_has_no_commit(
         self, root: str, spec: TrajectorySpec, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -112,6 +115,7 @@ class TestEveryStore:
 
         property_()
 
+    @pytest.mark.thorough
     def test_law_3_a_kill_between_data_and_commit_leaves_a_resumable_store(
         self, root: str, spec: TrajectorySpec
     ) -> None:
@@ -146,6 +150,7 @@ class TestEveryStore:
         assert [(one.state, one.num_samples) for one in list_stores(root)] == [("sealed", 17)]
         assert seal(root, spec, 17).sealed == manifest.sealed
 
+    @pytest.mark.thorough
     def test_law_4_two_writing_processes_are_harmless(self, root: str, spec: TrajectorySpec, tmp_path: Path) -> None:
         assert run_in_processes([(fill, (root, spec, 24))] * 2) == [0, 0]
         fill(str(tmp_path / "alone"), spec, 24)

@@ -17,6 +17,7 @@ from advkd.browse.shown import Answer
 from storage import TrajectorySpec, digest, open_writer, seal, store_uri
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, image_of, planes, sheet
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.oracles import shown_states
 from tests.storage.trajectories import fill, shard_states
 
@@ -26,6 +27,7 @@ SAMPLES = 96
 class TestEveryStore:
     """Sheets, numbers, downloads, orders."""
 
+    @EVERYWHERE
     def test_a_sheet_holds_exactly_these_samples(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
         fill(root, spec, SAMPLES)
         client, name = opened(root), digest(spec)[:16]

@@ -16,6 +16,7 @@ from tests.storage.oracles import shown_states
 from tests.storage.trajectories import fill
 
 
+@pytest.mark.thorough
 def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
     spec = image_spec()
     fill(str(tmp_path), spec, 64)

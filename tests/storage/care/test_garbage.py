@@ -28,6 +28,7 @@ from storage.records.commits import commit_uri, read_commit, write_commit
 from storage.records.manifest import copy_key, manifest_uri, read_manifest
 from storage.writing.claims import claim_uri
 from tests.storage.care.cleaning import clean, data_of, write
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.damage import contents
 from tests.storage.trajectories import fill
 
@@ -49,6 +50,7 @@ class TestNothingInUseIsTouched:
             assert (found.old, found.young, found.foreign, found.problem) == ((), (), (), None)
             assert contents(uri) == before
 
+    @EVERYWHERE
     def test_an_extension_under_way(self, root: str, spec: TrajectorySpec) -> None:
         fill(root, spec, 12)
         uri = write(root, spec, 3)

@@ -15,6 +15,7 @@ from storage.objects.access import list_leftovers
 from storage.records.commits import commit_uri
 from storage.records.manifest import manifest_uri
 from tests.storage.care.cleaning import clean, data_of, write
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.damage import contents
 from tests.storage.trajectories import fill, make_spec
 
@@ -25,6 +26,7 @@ DAY = 86_400.0
 class TestARoot:
     """All stores below it, one by one."""
 
+    @EVERYWHERE
     def test_every_store_is_cleaned(self, root: str, spec: TrajectorySpec) -> None:
         killed = write(root, spec, 0, 1)
         delete(commit_uri(killed, 1))

@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import botocore.exceptions
 import pytest
-from moto.server import ThreadedMotoServer
 
 from storage.errors import StoreError, StoreNotFoundError
 from storage.objects import s3 as s3_objects
@@ -123,6 +122,9 @@ class TestSymbolicLinks:
 @pytest.fixture(scope="module")
 def moto_endpoint() -> Iterator[str]:
     """A moto server in this process, on a free port."""
+    # Two seconds, which tests that need none of it shall not wait.
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -131,7 +133,7 @@ def moto_endpoint() -> Iterator[str]:
     server._server.server_close()
 
 
-@pytest.fixture(params=["rclone", "moto"])
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.thorough) for name in ("rclone", "moto")])
 def bucket(request: pytest.FixtureRequest, s3_root: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh bucket on each real server, with the AWS variables set to reach it."""
     name = s3_root.split("/")[2]

@@ -30,6 +30,7 @@ from storage.care.removal import remove_store, store_contents
 from storage.errors import StoreIncompleteError
 from storage.objects.access import list_leftovers
 from storage.records.manifest import manifest_uri
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.damage import contents
 from tests.storage.trajectories import fill, make_spec, shard_states
 
@@ -43,6 +44,7 @@ def remove(uri: str) -> None:
 class TestAStore:
     """Sealed or growing, with all that lies in it."""
 
+    @EVERYWHERE
     def test_it_goes_and_others_stay(self, root: str, spec: TrajectorySpec) -> None:
         for seed in (7, 8):
             fill(root, replace(spec, base_seed=seed), 20)

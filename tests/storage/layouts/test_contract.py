@@ -1,4 +1,4 @@
-"""What every store does beside the laws, in both layouts, on a local path and on a real S3 server.
+"""What every store does beside the laws, in both layouts, and once by each layout on a real S3 server.
 
 The laws are in `test_laws.py` and `test_laws_of_writing.py`. A new layout passes all three files unchanged.
 """
@@ -36,6 +36,7 @@ from storage import (
     write_bytes,
 )
 from storage.records.checked_json import load_checked
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.damage import change_record
 from tests.storage.oracles import assert_states
 from tests.storage.trajectories import fill, make_spec, shard_states, states_of
@@ -46,6 +47,7 @@ pytestmark = pytest.mark.timeout(60)
 class TestEveryStore:
     """The contract."""
 
+    @EVERYWHERE
     def test_verify_sees_metadata_and_commits(self, root: str, spec: TrajectorySpec) -> None:
         uri = store_uri(root, spec)
         fill(root, spec, 24)
@@ -151,6 +153,8 @@ class TestEveryStore:
             expected = (stored.mean(), stored.std(), stored.min(), stored.max())
             np.testing.assert_allclose((found.mean, found.std, found.min, found.max), expected, rtol=1e-12)
 
+    @pytest.mark.thorough
+    @EVERYWHERE
     @pytest.mark.filterwarnings("ignore::ResourceWarning")
     def test_other_peoples_tools_read_it(
         self, root: str, spec: TrajectorySpec, monkeypatch: pytest.MonkeyPatch
