@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test lint format mutants bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow lint format mutants bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -58,8 +58,20 @@ demo: $(RUNTIME)
 	@$(BIN)/python -m flows.distill --preset quick --root runs/demo
 
 # Three processes on two cores: tests that wait for a server or a worker leave a core to the others.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 25
+
 test: $(DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 25
+	$(PYTEST) -m 'not slow'
+
+test-fast: $(DEV)
+	$(PYTEST) -m 'not slow and not thorough'
+
+test-slow: $(DEV)
+	$(PYTEST) -m slow
+
+# Each row of benchmarks/mutant_rows.py breaks one line of a copy of the tree; its tests must find it.
+mutants: $(DEV)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants --write
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -1,10 +1,9 @@
 """A real S3 server for tests: `rclone serve s3` with authentication, on a free port, ended whatever happens."""
 
 import contextlib
-import ctypes
+import functools
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,9 +15,10 @@ from typing import Any
 
 import s3fs
 
+from tests.reaper import die_with_parent
+
 _STARTS = 5
 _PATIENCE_SECONDS = 15
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,16 @@ class S3Server:
         """The URI of a fresh, empty bucket."""
         name = f"bucket-{secrets.token_hex(6)}"
         # Asked of the server: it remembers listings, and without that memory (--dir-cache-time 0) rclone 1.75 hangs.
-        config = {"response_checksum_validation": "when_required"}
-        options = {"endpoint_url": self.endpoint, "key": self.key, "secret": self.secret, "config_kwargs": config}
-        s3fs.S3FileSystem(**options, skip_instance_cache=True).mkdir(name)
+        _client(self).mkdir(name)
         return f"s3://{name}"
+
+
+@functools.cache
+def _client(server: S3Server) -> s3fs.S3FileSystem:
+    """One for all buckets: to make a client takes longer than to make a bucket."""
+    config = {"response_checksum_validation": "when_required"}
+    options = {"endpoint_url": server.endpoint, "key": server.key, "secret": server.secret, "config_kwargs": config}
+    return s3fs.S3FileSystem(**options, skip_instance_cache=True)
 
 
 @contextlib.contextmanager
@@ -103,9 +109,3 @@ def end(process: "subprocess.Popen[Any]", patience: float = 5) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def die_with_parent() -> None:
-    """What a child runs before it starts, so that it never outlives its parent."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -61,8 +61,8 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
     """Promotes where FD is not worse and recall is not worse by more than `recall_margin`.
 
     Both are taken against the teacher where the two versions have the same one, else against real images. What was not
-    measured alike is never promoted, nor what was not measured at all, were it the first of its model. A champion without
-    figures, promoted by hand, makes way for the first version that has some.
+    measured alike is never promoted, nor what was not measured at all, were it the first of its model. A champion
+    without figures, promoted by hand, makes way for the first version that has some.
 
     Raises:
         ValueError: a negative margin.

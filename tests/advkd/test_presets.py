@@ -100,6 +100,7 @@ with torch.no_grad():
 """
 
 
+@pytest.mark.thorough
 def test_a_stochastic_store_ends_in_a_model_that_diffusers_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

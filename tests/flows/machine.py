@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.processes.server import own_server, stop
+from tests.reaper import die_with_parent
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -83,6 +84,7 @@ def _worker(machine: Machine) -> Iterator[None]:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
     try:
         yield

@@ -13,6 +13,7 @@ from flows import evaluate as module
 from flows.evaluate import finished_report
 
 
+@pytest.mark.thorough
 def test_the_report_of_the_same_evaluation_is_kept(evaluated):
     spec, report = evaluated
     assert finished_report(spec) == report
@@ -46,6 +47,7 @@ def test_a_report_from_another_processor_is_not_kept(evaluated, monkeypatch):
     assert finished_report(spec) is None
 
 
+@pytest.mark.thorough
 def test_the_teacher_s_passes_are_counted_where_they_are_computed(evaluated, tmp_path):
     spec, report = evaluated
 

@@ -122,6 +122,7 @@ def test_a_student_of_a_run_that_has_yet_to_end_is_not_taken_for_its_result(stor
         finished_student(TINY, store, str(out))
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_by_itself_bit_for_bit(store, request, monkeypatch):
     whole = train(TINY, store, "whole").folder
     run_module, found = tasks.run_module, []

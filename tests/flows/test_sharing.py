@@ -53,6 +53,7 @@ def end(process):
     process.stdout.close()
 
 
+@pytest.mark.thorough
 def test_two_processes_compute_each_shard_once(tmp_path):
     spec = spec_in(tmp_path)
     uri = store_uri(spec.store, library.what_is_missing(spec)[0])
@@ -68,6 +69,7 @@ def test_two_processes_compute_each_shard_once(tmp_path):
     assert not [key for key in list_prefix(uri) if key.startswith("claims/")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_distillations_of_one_spec_do_the_work_once_and_another_finishes_beside_them(machine, api, tmp_path):
     with get_client(sync_client=True) as client:

@@ -16,6 +16,7 @@ import pytest
 from flows.processes.server import free_port
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
+from tests.reaper import die_with_parent
 
 SMALL = [
     'precompute={"samples": 128, "shard_samples": 128, "solver": {"steps": 4}, "captures": 2}',
@@ -57,6 +58,7 @@ class Terminals:
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
 
     def leave_open(self, typed):
@@ -88,6 +90,7 @@ class Terminals:
         return ended
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_line_works_as_typed(tmp_path):
     port = free_port()

@@ -91,6 +91,7 @@ def events(client: SyncPrefectClient) -> set[str]:
     return {event["event"] for event in answer.json()["events"]}
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_uploaded_becomes_one_registered_model_and_the_next_look_starts_nothing(
     machine: Machine, client: SyncPrefectClient, s3_server: S3Server, watching: str, tmp_path: Path
 ) -> None:

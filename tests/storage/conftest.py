@@ -1,4 +1,8 @@
-"""Roots and specs over which the contract of a store is tested: both layouts, a local path and a real S3 server."""
+"""Roots and specs over which stores are tested: both layouts; a local path, and a real S3 server where it matters.
+
+All but `storage.objects` sees objects alone, so S3 is asked for by what tests objects, by the laws, and once by each
+kind of care.
+"""
 
 from pathlib import Path
 
@@ -7,11 +11,14 @@ import pytest
 from storage import TrajectorySpec
 from storage.testing.trajectories import make_spec
 
+EVERYWHERE = pytest.mark.parametrize("root", ["local", pytest.param("s3", marks=pytest.mark.thorough)], indirect=True)
 
-@pytest.fixture(params=["local", "s3"])
+
+@pytest.fixture
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty root of stores."""
-    return str(tmp_path / "stores") if request.param == "local" else request.getfixturevalue("s3_root")
+    """An empty root of stores: on the local disk, unless the test asks for `EVERYWHERE`."""
+    on_disk = getattr(request, "param", "local") == "local"
+    return str(tmp_path / "stores") if on_disk else request.getfixturevalue("s3_root")
 
 
 @pytest.fixture(params=["zarr", "webdataset"])

@@ -95,6 +95,7 @@ def keys_of(good: Contents) -> tuple[str, ...]:
     return tuple(next(key for key in good if kind in key) for kind in kinds if any(kind in key for key in good))
 
 
+@pytest.mark.thorough
 def test_any_bytes_in_place_of_a_record_are_refused(uri: str, spec: TrajectorySpec) -> None:
     good = contents(uri)
 
@@ -108,6 +109,7 @@ def test_any_bytes_in_place_of_a_record_are_refused(uri: str, spec: TrajectorySp
     property_()
 
 
+@pytest.mark.thorough
 def test_any_change_to_a_forged_record_is_refused_or_harmless(uri: str, spec: TrajectorySpec) -> None:
     good = contents(uri)
     keys = [key for key in keys_of(good) if key.endswith(".json") and ".idx." not in key]

@@ -3,9 +3,11 @@
 import pytest
 
 from storage.testing import WritingLaws
+from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.thorough]
 
 
+@EVERYWHERE
 class TestEveryStore(WritingLaws):
     """See `storage/testing/laws_of_writing.py`."""

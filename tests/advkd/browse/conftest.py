@@ -1,7 +1,6 @@
-"""Stores to look at, in both layouts, on a local path and in a real S3 server, and the application over them."""
+"""Stores to look at, in both layouts, on a local path or in a real S3 server, and the application over them."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +10,9 @@ from advkd.browse.app import create_app
 from advkd.browse.settings import BrowseSpec
 from storage import TrajectorySpec
 from storage.testing.trajectories import make_spec
+from tests.storage.conftest import root
+
+__all__ = ["root"]
 
 Opened = Callable[..., TestClient]
 
@@ -18,12 +20,6 @@ Opened = Callable[..., TestClient]
 def image_spec(**changes: Any) -> TrajectorySpec:
     """Grey 8x8 images in shards of 32 samples, blocks of 4: single samples are ranged reads."""
     return make_spec(**({"sample_shape": (1, 8, 8), "shard_samples": 32, "block_samples": 4} | changes))
-
-
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty root of stores."""
-    return str(tmp_path / "stores") if request.param == "local" else request.getfixturevalue("s3_root")
 
 
 @pytest.fixture(params=["zarr", "webdataset"])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3_server import die_with_parent, end
+from tests.reaper import die_with_parent
+from tests.s3_server import end
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [

@@ -19,6 +19,7 @@ from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, image_of, planes, sheet
+from tests.storage.conftest import EVERYWHERE
 
 SAMPLES = 96
 
@@ -26,6 +27,7 @@ SAMPLES = 96
 class TestEveryStore:
     """Sheets, numbers, downloads, orders."""
 
+    @EVERYWHERE
     def test_a_sheet_holds_exactly_these_samples(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
         fill(root, spec, SAMPLES)
         client, name = opened(root), digest(spec)[:16]

@@ -33,6 +33,7 @@ from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, sheet
 from tests.faulty_proxy import faulty_proxy
 from tests.s3_server import S3Server
+from tests.storage.conftest import EVERYWHERE
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +167,7 @@ class TestDamage:
 class TestGrowth:
     """Seen while it happens, by one server."""
 
+    @EVERYWHERE
     def test_shards_appear_and_the_store_is_sealed(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
         writer, uri, name = open_writer(root, spec), store_uri(root, spec), digest(spec)[:16]
         writer.write_shard(0, shard_states(spec, 0))

@@ -16,6 +16,7 @@ from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, sheet
 
 
+@pytest.mark.thorough
 def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
     spec = image_spec()
     fill(str(tmp_path), spec, 64)

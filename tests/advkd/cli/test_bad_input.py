@@ -13,9 +13,9 @@ from advkd.teachers import SolverSpec
 from advkd.training.checkpoint import checkpoints
 from advkd.trajectories import Filling, precompute
 from storage import list_stores
-from tests import unprivileged
-from tests.advkd.cli.calls import TINY, Cli, assert_refused, run
+from tests.advkd.cli.calls import TINY, Cli, Result, assert_refused
 from tests.advkd.conftest import FolderMaker, mixture_spec, write_spec
+from tests.advkd.trajectories.forked import Forker, Job, command_of_others, command_with_small_files
 
 # -- bad input: teachers ----------------------------------------------------------------------------------------------
 
@@ -219,21 +219,23 @@ def test_a_folder_where_nothing_can_be_written(cli: Cli, mixture_store: str, tmp
     assert_refused(cli("train", "--store", mixture_store, "--out", blocked, "--spec", spec), str(blocked))
 
 
-def test_a_folder_without_write_permission(mixture_store: str, tmp_path: Path) -> None:
+def test_a_folder_without_write_permission(fork: Forker, mixture_store: str, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     spec = write_spec(tmp_path / "spec.json", samples=24)
-    made = run("precompute", "--teacher", "mixture", "--store", closed, *TINY, prefix=unprivileged.PREFIX)
-    assert_refused(made, str(closed))
-    trained = run("train", "--store", mixture_store, "--out", closed, "--spec", spec, prefix=unprivileged.PREFIX)
-    assert_refused(trained, str(closed))
+    for arguments in (
+        ("precompute", "--teacher", "mixture", "--store", closed, *TINY),
+        ("train", "--store", mixture_store, "--out", closed, "--spec", spec),
+    ):
+        (ended,) = fork.group(Job(command_of_others, tuple(map(str, arguments))))
+        assert_refused(Result(ended.code, ended.out, ended.err), str(closed))
 
 
-def test_a_full_disk(cli: Cli, tmp_path: Path) -> None:
+def test_a_full_disk(cli: Cli, fork: Forker, tmp_path: Path) -> None:
     """A real limit on file size (4 KiB) stands for the disk."""
     arguments = ("precompute", "--teacher", "mixture", "--store", tmp_path / "stores", *TINY)
-    result = run(*arguments, shell_limit="ulimit -f 4")
-    assert_refused(result, str(tmp_path / "stores"))
+    (ended,) = fork.group(Job(command_with_small_files, (4096, *map(str, arguments))))
+    assert_refused(Result(ended.code, ended.out, ended.err), str(tmp_path / "stores"))
     assert not any(one.state == "sealed" for one in list_stores(str(tmp_path / "stores")))
     assert cli(*arguments).code == 0
 

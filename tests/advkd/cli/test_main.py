@@ -122,6 +122,7 @@ def test_more_samples_later_extend_the_store(cli: Cli, tmp_path: Path) -> None:
     assert (json.loads(more.out)["num_samples"], json.loads(more.out)["computed"]) == (40, 1)
 
 
+@pytest.mark.thorough
 def test_assets_are_made_anew(cli: Cli, tmp_path: Path) -> None:
     trained = cli("teacher", "train-digits", "--out", tmp_path / "teacher", "--images", 128)
     assert (trained.code, trained.uri) == (0, str(tmp_path / "teacher"))
@@ -130,6 +131,7 @@ def test_assets_are_made_anew(cli: Cli, tmp_path: Path) -> None:
     assert "train_timesteps: 1000" in shown.out
 
 
+@pytest.mark.thorough
 def test_as_a_process(tmp_path: Path) -> None:
     """Stdout holds the result alone, stderr no warning: also with `-W error`."""
     made = run("precompute", "--teacher", "mixture", "--store", tmp_path, *TINY, PYTHONWARNINGS="error::UserWarning")

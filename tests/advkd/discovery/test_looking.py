@@ -49,10 +49,14 @@ class Place:
         return finding
 
 
-@pytest.fixture(params=["local", "s3"])
+IN_S3_TOO = pytest.mark.parametrize("place", ["local", pytest.param("s3", marks=pytest.mark.thorough)], indirect=True)
+
+
+@pytest.fixture
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("ADVKD_CACHE", str(tmp_path / "cache"))
-    root = str(tmp_path / "root") if request.param == "local" else request.getfixturevalue("s3_root")
+    on_disk = getattr(request, "param", "local") == "local"
+    root = str(tmp_path / "root") if on_disk else request.getfixturevalue("s3_root")
     return Place(root, monkeypatch)
 
 
@@ -60,6 +64,7 @@ def refuse(teacher: str) -> None:
     raise AssertionError(f"{teacher} is known and must not be read again")
 
 
+@IN_S3_TOO
 def test_a_teacher_is_its_content(place: Place, teacher_folder: FolderMaker) -> None:
     folder = teacher_folder()
     place.upload(folder, "new")
@@ -75,6 +80,7 @@ def test_a_teacher_is_its_content(place: Place, teacher_folder: FolderMaker) -> 
     assert place.find().fingerprint == folder_fingerprint(changed) != found.fingerprint
 
 
+@IN_S3_TOO
 def test_a_half_uploaded_teacher_is_left_alone_until_it_stays_as_it_is(
     place: Place, teacher_folder: FolderMaker
 ) -> None:
@@ -104,6 +110,7 @@ def test_an_announced_teacher_is_not_waited_for(place: Place, teacher_folder: Fo
     assert "an announced teacher must lie in one of the sources" in skipped.reason
 
 
+@IN_S3_TOO
 def test_a_broken_teacher_is_told_of_once_and_blocks_nobody(place: Place, teacher_folder: FolderMaker) -> None:
     folder = teacher_folder()
     place.upload(folder, "a-broken")
@@ -163,6 +170,7 @@ def test_a_teacher_that_changes_while_it_is_read_is_waited_for(place: Place, tea
     assert place.find().fingerprint == folder_fingerprint(changed)
 
 
+@IN_S3_TOO
 def test_two_watchers_at_once_find_the_same_and_a_lost_memory_costs_work_alone(
     place: Place, teacher_folder: FolderMaker
 ) -> None:

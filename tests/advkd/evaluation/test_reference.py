@@ -39,6 +39,7 @@ def test_evaluation_noise_is_the_store_s_noise_at_indices_that_no_store_reaches(
     assert not np.allclose(noise, initial_noise(7, 0, 3, SHAPE))
 
 
+@pytest.mark.thorough
 def test_the_curve_falls_and_is_computed_once(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     root = str(tmp_path)
@@ -55,6 +56,7 @@ def test_the_curve_falls_and_is_computed_once(tmp_path: Path) -> None:
     assert torch.equal(second.features, first.features)
 
 
+@pytest.mark.thorough
 def test_features_and_pictures_are_the_teacher_s_at_50_steps(tmp_path: Path) -> None:
     teacher = gaussian_teacher()
     reference = reference_for(teacher, root=str(tmp_path), samples=70, seed=3)
@@ -64,33 +66,44 @@ def test_features_and_pictures_are_the_teacher_s_at_50_steps(tmp_path: Path) -> 
     assert torch.equal(reference.features, digits_extractor()(states[-1]).half().float())
 
 
-def test_another_seed_count_or_teacher_has_another_digest(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Reference, Path]]:
+    """By the number of its samples, a reference and its file; tests only read them."""
+    root = tmp_path_factory.mktemp("computed")
+    found = {samples: reference_for(gaussian_teacher(), root=str(root), samples=samples) for samples in (16, 17)}
+    return {samples: (one, root / "references" / f"{one.digest}.npz") for samples, one in found.items()}
+
+
+@pytest.mark.thorough
+def test_another_seed_count_or_teacher_has_another_digest(
+    computed: dict[int, tuple[Reference, Path]], tmp_path: Path
+) -> None:
     root = str(tmp_path)
-    found = {
-        reference_for(gaussian_teacher(), root=root, samples=16).digest,
-        reference_for(gaussian_teacher(), root=root, samples=17).digest,
-        reference_for(gaussian_teacher(), root=root, samples=16, seed=1).digest,
-        reference_for(gaussian_teacher(dims=9), root=root, samples=16).digest,
-    }
-    assert len(found) == len(list((tmp_path / "references").glob("*.npz"))) == 4
+    digests = {one.digest for one, _ in computed.values()}
+    digests.add(reference_for(gaussian_teacher(), root=root, samples=16, seed=1).digest)
+    digests.add(reference_for(gaussian_teacher(dims=9), root=root, samples=16).digest)
+    assert len(digests) == 4
+    assert len(list((tmp_path / "references").glob("*.npz"))) == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damage", ["short", "flipped", "foreign"])
-def test_a_damaged_reference_is_computed_again(damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    root, teacher = str(tmp_path), gaussian_teacher()
-    first = reference_for(teacher, root=root, samples=16)
-    (path,) = (tmp_path / "references").glob("*.npz")
-    good = path.read_bytes()
+def test_a_damaged_reference_is_computed_again(
+    damage: str, computed: dict[int, tuple[Reference, Path]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, whole = computed[16]
+    good = whole.read_bytes()
     middle = len(good) // 3
-    foreign = reference_for(teacher, root=str(tmp_path / "other"), samples=17)
     broken = {
         "short": good[:-40],
         "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
-        "foreign": (tmp_path / "other" / "references" / f"{foreign.digest}.npz").read_bytes(),
+        "foreign": computed[17][1].read_bytes(),
     }[damage]
+    path = tmp_path / "references" / whole.name
+    path.parent.mkdir()
     path.write_bytes(broken)
     with caplog.at_level(logging.WARNING):
-        again = reference_for(teacher, root=root, samples=16)
+        again = reference_for(gaussian_teacher(), root=str(tmp_path), samples=16)
     assert "is computed again" in caplog.text
     assert torch.equal(again.features, first.features)
     assert path.read_bytes() == good

@@ -25,6 +25,7 @@ def game(samples: int, margin: float | None) -> Observation:
 RECORD = (game(1000, None), game(2000, None), game(3000, 0.1), game(4000, 0.7))
 
 
+@pytest.mark.thorough
 def test_the_report_has_the_section_where_there_is_a_record(evaluated: Evaluated, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(evaluated.folder.parent / "run", run)

@@ -96,6 +96,7 @@ def artifact(evaluated: Evaluated, lineage: Lineage, tmp_path_factory: pytest.Te
     return export_artifact(evaluated.spec.student, out, lineage, evaluated.report)
 
 
+@pytest.mark.thorough
 def test_diffusers_loads_it_where_advkd_is_not_installed(artifact: Path, evaluated: Evaluated, tmp_path: Path) -> None:
     noise = evaluation_noise(3, 20, (1, 16, 16))
     save_file({"noise": noise}, tmp_path / "noise.safetensors")

@@ -22,6 +22,7 @@ def runs(evaluated: Evaluated, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(root / "runs")
 
 
+@pytest.mark.thorough
 def test_the_commands_show_and_move_the_champion(runs: str, cli: Cli) -> None:
     def states() -> dict[int, str]:
         return {one["version"]: one["state"] for one in json.loads(cli("registry", "ls", "--runs", runs, "--json").out)}

@@ -65,6 +65,7 @@ def champion(client: "MlflowClient", model: str) -> int:
     return int(client.get_model_version_by_alias(model, "champion").version)
 
 
+@pytest.mark.thorough
 def test_a_roll_back_goes_to_the_champion_before_and_further(client: "MlflowClient", model: str, offer: Offer) -> None:
     for fd in (20.0, 15.0, 18.0, 10.0):
         offer(fd)
@@ -171,6 +172,7 @@ def test_what_cannot_be_done_is_refused_with_what_there_is(client: "MlflowClient
         promote(client, "nothing", 1)
 
 
+@pytest.mark.thorough
 def test_the_same_artifact_and_the_next_schedule_leave_a_roll_back_alone(
     evaluated: Evaluated, client: "MlflowClient", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

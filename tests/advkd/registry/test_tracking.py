@@ -32,6 +32,7 @@ def quiet_and_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+@pytest.mark.thorough
 def test_the_champion_moves_only_when_the_gate_says_so(
     evaluated: Evaluated, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,11 +2,8 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import torch
@@ -17,7 +14,8 @@ from advkd.training.loop import train
 from advkd.training.methods.table import build_method
 from advkd.training.state import TrainState
 from storage import open_store
-from tests.advkd.conftest import tiny_train
+from tests.advkd.conftest import tiny_train, write_spec
+from tests.advkd.trajectories.forked import Forker, Job, command_with_small_files
 
 FIRST_CHECKPOINT = 24
 
@@ -166,54 +164,15 @@ def test_what_a_killed_run_leaves_behind_is_harmless(mixture_store: str, tmp_pat
     assert resumed[-1].distillation == whole[-1].distillation
 
 
-def test_a_run_that_is_killed_while_it_saves_goes_on(mixture_store: str, tmp_path: Path) -> None:
-    """A real process that dies (os._exit) in the rename of its second checkpoint."""
-    script = f"""
-        import os
-        from pathlib import Path
-        from advkd.training.loop import train
-        from tests.advkd.conftest import tiny_train
-
-        rename, calls = Path.rename, []
-
-        def dying(self, target):
-            calls.append(target)
-            if len(calls) == 2:
-                os._exit(9)
-            return rename(self, target)
-
-        Path.rename = dying
-        list(train(tiny_train(), {mixture_store!r}, Path({str(tmp_path)!r})))
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(script)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 9, done.stderr
-    assert [int(path.name) for path in checkpoints(tmp_path)] == [FIRST_CHECKPOINT]
-    assert [path.name for path in (tmp_path / "checkpoints").glob(".*")] != []
-    assert next(iter(train(tiny_train(), mixture_store, tmp_path))).samples == FIRST_CHECKPOINT + 8
-
-
-def test_a_full_disk_keeps_the_checkpoint_before(mixture_store: str, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_checkpoint_before(fork: Forker, mixture_store: str, tmp_path: Path) -> None:
     """A real limit on file size stands for the disk: the error is clear, nothing half-written stays."""
-    stopped(mixture_store, tmp_path)
-    script = f"""
-        import resource
-        from pathlib import Path
-        from advkd.training.loop import train
-        from tests.advkd.conftest import tiny_train
-
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-        try:
-            list(train(tiny_train(), {mixture_store!r}, Path({str(tmp_path)!r})))
-        except OSError as error:
-            print(error)
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", dedent(script)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.stdout.startswith("a checkpoint must be written whole, got "), done.stderr
-    assert "free some space" in done.stdout
+    stopped(mixture_store, tmp_path, samples=FIRST_CHECKPOINT)
+    spec = write_spec(tmp_path / "spec.json")
+    given = ("train", "--store", mixture_store, "--spec", str(spec), "--out", str(tmp_path))
+    (ended,) = fork.group(Job(command_with_small_files, (4096, *given)))
+    assert ended.code == 1
+    assert "error: a checkpoint must be written whole, got " in ended.err
+    assert "free some space" in " ".join(ended.err.split())
     assert [int(path.name) for path in checkpoints(tmp_path)] == [FIRST_CHECKPOINT]
     assert list((tmp_path / "checkpoints").glob(".*")) == []
 

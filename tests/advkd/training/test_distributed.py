@@ -183,6 +183,7 @@ def still_there(out: Path) -> list[str]:
 
 
 # Six starts of Python with all of its imports: on busy cores they take minutes.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_torchrun_is_interrupted_and_run_again(mixture_store: str, tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def test_only_the_chosen_states_are_read(store: str, tmp_path: Path, asked: tupl
         list(train(tiny_train(), str(copy), tmp_path / "all"))
 
 
+@pytest.mark.thorough
 def test_a_student_of_some_timesteps_is_evaluated(tmp_path: Path, gaussian: None) -> None:
     store = precompute(
         PrecomputeSpec(

@@ -155,6 +155,7 @@ def test_a_warm_up_over_the_whole_run_never_starts_the_game(mixture_store: str, 
     assert not any(step.phase == "adversarial" for step in run(tiny_train(warmup=1.0), mixture_store, tmp_path))
 
 
+@pytest.mark.thorough
 def test_the_student_learns_its_teacher(tmp_path: Path) -> None:
     """The averaged student's error on the cached trajectories falls to less than half of the untrained one's."""
     store = precompute(mixture_spec(tmp_path / "stores", samples=128, shard_samples=64, block_samples=64)).uri

@@ -154,6 +154,7 @@ def test_the_student_s_folder_has_them_all_and_loads(undisturbed: Path) -> None:
     assert load_student(undisturbed / "student")(torch.zeros(1, 1, 16, 16)).shape == (1, 1, 16, 16)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_observations_change_no_weight(mixture_store: str, tmp_path: Path, precision: str) -> None:
     found = []

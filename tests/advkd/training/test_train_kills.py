@@ -20,6 +20,8 @@ from tests.advkd.trajectories.forked import Forker, Job, command
 SEED_VARIABLE = "ADVKD_KILL_SEED"
 """Draws the same instants again."""
 KILLS_AT_INSTANTS, KILLS_IN_TIME, ROW = 5, 5, 4
+FEW = ("adversarial", "a checkpoint without its name", "an export without its name")
+"""Of the phases: where a run goes on from a checkpoint, from the one before, and has nothing to do but to export."""
 PHASES = {
     "distillation": "step of distillation",
     "adversarial": "step of adversarial",
@@ -79,7 +81,15 @@ def chance() -> random.Random:
 
 # 42 short runs: on busy cores they take minutes.
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("phases", "at_instants", "in_time"),
+    [(FEW, 1, 0), pytest.param(tuple(PHASES), KILLS_AT_INSTANTS, KILLS_IN_TIME, marks=pytest.mark.slow)],
+    ids=["few", "many"],
+)
 def test_a_kill_in_each_phase_and_at_random_instants(
+    phases: tuple[str, ...],
+    at_instants: int,
+    in_time: int,
     fork: Forker,
     mixture_store: str,
     spec_file: Path,
@@ -89,13 +99,11 @@ def test_a_kill_in_each_phase_and_at_random_instants(
 ) -> None:
     """One of every kind, more uniform over all of them, and as many uniform over time."""
     numbers = [
-        chance.choice([number for number, name in enumerate(undisturbed.instants) if fnmatch(name, pattern)])
-        for pattern in PHASES.values()
+        chance.choice([number for number, name in enumerate(undisturbed.instants) if fnmatch(name, PHASES[phase])])
+        for phase in phases
     ]
-    numbers += [chance.randrange(len(undisturbed.instants)) for _ in range(KILLS_AT_INSTANTS)]
-    runs = [
-        arguments(mixture_store, spec_file, tmp_path / str(number)) for number in range(len(numbers) + KILLS_IN_TIME)
-    ]
+    numbers += [chance.randrange(len(undisturbed.instants)) for _ in range(at_instants)]
+    runs = [arguments(mixture_store, spec_file, tmp_path / str(number)) for number in range(len(numbers) + in_time)]
     jobs = [Job(train_and_die, (number, *run)) for number, run in zip(numbers, runs, strict=False)]
     jobs += [Job(command, run, kill_after=chance.uniform(0, undisturbed.seconds)) for run in runs[len(numbers) :]]
     ended = [fork.group(job)[0] for job in jobs]

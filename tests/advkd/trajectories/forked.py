@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from typing import Any
 import pytest
 import torch
 from torch.distributed import TCPStore
+
+from tests.unprivileged import respect_permissions
 
 HUNG_SECONDS = 200.0
 """A process that nobody meant to kill is killed after that long, and its exit code tells."""
@@ -85,6 +88,18 @@ def command(*arguments: str) -> None:
 
     sys.argv = ["advkd", *arguments]
     main()
+
+
+def command_with_small_files(most_bytes: int, *arguments: str) -> None:
+    """The same where no file may be larger: a real limit, which stands for a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    command(*arguments)
+
+
+def command_of_others(*arguments: str) -> None:
+    """The same where root has to respect permissions."""
+    respect_permissions()
+    command(*arguments)
 
 
 @contextlib.contextmanager

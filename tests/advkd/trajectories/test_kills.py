@@ -30,13 +30,18 @@ from tests.s3_server import S3Server
 LAYOUTS = ("zarr", "webdataset")
 SEED_VARIABLE = "ADVKD_KILL_SEED"
 """Draws the same instants again."""
-KILLS, KILLS_AMONG, COMMAND_KILLS, S3_KILLS = 50, 4, 5, 12
+KILLS_AMONG, COMMAND_KILLS = 4, 5
 PHASES = {
     "within a write": Moment("within", ("/shards/", "/c/")),
     "data without its commit": Moment("before", ("/commits/",)),
     "between two shards": Moment("after", ("/commits/",)),
     "committed, not sealed": Moment("before", ("/manifest.json",)),
 }
+
+
+def many(few: int, more: int) -> pytest.MarkDecorator:
+    """Some kills in each run of the tests, and many more where they may take their time."""
+    return pytest.mark.parametrize("count", [few, pytest.param(more, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(scope="module")
@@ -113,17 +118,19 @@ def random_kills(chance: random.Random, run: Undisturbed) -> Iterator[Fate]:
         yield Fate(at=chance.randint(1, run.instants))
 
 
+@many(6, 50)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_fifty_kills_at_random_instants(
+def test_kills_at_random_instants(
     layout: str,
+    count: int,
     forked: ForkedWriters,
     local_store: MakeStore,
     undisturbed: dict[str, Undisturbed],
     chance: random.Random,
 ) -> None:
     kills = random_kills(chance, undisturbed[layout])
-    stores = kill_and_resume(lambda: local_store(layout, forked), zip(kills, strict=False), KILLS)
-    assert require_equal(stores) == KILLS
+    stores = kill_and_resume(lambda: local_store(layout, forked), zip(kills, strict=False), count)
+    assert require_equal(stores) == count
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -163,6 +170,7 @@ def test_one_of_several_writers_is_killed(
 
 
 # Six starts of Python with all of its imports: on busy cores they take minutes.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_command_is_killed(local_store: MakeStore, chance: random.Random) -> None:
     """What a user types, typed twice at once: both are killed, soon and later, then both again, then one of them."""
@@ -176,15 +184,16 @@ def test_the_command_is_killed(local_store: MakeStore, chance: random.Random) ->
     assert require_equal(stores) >= COMMAND_KILLS
 
 
+@many(2, 12)
 def test_kills_in_s3(
-    forked: ForkedWriters, s3_store: MakeStore, undisturbed: dict[str, Undisturbed], chance: random.Random
+    count: int, forked: ForkedWriters, s3_store: MakeStore, undisturbed: dict[str, Undisturbed], chance: random.Random
 ) -> None:
     """About as many instants as on the disk: the middle and the end of all that is sent."""
     alone = s3_store("zarr", forked)
     (ending,) = alone.round(LIVES)
     kills = random_kills(chance, replace(undisturbed["zarr"], seconds=ending.seconds))
-    stores = kill_and_resume(lambda: s3_store("zarr", forked), zip(kills, strict=False), S3_KILLS)
-    assert require_equal(stores) == S3_KILLS
+    stores = kill_and_resume(lambda: s3_store("zarr", forked), zip(kills, strict=False), count)
+    assert require_equal(stores) == count
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -140,6 +140,7 @@ def test_damage_to_an_object_and_to_the_records_that_tell_of_it_is_repaired(stor
     property_()
 
 
+@pytest.mark.thorough
 def test_any_two_damages_are_repaired(zarr_store: Sealed) -> None:
     @examples(zarr_store.uri, local=25)
     @given(data=st.data())

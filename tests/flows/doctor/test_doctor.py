@@ -36,7 +36,9 @@ def calm(monkeypatch):
     monkeypatch.setattr(doctor_machine, "_FREE_BYTES", 1)
 
 
-def test_a_deployed_machine_with_a_worker_is_well(api, calm, tmp_path):
+def test_a_deployed_machine_with_a_worker_is_well(machine, api, calm, tmp_path):
+    # Asked of the log first: a diagnosis takes a second.
+    assert wait_until(lambda: "started" in machine.worker_log.read_text(), 120)
     # A worker that is busy with the runs of other tests may miss a heartbeat.
     assert wait_until(lambda: diagnose("--root", str(tmp_path))["workers of cpu"]["ok"], 120)
     found = diagnose("--root", str(tmp_path))

@@ -41,6 +41,7 @@ def slow():
         os.kill(below, signal.SIGKILL)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_one_ends_everything_at_once(slow, number):
     process, below = slow
@@ -53,6 +54,7 @@ def test_a_second_one_ends_everything_at_once(slow, number):
     assert wait_until(lambda: not is_running(below), 5)
 
 
+@pytest.mark.thorough
 def test_the_same_one_told_twice_is_one(slow):
     process, _ = slow
     for number in (signal.SIGHUP, signal.SIGTERM):

@@ -65,6 +65,7 @@ def ray_processes():
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("default")
 def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, tmp_path, monkeypatch):

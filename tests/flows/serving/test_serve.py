@@ -8,12 +8,14 @@ import sys
 import urllib.request
 
 import psutil
+import pytest
 
 from flows.processes.server import free_port
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
 
 
+@pytest.mark.slow
 def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, tmp_path):
     port = free_port()
     home, said = tmp_path / "home", tmp_path / "said"

@@ -29,6 +29,7 @@ from storage.layouts.protocols import States
 from storage.testing.damage import Damage, contents, damages, examples, inflicted
 from storage.testing.oracles import shown_states, spec_of_kind
 from storage.testing.trajectories import fill, make_spec
+from tests.storage.conftest import EVERYWHERE
 
 pytestmark = pytest.mark.timeout(120)
 NUM_SAMPLES = 21
@@ -200,6 +201,7 @@ def test_an_object_that_cannot_be_read_does_not_keep_others_from_being_looked_at
         write_bytes(join(store.uri, key), store.good[key])
 
 
+@EVERYWHERE
 def test_two_damages_are_both_named(store: Sealed) -> None:
     first, second = (next(key for key, shard in store.data_keys.items() if shard == wanted) for wanted in (0, 2))
     one, other = Damage(first, "cut", store.good[first][:-1]), Damage(second, "delete", None)

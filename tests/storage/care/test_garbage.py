@@ -30,6 +30,7 @@ from storage.testing.damage import contents
 from storage.testing.trajectories import fill
 from storage.writing.claims import claim_uri
 from tests.storage.care.cleaning import clean, data_of, write
+from tests.storage.conftest import EVERYWHERE
 
 pytestmark = pytest.mark.timeout(60)
 DAY = 86_400.0
@@ -49,6 +50,7 @@ class TestNothingInUseIsTouched:
             assert (found.old, found.young, found.foreign, found.problem) == ((), (), (), None)
             assert contents(uri) == before
 
+    @EVERYWHERE
     def test_an_extension_under_way(self, root: str, spec: TrajectorySpec) -> None:
         fill(root, spec, 12)
         uri = write(root, spec, 3)

@@ -15,6 +15,7 @@ from storage.records.manifest import manifest_uri
 from storage.testing.damage import contents
 from storage.testing.trajectories import fill, make_spec
 from tests.storage.care.cleaning import clean, data_of, write
+from tests.storage.conftest import EVERYWHERE
 
 pytestmark = pytest.mark.timeout(60)
 DAY = 86_400.0
@@ -23,6 +24,7 @@ DAY = 86_400.0
 class TestARoot:
     """All stores below it, one by one."""
 
+    @EVERYWHERE
     def test_every_store_is_cleaned(self, root: str, spec: TrajectorySpec) -> None:
         killed = write(root, spec, 0, 1)
         delete(commit_uri(killed, 1))

@@ -29,6 +29,7 @@ from storage.errors import StoreIncompleteError
 from storage.records.manifest import manifest_uri
 from storage.testing.damage import contents
 from storage.testing.trajectories import fill, make_spec, shard_states
+from tests.storage.conftest import EVERYWHERE
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -40,6 +41,7 @@ def remove(uri: str) -> None:
 class TestAStore:
     """Sealed or growing, with all that lies in it."""
 
+    @EVERYWHERE
     def test_it_goes_and_others_stay(self, root: str, spec: TrajectorySpec) -> None:
         for seed in (7, 8):
             fill(root, replace(spec, base_seed=seed), 20)

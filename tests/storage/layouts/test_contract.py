@@ -3,9 +3,11 @@
 import pytest
 
 from storage.testing import StoreContract
+from tests.storage.conftest import EVERYWHERE
 
 pytestmark = pytest.mark.timeout(60)
 
 
+@EVERYWHERE
 class TestEveryStore(StoreContract):
     """See `storage/testing/contract.py`."""

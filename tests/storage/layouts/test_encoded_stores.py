@@ -31,6 +31,7 @@ from storage.records.seeding import initial_noise
 from storage.testing.damage import examples, fresh
 from storage.testing.oracles import assert_holds, assert_same_batches, assert_states, shown_states
 from storage.testing.trajectories import fill, make_spec, shard_states
+from tests.storage.conftest import EVERYWHERE
 from tests.storage.records.test_encoding import assert_statistics
 
 pytestmark = pytest.mark.timeout(60)
@@ -53,12 +54,12 @@ def encodings(draw: st.DrawFn) -> dict[str, Any]:
 
 
 class TestEveryStore:
-    """Both layouts, local and S3."""
+    """Both layouts."""
 
     def test_the_manifest_tells_the_error_of_every_encoding(self, root: str, spec: TrajectorySpec) -> None:
         """Equal to that of all stored values, the hidden tail included, and within the bound of the encoding."""
 
-        @examples(root, local=15, s3=2)
+        @examples(root, local=15)
         @given(fields=encodings())
         def property_(fields: dict[str, Any]) -> None:
             one, place = make_spec(layout=spec.layout, **fields), fresh(root)
@@ -79,7 +80,7 @@ class TestEveryStore:
         property_()
 
     def test_seeded_noise_is_the_stored_noise_to_the_bit(self, root: str, spec: TrajectorySpec) -> None:
-        @examples(root, local=6, s3=2)
+        @examples(root, local=6)
         @given(
             dtype=st.sampled_from(["float16", "float32"]),
             size=st.sampled_from([(4, 4), (2, 4), (1, 1)]),
@@ -107,6 +108,7 @@ class TestEveryStore:
 
         property_()
 
+    @EVERYWHERE
     def test_seeded_noise_has_no_object(self, root: str, spec: TrajectorySpec) -> None:
         fields: dict[str, Any] = {"layout": spec.layout} | SEEDED
         manifests: list[Manifest] = []

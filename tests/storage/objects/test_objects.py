@@ -39,9 +39,10 @@ from tests.s3_server import S3Server
 pytestmark = pytest.mark.timeout(60)
 
 _INSTANT_FAULTS = tuple(fault for fault in FAULTS if fault != "delay")
+_REAL_PAUSE_SECONDS = s3_objects._FIRST_PAUSE_SECONDS
 
 
-@pytest.fixture(params=["path", "file", "memory", "s3"])
+@pytest.fixture(params=["path", "file", "memory", pytest.param("s3", marks=pytest.mark.thorough)])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty root on each kind of storage."""
     if request.param == "s3":
@@ -285,6 +286,8 @@ class TestAFaultyNetwork:
     def test_nothing_but_faults_ends_soon(
         self, s3_root: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, faults: tuple[str, ...]
     ) -> None:
+        if faults == _INSTANT_FAULTS:
+            monkeypatch.setattr(s3_objects, "_FIRST_PAUSE_SECONDS", _REAL_PAUSE_SECONDS)
         uri, bucket = join(s3_root, "key"), s3_root.split("/")[2]
         write_bytes(uri, bytes(1000))
         with faulty_proxy(s3_server.endpoint, 1.0, faults=faults) as proxy:

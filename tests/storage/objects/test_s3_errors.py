@@ -7,7 +7,7 @@ from storage.objects import s3 as s3_objects
 from storage.objects.access import join, list_prefix, read_bytes, read_range
 from tests.storage.objects.scripted_server import Answer, error_answer, scripted_server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("s3_root")]
 
 _LISTING = b"""<?xml version="1.0" encoding="UTF-8"?>
 <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name><Prefix>p/</Prefix><KeyCount>2</KeyCount>
@@ -15,12 +15,6 @@ _LISTING = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Contents><Key>p/1</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>
 <Contents><Key>p/2</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>
 </ListBucketResult>"""
-
-
-@pytest.fixture(autouse=True)
-def hurry(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials in the environment, and shorter pauses between attempts than people would want."""
-    monkeypatch.setattr(s3_objects, "_FIRST_PAUSE_SECONDS", 0.01)
 
 
 @pytest.mark.parametrize("kept", [1, 50, 300, len(_LISTING) - 1])

@@ -16,7 +16,7 @@ from storage.objects.access import join, read_into, write_bytes
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(params=["path", "memory", "s3"])
+@pytest.fixture(params=["path", "memory", pytest.param("s3", marks=pytest.mark.thorough)])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty root on each kind of storage."""
     if request.param == "s3":

@@ -17,7 +17,6 @@ from storage.errors import StorePermissionError
 from storage.objects.access import join, write_bytes
 from storage.reading.disk_cache import DiskCache
 from storage.reading.sources import DirectSource
-from tests import unprivileged
 from tests.storage.reading.cached_files import cached, locked, only_file, temporary
 from tests.storage.reading.test_sources import Counting, Pretend, content, entry_of, make_store, never, read
 
@@ -243,9 +242,12 @@ class TestTrouble:
 
     def test_a_read_only_folder_is_refused_at_once(self, folder: Path) -> None:
         folder.mkdir(mode=0o500)
-        code = "import sys; from storage.reading.disk_cache import DiskCache; DiskCache(None, sys.argv[1], 5000)"
-        command = [*unprivileged.PREFIX, sys.executable, "-c", code, str(folder)]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        code = (
+            "import sys; from storage.reading.disk_cache import DiskCache; from tests.unprivileged import *;"
+            "respect_permissions(); DiskCache(None, sys.argv[1], 5000)"
+        )
+        command, checkout = [sys.executable, "-c", code, str(folder)], Path(__file__).parents[3]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=checkout)
         assert ended.returncode == 1
         assert "StorePermissionError" in ended.stderr
         assert "choose another" in ended.stderr

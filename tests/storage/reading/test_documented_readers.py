@@ -11,6 +11,7 @@ import pytest
 from storage import store_uri
 from storage.records.seeding import initial_noise
 from storage.testing.trajectories import fill, make_spec, states_of
+from tests.storage.conftest import EVERYWHERE
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "store.md"
 NUM_SAMPLES = 12
@@ -41,6 +42,7 @@ def run(code: str, uri: str | None = None) -> dict[str, Any]:
     return names
 
 
+@EVERYWHERE
 @pytest.mark.usefixtures("environment")
 def test_plain_zarr(root: str) -> None:
     spec = make_spec(uint8_ranges=(None, None, (-1.5, 1.5)))
@@ -57,6 +59,8 @@ def test_plain_zarr(root: str) -> None:
     np.testing.assert_allclose(decoded, expected[0], atol=0.5 * 3 / 255 + 1e-6)
 
 
+@pytest.mark.thorough
+@EVERYWHERE
 @pytest.mark.usefixtures("environment")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # webdataset leaves files unclosed
 def test_plain_webdataset(root: str) -> None:

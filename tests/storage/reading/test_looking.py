@@ -1,6 +1,6 @@
 """Reading single samples as somebody does who looks around: growing stores, few requests, bounded memory.
 
-In both layouts, on a local path and on a real S3 server.
+In both layouts.
 """
 
 import pickle
@@ -27,6 +27,7 @@ from storage.records import PIECE_BYTES
 from storage.testing.damage import change_record
 from storage.testing.oracles import KINDS, assert_states, shown_states, spec_of_kind
 from storage.testing.trajectories import fill, make_spec, shard_states
+from tests.storage.conftest import EVERYWHERE
 
 pytestmark = pytest.mark.timeout(60)
 WIDE = {"shard_samples": 32, "block_samples": 4}
@@ -49,6 +50,7 @@ def ranges_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
 class TestGrowing:
     """`open_growing`."""
 
+    @EVERYWHERE
     def test_it_shows_what_is_committed_and_says_what_is_not(self, root: str, spec: TrajectorySpec) -> None:
         writer, uri = open_writer(root, spec), store_uri(root, spec)
         for shard in (0, 2):

@@ -27,6 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
+@pytest.mark.thorough
 class TestManyAtOnce:
     """Threads and processes share one folder."""
 

@@ -77,6 +77,7 @@ def of_kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return store_uri(root, spec), spec
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_windows_hold_their_pieces_in_order(of_kind: tuple[str, TrajectorySpec], data: st.DataObject) -> None:
@@ -197,6 +198,7 @@ def test_closing_early_reads_nothing_more_and_ends_the_threads(uri: str, monkeyp
     assert reading_threads() == []
 
 
+@pytest.mark.thorough
 def test_a_generator_that_is_dropped_ends_its_threads(uri: str) -> None:
     windows = read_windows(open_store(uri), [0], iter(ONE_EACH), threads=3, prefetch=2)
     next(windows)

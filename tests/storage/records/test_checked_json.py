@@ -17,6 +17,7 @@ VALUES = st.recursive(
 RECORDS = st.dictionaries(st.text().filter(lambda key: key != "sha256"), VALUES, min_size=1, max_size=4)
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(record=RECORDS, indent=st.sampled_from([None, 2]))
 def test_a_record_comes_back_and_is_plain_json(record: dict[str, object], indent: int | None) -> None:
@@ -28,6 +29,7 @@ def test_a_record_comes_back_and_is_plain_json(record: dict[str, object], indent
     assert dump_checked(load_checked(data), indent=indent) == data
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=300)
 @given(record=RECORDS, data=st.data())
 def test_any_changed_byte_is_seen(record: dict[str, object], data: st.DataObject) -> None:

@@ -40,6 +40,7 @@ def declared_ranges(draw: st.DrawFn) -> tuple[float, float]:
     return low, low + width
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=300)
 @given(dtype=DTYPES, wide=st.booleans(), data=st.data())
 def test_floats_come_back_within_the_bound(dtype: str, wide: bool, data: st.DataObject) -> None:
@@ -58,6 +59,7 @@ def test_floats_come_back_within_the_bound(dtype: str, wide: bool, data: st.Data
     np.testing.assert_array_equal(one.encode(found), stored)
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=250)
 @given(dtype=DTYPES, ends=declared_ranges(), wide=st.booleans(), data=st.data())
 def test_uint8_comes_back_within_the_bound(

@@ -38,6 +38,7 @@ from storage.testing.oracles import (
 )
 from storage.testing.trajectories import fill, make_spec, shard_states
 from storage.testing.turns import Turns
+from tests.storage.conftest import EVERYWHERE
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -67,8 +68,9 @@ def small(spec: TrajectorySpec, **changes: Any) -> TrajectorySpec:
 
 
 class TestEveryStore:
-    """Both layouts, local and S3."""
+    """Both layouts."""
 
+    @EVERYWHERE
     def test_no_old_object_is_touched(self, root: str, spec: TrajectorySpec, written: list[str]) -> None:
         """Neither changed nor written again, but for the manifest and other tools' metadata: arrays grow longer."""
         one = small(spec)
@@ -101,7 +103,7 @@ class TestEveryStore:
         """The same objects, pages and statistics, whatever the steps, in whatever order their shards are computed."""
         one = small(spec)
 
-        @examples(root, local=6, s3=1)
+        @examples(root, local=6)
         @given(sizes=st.integers(1, 4).flatmap(lambda steps: growths(29, steps)), data=st.data())
         def property_(sizes: list[int], data: st.DataObject) -> None:
             stepwise, direct = fresh(root), fresh(root)
@@ -123,7 +125,7 @@ class TestEveryStore:
         """Beyond the last page too; a loader in the middle of an epoch finishes it, and those that follow."""
         one = small(spec)
 
-        @examples(root, local=10, s3=2)
+        @examples(root, local=10)
         @given(sizes=growths(26), batch=st.integers(1, 3), used=st.integers(0, 30), prefetch=st.integers(0, 2))
         def property_(sizes: list[int], batch: int, used: int, prefetch: int) -> None:
             place, (before, after) = fresh(root), sizes
@@ -164,7 +166,7 @@ class TestEveryStore:
         one, turns = small(spec), Turns()
         watch_writes(monkeypatch, turns.write)
 
-        @examples(root, local=10, s3=2)
+        @examples(root, local=10)
         @given(sizes=growths(18), stop=st.integers(0, 45))
         def property_(sizes: list[int], stop: int) -> None:
             place, (before, after) = fresh(root), sizes
