@@ -1,6 +1,6 @@
 """Adversarial losses: free functions on the discriminator's logits `[B]`, each returning a scalar.
 
-`discriminator_loss(real, fake)` and `generator_loss(real, fake)` of one kind stand together in `ADVERSARIAL`.
+A row of `ADVERSARIAL` holds the discriminator's and the generator's loss of one game (docs/method.md 4.2).
 Sources: relativistic pairing (Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, as in R3GAN, Huang et al.
 2024, https://arxiv.org/abs/2501.05441), non-saturating (Goodfellow et al. 2014), hinge (Lim & Ye 2017), WGAN
 (Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875).
@@ -14,13 +14,13 @@ from torch.nn.functional import relu, softplus
 
 
 def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """`E softplus(D(fake) - D(real))`, each fake paired with the teacher's state of the same noise."""
+    """`E softplus(D(fake) - D(real))`; each fake is paired with the teacher's image of the same noise."""
     # R3GAN Eq. 2 with f(t) = -log(1 + exp(-t))
     return softplus(fake - real).mean()
 
 
 def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """The same with the roles exchanged."""
+    """`E softplus(D(real) - D(fake))`: the discriminator's loss with the roles exchanged."""
     return softplus(real - fake).mean()
 
 
@@ -40,18 +40,18 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """`-E D(fake)`; WGAN's too."""
+    """`-E D(fake)`; WGAN uses the same."""
     return -fake.mean()
 
 
 def wgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """`E D(fake) - E D(real)`, minus the Wasserstein distance where D is 1-Lipschitz: it needs a penalty."""
+    """`E D(fake) - E D(real)`, at best minus the Wasserstein distance if D is 1-Lipschitz, so it needs a penalty."""
     return fake.mean() - real.mean()
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """The two sides of one adversarial game."""
+    """The two losses of one adversarial game, each from logits `(real, fake)` to a scalar."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]

@@ -1,8 +1,8 @@
-"""What both players of an adversarial game ask of the discriminator, in one backward pass through it.
+"""Gradients of both losses of an adversarial game in one backward pass through the discriminator (docs/method.md 4.3).
 
-A discriminator that judges every sample by itself has one slope per sample, `grad_x D(x_i)`. Its own loss and the
-student's differ in the number by which each slope counts, so the student's gradient is the discriminator's with every
-sample rescaled. (BatchNorm in a discriminator mixes samples: then there is no such number.)
+A discriminator that judges each sample by itself has one slope per sample, `grad_x D(x_i)`. Each loss multiplies this
+slope by its own derivative with respect to the logit. So the student's gradient is the discriminator's, rescaled sample
+by sample. BatchNorm in a discriminator mixes samples: then no such factor exists.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from torch import Tensor
 from advkd.losses.adversarial import AdversarialLoss
 
 _LEAST = 1e-12
-"""By which a logit counts in the discriminator's update at least, so that the slope can be read off it; a hinge, or a
-fake rejected with certainty, counts by nothing."""
+"""Smallest derivative of the discriminator's loss with respect to a fake's logit, so that it can be divided by. A
+hinge, or a fake that is rejected with certainty, has the derivative 0."""
 
 
 @dataclass(frozen=True)
 class Pulls:
-    """The losses of a batch, and how they pull at its logits `[B]`.
+    """The two losses of a batch, and their derivatives with respect to its logits `[B]`.
 
     Attributes:
         discriminator_loss: a scalar without a graph.
-        generator_loss: the same.
-        real: derivative of the discriminator's loss with respect to the logits of the teacher's.
-        fake: the same for the student's.
-        student: the generator's derivative for the student's, over `fake`.
+        generator_loss: a scalar without a graph.
+        real: derivative of the discriminator's loss with respect to the logits of the teacher's images.
+        fake: derivative of the discriminator's loss with respect to the logits of the student's images.
+        student: derivative of the generator's loss with respect to the latter, divided by `fake`.
     """
 
     discriminator_loss: Tensor
@@ -37,7 +37,7 @@ class Pulls:
     student: Tensor
 
     def toward_real(self, gradient: Tensor) -> Tensor:
-        """The generator loss's gradient from the discriminator loss's, both with respect to fakes `[B, ...]`."""
+        """Turns the discriminator loss's gradient into the generator loss's, both with respect to fakes `[B, ...]`."""
         return gradient * self.student.view(-1, *[1] * (gradient.dim() - 1))
 
     def backward(
@@ -50,15 +50,16 @@ class Pulls:
         *,
         apart: bool = False,
     ) -> Tensor:
-        """Adds the discriminator loss's gradients to the weights', and returns the generator loss's at the fakes.
+        """Adds the discriminator loss's gradients to `weights`; returns the generator loss's gradient at the fakes.
 
         Args:
-            logits: of the teacher's and of the student's, `[B]` each, with their graphs.
-            fakes: the student's `[B, ...]`, a leaf that requires a gradient and has none yet.
-            weights: of the discriminator.
-            share: by which the discriminator's loss and the penalty count.
-            penalty: added to the discriminator's loss.
-            apart: a second pass for the generator: where the penalty depends on the fakes too, or samples are mixed.
+            logits: of the teacher's and of the student's images, `[B]` each, with their graphs.
+            fakes: the student's images `[B, ...]`, a leaf that requires a gradient and has none yet.
+            weights: the discriminator's parameters.
+            share: factor of the discriminator's loss and the penalty.
+            penalty: a scalar that is added to the discriminator's loss.
+            apart: whether to run a second pass for the generator. Needed if the penalty depends on the fakes, or if
+                the discriminator mixes samples.
         """
         roots, seeds = [*logits], [self.real, self.fake]
         if penalty is not None:
@@ -75,7 +76,7 @@ class Pulls:
 
 
 def pulls(game: AdversarialLoss, logits_real: Tensor, logits_fake: Tensor) -> Pulls:
-    """How the two losses of a game pull at logits `[B]`, float32."""
+    """Computes the two losses of a game and their derivatives with respect to the logits `[B]`, in float32."""
     real, fake = logits_real.detach().requires_grad_(), logits_fake.detach().requires_grad_()
     with torch.enable_grad():
         loss, answer = game.discriminator(real, fake), game.generator(real, fake)

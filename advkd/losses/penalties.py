@@ -9,19 +9,19 @@ from torch import Tensor
 
 
 def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
-    """`1/2 E |grad_x D(x)|^2`, a scalar that can be differentiated again.
+    """Returns `1/2 E |grad_x D(x)|^2`, a scalar that can be differentiated again.
 
-    R1 with the teacher's states as `inputs`, R2 with the student's (Mescheder, Eq. 9 and 10). `inputs` `[B, C, H, W]`
-    must require a gradient and lead to `logits` `[B]`.
+    It is R1 with the teacher's images as `inputs`, R2 with the student's (Mescheder, Eq. 9 and 10). `inputs`, shape
+    `[B, C, H, W]`, must require a gradient and lead to `logits` `[B]`.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
     return 0.5 * gradient.float().square().flatten(1).sum(1).mean()
 
 
 def one_centred_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
-    """`E (|grad_x D(x)| - 1)^2`, a scalar that can be differentiated again (Gulrajani, Eq. 3, without its weight).
+    """Returns `E (|grad_x D(x)| - 1)^2` (Gulrajani, Eq. 3, without its weight), a scalar to differentiate again.
 
-    `inputs` `[B, C, H, W]`, as `interpolated` gives them, must require a gradient and lead to `logits` `[B]`.
+    `inputs` `[B, C, H, W]`, made by `interpolated`, must require a gradient and lead to `logits` `[B]`.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
     norms: Tensor = torch.linalg.vector_norm(gradient.float().flatten(1), dim=1)
@@ -29,9 +29,9 @@ def one_centred_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
 
 
 def interpolated(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-    """`share x + (1 - share) x~` (Gulrajani, section 4), a leaf that requires a gradient: `[B, C, H, W]`.
+    """Mixes `share real + (1 - share) fake` (Gulrajani, section 4): `[B, C, H, W]`, a leaf that requires a gradient.
 
-    `share` `[B]` in [0, 1] is how much of each sample is real.
+    `share` `[B]` in [0, 1] says how much of each sample is real.
     """
     weight = share.view(-1, *[1] * (real.dim() - 1))
     return (weight * real + (1.0 - weight) * fake).detach().requires_grad_()

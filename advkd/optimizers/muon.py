@@ -2,8 +2,8 @@
 
 Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with the size of an update matched to Adam's (Liu et
 al. 2025, https://arxiv.org/abs/2502.16982, Eq. 4), so that it takes Adam's learning rates. `torch.optim.Muon` takes
-matrices only, one after the other and in bfloat16; here equal shapes are stacked and computed in float32. What is no
-kernel (biases) is left to Adam.
+matrices only, one after the other and in bfloat16; here equal shapes are stacked and computed in float32. Adam updates
+the weights of a single axis (biases).
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ _MATCHED_RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for weights of two and more axes, Adam for the others; one learning rate for both."""
+    """Updates weights of two or more axes by Muon and the others by Adam, with one learning rate."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every weight that has a gradient."""
+        """Updates every weight that has a gradient."""
         for group in self.param_groups:
             moved = [weight for weight in group["params"] if weight.grad is not None]
             by_shape: dict[torch.Size, list[Tensor]] = {}
@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(weight)
             state["momentum"].lerp_(weight.grad, 1.0 - group["momentum"])
-            # Nesterov's look ahead
+            # Nesterov momentum: look one step ahead.
             updates.append(weight.grad.lerp(state["momentum"], group["momentum"]).flatten(1))  # type: ignore[union-attr]
         turned = orthogonalised(torch.stack(updates))
         rate = group["lr"] * _MATCHED_RMS * max(turned.shape[1:]) ** 0.5
@@ -86,11 +86,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """About `U V^T` of each matrix `U S V^T`, `[N, rows, columns]`, by Newton-Schulz iterations."""
+    """Approximates `U V^T` of each matrix `U S V^T`, `[N, rows, columns]`, by Newton-Schulz iterations."""
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    found: Tensor = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
+    iterate: Tensor = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
     a, b, c = _COEFFICIENTS
     for _ in range(_ITERATIONS):
-        gram = found @ found.mT
-        found = a * found + (b * gram + c * gram @ gram) @ found
-    return found if matrices.shape[1] <= matrices.shape[2] else found.mT
+        gram = iterate @ iterate.mT
+        iterate = a * iterate + (b * gram + c * gram @ gram) @ iterate
+    return iterate if matrices.shape[1] <= matrices.shape[2] else iterate.mT

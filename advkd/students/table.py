@@ -1,4 +1,4 @@
-"""The one table of students: what a student's config may name."""
+"""The table of students: the classes that a student's config may name."""
 
 from typing import TypeAlias
 
@@ -6,7 +6,7 @@ from advkd.students.layerwise import LayerwiseStudent
 from advkd.students.progressive import ProgressiveStudent
 
 AnyStudent: TypeAlias = LayerwiseStudent | ProgressiveStudent
-"""The students that there are; each is a `Student` and a diffusers model."""
+"""Every student class; each implements `Student` and is a diffusers model."""
 
 STUDENTS: dict[str, type[AnyStudent]] = {kind.__name__: kind for kind in (LayerwiseStudent, ProgressiveStudent)}
-"""By class name; no other class is ever built from a config."""
+"""Student classes by name; a config can build no other class."""
