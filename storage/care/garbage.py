@@ -1,14 +1,16 @@
-"""What a store no longer needs, found and removed; nothing else is ever touched.
+"""Finds and removes what a store no longer needs, and touches nothing else.
 
-- unfinished writes: temporary files of killed local writes, multipart uploads that nobody completed;
+A store does not need:
+
+- unfinished writes: temporary files of killed local writes, and multipart uploads that were never completed;
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
 - claims of runs that were killed;
-- index pages and copies of the manifest from before the store was extended: the manifest names others now.
+- index pages and copies of the manifest from before an extension of the store: the manifest now names others.
 
-Age is the guard. A shard that is being uploaded this moment looks like one whose worker was killed, and a reader that
-opened the store before it grew still reads old pages. So whatever is younger than the given age stays; choose one that
-no upload of a shard and no reader exceeds. A shard counts as young as its youngest object, an old page or copy as young
-as the manifest that replaced it. Foreign objects and unreadable stores are named and left alone.
+Age protects objects in use. A shard that is being uploaded looks like one whose worker was killed, and a reader that
+opened the store before it grew still reads old pages. So objects younger than a given age are kept; choose an age that
+no upload of a shard and no reader exceeds. The age of a shard is that of its youngest object; the age of an old page or
+copy is that of the manifest that replaced it. Foreign objects and unreadable stores are reported and left alone.
 """
 
 import re
@@ -64,46 +66,46 @@ class Garbage:
     key: str
     """Relative to the store."""
     size: int | None
-    """Bytes, None for a multipart upload."""
+    """Bytes; None for a multipart upload."""
     since: float
-    """Since when it has been of no use, as far as can be told: seconds since the epoch."""
+    """Since when it has been useless, as far as is known, in seconds since the epoch."""
     shard: int | None = None
-    """Of `UNCOMMITTED`."""
+    """The shard of `UNCOMMITTED` data."""
     leftover: Leftover | None = None
-    """Of `UNFINISHED`."""
+    """The write, if `UNFINISHED`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreGarbage:
-    """What was found in one store."""
+    """The garbage of one store."""
 
     uri: str
     old: tuple[Garbage, ...]
     """Old enough to be removed."""
     young: tuple[Garbage, ...]
-    """The rest, which stays: somebody may be at work on it."""
+    """Too young to be removed: it may be in use."""
     foreign: tuple[str, ...]
-    """Keys that this package would never write; they stay."""
+    """Keys that this package never writes; they are kept."""
     problem: str | None = None
-    """Why nothing but unfinished writes was looked for."""
+    """Why only unfinished writes were searched for; None if everything was."""
 
 
 def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> list[StoreGarbage]:
-    """What is of no use in the store at a URI, or else in every store below that root.
+    """Find the garbage of the store at a URI, or of every store below it if it is a root.
 
     Args:
         uri: A store, or a root of stores `<root>/<teacher>/<digest>`.
-        older_than: Seconds; what is younger is found too, but stays.
-        now: The time, in seconds since the epoch; None: that of this machine.
+        older_than: Smallest age in seconds of garbage that may be removed; younger garbage is listed apart.
+        now: The time, in seconds since the epoch; None means that of this machine.
 
     Raises:
-        ValueError: A negative age.
-        StoreNotFoundError: The URI is named like a store, and there is nothing.
+        ValueError: The age is negative.
+        StoreNotFoundError: The URI is named like a store, but nothing is there.
     """
     if not older_than >= 0:
         raise ValueError(f"an age must be 0 seconds or more, got {older_than}; use one that no upload exceeds")
     uri, now = join(uri), time.time() if now is None else now
-    # Before the records are read: what a record tells later than this can only be more.
+    # List these before reading the records: records that are read later can only name more objects.
     leftovers = list_leftovers(uri)
     if _is_store(uri):
         return [_in_store(uri, leftovers, older_than, now)]
@@ -111,32 +113,32 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
         if not leftovers and not list_objects(uri):
             raise StoreNotFoundError(f"a store to clean must be there, but there is nothing at {uri}; check the URI")
         return [_in_store(uri, leftovers, older_than, now)]
-    places = {place for one in leftovers if (place := _place(one.key))}
+    places = {place for leftover in leftovers if (place := _place(leftover.key))}
     places |= {f"{teacher}/{name}" for teacher in list_folders(uri) for name in list_folders(join(uri, teacher))}
-    found = []
+    stores = []
     for place in sorted(places):
         if _DIGEST.fullmatch(place.rpartition("/")[2]) or _is_store(join(uri, place)):
-            found.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
-            leftovers = [one for one in leftovers if not one.key.startswith(f"{place}/")]
-    outside = tuple(one.key for one in leftovers)
-    return [*found, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else found
+            stores.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
+            leftovers = [leftover for leftover in leftovers if not leftover.key.startswith(f"{place}/")]
+    outside = tuple(leftover.key for leftover in leftovers)
+    return [*stores, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else stores
 
 
-def remove_garbage(found: StoreGarbage, *, progress: Callable[[int, int], None] | None = None) -> list[Garbage]:
-    """Remove what is old; what has come to use since it was found stays.
+def remove_garbage(store: StoreGarbage, *, progress: Callable[[int, int], None] | None = None) -> list[Garbage]:
+    """Remove the old garbage of a store, unless it has come into use since it was found.
 
     Args:
-        found: From `find_garbage`, not long ago.
-        progress: Called with objects done and objects in all.
+        store: Recent result of `find_garbage`.
+        progress: Called with the objects done and their total.
 
     Returns:
-        What was removed.
+        The garbage that was removed.
     """
     removed: list[Garbage] = []
-    wanted = [one for one in found.old if one.kind == UNFINISHED] + list(_still_useless(found))
+    wanted = [garbage for garbage in store.old if garbage.kind == UNFINISHED] + list(_still_useless(store))
     with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
-        for one, _ in zip(wanted, pool.map(lambda one: _remove(found.uri, one), wanted), strict=True):
-            removed.append(one)
+        for garbage, _ in zip(wanted, pool.map(lambda garbage: _remove(store.uri, garbage), wanted), strict=True):
+            removed.append(garbage)
             if progress is not None:
                 progress(len(removed), len(wanted))
     return removed
@@ -147,7 +149,7 @@ def _is_store(uri: str) -> bool:
 
 
 def _place(key: str) -> str | None:
-    """`<teacher>/<digest>` of an unfinished write below a root: a store may have got no further than that."""
+    """Returns `<teacher>/<digest>` of an unfinished write below a root: it may be all that exists of a store."""
     teacher, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
     return f"{teacher}/{name}" if slash and _DIGEST.fullmatch(name) else None
@@ -156,15 +158,18 @@ def _place(key: str) -> str | None:
 def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
     start = f"{place}/"
     return [
-        Leftover(key=one.key[len(start) :], started=one.started, upload_id=one.upload_id, size=one.size)
-        for one in leftovers
-        if one.key.startswith(start)
+        Leftover(
+            key=leftover.key[len(start) :], started=leftover.started, upload_id=leftover.upload_id, size=leftover.size
+        )
+        for leftover in leftovers
+        if leftover.key.startswith(start)
     ]
 
 
 def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: float) -> StoreGarbage:
     garbage = [
-        Garbage(kind=UNFINISHED, key=one.key, size=one.size, since=one.started, leftover=one) for one in leftovers
+        Garbage(kind=UNFINISHED, key=write.key, size=write.size, since=write.started, leftover=write)
+        for write in leftovers
     ]
     foreign: list[str] = []
     problem = None
@@ -177,26 +182,27 @@ def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: f
         problem = str(error)
     else:
         keys, roles = StoreKeys(spec), dict[Role, list[ObjectInfo]]()
-        for one in objects:
-            roles.setdefault(keys.role(one.key), []).append(one)
-        foreign = [one.key for one in roles.get(Role.FOREIGN, ())]
+        for info in objects:
+            roles.setdefault(keys.role(info.key), []).append(info)
+        foreign = [info.key for info in roles.get(Role.FOREIGN, ())]
         garbage += [
-            Garbage(kind=OLD_CLAIM, key=one.key, size=one.size, since=one.modified) for one in roles.get(Role.CLAIM, ())
+            Garbage(kind=OLD_CLAIM, key=info.key, size=info.size, since=info.modified)
+            for info in roles.get(Role.CLAIM, ())
         ]
         garbage += _uncommitted(uri, keys, manifest, roles.get(Role.DATA, ()))
         if manifest is not None:
             garbage += _replaced(manifest, roles)
     return StoreGarbage(
         uri=uri,
-        old=tuple(one for one in garbage if now - one.since >= older_than),
-        young=tuple(one for one in garbage if not now - one.since >= older_than),
+        old=tuple(item for item in garbage if now - item.since >= older_than),
+        young=tuple(item for item in garbage if not now - item.since >= older_than),
         foreign=tuple(foreign),
         problem=problem,
     )
 
 
 def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
-    """Whose store this is, and its manifest if it is sealed; `ManifestError` unless both can be relied on."""
+    """Returns a store's spec, and its manifest if it is sealed; raises `ManifestError` if either is unreliable."""
     try:
         manifest = read_manifest(uri)
     except StoreNotFoundError:
@@ -211,52 +217,52 @@ def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
 
 
 def _uncommitted(uri: str, keys: StoreKeys, manifest: Manifest | None, data: Iterable[ObjectInfo]) -> Iterator[Garbage]:
-    """Data of shards that have no record and that no manifest lists, each as young as its shard's youngest object."""
+    """Yields data of shards without a commit record or a place in the manifest; their age is the youngest object's."""
     listed = manifest.num_shards if manifest is not None else 0
     shards: dict[int, list[ObjectInfo]] = {}
-    for one in data:
-        shard = keys.shard(one.key)
+    for info in data:
+        shard = keys.shard(info.key)
         if shard is not None and shard >= listed:
-            shards.setdefault(shard, []).append(one)
+            shards.setdefault(shard, []).append(info)
     for shard in sorted(set(shards) - committed_shards(uri, after=listed - 1) if shards else ()):
-        since = max(one.modified for one in shards[shard])
-        for one in shards[shard]:
-            yield Garbage(kind=UNCOMMITTED, key=one.key, size=one.size, since=since, shard=shard)
+        since = max(info.modified for info in shards[shard])
+        for info in shards[shard]:
+            yield Garbage(kind=UNCOMMITTED, key=info.key, size=info.size, since=since, shard=shard)
 
 
 def _replaced(manifest: Manifest, roles: dict[Role, list[ObjectInfo]]) -> Iterator[Garbage]:
-    """Pages and copies that the manifest does not name; none at all while there is the copy of a larger seal.
+    """Yields pages and copies that the manifest does not name; none if there is a copy of a larger seal.
 
-    Such a seal is under way, or was interrupted, and its pages may be needed.
+    Such a seal is still running, or was interrupted, and may need its pages.
     """
     copies, used = roles.get(Role.COPY, ()), {page.key for page in manifest.shards.pages}
     current = copy_key(manifest.num_samples)
-    if any((len(one.key), one.key) > (len(current), current) for one in copies):
+    if any((len(info.key), info.key) > (len(current), current) for info in copies):
         return
-    replaced_at = max((one.modified for one in roles.get(Role.MANIFEST, ())), default=float("inf"))
+    replaced_at = max((info.modified for info in roles.get(Role.MANIFEST, ())), default=float("inf"))
     for kind, candidates in ((OLD_PAGE, roles.get(Role.PAGE, ())), (OLD_COPY, copies)):
-        for one in candidates:
-            if one.key not in used and one.key != current:
-                yield Garbage(kind=kind, key=one.key, size=one.size, since=max(one.modified, replaced_at))
+        for info in candidates:
+            if info.key not in used and info.key != current:
+                yield Garbage(kind=kind, key=info.key, size=info.size, since=max(info.modified, replaced_at))
 
 
-def _still_useless(found: StoreGarbage) -> Iterator[Garbage]:
-    """What is old and no unfinished write, less what a record that was written meanwhile has brought into use."""
-    uri, candidates = found.uri, [one for one in found.old if one.kind != UNFINISHED]
+def _still_useless(store: StoreGarbage) -> Iterator[Garbage]:
+    """Yields old garbage, without unfinished writes and without objects that a newer record has brought into use."""
+    uri, candidates = store.uri, [garbage for garbage in store.old if garbage.kind != UNFINISHED]
     if not candidates:
         return
     _, manifest = _records(uri)
     used = {copy_key(manifest.num_samples), *(page.key for page in manifest.shards.pages)} if manifest else set()
     listed = manifest.num_shards if manifest else 0
-    shards = {one.shard for one in candidates if one.shard is not None}
+    shards = {garbage.shard for garbage in candidates if garbage.shard is not None}
     finished = {shard for shard in shards if shard < listed or exists(commit_uri(uri, shard))}
-    for one in candidates:
-        if one.shard not in finished and one.key not in used:
-            yield one
+    for garbage in candidates:
+        if garbage.shard not in finished and garbage.key not in used:
+            yield garbage
 
 
-def _remove(uri: str, one: Garbage) -> None:
-    if one.leftover is not None:
-        remove_leftover(uri, one.leftover)
+def _remove(uri: str, garbage: Garbage) -> None:
+    if garbage.leftover is not None:
+        remove_leftover(uri, garbage.leftover)
     else:
-        delete(join(uri, one.key))
+        delete(join(uri, garbage.key))

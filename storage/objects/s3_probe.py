@@ -1,4 +1,4 @@
-"""What an S3 service allows and how it behaves, tried out on objects of our own below a prefix, which are removed."""
+"""Probes what an S3 service allows and how it behaves, on an object of our own below a prefix, which is removed."""
 
 import datetime
 import secrets
@@ -13,28 +13,28 @@ from storage.objects.s3 import S3Objects
 from storage.objects.s3_errors import answer
 
 MAX_SKEW_SECONDS = 60.0
-"""S3 refuses requests whose clock is 15 minutes off; a minute is worth a warning."""
+"""S3 refuses requests whose clock is off by 15 minutes; a minute already counts as a problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One right or behaviour."""
+    """Result of probing one right or behaviour."""
 
     name: str
-    """What was tried."""
+    """Name of the probe."""
     ok: bool
     """Whether all is well."""
     fact: str
-    """What was found."""
+    """What the probe found."""
 
 
 def probe_s3(uri: str) -> list[Probe]:
-    """Tries put, get, ranged get, multipart, conditional put, delete and the clock below a prefix `s3://bucket/prefix`.
+    """Probes put, get, ranged get, list, multipart, the clock, conditional put and delete below `s3://bucket/prefix`.
 
-    Ends with the first right that is needed and not there: what follows would fail for the same reason.
+    Ends with the first required right that is missing, because later probes would fail for the same reason.
 
     Raises:
-        ValueError: no S3 URI.
+        ValueError: the URI is no S3 URI.
     """
     path = uri.removeprefix("s3://").rstrip("/")
     if path == uri.rstrip("/") or not path:
@@ -50,7 +50,7 @@ class _S3Probe:
         self._data = secrets.token_bytes(1000)
 
     def run(self) -> list[Probe]:
-        """The probes, in order."""
+        """Runs the probes in order."""
         probes: list[Probe] = []
         try:
             for name, attempt in self._needed():
@@ -95,7 +95,7 @@ class _S3Probe:
             parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
             self._call("complete_multipart_upload", UploadId=upload, MultipartUpload=parts)
         except StoreError:
-            # Left open it would be invisible, and paid for.
+            # An open upload is invisible and costs money.
             with suppress(StoreError):
                 self._call("abort_multipart_upload", UploadId=upload)
             raise
@@ -135,7 +135,7 @@ class _S3Probe:
         return self._objects._attempt(self._path, lambda fs: fs.call_s3(name, **self._request, **options))
 
 
-def _same(found: bytes, expected: bytes, what: str) -> str:
-    if found != expected:
-        raise StoreError(f"{what} must come back as it was written, but {len(found)} other bytes did")
-    return f"{what} comes back as it was written"
+def _same(returned: bytes, expected: bytes, subject: str) -> str:
+    if returned != expected:
+        raise StoreError(f"{subject} must come back as it was written, but {len(returned)} other bytes did")
+    return f"{subject} comes back as it was written"
