@@ -163,7 +163,7 @@ def _print_found(store: StoreGarbage, gone: list[Garbage], dry_run: bool) -> Non
     if len(store.foreign) > _LISTED:
         typer.echo(f"left alone, not of a store: {len(store.foreign) - _LISTED:,} more; --json lists all")
     if store.problem:
-        typer.echo(f"nothing but unfinished writes is removed here: {store.problem}", err=True)
+        typer.echo(f"only unfinished writes are removed here: {store.problem}", err=True)
 
 
 def _print_sum(stores: list[StoreGarbage], removed: list[list[Garbage]], dry_run: bool) -> None:

@@ -87,7 +87,7 @@ def train_command(
             "--spec", help='JSON file with the whole TrainSpec (or PaperSpec: "method": "paper"), instead of a preset.'
         ),
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Trajectories seen in all.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Total number of trajectories seen.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
     cache: Annotated[str | None, typer.Option(help="Cache for objects read from S3: none, memory or disk.")] = None,

@@ -99,7 +99,7 @@ class Tally:
             InterruptedError: `stop` was called.
         """
         if self._stopped.is_set():
-            raise InterruptedError(f"{self._label} were stopped; run the same again to go on")
+            raise InterruptedError(f"{self._label} were stopped; run the same command again to resume")
         with self._lock:
             self._done[piece] = done
             self._report(self._label, sum(self._done.values()), self._total)

@@ -35,7 +35,7 @@ class SolverSpec:
     steps: int = 20
 
     def __post_init__(self) -> None:
-        SOLVERS.choose(self.kind, "SolverSpec.kind")
+        SOLVERS.choose(self.kind, "the solver")
         if self.steps < 1:
             raise ValueError(f"solver steps must be positive, got {self.steps}; use 20 for a DDIM teacher")
 

@@ -71,7 +71,7 @@ def facts_rows(
     kind = "ODE (deterministic)" if spec.deterministic else "SDE (stochastic)"
     guidance = "none" if spec.guidance_scale is None else f"{spec.guidance_scale:g}"
     conditioning = "none" if spec.conditioning is None else _json_text(spec.conditioning)
-    noise = "stored" if spec.noise == "stored" else "not stored, drawn from the seed by readers"
+    noise = "stored" if spec.noise == "stored" else "not stored; readers draw it from the seed"
     rows = {
         "state": summary.state,
         "digest": digest(spec),
@@ -182,7 +182,7 @@ def _growing_rows(summary: StoreSummary, growth: Growth) -> dict[str, str]:
 
 def _stored_text(spec: TrajectorySpec, timestep: int) -> str:
     if timestep not in spec.stored_timesteps:
-        return "not at all, drawn from the seed"
+        return "not stored, drawn from the seed"
     encoding = spec.encoding(timestep)
     if encoding.uint8_range is None:
         return encoding.stored_dtype

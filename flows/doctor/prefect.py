@@ -72,7 +72,7 @@ def _pools(client: SyncPrefectClient) -> list[Finding]:
         try:
             pool = client.read_work_pool(name)
         except ObjectNotFound:
-            findings.append(problem(f"work pool {name}", "it is not there", _DEPLOY))
+            findings.append(problem(f"work pool {name}", "it does not exist", _DEPLOY))
             continue
         if pool.is_paused:
             findings.append(problem(f"work pool {name}", "it is paused", f"run `prefect work-pool resume {name}`"))
@@ -89,7 +89,7 @@ def _queue(client: SyncPrefectClient, pool: str, name: str) -> Finding:
     try:
         queue = client.read_work_queue_by_name(name, work_pool_name=pool)
     except ObjectNotFound:
-        return problem(check, "it is not there", _DEPLOY)
+        return problem(check, "it does not exist", _DEPLOY)
     if queue.is_paused:
         return problem(check, "it is paused", f"run `prefect work-queue resume {name} --pool {pool}`")
     limit = "no limit" if queue.concurrency_limit is None else f"{queue.concurrency_limit} runs at a time"
@@ -130,7 +130,7 @@ def _deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> Finding:
     try:
         deployment = client.read_deployment_by_name(name)
     except ObjectNotFound:
-        return problem(f"deployment {name}", "it is not there", _DEPLOY)
+        return problem(f"deployment {name}", "it does not exist", _DEPLOY)
     wanted, pool = entry.get("parameters") or {}, entry["work_pool"]
     schedules = [s for s in (*(entry.get("schedules") or ()), entry.get("schedule")) if s]
     differences = [
@@ -152,7 +152,7 @@ def _deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> Finding:
         remedy = ", ".join(f"`prefect deployment schedule resume {name} {schedule_id}`" for schedule_id in off)
         return problem(f"deployment {name}", "a schedule is paused", f"run {remedy}")
     if deployment.paused:
-        return problem(f"deployment {name}", "it is paused", "switch it on on its page in the UI")
+        return problem(f"deployment {name}", "it is paused", "enable it on its page in the UI")
     return well(
         f"deployment {name}", f"as in prefect.yaml, in {deployment.work_pool_name}/{deployment.work_queue_name}"
     )
@@ -167,10 +167,10 @@ def _automations(client: SyncPrefectClient) -> Finding:
     by_name = {wanted.name: client.read_automations_by_name(wanted.name) for wanted in AUTOMATIONS}
     missing = [name for name, copies in by_name.items() if len(copies) != 1]
     if missing:
-        return problem("automations", f"not there once: {', '.join(missing)}", _DEPLOY)
+        return problem("automations", f"missing or more than once: {', '.join(missing)}", _DEPLOY)
     off = [name for name, copies in by_name.items() if not copies[0].enabled]
     if off:
-        return problem("automations", f"switched off: {', '.join(off)}", "run `prefect automation resume NAME`")
+        return problem("automations", f"disabled: {', '.join(off)}", "run `prefect automation resume NAME`")
     return well("automations", f"{len(by_name)} in place")
 
 
@@ -182,7 +182,7 @@ def _stale_runs(client: SyncPrefectClient) -> Finding:
     # Running runs send heartbeats, and the automations act on their silence. The other states should only last briefly.
     stuck = [run for run in runs if run.state_type != StateType.RUNNING and _age(run) > limit]
     if not stuck:
-        return well("stale runs", f"none; {len(runs)} at work")
+        return well("stale runs", f"none; {len(runs)} active")
     names = ", ".join(f"{run.name} ({run.state_name})" for run in stuck[:5])
     cancels = ", ".join(f"`prefect flow-run cancel {run.id}`" for run in stuck[:5])
     remedy = f"run `python -m flows.upkeep --once`, which resumes or ends them as the automations would, or {cancels}"

@@ -40,7 +40,7 @@ def check_fan_out(fan_out: str) -> str:
     """
     if re.fullmatch(_PATTERN, fan_out) is None:
         raise ValueError(
-            f"fan_out must be ray (a cluster on this machine), auto or ray://HOST:10001 (one that is there), got "
+            f"fan_out must be ray (a cluster on this machine), auto or ray://HOST:10001 (an existing one), got "
             f"{fan_out!r}; choose one, or leave it out for threads"
         )
     missing = [name for name in ("ray", "prefect_ray") if find_spec(name) is None]

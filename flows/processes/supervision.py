@@ -116,7 +116,7 @@ def _give_up(client: SyncPrefectClient, run_id: UUID, kind: StateType, name: str
         try:
             client.set_flow_run_state(affected, State(type=kind, name=name, message=message), force=True)
         except Exception as error:
-            logger.warning("the end of run %s could not be told to the server: %s", affected, error)
+            logger.warning("the end of run %s could not be reported to the server: %s", affected, error)
     logger.error("%s: this process is killed", message)
     end(descendants(os.getpid()), 1.0)
     os.kill(os.getpid(), signal.SIGKILL)

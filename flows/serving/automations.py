@@ -70,7 +70,7 @@ AUTOMATIONS = (
     ),
     AutomationCore(
         name=f"{_PREFIX}a crashed run is run again",
-        description="Back to Scheduled, as the button Retry does; shards and checkpoints that are there are kept.",
+        description="Back to Scheduled, as by the button Retry; existing shards and checkpoints are kept.",
         trigger=_silence_after(
             "Crashed",
             (*_ENDS, *_PAUSES, "Pending", "Running"),

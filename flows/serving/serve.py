@@ -101,7 +101,7 @@ def serve(host: str, port: int) -> int:
     if _answers(url):
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
     if host not in _LOOPBACK:
-        console().print(f"warning: the server listens on {host} and asks nobody for a password", style="yellow")
+        console().print(f"warning: the server listens on {host} and requires no password", style="yellow")
     mark = f"{_MARK}={os.getpid()}"
     own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", _MARK: str(os.getpid())}
     own |= UI_ENVIRONMENT

@@ -107,10 +107,12 @@ class _S3Probe:
             self._call("put_object", Body=b"other", IfNoneMatch="*")
         except StoreError as error:
             refused = answer(error.__cause__)[1] in (409, 412)
-            fact = "refused where an object is: claims are exact" if refused else f"not there ({error})"
+            fact = "refused if the object exists, so claims are exact" if refused else f"not supported ({error})"
             return Probe(name=name, ok=True, fact=fact)
         return Probe(
-            name=name, ok=True, fact="not there: two runs that begin in one moment may compute the same shard, unharmed"
+            name=name,
+            ok=True,
+            fact="not supported: two runs that start together may compute a shard twice, without harm",
         )
 
     def _clock(self) -> Probe:
@@ -120,7 +122,7 @@ class _S3Probe:
             return Probe(name="S3 clock", ok=False, fact=str(error))
         told = parsedate_to_datetime(headers["date"]) if "date" in headers else None
         if told is None:
-            return Probe(name="S3 clock", ok=True, fact="the service does not tell its time")
+            return Probe(name="S3 clock", ok=True, fact="the service does not state its time")
         skew = (datetime.datetime.now(datetime.UTC) - told).total_seconds()
         return Probe(name="S3 clock", ok=abs(skew) <= MAX_SKEW_SECONDS, fact=f"{abs(skew):.0f} s apart")
 

@@ -130,20 +130,20 @@ class Claims:
                 logger.debug("claim %s not given back: %s", uri, error)
 
     @contextmanager
-    def turn(self, uri: str, say: Callable[[str], None], what: str) -> Iterator[None]:
+    def turn(self, uri: str, say: Callable[[str], None], work: str) -> Iterator[None]:
         """Waits until this process holds the claim, and holds it inside.
 
         Args:
             uri: URI of the claim.
             say: called with a message about the present holder, at once and then every minute.
-            what: describes the work, for people.
+            work: describes the work, for people.
         """
         said = -_SAY_SECONDS
         while (other := self.take(uri)) is not None:
             if time.monotonic() - said >= _SAY_SECONDS:
                 said = time.monotonic()
                 say(
-                    f"{other.holder} is at work on {what}: waiting; if it ends, or says nothing for "
+                    f"{other.holder} is at work on {work}: waiting; if it ends, or is silent for "
                     f"{SILENCE_SECONDS:.0f} s, this run goes on from there"
                 )
             time.sleep(_LOOK_SECONDS)
@@ -171,7 +171,9 @@ class Claims:
                 try:
                     self._renew_one(uri)
                 except StoreError as error:
-                    logger.warning("the claim %s could not be renewed (%s); another run may do the same", uri, error)
+                    logger.warning(
+                        "the claim %s could not be renewed (%s); another run may do the same work", uri, error
+                    )
 
     def _renew_one(self, uri: str) -> None:
         with self._writing:
