@@ -160,8 +160,8 @@ def _no_store(uri: str) -> str:
     below = [name for name in _folders(uri) if any(exists(join(uri, name, key)) for key in (MANIFEST, IDENTITY))]
     if below:
         return (
-            f"one store is removed at a time, but {uri} is no store and holds {len(below)} below it; name one of them, such "
-            f"as {join(uri, below[0])}"
+            f"one store is removed at a time, but {uri} is no store and holds {len(below)} below it; name one of them, "
+            f"such as {join(uri, below[0])}"
         )
     return f"a store to remove must be there, but {uri} has neither spec.json nor manifest.json; check the URI"
 
