@@ -57,14 +57,12 @@ def show_command(model: Model, version: Which = "champion", runs: Runs = "runs",
     from advkd.registry import details
 
     with _registry(runs) as client:
-        facts_of_version = details(client, model, version)
+        known = details(client, model, version)
     if as_json:
-        print_json(facts_of_version)
+        print_json(known)
         return
-    stdout().print(
-        facts({name: str(value) for name, value in _flat(facts_of_version).items() if value not in (None, "")})
-    )
-    typer.echo(facts_of_version["uri"])
+    stdout().print(facts({name: str(value) for name, value in _flat(known).items() if value not in (None, "")}))
+    typer.echo(known["uri"])
 
 
 @app.command("promote")

@@ -27,7 +27,7 @@ class Pulls:
         generator_loss: a scalar without a graph.
         real: derivative of the discriminator's loss with respect to the logits of the teacher's images.
         fake: derivative of the discriminator's loss with respect to the logits of the student's images.
-        student: derivative of the generator's loss with respect to the latter, divided by `fake`.
+        student: derivative of the generator's loss with respect to the logits of the student's images, over `fake`.
     """
 
     discriminator_loss: Tensor

@@ -55,13 +55,13 @@ class ProgressiveStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: igno
         submodules, heads = [], []
         before, features = COARSE, channels
         for k, side in enumerate(self.sides):
-            channels_here = width * min(side // FINEST_FIRST, 8)
-            # The first two submodules have one block. The others have two, and the second one doubles the side.
-            blocks = [] if k < 2 else [flat_block(features, channels_here)]
+            submodule_width = width * min(side // FINEST_FIRST, 8)
+            # The first two submodules have one block, the others two. The last block doubles the side where it grows.
+            blocks = [] if k < 2 else [flat_block(features, submodule_width)]
             last = growing_block if side > before else flat_block
-            submodules.append(nn.Sequential(*blocks, last(channels_here if blocks else features, channels_here)))
-            heads.append(StateHead(channels_here, channels))
-            before, features = side, channels_here
+            submodules.append(nn.Sequential(*blocks, last(submodule_width if blocks else features, submodule_width)))
+            heads.append(StateHead(submodule_width, channels))
+            before, features = side, submodule_width
         self.submodules = nn.ModuleList(submodules)
         self.heads = nn.ModuleList(heads)
 

@@ -24,7 +24,7 @@ class TeacherUnreachableError(TeacherError, ConnectionError):
 
 @dataclass(frozen=True, kw_only=True)
 class SolverSpec:
-    """The solver that samples a teacher.
+    """The solver with which a teacher is sampled.
 
     Attributes:
         kind: name in `SOLVERS`: "ddim" (deterministic), "ddpm" (ancestral), or one that an installed package adds.
