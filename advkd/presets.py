@@ -1,6 +1,6 @@
-"""One table of recipes: what the flows and the command line run when nothing else is said.
+"""The table of presets: the recipes that the flows and the command line run by default.
 
-Figures stand beside an entry where they were measured; `docs/demo.md` says how.
+Comments beside an entry give measured figures; `docs/demo.md` says how they were measured.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from advkd.trajectories import PrecomputeSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What to cache, how to train and how many samples to evaluate with."""
+    """What to precompute, how to train, and how many samples to evaluate with."""
 
     precompute: PrecomputeSpec = field(default_factory=PrecomputeSpec)
     train: RunSpec = field(default_factory=TrainSpec)
@@ -66,10 +66,10 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name.
+    """Returns the preset of this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such preset.
     """
     if name not in PRESETS:
         raise ValueError(f"a preset must be one of {sorted(PRESETS)}, got {name!r}; choose one of them")

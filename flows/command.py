@@ -1,4 +1,4 @@
-"""A flow as a command: `python -m flows.<name>`, with the parameters of its deployment and a quiet terminal.
+"""Runs a flow as a command: `python -m flows.<name>`, with the flow's parameters as options and a quiet terminal.
 
 Exit codes: 0 done, 1 failed, 2 bad parameters, 130 interrupted. Progress goes to stderr, the result to stdout.
 """
@@ -31,7 +31,7 @@ from flows.processes import interrupt_on_hangup, log_place, own_server, own_this
 _PREFECT = Path(prefect.__file__).parent
 Check = Callable[..., object]
 _AS_JSON = "print as json"
-"""Where argparse keeps `--json`: no parameter of a flow can have that name."""
+"""Name of `--json` among the parsed options; no parameter of a flow can have it."""
 
 
 def main(
@@ -44,16 +44,16 @@ def main(
     """Parses the command line, runs the flow and exits.
 
     Args:
-        flow: its parameters become options; those that are dataclasses are given as JSON.
-        check: called with the parameters before anything is started; a `ValueError` of it means bad parameters.
-        show: prints the result for people, where `--json` is not given; None: JSON either way.
-        argv: the command line; None: the process's.
+        flow: the flow, whose parameters become options; dataclasses are given as JSON.
+        check: called with the parameters before anything starts; raises `ValueError` for bad parameters.
+        show: prints the result for people unless `--json` is given; None always prints JSON.
+        argv: the command line; None means that of the process.
     """
     options = _parser(flow).parse_args(argv)
     interrupt_on_hangup()
     if argv is None:
         own_this_process()
-    # A command of ours reports nothing to anybody, and needs no notice that it does.
+    # Our commands send no usage reports, so switch off the libraries' reports and their notices.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     given = vars(options)
     as_json = given.pop(_AS_JSON)
@@ -68,7 +68,7 @@ def _run(flow: Flow[..., Any], given: Mapping[str, Any], check: Check | None, sh
         parameters = _parameters(flow, given)
         if check is not None:
             check(**parameters)
-        # From here on an error is the run's, whatever its type.
+        # From here on, any error is a failure of the run.
         refusal = 1
         with _api(given.get("root") or "runs") as ready:
             with console().status("starting a Prefect server"):
@@ -111,7 +111,7 @@ def _parser(flow: Flow[..., Any]) -> argparse.ArgumentParser:
 
 
 def _form(name: str, hint: Any) -> dict[str, Any]:
-    """How a parameter of this type is written on a command line."""
+    """Returns how argparse parses a parameter of this type."""
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     if get_origin(hint) is list:
@@ -134,7 +134,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given values as the flow's own types, so that whatever is wrong is said before anything starts."""
+    """Converts the given values to the flow's types, so that bad values are reported before anything starts."""
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(flow.fn).parameters.items()
@@ -162,14 +162,14 @@ def _connected(url: str, home: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # What is still queued must reach the server while it is there.
+            # Send queued logs and events while the server still runs.
             APILogHandler().flush()
             EventsWorker.drain_all(timeout=5)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Our own messages, plainly, on the console that the bars share; none of Prefect's, no third party's warnings."""
+    """Prints only our own messages, on the console that the bars share; hides Prefect's and third parties' warnings."""
     root = logging.getLogger()
     kept, level = root.handlers[:], root.level
     logging.getLogger("prefect").setLevel(logging.INFO)

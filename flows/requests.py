@@ -1,7 +1,7 @@
-"""One distillation per teacher and recipe, whoever asks for it and however often.
+"""Starts one distillation per teacher and recipe, however often it is requested.
 
-Prefect keeps one run per idempotency key for ever, whatever became of it: asked again, it gives back the run that
-failed. So the key is the order's digest and, after a failure, the number of the attempt.
+Prefect keeps a run per idempotency key for ever and returns it to later requests, even if it failed. So the key is the
+request's digest and, after a failure, the number of the attempt.
 """
 
 import hashlib
@@ -23,17 +23,17 @@ from flows.distill import distill
 
 _NAME = re.compile(r"distill/[^/]+")
 _SETTLED_SECONDS = 600.0
-"""A crashed run is begun again by the server (`flows.serving.automations`); one that has been for so long is not."""
+"""The server restarts a crashed run (`flows.serving.automations`); one that stays crashed this long has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestSpec:
-    """What is started for every new teacher.
+    """What to start for every new teacher.
 
     Attributes:
         deployment: name of a deployment of `distill`.
-        parameters: for its runs, on top of its own; all but the teacher.
-        attempts: runs of one order in all, where they fail or crash.
+        parameters: parameters of its runs that override the deployment's; all but the teacher.
+        attempts: how often a request is run if its runs fail or crash.
     """
 
     deployment: str = "distill/full"
@@ -62,32 +62,32 @@ class RequestSpec:
 
 @dataclass(frozen=True)
 class DistillationRequest:
-    """A spec's order for one teacher: `digest` is its identity, and so the first run's idempotency key."""
+    """A request to distil one teacher as a spec says; its `digest` is the first run's idempotency key."""
 
     spec: RequestSpec
     fingerprint: str
 
     @property
     def digest(self) -> str:
-        """sha256 over the teacher's content and all that is asked for; where the teacher is does not count."""
-        asked = {"deployment": self.spec.deployment, "parameters": self.spec.parameters}
-        return digest_of({"teacher": self.fingerprint, **asked})
+        """sha256 over the teacher's content, deployment and parameters; the teacher's place does not count."""
+        requested = {"deployment": self.spec.deployment, "parameters": self.spec.parameters}
+        return digest_of({"teacher": self.fingerprint, **requested})
 
     def key(self, attempt: int) -> str:
-        """The idempotency key of an attempt, from 1 on."""
+        """Returns the idempotency key of an attempt, counted from 1."""
         return self.digest if attempt == 1 else f"{self.digest}-{attempt}"
 
 
 @dataclass(frozen=True)
 class Placed:
-    """What has become of an order.
+    """State of a request.
 
     Attributes:
         state: "started" (by this call), "running" (or waiting for a worker), "done", "failed" (as often as allowed),
-            "cancelled" (by hand, so it is left at that), "new" (dry run: it would be started).
+            "cancelled" (by a user, so it is not run again), "new" (dry run: it would be started).
         run: name of the latest run.
-        run_id: its id.
-        attempt: its number.
+        run_id: id of the latest run.
+        attempt: number of the latest run.
     """
 
     state: Literal["new", "started", "running", "done", "failed", "cancelled"]
@@ -97,12 +97,12 @@ class Placed:
 
 
 def digest_of(facts: Mapping[str, Any]) -> str:
-    """sha256 of JSON facts."""
+    """Returns the sha256 of JSON facts."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def deployed(client: SyncPrefectClient, spec: RequestSpec) -> DeploymentResponse | None:
-    """The deployment, None if there is none of that name."""
+    """Returns the deployment that a spec names, None if there is none."""
     try:
         return client.read_deployment_by_name(spec.deployment)
     except ObjectNotFound:
@@ -117,7 +117,7 @@ def place(
     *,
     dry: bool,
 ) -> Placed:
-    """Starts the order's run unless there is one that runs, has ended well, was cancelled, or failed too often."""
+    """Starts a run of the request unless its latest run is active, done or cancelled, or it has failed too often."""
     latest, attempt = _latest(client, order)
     placed = _what_became(latest, attempt, order.spec.attempts)
     if placed is not None:
@@ -138,9 +138,9 @@ def place(
 def _latest(client: SyncPrefectClient, order: DistillationRequest) -> tuple[FlowRun | None, int]:
     keys = {order.key(attempt): attempt for attempt in range(1, order.spec.attempts + 1)}
     wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=list(keys)))
-    found = {keys[run.idempotency_key or ""]: run for run in client.read_flow_runs(flow_run_filter=wanted)}
-    attempt = max(found, default=0)
-    return found.get(attempt), attempt
+    by_attempt = {keys[run.idempotency_key or ""]: run for run in client.read_flow_runs(flow_run_filter=wanted)}
+    attempt = max(by_attempt, default=0)
+    return by_attempt.get(attempt), attempt
 
 
 def _what_became(run: FlowRun | None, attempt: int, attempts: int) -> Placed | None:

@@ -1,11 +1,11 @@
-"""One kind of table for every seam: rows of this project, and rows that installed packages add.
+"""The table that every seam uses: rows of this project, and rows that installed packages add.
 
 A package adds a row by an entry point of the table's group in its own `pyproject.toml`:
 
     [project.entry-points."advkd.layouts"]
     mine = "my_package.my_module:my_row"
 
-It is imported when its name is first asked for. Nothing else is ever imported by name: no remote code, no pickle.
+A row is imported when its name is first looked up. Nothing else is imported by name: no remote code, no pickle.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,9 +19,9 @@ class Table(Mapping[str, Row], Generic[Row]):
     """Rows by name. A row of this project is never replaced by an entry point of the same name.
 
     Args:
-        group: Entry point group in which installed packages add rows, as "advkd.layouts".
-        noun: What a row is, for messages: "a layout".
-        rows: This project's own.
+        group: Entry point group in which installed packages add rows, such as "advkd.layouts".
+        noun: What a row is, for messages, such as "a layout".
+        rows: The rows of this project.
     """
 
     def __init__(self, group: str, noun: str, rows: Mapping[str, Row]) -> None:
@@ -48,10 +48,10 @@ class Table(Mapping[str, Row], Generic[Row]):
         return name in self._rows or name in self._added()
 
     def choose(self, name: str, setting: str) -> Row:
-        """The row that a setting names.
+        """Returns the row that a setting names.
 
         Raises:
-            ValueError: No row of that name; the message lists those that there are.
+            ValueError: There is no row of this name; the message lists the names that exist.
         """
         if name not in self:
             raise ValueError(

@@ -1,6 +1,6 @@
-"""`advkd browse URI...`: serve the page, say where, open it.
+"""`advkd browse URI...`: serves the page, prints its address and opens it.
 
-A process of its own without torch, so `advkd.__main__` comes here before anything heavy is imported. The address is the
+The process needs no torch, so `advkd.__main__` calls this module before it imports anything heavy. The address is the
 last line of stdout.
 """
 
@@ -20,9 +20,9 @@ from advkd.text import DEFAULT_PORT, clear_errors
 _GRACE_SECONDS = 2
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
-"""Longer than people look at a page: who asks on a connection that is being closed gets no answer."""
+"""Longer than people look at a page: a request on a connection that is being closed gets no answer."""
 _M_ARENA_MAX = -8
-"""`mallopt`'s name for it, in glibc's malloc.h."""
+"""`M_ARENA_MAX` of glibc's malloc.h: the parameter of `mallopt` that limits the number of heaps."""
 
 
 def browse_command(
@@ -37,7 +37,7 @@ def browse_command(
             "given again.",
         ),
     ] = None,
-    runs: Annotated[str, typer.Option(help="Folder of the registry, unless MLFLOW_TRACKING_URI is set.")] = "runs",
+    runs: Annotated[str, typer.Option(help="Folder of the registry; ignored if MLFLOW_TRACKING_URI is set.")] = "runs",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = DEFAULT_PORT,
     host: Annotated[
         str, typer.Option(help="Address to bind; any other than the loopback needs --token.")
@@ -48,7 +48,7 @@ def browse_command(
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
 ) -> None:
-    """Look at cached trajectories in a browser: stores on disk and in S3, sealed and growing; reads only."""
+    """Show cached trajectories in a browser: stores on disk and in S3, sealed or growing; only reads them."""
     with clear_errors():
         _few_arenas()
         spec = BrowseSpec(uris=tuple(uris), students=tuple(student or ()), runs=runs, host=host, port=port, token=token)
@@ -69,14 +69,14 @@ def browse_command(
                 )
             )
             if not no_open:
-                # Without the token, which `ps` would show to everybody on this machine: the page asks for it.
-                # A browser of the terminal does not return before it is closed.
+                # Leave out the token, which `ps` would show to everybody on this machine: the page asks for it.
+                # A terminal browser returns only when it is closed, so open it in a thread.
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
             server.run(sockets=[listener])
 
 
 def main() -> None:
-    """`advkd browse ...` without the other commands."""
+    """Runs `advkd browse ...` without loading the other commands."""
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     command.command("browse")(browse_command)
     try:
@@ -86,9 +86,9 @@ def main() -> None:
 
 
 def _few_arenas() -> None:
-    """Two heaps instead of one for every thread: what has been freed in one is of no use to the others' requests.
+    """Limits glibc to two heaps instead of one per thread: memory freed in one heap cannot serve another.
 
-    After 1000 walls of 100 random samples a quarter less is resident. Other C libraries than glibc have no such heaps.
+    After 1000 walls of 100 random samples, a quarter less memory is resident. Other C libraries have no such heaps.
     """
     try:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
@@ -102,7 +102,7 @@ def _listening(spec: BrowseSpec) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((spec.host, spec.port))
-        # From here on requests wait for the server: whoever reads the address may ask at once.
+        # From here on, requests wait for the server, so the address may be used as soon as it is printed.
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()

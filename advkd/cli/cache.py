@@ -1,7 +1,7 @@
-"""`advkd cache ls|show|verify|repair|gc|convert|plan|rm`: what stores there are, what one holds, and all their care.
+"""`advkd cache ls|show|verify|repair|gc|convert|plan|rm`: lists, shows and maintains trajectory stores.
 
-For people: tables on stdout, progress on stderr; for machines: `--json` on stdout instead. The URI is the last line
-of the people's stdout. Anything wrong ends with exit code 1 and one line of rule, fact and remedy.
+Prints tables on stdout and progress on stderr; the last line of stdout is the URI. With `--json`, stdout is JSON
+instead. An error ends the command with exit code 1 and one line of rule, fact and remedy.
 """
 
 from typing import Annotated
@@ -39,7 +39,7 @@ from storage import (
 )
 from storage.records import committed_shards
 
-app = typer.Typer(name="cache", help="Look at trajectory stores and take care of them.", no_args_is_help=True)
+app = typer.Typer(name="cache", help="Show trajectory stores and maintain them.", no_args_is_help=True)
 
 
 @app.command("ls")
@@ -52,25 +52,25 @@ def list_command(
         stores = list_stores(root)
         facts = [(one, *size_and_time(one)) for one in stores]
         if as_json:
-            print_json([summary_json(one) | {"bytes": size, "written": written} for one, size, written in facts])
+            print_json([summary_json(store) | {"bytes": size, "written": written} for store, size, written in facts])
             return
         table = columns("state", "teacher", "sampler", "layout", "samples", "shards", "size", "age", "URI", left=4)
         table.columns[-1].justify = "left"
-        for one, size, written in facts:
-            spec = one.spec
+        for store, size, written in facts:
+            spec = store.spec
             names = (spec.teacher, f"{spec.sampler}, {spec.solver_steps} steps", spec.layout) if spec else ("?",) * 3
-            counts = (f"{one.num_samples:,}", f"{one.num_shards:,}", "-" if size is None else size_text(size))
-            table.add_row(one.state, *names, *counts, age_text(written), one.uri)
+            counts = (f"{store.num_samples:,}", f"{store.num_shards:,}", "-" if size is None else size_text(size))
+            table.add_row(store.state, *names, *counts, age_text(written), store.uri)
         stdout().print(table if stores else f"no stores below {root}")
-        for one in stores:
-            if one.problem is not None:
-                typer.echo(f"unreadable: {one.problem}", err=True)
+        for store in stores:
+            if store.problem is not None:
+                typer.echo(f"unreadable: {store.problem}", err=True)
         typer.echo(root)
 
 
 @app.command("show")
 def show_command(uri: Uri, as_json: AsJson = False) -> None:
-    """Print everything that is known about a store: teacher, sampler, grid, seed, counts, bytes, statistics, origin."""
+    """Print all facts of a store: teacher, sampler, grid, seed, counts, bytes, statistics, origin."""
     with clear_errors():
         summary = summarize(uri)
         if summary is None:
@@ -81,13 +81,13 @@ def show_command(uri: Uri, as_json: AsJson = False) -> None:
             raise StoreError(summary.problem or f"{uri} cannot be read")
         manifest = open_store(uri).manifest if summary.state == "sealed" else None
         extension = len(committed_shards(uri, after=manifest.num_shards - 1)) if manifest else 0
-        found = None if manifest else measure_growth(uri, spec)
+        growth = None if manifest else measure_growth(uri, spec)
         if as_json:
-            more = manifest_json(manifest, extension) if manifest else growth_json(found) if found else {}
+            more = manifest_json(manifest, extension) if manifest else growth_json(growth) if growth else {}
             print_json(summary_json(summary) | more)
             return
         console = stdout()
-        console.print(facts_table(summary, spec, manifest, extension, found))
+        console.print(facts_table(summary, spec, manifest, extension, growth))
         console.print()
         console.print(grid_table(spec))
         if manifest is not None:
@@ -98,19 +98,20 @@ def show_command(uri: Uri, as_json: AsJson = False) -> None:
 
 @app.command("verify")
 def verify_command(uri: Uri, as_json: AsJson = False) -> None:
-    """Read every object of a store and compare size and sha256; exit code 1 if one is not what was committed."""
+    """Read every object of a store and check its size and sha256; exit code 1 if any has changed since its commit."""
     with clear_errors():
         with progress() as report:
             problems = verify(uri, progress=lambda done, total: report("shards checked", done, total))
         if as_json:
             listed = [
-                {"shard": one.shard, "key": one.key, "expected": one.expected, "found": one.found} for one in problems
+                {"shard": problem.shard, "key": problem.key, "expected": problem.expected, "found": problem.found}
+                for problem in problems
             ]
             print_json({"uri": uri, "ok": not problems, "problems": listed})
         else:
-            for one in problems:
-                typer.echo(one.message, err=True)
-            shards = {one.shard for one in problems}
+            for problem in problems:
+                typer.echo(problem.message, err=True)
+            shards = {problem.shard for problem in problems}
             typer.echo("every object is what was committed" if not problems else f"damaged: {len(shards)} shard(s)")
             typer.echo(uri)
         if problems:
@@ -124,15 +125,17 @@ def repair_command(
     device: Annotated[str, typer.Option(help="torch device of the teacher: cpu or cuda.")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Compute the damaged shards of a store again, those alone; the teacher must be the one it was computed with."""
+    """Compute only the damaged shards of a store again; needs the teacher that the store was computed with."""
     from advkd.trajectories import repair
 
     with clear_errors(), progress() as report:
-        found = repair(uri, teacher, device, lambda done, total: report("trajectories", done, total))
+        repaired = repair(uri, teacher, device, lambda done, total: report("trajectories", done, total))
     if as_json:
-        print_json({"uri": uri, "shards": list(found.shards), "metadata": found.metadata})
+        print_json({"uri": uri, "shards": list(repaired.shards), "metadata": repaired.metadata})
         return
-    typer.echo(f"recomputed shards {list(found.shards)}" if found.shards or found.metadata else "nothing to repair")
+    typer.echo(
+        f"recomputed shards {list(repaired.shards)}" if repaired.shards or repaired.metadata else "nothing to repair"
+    )
     typer.echo(uri)
 
 

@@ -1,4 +1,4 @@
-"""`advkd cache gc|convert|rm`: cleaning a store, laying it out anew, removing it. Parses, calls, prints."""
+"""`advkd cache gc|convert|rm`: cleans, converts and removes stores. Parses, calls, prints."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _LISTED = 20
 def gc_command(
     uri: Annotated[str, typer.Argument(metavar="URI", help="A store, or a root of stores and runs.")],
     older_than: Annotated[
-        str, typer.Option(help="Age from which something is removed: 0s, 30m, 12h, 1d, 2w.", metavar="AGE")
+        str, typer.Option(help="Smallest age of what is removed: 0s, 30m, 12h, 1d, 2w.", metavar="AGE")
     ] = "1d",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List only, remove nothing.")] = False,
     as_json: AsJson = False,
@@ -43,21 +43,23 @@ def gc_command(
     upload of a shard and no reader exceeds, and use 0s only where nobody works on the store.
     """
     with clear_errors():
-        found = find_garbage(uri, _seconds(older_than))
-        total = sum(len(one.old) for one in found)
-        removed: list[list[Garbage]] = [[] for _ in found]
+        stores = find_garbage(uri, _seconds(older_than))
+        total = sum(len(store.old) for store in stores)
+        removed: list[list[Garbage]] = [[] for _ in stores]
         if not dry_run:
             with progress() as report:
-                for position, one in enumerate(found):
-                    before = sum(len(other.old) for other in found[:position])
-                    removed[position] = remove_garbage(one, progress=_shifted(report, before, total))
+                for position, store in enumerate(stores):
+                    before = sum(len(earlier.old) for earlier in stores[:position])
+                    removed[position] = remove_garbage(store, progress=_shifted(report, before, total))
         if as_json:
-            stores = [_found_json(one, gone) for one, gone in zip(found, removed, strict=True)]
-            print_json({"uri": uri, "dry_run": dry_run, "older_than_seconds": _seconds(older_than), "stores": stores})
+            as_objects = [_found_json(store, gone) for store, gone in zip(stores, removed, strict=True)]
+            print_json(
+                {"uri": uri, "dry_run": dry_run, "older_than_seconds": _seconds(older_than), "stores": as_objects}
+            )
             return
-        for one, gone in zip(found, removed, strict=True):
-            _print_found(one, gone, dry_run)
-        _print_sum(found, removed, dry_run)
+        for store, gone in zip(stores, removed, strict=True):
+            _print_found(store, gone, dry_run)
+        _print_sum(stores, removed, dry_run)
         typer.echo(uri)
 
 
@@ -85,109 +87,119 @@ def convert_command(
 
 def rm_command(
     uri: Uri,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it. Without: say what would go, and exit with 1.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove it. Without it, only list what would be removed, and exit with 1.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove one store with everything below its URI, and nothing else; there is no way back."""
+    """Remove one store with everything below its URI, and nothing else; this cannot be undone."""
     with clear_errors():
-        found = store_contents(uri)
+        contents = store_contents(uri)
         if yes:
             with progress() as report:
-                remove_store(found, progress=lambda done, total: report("removing", done, total))
+                remove_store(contents, progress=lambda done, total: report("removing", done, total))
         if as_json:
-            print_json(_contents_json(found) | {"removed": yes})
+            print_json(_contents_json(contents) | {"removed": yes})
         else:
-            _print_contents(found)
+            _print_contents(contents)
             if yes:
-                typer.echo(f"removed {found.num_objects:,} objects, {size_text(found.total_bytes)}")
+                typer.echo(f"removed {contents.num_objects:,} objects, {size_text(contents.total_bytes)}")
             typer.echo(uri)
         if not yes:
             fail(
-                f"a store is removed only with --yes, and {uri} holds {found.num_objects:,} objects, "
-                f"{size_text(found.total_bytes)}; add --yes to remove them"
+                f"a store is removed only with --yes, and {uri} holds {contents.num_objects:,} objects, "
+                f"{size_text(contents.total_bytes)}; add --yes to remove them"
             )
 
 
 def _seconds(age: str) -> float:
-    found = _AGE.fullmatch(age.strip())
-    if not found:
+    match = _AGE.fullmatch(age.strip())
+    if not match:
         raise ValueError(f"--older-than must be a whole number and one of s, m, h, d, w, got {age!r}; write 1d or 30m")
-    return float(found.group(1)) * _UNITS[found.group(2)]
+    return float(match.group(1)) * _UNITS[match.group(2)]
 
 
 def _shifted(report: Report, before: int, total: int) -> Callable[[int, int], None]:
     return lambda done, _: report("removing", before + done, total)
 
 
-def _garbage_json(one: Garbage) -> dict[str, Any]:
-    return {"kind": one.kind, "key": one.key, "bytes": one.size, "since": one.since, "shard": one.shard}
-
-
-def _found_json(found: StoreGarbage, gone: list[Garbage]) -> dict[str, Any]:
+def _garbage_json(garbage: Garbage) -> dict[str, Any]:
     return {
-        "uri": found.uri,
-        "found": [_garbage_json(one) for one in found.old],
-        "removed": [_garbage_json(one) for one in gone],
-        "too_young": [_garbage_json(one) for one in found.young],
-        "foreign": list(found.foreign),
-        "problem": found.problem,
+        "kind": garbage.kind,
+        "key": garbage.key,
+        "bytes": garbage.size,
+        "since": garbage.since,
+        "shard": garbage.shard,
     }
 
 
-def _print_found(found: StoreGarbage, gone: list[Garbage], dry_run: bool) -> None:
+def _found_json(store: StoreGarbage, gone: list[Garbage]) -> dict[str, Any]:
+    return {
+        "uri": store.uri,
+        "found": [_garbage_json(garbage) for garbage in store.old],
+        "removed": [_garbage_json(garbage) for garbage in gone],
+        "too_young": [_garbage_json(garbage) for garbage in store.young],
+        "foreign": list(store.foreign),
+        "problem": store.problem,
+    }
+
+
+def _print_found(store: StoreGarbage, gone: list[Garbage], dry_run: bool) -> None:
     table = columns("", "size", "age", "what", "key", left=1)
     for column in table.columns[3:]:
         column.justify = "left"
-    fates = [("would go" if dry_run else "removed" if one in gone else "in use now", one) for one in found.old]
-    fates += [("too young", one) for one in found.young]
-    for fate, one in fates[:_LISTED]:
-        size = "?" if one.size is None else size_text(one.size)
-        table.add_row(fate, size, age_text(one.since), one.kind, one.key)
-    if not (fates or found.foreign or found.problem):
+    fates = [
+        ("would go" if dry_run else "removed" if garbage in gone else "in use now", garbage) for garbage in store.old
+    ]
+    fates += [("too young", garbage) for garbage in store.young]
+    for fate, garbage in fates[:_LISTED]:
+        size = "?" if garbage.size is None else size_text(garbage.size)
+        table.add_row(fate, size, age_text(garbage.since), garbage.kind, garbage.key)
+    if not (fates or store.foreign or store.problem):
         return
-    typer.echo(found.uri)
+    typer.echo(store.uri)
     if fates:
         stdout().print(table)
     if len(fates) > _LISTED:
         typer.echo(f"... and {len(fates) - _LISTED:,} more; --json lists all")
-    for key in found.foreign[:_LISTED]:
+    for key in store.foreign[:_LISTED]:
         typer.echo(f"left alone, not of a store: {key}")
-    if len(found.foreign) > _LISTED:
-        typer.echo(f"left alone, not of a store: {len(found.foreign) - _LISTED:,} more; --json lists all")
-    if found.problem:
-        typer.echo(f"nothing but unfinished writes is removed here: {found.problem}", err=True)
+    if len(store.foreign) > _LISTED:
+        typer.echo(f"left alone, not of a store: {len(store.foreign) - _LISTED:,} more; --json lists all")
+    if store.problem:
+        typer.echo(f"only unfinished writes are removed here: {store.problem}", err=True)
 
 
-def _print_sum(found: list[StoreGarbage], removed: list[list[Garbage]], dry_run: bool) -> None:
-    if not any(one.old or one.young for one in found):
+def _print_sum(stores: list[StoreGarbage], removed: list[list[Garbage]], dry_run: bool) -> None:
+    if not any(store.old or store.young for store in stores):
         typer.echo("nothing to remove")
         return
-    chosen = [one for of_store in ([one.old for one in found] if dry_run else removed) for one in of_store]
-    young = sum(len(one.young) for one in found)
+    chosen = [garbage for of_store in ([store.old for store in stores] if dry_run else removed) for garbage in of_store]
+    young = sum(len(store.young) for store in stores)
     typer.echo(
         f"{'would remove' if dry_run else 'removed'} {len(chosen):,} object(s), "
-        f"{size_text(sum(one.size or 0 for one in chosen))}" + (f"; {young:,} too young" if young else "")
+        f"{size_text(sum(garbage.size or 0 for garbage in chosen))}" + (f"; {young:,} too young" if young else "")
     )
 
 
-def _contents_json(found: StoreContents) -> dict[str, Any]:
+def _contents_json(contents: StoreContents) -> dict[str, Any]:
     return {
-        "uri": join(found.uri),
-        "sealed": found.sealed,
-        "objects": found.num_objects,
-        "bytes": found.total_bytes,
-        "unfinished_writes": len(found.leftovers),
+        "uri": join(contents.uri),
+        "sealed": contents.sealed,
+        "objects": contents.num_objects,
+        "bytes": contents.total_bytes,
+        "unfinished_writes": len(contents.leftovers),
         "by_kind": {
-            role.value: {"objects": len(group), "bytes": sum(one.size for one in group)}
-            for role, group in found.objects.items()
+            role.value: {"objects": len(group), "bytes": sum(info.size for info in group)}
+            for role, group in contents.objects.items()
         },
     }
 
 
-def _print_contents(found: StoreContents) -> None:
+def _print_contents(contents: StoreContents) -> None:
     table = columns("what", "objects", "size")
-    for role, group in ((role, found.objects[role]) for role in Role if role in found.objects):
-        table.add_row(role.value, f"{len(group):,}", size_text(sum(one.size for one in group)))
-    if found.leftovers:
-        table.add_row("unfinished write", f"{len(found.leftovers):,}", "?")
+    for role, group in ((role, contents.objects[role]) for role in Role if role in contents.objects):
+        table.add_row(role.value, f"{len(group):,}", size_text(sum(info.size for info in group)))
+    if contents.leftovers:
+        table.add_row("unfinished write", f"{len(contents.leftovers):,}", "?")
     stdout().print(table)

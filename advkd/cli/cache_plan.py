@@ -1,4 +1,4 @@
-"""`advkd cache plan`: what a precompute with the same options would hold, ask for and cost. Parses, calls, prints."""
+"""`advkd cache plan`: bytes, requests and costs of a precompute with the same options. Parses, calls, prints."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from advkd.trajectories import (
 )
 from storage import store_uri
 
-Price = Annotated[float | None, typer.Option(help="USD that the provider asks; default: no costs are told.")]
+Price = Annotated[float | None, typer.Option(help="Price of the provider in USD; default: no costs are shown.")]
 
 
 @takes_precompute_options
@@ -31,7 +31,8 @@ def plan_command(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that compute a shard each at the same time.")] = 1,
     passes_per_second: Annotated[
-        float | None, typer.Option(help="Samples through the teacher's network per second and worker: tells the time.")
+        float | None,
+        typer.Option(help="Samples through the teacher's network per second and worker, to estimate the time."),
     ] = None,
     usd_per_1000_puts: Price = None,
     usd_per_1000_gets: Price = None,
@@ -40,10 +41,10 @@ def plan_command(
     usd_per_worker_hour: Price = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a precompute would make and cost, before anything is spent: shards, bytes, requests, passes, time.
+    """Show what a precompute would make and cost, before you run it: shards, bytes, requests, passes, time.
 
-    Takes the options of `advkd precompute`. The teacher is loaded for its shape and schedule alone, and not even that
-    with --shape; the store is neither read nor written.
+    Takes the options of `advkd precompute`. Loads the teacher only for its shape and schedule, or not at all with
+    --shape; neither reads nor writes the store.
     """
     with clear_errors():
         teacher = cached_teacher(spec.teacher, spec.device) if shape is None else UnseenTeacher.of(shape)
@@ -56,7 +57,7 @@ def plan_command(
             worker_hour=usd_per_worker_hour,
         )
         plan = plan_cache(identity, spec.samples, workers=workers, passes_per_second=passes_per_second, prices=prices)
-        # Without its teacher's fingerprint nobody knows what the store will be called.
+        # The store's name depends on the teacher's fingerprint, which is unknown with --shape.
         uri = store_uri(spec.store, identity) if shape is None else spec.store
         if as_json:
             print_json({"uri": uri, **_plan_json(plan)})
@@ -123,6 +124,8 @@ def _requests(plan: CachePlan) -> Any:
         "open the store": (plan.open, 0),
         "read an epoch": (plan.epoch, plan.epoch_bytes),
     }
-    for name, (asked, read) in rows.items():
-        table.add_row(name, f"{asked.put:,}", f"{asked.get:,}", f"{asked.list:,}", billed_text(read) if read else "-")
+    for name, (requests, read) in rows.items():
+        table.add_row(
+            name, f"{requests.put:,}", f"{requests.get:,}", f"{requests.list:,}", billed_text(read) if read else "-"
+        )
     return table

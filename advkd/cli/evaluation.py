@@ -1,4 +1,4 @@
-"""`advkd evaluation`: make anew what evaluation ships with, the classifier and the embedded teacher's reference."""
+"""`advkd evaluation`: rebuild the shipped files of evaluation, the digit classifier and the teachers' references."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from advkd.runtime import progress
 
-app = typer.Typer(name="evaluation", help="Make anew what evaluation ships with.", no_args_is_help=True)
+app = typer.Typer(name="evaluation", help="Rebuild the shipped files of evaluation.", no_args_is_help=True)
 
 
 @app.command("train-classifier")
@@ -16,7 +16,7 @@ def train_classifier_command(
     out: Annotated[Path, typer.Option(help="safetensors file to write.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Train the digit classifier whose features carry FD(digits): seconds on one core."""
+    """Train the digit classifier whose features FD(digits) uses: takes seconds on one core."""
     from advkd.evaluation import ClassifierSpec, train_classifier
 
     spec, accuracy = ClassifierSpec(), 0.0
@@ -36,7 +36,7 @@ def reference_command(
     features: Annotated[str, typer.Option(help="The extractor; auto: digits.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Compute the reference that the package ships for a teacher: its curve at 1 to 50 steps; minutes on a CPU."""
+    """Compute the shipped reference of a teacher, its curve at 1 to 50 steps: takes minutes on a CPU."""
     from advkd.evaluation import ship_reference
 
     with progress() as report:

@@ -1,7 +1,7 @@
-"""The `advkd` command: the same dataclasses as the flows, without Prefect.
+"""The `advkd` command: runs the specs of the flows without Prefect.
 
-Progress goes to stderr; the last line of stdout is the URI of what was made (with `--json`, one JSON object that holds
-it). Bad input ends with a message of rule, fact and remedy, and exit code 1.
+Progress goes to stderr. The last line of stdout is the URI of the result; with `--json`, stdout is one JSON object that
+holds it. Bad input ends the command with exit code 1 and a message of rule, fact and remedy.
 """
 
 import json
@@ -61,7 +61,7 @@ def precompute_command(
     workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Run a teacher over N noises and keep its states in a sealed store; what is there already is not recomputed."""
+    """Run a teacher on N noises and store its states in a sealed store; shards that exist are not computed again."""
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.sealed else "was sealed already"
@@ -87,15 +87,13 @@ def train_command(
             "--spec", help='JSON file with the whole spec of a run, of the method it names ("method"), not a preset.'
         ),
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Trajectories seen in all.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Total number of trajectories seen.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
-    cache: Annotated[
-        str | None, typer.Option(help="none, memory or disk: keep what was read of a store in S3.")
-    ] = None,
+    cache: Annotated[str | None, typer.Option(help="Cache for objects read from S3: none, memory or disk.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a student from a store alone; the same command again goes on from the last checkpoint.
+    """Train a student from a store alone; run the same command again to resume from the last checkpoint.
 
     In several processes: torchrun --nproc-per-node 2 -m advkd train ...
     """
@@ -135,7 +133,7 @@ def evaluate_command(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Measure a student beside its teacher: distances, worth in teacher steps, cost; writes a report."""
+    """Compare a student with its teacher and write a report: distances, worth in teacher steps, cost."""
     from advkd.evaluation import REPORT, EvaluateSpec, evaluate, worth_sentence
     from advkd.registry import student_place
 
@@ -166,7 +164,7 @@ def sample_command(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Sample a student, one network pass, into a grid of images."""
+    """Sample a student in one network pass and write a grid of images."""
     from advkd.cli.sample import sample_grid
 
     sample_grid(place, n, seed, out, device, runs)
@@ -196,10 +194,10 @@ def export_command(
 
 
 def main() -> None:
-    """Entry point: errors of ours become one line on stderr and exit code 1; of several processes one tells it."""
+    """Runs the command line; turns our own errors into one line on stderr (of rank 0) and exit code 1."""
     relay_logs()
     if started_by_torchrun() and (end_with_launcher := die_with_parent()):
-        # torchrun ends its processes itself, unless it is killed: without it they would train on, heard by nobody.
+        # torchrun ends its processes, unless it is killed itself: they would then train on unattended.
         end_with_launcher()
     try:
         _plug_in(sys.argv[1:])
@@ -207,7 +205,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except SilencedError:
-        # torchrun ends all processes with the first that exits, which must be the one that speaks.
+        # torchrun ends all processes with the first that exits; let the one that reports the error be the first.
         time.sleep(_SILENCED_SECONDS)
         sys.exit(1)
     except (StoreError, ValueError, OSError, ArithmeticError) as error:
@@ -216,10 +214,10 @@ def main() -> None:
 
 
 def _plug_in(arguments: Sequence[str]) -> None:
-    """Adds the commands of other packages (entry points `advkd.commands`), loaded only where they are asked for."""
-    asked = arguments[0] if arguments else "--help"
+    """Adds the commands of other packages (entry points `advkd.commands`); loads a command only when it is used."""
+    requested = arguments[0] if arguments else "--help"
     for command in entry_points(group="advkd.commands"):
-        if asked in (command.name, "--help"):
+        if requested in (command.name, "--help"):
             app.command(command.name)(command.load())
 
 

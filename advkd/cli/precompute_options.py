@@ -1,4 +1,4 @@
-"""The options of `advkd precompute`, once, for every command that takes them: what is planned is what is computed."""
+"""The options of `advkd precompute`, shared with `advkd cache plan`, so that a plan is of what will be computed."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -36,7 +36,7 @@ def precompute_spec(
     block_samples: Annotated[int, typer.Option(help="Samples per teacher batch and per chunk.")] = 128,
     device: Annotated[str, typer.Option(help="torch device: cpu or cuda.")] = "cpu",
 ) -> PrecomputeSpec:
-    """The spec that these options, as typed, ask for; `ValueError` where one breaks its rule."""
+    """Builds the spec from options as typed; raises `ValueError` for an invalid one."""
     return PrecomputeSpec(
         teacher=teacher,
         store=store,
@@ -58,18 +58,18 @@ def precompute_spec(
 
 
 def takes_precompute_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with all options of `precompute_spec` in the place of its own parameter `spec: PrecomputeSpec`."""
+    """Replaces a command's parameter `spec: PrecomputeSpec` by all options of `precompute_spec`."""
     options = signature(precompute_spec).parameters
     own = [parameter for name, parameter in signature(command).parameters.items() if name != _SPEC]
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        asked = {name: given.pop(name) for name in options}
-        command(**{_SPEC: precompute_spec(**asked)}, **given)
+        of_spec = {name: given.pop(name) for name in options}
+        command(**{_SPEC: precompute_spec(**of_spec)}, **given)
 
-    everything = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*options.values(), *own)]
-    # What typer reads its options from.
-    vars(with_options)["__signature__"] = Signature(everything)
+    parameters = [option.replace(kind=Parameter.KEYWORD_ONLY) for option in (*options.values(), *own)]
+    # Typer reads the options from the signature.
+    vars(with_options)["__signature__"] = Signature(parameters)
     return with_options
 
 

@@ -1,7 +1,7 @@
-"""`advkd registry ls|show|promote|rollback|diff`: which students there are, and who is champion, by hand if need be.
+"""`advkd registry ls|show|promote|rollback|diff`: lists registered students and moves the champion by hand.
 
-Tables for people on stdout, `--json` for machines instead. Anything wrong ends with exit code 1 and one line of rule,
-fact and remedy.
+Prints tables for people, or JSON with `--json`. An error ends the command with exit code 1 and one line of rule, fact
+and remedy.
 """
 
 import contextlib
@@ -12,10 +12,10 @@ import typer
 
 from advkd.text import AsJson, clear_errors, columns, facts, print_json, stdout
 
-app = typer.Typer(name="registry", help="Look at registered students, and move the champion.", no_args_is_help=True)
+app = typer.Typer(name="registry", help="Show registered students, and move the champion.", no_args_is_help=True)
 
 Runs = Annotated[
-    str, typer.Option(help="The flow's root, which holds mlflow.db; not used where MLFLOW_TRACKING_URI is set.")
+    str, typer.Option(help="The flow's root, which holds mlflow.db; ignored if MLFLOW_TRACKING_URI is set.")
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Registered name, as advkd-digits.")]
 Which = Annotated[str, typer.Argument(metavar="VERSION", help="Number of a version, champion or challenger.")]
@@ -27,34 +27,42 @@ def list_command(
     runs: Runs = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """List models and their versions: alias, figures, and what the gate said."""
+    """List models and their versions: alias, figures and the gate's verdict."""
     from advkd.registry import models, overview
 
     with _registry(runs) as client:
-        found = [one for name in models(client, model) for one in overview(client, name)]
+        versions = [version for name in models(client, model) for version in overview(client, name)]
     if as_json:
-        print_json([one.as_json() for one in found])
+        print_json([version.as_json() for version in versions])
         return
     table = columns("model", "version", "state", "FD", "recall", "teacher", "gate", left=1)
     for column in (table.columns[2], *table.columns[5:]):
         column.justify = "left"
-    for one in found:
-        table.add_row(one.name, str(one.version), one.state, one.text("fd"), one.text("recall"), one.teacher, one.gate)
-    stdout().print(table if found else f"no registered models in {runs}")
+    for version in versions:
+        table.add_row(
+            version.name,
+            str(version.version),
+            version.state,
+            version.text("fd"),
+            version.text("recall"),
+            version.teacher,
+            version.gate,
+        )
+    stdout().print(table if versions else f"no registered models in {runs}")
 
 
 @app.command("show")
 def show_command(model: Model, version: Which = "champion", runs: Runs = "runs", as_json: AsJson = False) -> None:
-    """Print everything that is noted on a version: figures, lineage, gate, promotions, where it lies."""
+    """Print everything that is recorded on a version: figures, lineage, gate, promotions, place."""
     from advkd.registry import details
 
     with _registry(runs) as client:
-        found = details(client, model, version)
+        known = details(client, model, version)
     if as_json:
-        print_json(found)
+        print_json(known)
         return
-    stdout().print(facts({name: str(value) for name, value in _flat(found).items() if value not in (None, "")}))
-    typer.echo(found["uri"])
+    stdout().print(facts({name: str(value) for name, value in _flat(known).items() if value not in (None, "")}))
+    typer.echo(known["uri"])
 
 
 @app.command("promote")
@@ -64,7 +72,7 @@ def promote_command(
     runs: Runs = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """Make a version champion by hand, whatever the gate or a roll-back said of it."""
+    """Make a version champion by hand, whatever the gate decided, even if it was rolled back."""
     from advkd.registry import promote
 
     with _registry(runs) as client:
@@ -74,12 +82,12 @@ def promote_command(
 @app.command("rollback")
 def rollback_command(
     model: Model,
-    why: Annotated[str, typer.Option(help="The reason, noted on the version that loses the alias.")] = "",
-    to: Annotated[int | None, typer.Option(help="Another version than the champion before.")] = None,
+    why: Annotated[str, typer.Option(help="The reason, recorded on the version that loses the alias.")] = "",
+    to: Annotated[int | None, typer.Option(help="Version to return to; default: the champion before.")] = None,
     runs: Runs = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """Make the champion before champion again; the gate will not promote by itself what was rolled back."""
+    """Make the previous champion champion again; the gate will not promote a version that was rolled back."""
     from advkd.registry import roll_back
 
     with _registry(runs) as client:
@@ -89,24 +97,26 @@ def rollback_command(
 @app.command("diff")
 def diff_command(
     model: Model,
-    one: Which = "champion",
+    version: Which = "champion",
     other: Annotated[str, typer.Argument(metavar="OTHER", help="The version it is compared with.")] = "challenger",
     runs: Runs = "runs",
     as_json: AsJson = False,
 ) -> None:
-    """Compare two versions: what differs in figures, lineage and settings, and what the gate says of the other one."""
+    """Compare two versions: differences in figures, lineage and settings, and the gate's verdict on the other."""
     from advkd.registry import difference
 
     with _registry(runs) as client:
-        found = difference(client, model, one, other)
+        comparison = difference(client, model, version, other)
     if as_json:
-        print_json(found)
+        print_json(comparison)
         return
-    table = columns("", one, other, left=3)
-    for name, (left, right) in found["differs"].items():
+    table = columns("", version, other, left=3)
+    for name, (left, right) in comparison["differs"].items():
         table.add_row(name, *("-" if value is None else str(value) for value in (left, right)))
-    stdout().print(table if found["differs"] else f"{one} and {other} are the same in everything that is noted")
-    typer.echo(f"the gate, {other} against {one}: {found['gate']}")
+    stdout().print(
+        table if comparison["differs"] else f"{version} and {other} are the same in everything that is recorded"
+    )
+    typer.echo(f"the gate, {other} against {version}: {comparison['gate']}")
 
 
 @contextlib.contextmanager
@@ -128,8 +138,8 @@ def _tell(move: Any, as_json: bool) -> None:
     typer.echo(f"champion of {move.name}: version {move.version} ({before})")
 
 
-def _flat(found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     rows: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in nested.items():
         rows |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return rows

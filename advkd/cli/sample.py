@@ -1,4 +1,4 @@
-"""A grid of a trained student's images, as a picture."""
+"""Draws a grid of a trained student's images."""
 
 import math
 
@@ -13,11 +13,11 @@ from storage import write_bytes
 def sample_grid(place: str, n: int, seed: int, out: str, device: str = "cpu", runs: str = "runs") -> None:
     """Samples a student and writes a PNG of about as many rows as columns, whole or not at all.
 
-    Image i has the noise, and where there are any the conditions, of sample i of a store with this base seed.
+    Image i has the noise and the condition, if any, of sample i in a store with this base seed.
 
     Raises:
-        StudentError: no usable student.
-        ValueError: `n` below 1, a seed out of range, or a device that is not there.
+        StudentError: the folder holds no usable student.
+        ValueError: `n` is below 1, the seed is out of range, or this machine lacks the device.
     """
     student = load_student(student_folder(place, runs)).to(torch_device(device))
     condition = drawn_condition(conditions_of(student.config.get("conditioning")), seed, range(n))

@@ -1,4 +1,4 @@
-"""`advkd teacher`: look at a teacher, and train the embedded one anew."""
+"""`advkd teacher`: show a teacher, and train the embedded one."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def show_command(
     source: Annotated[str, typer.Argument(metavar="TEACHER", help="Embedded name, folder, s3:// URI or hub id.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Print a teacher's name, fingerprint and shape: what a store's identity is made of."""
+    """Print a teacher's name, fingerprint and shape, which are part of a store's identity."""
     teacher = load_teacher(source)
     facts = {
         "name": teacher.name,
@@ -35,7 +35,7 @@ def train_digits_command(
     seed: Annotated[int, typer.Option(help="Seed of weights, order and noise.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Train the embedded digits teacher: about half an hour on one core of a recent CPU, longer on an old one."""
+    """Train the embedded digits teacher: takes about half an hour on one core of a recent CPU."""
     from advkd.teachers.digits import DigitsTeacherSpec, train_digits
 
     spec = DigitsTeacherSpec(seed=seed) if images is None else DigitsTeacherSpec(seed=seed, images=images)

@@ -1,4 +1,4 @@
-"""The torch device of a name, refused early and clearly where this machine has none."""
+"""Looks up torch devices by name; a device that this machine lacks is refused early."""
 
 import torch
 
@@ -6,19 +6,19 @@ KINDS = ("cpu", "cuda")
 
 
 def computes_bfloat16(name: str) -> bool:
-    """Whether a device has arithmetic for bfloat16: CUDA devices, and CPUs with AMX or AVX-512 BF16."""
+    """Returns whether a device has bfloat16 arithmetic: CUDA devices that support it, CPUs with AMX or AVX-512 BF16."""
     if torch.device(name).type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Older releases of torch do not tell.
-    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+    # Older releases of torch lack `get_capabilities`.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
 def torch_device(name: str) -> torch.device:
-    """The device called `name`: "cpu", "cuda" or "cuda:1".
+    """Returns the device called `name`: "cpu", "cuda" or "cuda:1".
 
     Raises:
-        ValueError: another name, or a CUDA device that is not there.
+        ValueError: the name is another one, or this machine has no such CUDA device.
     """
     try:
         device = torch.device(name)

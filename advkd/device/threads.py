@@ -1,4 +1,4 @@
-"""How the CPU computes: what must be reproduced or be fast says so, and leaves no trace outside.
+"""Context managers that set how the CPU computes, and restore the setting on exit.
 
 Sums depend on the number of threads, and arithmetic on denormal numbers is slow.
 """
@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """`count` threads per torch operation inside, as before outside."""
+    """Sets the number of threads per torch operation inside."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -22,7 +22,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def no_denormals() -> Iterator[None]:
-    """Denormal numbers become zero inside: small gradients made float32 training steps up to seven times slower."""
+    """Flushes denormal numbers to zero inside: small gradients made float32 steps up to seven times slower."""
     smallest_normal = torch.finfo(torch.float32).tiny
     before = (torch.tensor(smallest_normal) / 2).item() == 0.0
     torch.set_flush_denormal(True)

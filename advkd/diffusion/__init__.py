@@ -1,4 +1,4 @@
-"""The mathematics that teachers and students share: start, schedule, time grid, the schedule's skip, space. No I/O."""
+"""The mathematics that teachers and students share: start, condition, schedule, time grid, skip, space. No I/O."""
 
 from advkd.diffusion.conditions import CONDITIONS, UNCONDITIONAL, Conditions, conditions_of, drawn_condition, start_of
 from advkd.diffusion.schedule import (

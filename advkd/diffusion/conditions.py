@@ -1,7 +1,7 @@
-"""What samples are conditioned on, and from which distribution each sample's condition is drawn.
+"""Conditions of samples, and the distributions from which they are drawn.
 
-A teacher says it, a store's identity holds its facts, and whoever needs the condition of sample i draws it again: it
-depends on (base seed, i) alone, as the noise does (laws 1 and 10 of the store).
+A teacher names its conditions, and a store's identity holds their facts. The condition of sample i is not stored but
+drawn again where it is needed: it depends on (base seed, i) alone, as the noise does (laws 1 and 10 of the store).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,26 +21,26 @@ Row: TypeAlias = Mapping[str, Any]
 
 
 class Conditions(Protocol):
-    """A kind of condition with its distribution."""
+    """A kind of condition and its distribution."""
 
     @property
     def facts(self) -> Mapping[str, Any] | None:
-        """Plain JSON with its name in `CONDITIONS` under "kind"; None without a condition."""
+        """Plain JSON whose "kind" is a name in `CONDITIONS`; None if samples are unconditional."""
 
     def draw(self, generator: np.random.Generator) -> Row:
-        """The condition of one sample, drawn from the generator alone."""
+        """Draws the condition of one sample from the generator alone."""
 
     def tensors(self, rows: Sequence[Row]) -> "dict[str, Tensor]":
         """The conditions of a batch as networks take them, each `[B, ...]`, on the CPU."""
 
 
 class Unconditional:
-    """No condition."""
+    """The conditions of an unconditional teacher."""
 
     facts = None
 
     def draw(self, generator: np.random.Generator) -> Row:
-        """Nothing."""
+        """Returns an empty row."""
         return {}
 
     def tensors(self, rows: Sequence[Row]) -> "dict[str, Tensor]":
@@ -52,17 +52,17 @@ class BuildConditions(Protocol):
     """A row of `CONDITIONS`."""
 
     def __call__(self, facts: Mapping[str, Any]) -> Conditions:
-        """The conditions whose `facts` these are; `ValueError` for others."""
+        """Builds the conditions from their `facts`; raises `ValueError` if the facts do not fit."""
 
 
 CONDITIONS: Table[BuildConditions] = Table("advkd.conditions", "a kind of condition", {})
-"""By the "kind" in their facts. Without facts there is no condition."""
+"""Builders by the "kind" in the facts. No facts mean no condition."""
 
 UNCONDITIONAL = Unconditional()
 
 
 def conditions_of(facts: Mapping[str, Any] | None) -> Conditions:
-    """The conditions that a store's identity names; `ValueError` for an unknown kind."""
+    """Builds the conditions that a store's identity names; raises `ValueError` for an unknown kind."""
     if facts is None:
         return UNCONDITIONAL
     return CONDITIONS.choose(str(facts.get("kind")), "a store's conditioning")(facts)
@@ -79,10 +79,10 @@ def start_of(noise: "Tensor", conditions: Conditions, seed: int, indices: Iterab
     """The start of some samples.
 
     Args:
-        noise: theirs, `[B, C, H, W]`.
-        conditions: from which theirs are drawn.
+        noise: noise of the samples, `[B, C, H, W]`.
+        conditions: kind and distribution from which conditions are drawn.
         seed: base seed of the conditions, in [0, 2**63).
-        indices: their numbers, B of them.
+        indices: numbers of the B samples.
     """
     drawn = drawn_condition(conditions, seed, indices)
     return Start(noise, {name: value.to(noise.device) for name, value in drawn.items()})

@@ -1,4 +1,4 @@
-"""The noise schedule, the solver's time grid and the skip that the schedule gives the student.
+"""The noise schedule and the skip that it gives the student (docs/method.md 1 and 3.2).
 
 Pure functions of numbers and arrays: no networks, no I/O. Pages use them, so importing this file imports no torch.
 Notation of the DDIM paper (Song et al. 2021, https://arxiv.org/abs/2010.02502) with `a_t = sqrt(alpha_bar_t)` and
@@ -23,7 +23,7 @@ Array = TypeVar("Array", "Tensor", "npt.NDArray[Any]")
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """`alpha_bar` for every training timestep, as a diffusers scheduler holds it (`alphas_cumprod`)."""
+    """`alpha_bar` of every training timestep: `alphas_cumprod` of a diffusers scheduler."""
 
     alpha_bars: tuple[float, ...]
 
@@ -36,15 +36,15 @@ class NoiseSchedule:
 
     @property
     def train_timesteps(self) -> int:
-        """Number of timesteps the teacher was trained with (1000 for DDPM)."""
+        """Number of timesteps that the teacher was trained with (1000 for DDPM)."""
         return len(self.alpha_bars)
 
     def signal(self, timestep: int) -> float:
-        """`a_t` in [0, 1]; 1 at the clean state."""
+        """Returns `a_t` in [0, 1]; 1 at the clean state."""
         return math.sqrt(self._alpha_bar(timestep))
 
     def sigma(self, timestep: int) -> float:
-        """`s_t` in [0, 1]; 0 at the clean state."""
+        """Returns `s_t` in [0, 1]; 0 at the clean state."""
         return math.sqrt(1.0 - self._alpha_bar(timestep))
 
     def _alpha_bar(self, timestep: int) -> float:
@@ -67,8 +67,8 @@ def linear_schedule(train_timesteps: int = 1000, beta_start: float = 1e-4, beta_
 
 
 def ddim_coefficients(schedule: NoiseSchedule, timestep: int, target: int) -> tuple[float, float]:
-    """`(p, q)` of the deterministic DDIM step `x_target = p x_t + q x0_hat` (Eq. 12 with sigma = 0)."""
-    # Eq. 12, eps eliminated through x_t = a_t x_0 + s_t eps.
+    """Returns `(p, q)` of the deterministic DDIM step `x_target = p x_t + q x0_hat` (Eq. 12 with sigma = 0)."""
+    # Eq. 12; eps is eliminated through x_t = a_t x_0 + s_t eps.
     keep = schedule.sigma(target) / schedule.sigma(timestep)
     return keep, schedule.signal(target) - schedule.signal(timestep) * keep
 
@@ -82,7 +82,7 @@ class SkipCoefficients:
 
 
 def skip_coefficients(signal: Sequence[float], sigma: Sequence[float]) -> SkipCoefficients:
-    """The student's skip from `(a_t, s_t)` of a time grid `t_0 > ... > t_K = 0`, the noise first.
+    """Computes the student's skip from `(a_t, s_t)` on a time grid `t_0 > ... > t_K = 0`, the noise first.
 
     With DDIM, `x_t = (s_t / s_T) x_T + sum_j c_j x0_hat_j`, all `c_j >= 0` and `sum_j c_j = a_t - a_T s_t / s_T` (by
     induction over single steps, in a test). So each `F_k` is a convex combination of the teacher's clean estimates.

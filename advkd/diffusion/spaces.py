@@ -1,4 +1,4 @@
-"""The space in which a teacher's states live, and the way from there to images."""
+"""The space in which a teacher's states live, and how states are decoded into images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Space(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Plain JSON with its name in `SPACES` under "kind": whatever decides how states are decoded."""
+        """Plain JSON whose "kind" is a name in `SPACES`; holds everything that decides how states are decoded."""
 
     def decode(self, states: "Tensor") -> "Tensor":
         """Images in [-1, 1], `[B, *image_shape]`, of states `[B, *shape]` on the same device."""
@@ -33,18 +33,18 @@ class Space(Protocol):
 
 @dataclass(frozen=True)
 class Pixels:
-    """States that are images already."""
+    """The space of states that are images themselves."""
 
     shape: Shape
 
     @property
     def image_shape(self) -> Shape:
-        """That of the states."""
+        """The shape of the states."""
         return self.shape
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Nothing but the name."""
+        """The kind alone."""
         return {"kind": "pixels"}
 
     def decode(self, states: "Tensor") -> "Tensor":
@@ -56,18 +56,18 @@ class BuildSpace(Protocol):
     """A row of `SPACES`."""
 
     def __call__(self, facts: Mapping[str, Any], shape: Shape) -> Space:
-        """The space with these facts and states of that shape; `ValueError` for others."""
+        """Builds the space from its facts and the shape of its states; raises `ValueError` if they do not fit."""
 
 
 SPACES: Table[BuildSpace] = Table("advkd.spaces", "a space of states", {"pixels": lambda facts, shape: Pixels(shape)})
-"""By the "kind" in their facts."""
+"""Builders by the "kind" in the facts."""
 
 
 def space_of(facts: Mapping[str, Any] | None, shape: Shape) -> Space:
-    """The space that a store's identity or a student's config names, pixels if it names none.
+    """Builds the space that a store's identity or a student's config names; no facts mean pixels.
 
     Raises:
-        ValueError: an unknown kind, or facts that do not fit it.
+        ValueError: the kind is unknown, or the facts do not fit it.
     """
     if facts is None:
         return Pixels(shape)

@@ -1,4 +1,4 @@
-"""Where a trajectory starts: the noise, and what it is conditioned on."""
+"""Where a trajectory starts: the noise and the condition."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ class Start:
 
     Attributes:
         noise: x_T, unit normal, `[B, C, H, W]`.
-        condition: what the samples are conditioned on, by the name under which networks take it (`class_labels`,
-            `encoder_hidden_states`), each `[B, ...]`; empty without a condition.
+        condition: tensors by the name of the network's argument (`class_labels`, `encoder_hidden_states`), each
+            `[B, ...]`; empty for unconditional samples.
     """
 
     noise: "Tensor"
@@ -25,12 +25,12 @@ class Start:
         return len(self.noise)
 
     def split(self, rows: int) -> Iterator["Start"]:
-        """Consecutive starts of `rows` samples, the last one of the rest."""
+        """Yields consecutive starts of `rows` samples each; the last one holds the rest."""
         for first in range(0, len(self), rows):
             part = slice(first, first + rows)
             yield Start(self.noise[part], {name: values[part] for name, values in self.condition.items()})
 
     def to(self, device: object) -> "Start":
-        """The same on another device; arguments as those of `torch.Tensor.to`."""
+        """Moves the start to a device; takes what `torch.Tensor.to` takes."""
         moved = {name: values.to(device) for name, values in self.condition.items()}  # type: ignore[call-overload]
         return Start(self.noise.to(device), moved)  # type: ignore[call-overload]

@@ -1,7 +1,7 @@
 """The states that a solver passes through, and which of them are captured. Pure functions of numbers.
 
-A state is named by an integer label. Labels fall strictly from the noise to the clean state, which is 0. For a teacher
-with discrete times they are its training timesteps; one with real times numbers its states as it likes.
+An integer label names each state. Labels decrease strictly from the noise to the clean state, which is 0. A teacher
+with discrete times uses its training timesteps as labels; one with continuous times may number its states freely.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from advkd.diffusion.schedule import CLEAN, NoiseSchedule
 
 @dataclass(frozen=True)
 class TimeGrid:
-    """The states of one solver from noise to clean, so that `x_t = signal x_0 + sigma eps` at each of them.
+    """The states of one solver from noise to clean, with `x_t = signal x_0 + sigma eps` at each of them.
 
     Attributes:
         labels: names of the states, strictly decreasing, the last one 0.
-        signal: `a_t` at each, 1 at the last.
-        sigma: `s_t` at each, 0 at the last.
+        signal: `a_t` at each state, 1 at the last.
+        sigma: `s_t` at each state, 0 at the last.
     """
 
     labels: tuple[int, ...]
@@ -26,7 +26,7 @@ class TimeGrid:
     sigma: tuple[float, ...]
 
     def at(self, labels: Sequence[int]) -> "TimeGrid":
-        """The same grid at some of its labels; `ValueError` for one that it does not have."""
+        """Restricts the grid to some of its labels; raises `ValueError` for a label that is not on it."""
         places = {label: place for place, label in enumerate(self.labels)}
         missing = [label for label in labels if label not in places]
         if missing:
@@ -36,17 +36,17 @@ class TimeGrid:
 
 
 def discrete_grid(schedule: NoiseSchedule, labels: Sequence[int]) -> TimeGrid:
-    """The grid of a solver that visits training timesteps of a schedule."""
+    """Builds the grid of a solver that visits training timesteps of a schedule."""
     levels = [(schedule.signal(label), schedule.sigma(label)) for label in labels]
     return TimeGrid(tuple(labels), tuple(signal for signal, _ in levels), tuple(sigma for _, sigma in levels))
 
 
 def solver_grid(train_timesteps: int, steps: int) -> tuple[int, ...]:
-    """Times of the states of a solver with `steps` steps: `steps + 1` of them, from noise to clean (0).
+    """Returns the timesteps of the `steps + 1` states of a solver, from noise to clean (0).
 
     Trailing spacing (Lin et al. 2023, https://arxiv.org/abs/2305.08891, table 2), as `timestep_spacing="trailing"`
-    of diffusers. Only divisors are accepted: for other counts diffusers' DDIM steps in whole strides, past the times
-    it visits next and short of the clean state, so that the states' noise levels would not be what the grid says.
+    of diffusers. `steps` must divide `train_timesteps`: for other counts, diffusers' DDIM steps by a rounded stride,
+    which does not lead to the timestep it visits next, so the states would not have the grid's noise levels.
     """
     if not 1 <= steps <= train_timesteps:
         raise ValueError(
@@ -63,16 +63,16 @@ def solver_grid(train_timesteps: int, steps: int) -> tuple[int, ...]:
 
 
 def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> tuple[int, ...]:
-    """The noise and `captures` states spread over the solver's grid, the clean one included.
+    """Chooses the noise and `captures` states of the solver's grid, the clean state included.
 
     Args:
-        grid: times of the solver's states, from noise to clean.
+        grid: timesteps of the solver's states, from noise to clean.
         captures: K, in [1, steps].
-        shrink: how many of the solver's steps lie before each state, as a share of those before the state ahead of it;
-            in (0, 1], 1 spreads evenly. At least one lies between two states.
+        shrink: r in (0, 1]: each captured state takes r times as many solver steps as the one before it, but at least
+            one; 1 spreads them evenly (docs/method.md 2).
 
     Raises:
-        ValueError: a count or a share that is impossible on this grid.
+        ValueError: `captures` or `shrink` is impossible on this grid.
     """
     steps = len(grid) - 1
     check_shrink(shrink)
@@ -83,7 +83,7 @@ def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> 
         )
     lengths = [shrink**k for k in range(captures)]
     ends = [steps * sum(lengths[:k]) / sum(lengths) for k in range(captures + 1)]
-    # Those that follow need a step each.
+    # Leave at least one step for each state that follows.
     spread = tuple(grid[min(round(end), steps - captures + k)] for k, end in enumerate(ends))
     if len(set(spread)) <= captures:
         # Only a solver that visits every training timestep passes through timestep 0 before the clean state.
@@ -95,20 +95,20 @@ def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> 
 
 
 def check_shrink(shrink: float) -> None:
-    """Nothing, if distances can shrink by it.
+    """Checks the factor by which the distances between captured states shrink.
 
     Raises:
-        ValueError: outside (0, 1].
+        ValueError: `shrink` is outside (0, 1].
     """
     if not 0.0 < shrink <= 1.0:
         raise ValueError(f"shrink must lie in (0, 1], got {shrink}; 1 spreads evenly, 0.5 halves the steps each time")
 
 
 def check_captures(grid: Sequence[int], timesteps: Sequence[int]) -> tuple[int, ...]:
-    """`timesteps` completed with the noise and the clean state, if the solver passes through each of them.
+    """Checks that the solver passes through all `timesteps`; returns them completed with the noise and the clean state.
 
     Raises:
-        ValueError: not strictly decreasing, outside the schedule, or not on the solver's grid.
+        ValueError: `timesteps` are not strictly decreasing, or not all on the solver's grid.
     """
     asked = tuple(timesteps)
     if not asked or any(later >= earlier for earlier, later in pairwise(asked)):

@@ -1,4 +1,4 @@
-"""Finding new teachers in folders, object stores and on the hub, and remembering what was seen."""
+"""Finds new teachers in folders, object stores and on the hub, and remembers those that were seen."""
 
 from advkd.discovery.looking import LookSpec, PlaceState, Skipped, look
 from advkd.discovery.seen import Memory

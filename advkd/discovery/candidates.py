@@ -1,4 +1,4 @@
-"""What may be a teacher below a source, told from one listing: nothing is read yet."""
+"""Lists the places below a source where a teacher may be, from one listing and without reading any object."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from advkd.teachers import HubId, hub_id
 from storage.objects import ObjectInfo, join, list_objects
 
 MARKER = "_SUCCESS"
-"""An object of this name, no older than the others of its folder, says that an upload is complete."""
+"""Name of the object that marks an upload as complete, if it is no older than the folder's other objects."""
 _INDEX = "model_index.json"
 _IGNORED = (".", "_")
 _HUB_SECONDS = 10.0
 
 
 class SourceSkippedError(ValueError):
-    """A source that cannot be looked at now, for a reason that is nobody's fault."""
+    """A source cannot be looked at now, without this being an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,8 @@ class Candidate:
 
     Attributes:
         place: absolute folder, URI, or hub id with its commit.
-        stamp: changes with every upload, also of the same bytes.
-        complete: whether the place itself says that nothing more is to come.
+        stamp: value that changes with every upload, even of the same bytes.
+        complete: whether the place itself says that its upload is complete.
     """
 
     place: str
@@ -36,14 +36,14 @@ class Candidate:
 
 
 def candidates(source: str) -> list[Candidate]:
-    """The folders right below a source, or the source itself where it is a teacher; sorted by place.
+    """Returns the folders directly below a source, or the source itself if it is a teacher; sorted by place.
 
     Args:
         source: local folder, URI of a prefix, or hub id (`owner/name`, `owner/name@revision`).
 
     Raises:
-        SourceSkippedError: nothing there yet, or a hub that does not answer.
-        StoreError: the place may not be listed.
+        SourceSkippedError: the source is empty so far, or the hub does not answer.
+        StoreError: the source cannot be listed.
     """
     hub = hub_id(source)
     if hub is not None:
@@ -80,5 +80,5 @@ def _of_the_hub(hub: HubId) -> Candidate:
             f"a hub id is looked up in the hub, got {type(error).__name__} for {hub.repository!r}; check the name and "
             "the network, or give a local folder"
         ) from error
-    # A commit is whole by nature.
+    # A commit is always complete.
     return Candidate(place=f"{hub.repository}@{commit}", stamp=str(commit), complete=True)

@@ -1,4 +1,4 @@
-"""One look at the sources: which places hold a whole teacher, which one is still being uploaded, which is broken."""
+"""Looks at the sources once: which places hold a whole teacher, which are still being uploaded, which are broken."""
 
 import hashlib
 import math
@@ -21,7 +21,7 @@ from advkd.teachers import (
 from storage.errors import StoreError
 
 Check = Callable[[str], object]
-"""Given a pinned teacher; a `ValueError` of it means that this teacher cannot be distilled, and says why."""
+"""Takes a pinned teacher; raises `ValueError`, with the reason, if that teacher cannot be distilled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class LookSpec:
     Attributes:
         sources: local folders, `s3://` prefixes, hub ids.
         memory: URI of the watcher's records.
-        settle_seconds: how long a place must stay as it is before it is read, unless it holds a marker.
-        announced: a place that its uploader says is complete.
+        settle_seconds: how long a place must stay unchanged before it is read, unless it holds a marker.
+        announced: place that its uploader has announced as complete.
     """
 
     sources: tuple[str, ...]
@@ -57,15 +57,15 @@ class LookSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceState:
-    """What is at a place.
+    """State of a place.
 
     Attributes:
         place: see `Candidate`.
-        state: "teacher": whole, `fingerprint` says which; "waiting": not settled, or not readable now; "broken": no
-            teacher, or none that can be distilled.
-        fingerprint: of a teacher.
-        reason: why it waits or is broken.
-        news: whether this look is the first to say so.
+        state: "teacher": holds a whole teacher; "waiting": has not settled or cannot be read now; "broken": holds no
+            teacher, or one that cannot be distilled.
+        fingerprint: fingerprint of the teacher.
+        reason: why the place is waiting or broken.
+        news: whether this look is the first to find this state.
     """
 
     place: str
@@ -77,7 +77,7 @@ class PlaceState:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A source that could not be looked at; `failed` where that is an error and not a matter of time."""
+    """A source that could not be looked at; `failed` says that this is an error that does not pass by itself."""
 
     source: str
     reason: str
@@ -86,25 +86,26 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Look:
-    """Everything that was found."""
+    """Result of one look: the state of every place, and the sources that were skipped."""
 
     findings: tuple[PlaceState, ...]
     skipped: tuple[Skipped, ...]
 
 
 def look(spec: LookSpec, question: str, check: Check, *, dry: bool = False) -> Look:
-    """Looks once at all sources, and after `settle_seconds` again at what was new or changed.
+    """Looks at all sources once, and after `settle_seconds` again at the places that were new or changed.
 
     Args:
-        spec: where.
-        question: digest of what `check` depends on besides the teacher: another one has everything checked again.
-        check: whether a teacher can be distilled.
-        dry: nothing is remembered and nothing waited for: what is there is taken for complete.
+        spec: where to look.
+        question: digest of all that `check` depends on besides the teacher; when it changes, everything is checked
+            again.
+        check: decides whether a teacher can be distilled.
+        dry: remember nothing and wait for nothing; every place counts as complete.
     """
     memory = Memory(spec.memory)
-    found, skipped = _list(spec)
+    listed, skipped = _list(spec)
     judge = _judge_dry if dry else _judge
-    findings = {one.place: judge(one, spec, memory, question, check) for one in found.values()}
+    findings = {place: judge(candidate, spec, memory, question, check) for place, candidate in listed.items()}
     waiting = {place for place, finding in findings.items() if finding.state == "waiting"}
     if waiting and not dry:
         time.sleep(spec.settle_seconds)
@@ -114,40 +115,40 @@ def look(spec: LookSpec, question: str, check: Check, *, dry: bool = False) -> L
 
 
 def _list(spec: LookSpec) -> tuple[dict[str, Candidate], list[Skipped]]:
-    found: dict[str, Candidate] = {}
+    listed: dict[str, Candidate] = {}
     skipped = []
     for source in dict.fromkeys(spec.sources):
         try:
-            found |= {one.place: one for one in candidates(source)}
+            listed |= {candidate.place: candidate for candidate in candidates(source)}
         except SourceSkippedError as skip:
             skipped.append(Skipped(source, str(skip), failed=False))
         except StoreError as error:
             skipped.append(Skipped(source, str(error), failed=True))
     if spec.announced is not None:
         place = spec.announced.rstrip("/") if is_remote(spec.announced) else str(Path(spec.announced).resolve())
-        if place in found:
-            found[place] = replace(found[place], complete=True)
+        if place in listed:
+            listed[place] = replace(listed[place], complete=True)
         else:
             reason = f"an announced teacher must lie in one of the sources, got {place}; announce what is watched"
             skipped.append(Skipped(place, reason, failed=False))
-    return found, skipped
+    return listed, skipped
 
 
-def _judge(one: Candidate, spec: LookSpec, memory: Memory, question: str, check: Check) -> PlaceState:
-    stamp = hashlib.sha256(f"{one.stamp} {question}".encode()).hexdigest()
+def _judge(candidate: Candidate, spec: LookSpec, memory: Memory, question: str, check: Check) -> PlaceState:
+    stamp = hashlib.sha256(f"{candidate.stamp} {question}".encode()).hexdigest()
     now = time.time()
-    known = memory.recall(one.place)
+    known = memory.recall(candidate.place)
     if known is None or known.stamp != stamp or known.since > now:
-        known = Record(place=one.place, stamp=stamp, since=now, fingerprint=None, problem=None)
+        known = Record(place=candidate.place, stamp=stamp, since=now, fingerprint=None, problem=None)
         memory.remember(known)
     if known.fingerprint is not None:
-        return PlaceState(place=one.place, state="teacher", fingerprint=known.fingerprint)
+        return PlaceState(place=candidate.place, state="teacher", fingerprint=known.fingerprint)
     if known.problem is not None:
-        return PlaceState(place=one.place, state="broken", reason=known.problem)
-    if not one.complete and now - known.since < spec.settle_seconds:
+        return PlaceState(place=candidate.place, state="broken", reason=known.problem)
+    if not candidate.complete and now - known.since < spec.settle_seconds:
         reason = f"it changed less than {spec.settle_seconds:g} s ago and holds no {MARKER}"
-        return PlaceState(place=one.place, state="waiting", reason=reason)
-    finding = _inspect(one, check)
+        return PlaceState(place=candidate.place, state="waiting", reason=reason)
+    finding = _inspect(candidate, check)
     if finding.state == "teacher":
         memory.remember(replace(known, fingerprint=finding.fingerprint))
     elif finding.state == "broken":
@@ -155,22 +156,22 @@ def _judge(one: Candidate, spec: LookSpec, memory: Memory, question: str, check:
     return finding
 
 
-def _judge_dry(one: Candidate, spec: LookSpec, memory: Memory, question: str, check: Check) -> PlaceState:
-    return _inspect(one, check)
+def _judge_dry(candidate: Candidate, spec: LookSpec, memory: Memory, question: str, check: Check) -> PlaceState:
+    return _inspect(candidate, check)
 
 
-def _inspect(one: Candidate, check: Check) -> PlaceState:
-    """Reads a place, whole. What may pass by itself is waited for; only what is wrong with the content is broken."""
+def _inspect(candidate: Candidate, check: Check) -> PlaceState:
+    """Reads a whole place. An error that may pass by itself means waiting; only wrong content means broken."""
     try:
-        folder = resolve_source(one.place)
+        folder = resolve_source(candidate.place)
         check_folder(folder)
         fingerprint = folder_fingerprint(folder)
-        # The pin has whatever reads it from here on read this very content, or complain.
-        check(pinned(one.place, fingerprint))
+        # With the pin, every later reader gets this very content, or an error.
+        check(pinned(candidate.place, fingerprint))
     except TeacherChangedError as error:
-        return PlaceState(place=one.place, state="waiting", reason=str(error))
+        return PlaceState(place=candidate.place, state="waiting", reason=str(error))
     except (StoreError, OSError) as error:
-        return PlaceState(place=one.place, state="waiting", reason=f"it cannot be read now: {error}")
+        return PlaceState(place=candidate.place, state="waiting", reason=f"it cannot be read now: {error}")
     except ValueError as error:
-        return PlaceState(place=one.place, state="broken", reason=str(error), news=True)
-    return PlaceState(place=one.place, state="teacher", fingerprint=fingerprint, news=True)
+        return PlaceState(place=candidate.place, state="broken", reason=str(error), news=True)
+    return PlaceState(place=candidate.place, state="teacher", fingerprint=fingerprint, news=True)

@@ -1,7 +1,7 @@
-"""What a watcher remembers: one small JSON object per place and per finished distillation, below one URI.
+"""The memory of a watcher: one small JSON object per place and per finished distillation, below one URI.
 
-Losing any of it costs work, never correctness: a teacher is read again, a broken one is reported again. So two
-watchers may share it, and a record that does not parse is one that is not there.
+Losing a record costs work, never correctness: a teacher is read again, a broken one is reported again. So two watchers
+may share the memory, and a record that does not parse counts as missing.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from storage.objects import exists, join, read_bytes, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is known of a place.
+    """Facts about a place.
 
     Attributes:
         place: as in `Candidate`.
-        stamp: the listing, and the question, that the rest belongs to.
+        stamp: identifies the listing and the question that the other facts belong to.
         since: when this stamp was first seen, in seconds since the epoch.
-        fingerprint: of the teacher, once it was read and found to be one.
-        problem: why it is none.
+        fingerprint: fingerprint of the teacher, once it was read and accepted.
+        problem: why the place holds no teacher that can be distilled.
     """
 
     place: str
@@ -39,23 +39,23 @@ class Memory:
     uri: str
 
     def recall(self, place: str) -> Record | None:
-        """What is known of a place; `StoreError` if the memory cannot be asked."""
+        """Returns the record of a place, None if there is none; raises `StoreError` if the memory cannot be read."""
         try:
-            found = record_from_json(Record, read_bytes(self._place(place)))
+            record = record_from_json(Record, read_bytes(self._place(place)))
         except (StoreNotFoundError, ValueError):
             return None
-        return found if found.place == place else None
+        return record if record.place == place else None
 
     def remember(self, record: Record) -> None:
-        """Replaces what is known of a place, all or nothing."""
+        """Replaces the record of a place, all or nothing."""
         write_json(self._place(record.place), asdict(record))
 
     def is_finished(self, order: str) -> bool:
-        """Whether the distillation of that digest is known to have ended well."""
+        """Returns whether the distillation with this digest is known to have succeeded."""
         return exists(self._order(order))
 
     def finish(self, order: str, facts: dict[str, Any]) -> None:
-        """Notes that it has, for the time when Prefect has forgotten its run."""
+        """Records that a distillation succeeded, because Prefect may forget its run."""
         write_json(self._order(order), facts)
 
     def _place(self, place: str) -> str:

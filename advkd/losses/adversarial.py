@@ -17,13 +17,13 @@ from storage.tables import Table
 
 
 def relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """`E softplus(D(fake) - D(real))`, each fake paired with the teacher's state of the same noise."""
+    """`E softplus(D(fake) - D(real))`; each fake is paired with the teacher's image of the same noise."""
     # R3GAN Eq. 2 with f(t) = -log(1 + exp(-t))
     return softplus(fake - real).mean()
 
 
 def relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """The same with the roles exchanged."""
+    """`E softplus(D(real) - D(fake))`: the discriminator's loss with the roles exchanged."""
     return softplus(real - fake).mean()
 
 
@@ -43,18 +43,18 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """`-E D(fake)`; WGAN's too."""
+    """`-E D(fake)`; WGAN uses the same."""
     return -fake.mean()
 
 
 def wgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """`E D(fake) - E D(real)`, minus the Wasserstein distance where D is 1-Lipschitz: it needs a penalty."""
+    """`E D(fake) - E D(real)`, at best minus the Wasserstein distance if D is 1-Lipschitz, so it needs a penalty."""
     return fake.mean() - real.mean()
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """The two sides of one adversarial game."""
+    """The two losses of one adversarial game, each from logits `(real, fake)` to a scalar."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]

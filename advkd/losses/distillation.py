@@ -1,4 +1,4 @@
-"""Pointwise distillation: pseudo-Huber distance between the student's states and the teacher's."""
+"""Pointwise distillation: the pseudo-Huber distance between the student's states and the teacher's."""
 
 import math
 

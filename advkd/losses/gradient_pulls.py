@@ -25,10 +25,10 @@ class Pulls:
 
     Attributes:
         discriminator_loss: a scalar without a graph.
-        generator_loss: the same.
-        real: derivative of the discriminator's loss with respect to the logits of the teacher's.
-        fake: the same for the student's.
-        student: the generator's derivative for the student's, over `fake`.
+        generator_loss: a scalar without a graph.
+        real: derivative of the discriminator's loss with respect to the logits of the teacher's images.
+        fake: derivative of the discriminator's loss with respect to the logits of the student's images.
+        student: derivative of the generator's loss with respect to the logits of the student's images, over `fake`.
     """
 
     discriminator_loss: Tensor
@@ -54,7 +54,7 @@ class Pulls:
         *,
         apart: bool = False,
     ) -> Tensor:
-        """Adds the discriminator loss's gradients to the weights', and returns the generator loss's at the fakes.
+        """Adds the discriminator loss's gradients to `weights`; returns the generator loss's gradient at the fakes.
 
         Args:
             logits: of the teacher's and of the student's, `[B, ...]` each, with their graphs.

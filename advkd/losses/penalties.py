@@ -19,7 +19,7 @@ def gradient_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
 
 
 def one_centred_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
-    """`E (|grad_x D(x)| - 1)^2`, a scalar that can be differentiated again (Gulrajani, Eq. 3, without its weight).
+    """Returns `E (|grad_x D(x)| - 1)^2` (Gulrajani, Eq. 3, without its weight), a scalar to differentiate again.
 
     `inputs` `[B, C, H, W]`, as `interpolated` gives them, must require a gradient and lead to `logits` `[B]` or
     `[B, ...]`.
@@ -30,9 +30,9 @@ def one_centred_penalty(logits: Tensor, inputs: Tensor) -> Tensor:
 
 
 def interpolated(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-    """`share x + (1 - share) x~` (Gulrajani, section 4), a leaf that requires a gradient: `[B, C, H, W]`.
+    """Mixes `share real + (1 - share) fake` (Gulrajani, section 4): `[B, C, H, W]`, a leaf that requires a gradient.
 
-    `share` `[B]` in [0, 1] is how much of each sample is real.
+    `share` `[B]` in [0, 1] says how much of each sample is real.
     """
     weight = share.view(-1, *[1] * (real.dim() - 1))
     return (weight * real + (1.0 - weight) * fake).detach().requires_grad_()

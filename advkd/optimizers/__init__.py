@@ -1,4 +1,4 @@
-"""How weights move: Muon, and the exponential average that is evaluated."""
+"""The optimizer Muon, and the exponential moving average of weights that is evaluated."""
 
 from advkd.optimizers.ema import Ema
 from advkd.optimizers.muon import Muon

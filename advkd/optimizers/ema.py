@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Ema:
     """Keeps `average <- d average + (1 - d) weights`, `d = 0.5 ** (samples / half-life)`, for floats; copies the rest.
 
-    `state_dict()` has the keys of the model, so it loads into a model of the same shape.
+    `state_dict()` has the model's keys, so it loads into a model of the same shape.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -15,7 +15,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: nn.Module, samples: int, halflife: float) -> None:
-        """One step of `samples` samples; `halflife` in samples, 0 copies the weights."""
+        """Updates the average after a step of `samples` samples; `halflife` is in samples, 0 copies the weights."""
         decay = 0.5 ** (samples / halflife) if halflife > 0 else 0.0
         floats: tuple[list[Tensor], list[Tensor]] = ([], [])
         for name, value in model.state_dict().items():
@@ -27,12 +27,12 @@ class Ema:
         torch._foreach_lerp_(floats[0], floats[1], 1.0 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averages by the model's names (the live tensors, not copies)."""
+        """Returns the averages by the model's parameter names (the live tensors, not copies)."""
         return self._average
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Takes over saved averages.
+        """Loads saved averages.
 
         Raises:
             ValueError: the names differ from the model's.

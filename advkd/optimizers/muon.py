@@ -20,7 +20,7 @@ _MATCHED_RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for weights of two and more axes, Adam for the others; one learning rate for both."""
+    """Updates weights of two or more axes by Muon and the others by Adam, with one learning rate."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every weight that has a gradient."""
+        """Updates every weight that has a gradient."""
         for group in self.param_groups:
             moved = [weight for weight in group["params"] if weight.grad is not None]
             by_shape: dict[torch.Size, list[Tensor]] = {}
@@ -52,7 +52,7 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(weight)
             state["momentum"].lerp_(weight.grad, 1.0 - group["momentum"])
-            # Nesterov's look ahead
+            # Nesterov momentum: look one step ahead.
             updates.append(weight.grad.lerp(state["momentum"], group["momentum"]).flatten(1))  # type: ignore[union-attr]
         turned = orthogonalised(torch.stack(updates))
         rate = group["lr"] * _MATCHED_RMS * max(turned.shape[1:]) ** 0.5
@@ -87,11 +87,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """About `U V^T` of each matrix `U S V^T`, `[N, rows, columns]`, by Newton-Schulz iterations."""
+    """Approximates `U V^T` of each matrix `U S V^T`, `[N, rows, columns]`, by Newton-Schulz iterations."""
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
-    found: Tensor = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
+    iterate: Tensor = wide / (torch.linalg.matrix_norm(wide, keepdim=True) + 1e-7)
     a, b, c = _COEFFICIENTS
     for _ in range(_ITERATIONS):
-        gram = found @ found.mT
-        found = a * found + (b * gram + c * gram @ gram) @ found
-    return found if matrices.shape[1] <= matrices.shape[2] else found.mT
+        gram = iterate @ iterate.mT
+        iterate = a * iterate + (b * gram + c * gram @ gram) @ iterate
+    return iterate if matrices.shape[1] <= matrices.shape[2] else iterate.mT

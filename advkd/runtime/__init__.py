@@ -1,4 +1,4 @@
-"""What a process does besides its work: progress, logs, parents that die, ranks, secrets. Imports no torch."""
+"""Services of a running process: progress, logs, ranks, masked secrets, an end with its parent. Imports no torch."""
 
 from advkd.runtime.counters import StageCounters
 from advkd.runtime.masking import masked

@@ -1,18 +1,18 @@
-"""What a stage of a distillation did and moved, as counts: for the summary and for MLflow."""
+"""Counters of a stage of a distillation, for the summary and for MLflow."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageCounters:
-    """One stage of one run. What it found done and kept counts as nothing, apart from the seconds of finding it.
+    """Counters of one stage of one run. Results that an earlier run left count only by the seconds of finding them.
 
     Attributes:
-        passes: images through the teacher's network, one per image and solver step; not those that only time it.
-        samples: trajectories computed (precompute) or trained on (train), images judged (evaluate).
-        bytes_read: of the trajectories that were trained on, as stored; of the student and report that were taken up.
-        bytes_written: of the shards, the student, the report or the artifact that was made.
-        seconds: wall time, waiting for other runs included.
+        passes: passes of the teacher's network, one per image and solver step, without those that only measure time.
+        samples: trajectories computed (precompute) or trained on (train), or images evaluated (evaluate).
+        bytes_read: stored bytes of the trajectories that were trained on, or of the student and report that were read.
+        bytes_written: bytes of the shards, student, report or artifact that the stage made.
+        seconds: wall time, including the time spent waiting for other runs.
     """
 
     passes: int = 0

@@ -1,4 +1,4 @@
-"""No process is left behind: children of ours end with their parent, however it ends."""
+"""Ends child processes with their parent, however the parent ends, so that none is left behind."""
 
 import ctypes
 import signal
@@ -9,13 +9,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """What a child runs before it starts (`preexec_fn`), or as it starts: SIGTERM when its parent is gone.
+    """Returns a function that asks the kernel to send this process SIGTERM when its parent is gone; None off Linux.
 
-    The kernel watches the thread that started the child, so that thread has to wait for it. None off Linux.
+    A child calls it before it starts (`preexec_fn`) or as it starts. The kernel watches the thread that started the
+    child, so that thread must wait for it.
     """
     if not sys.platform.startswith("linux"):
         return None
-    # Loaded here, not in the child: nothing but one system call may happen between fork and exec.
+    # Load it here, not in the child: only a single system call is safe between fork and exec.
     prctl = ctypes.CDLL(None).prctl
 
     def ask() -> None:

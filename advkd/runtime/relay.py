@@ -1,6 +1,6 @@
-"""Log records of a child process as JSON lines on its stderr, which its parent logs again as its own.
+"""Relays log records: a child writes them to stderr as JSON lines, and its parent logs them again.
 
-So the lines of a training process carry what the parent knows of the run, and are seen wherever the parent's are.
+The lines of a training process thus carry the parent's facts about the run and appear wherever the parent's lines do.
 """
 
 import json
@@ -18,7 +18,7 @@ _OURS = ("advkd", "storage")
 
 @dataclass(frozen=True)
 class Said:
-    """One record of a child: level as in `logging`, name of the logger, message with its traceback if it has one."""
+    """A log record of a child: level as in `logging`, name of the logger, message with its traceback, if any."""
 
     level: int
     logger: str
@@ -26,10 +26,10 @@ class Said:
 
 
 def relay_logs() -> None:
-    """Sends this process's log records to its parent, if that reads them; of several processes one tells them."""
+    """Sends this process's log records to its parent if the parent reads them; of several ranks, only rank 0 does."""
     if os.environ.get(FORM_VARIABLE) != "json":
         return
-    # Warnings of anybody, and what we say ourselves.
+    # Warnings of any library, and our own records from INFO on.
     handler = _Relay() if speaks() else logging.NullHandler()
     logging.basicConfig(handlers=[handler], level=logging.WARNING, format="%(message)s", force=True)
     for name in _OURS:
@@ -37,7 +37,7 @@ def relay_logs() -> None:
 
 
 def parse_log_line(line: str) -> Said | None:
-    """The record in a line of a child's stderr, None for any other line."""
+    """Parses a line of a child's stderr; returns None for a line that holds no log record."""
     if f'"{_KEY}"' not in line:
         return None
     try:

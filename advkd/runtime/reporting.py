@@ -1,6 +1,6 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere, JSON lines for a parent process.
+"""Shows the progress of long work: bars on a terminal, occasional lines elsewhere, JSON lines for a parent process.
 
-One call reports everything: `report(label, done, total, note)`. Knows neither torch nor Prefect.
+Work calls `report(label, done, total, note)`. Imports neither torch nor Prefect.
 """
 
 import json
@@ -21,10 +21,10 @@ from rich.text import Text
 from advkd.runtime.torchrun import speaks
 
 FORM_VARIABLE = "ADVKD_PROGRESS"
-"""Set to "json" by a parent process that shows the progress of its child itself."""
+"""Environment variable that a parent process sets to "json" to show the progress of its child itself."""
 
 LOG_VARIABLE = "ADVKD_LOG"
-"""Set to "json" by who wants nothing but JSON lines on stderr, a terminal or not: no bars then."""
+"""Environment variable; set it to "json" to get only JSON lines on stderr, and no bars, even on a terminal."""
 
 _LINE_SECONDS = 10.0
 _JSON_SECONDS = 0.3
@@ -32,15 +32,15 @@ _KEY = "advkd_progress"
 
 
 class Report(Protocol):
-    """Says that `done` of `total` are done of what `label` names; a note (losses, say) may follow. Thread-safe."""
+    """Reports that `done` of `total` units of the work called `label` are done, with an optional note. Thread-safe."""
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
-        """`total` stays the same for a label; `done` starts anywhere (work that is resumed)."""
+        """Keep `total` the same for a label; `done` may start above 0 if work is resumed."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """One report, as it comes out of a child's JSON line."""
+    """One report, parsed from a child's JSON line."""
 
     label: str
     done: int
@@ -50,16 +50,16 @@ class Update:
 
 @cache
 def console() -> Console:
-    """The terminal of everything that is not a result: stderr. Bars and lines share it, so they do not overwrite."""
+    """Returns the console on stderr, for everything but results. Bars and lines share it, so neither overwrites."""
     return Console(stderr=True, highlight=False)
 
 
 @contextmanager
 def progress(say: Callable[[str], None] | None = None) -> Iterator[Report]:
-    """Shows what is reported inside, in the form that the surroundings ask for; of several processes one shows it.
+    """Yields a `Report` and shows what it receives; of several ranks, only rank 0 shows it.
 
     Args:
-        say: where lines go when stderr is no terminal; None: to stderr.
+        say: prints lines if stderr is no terminal; None prints them to stderr.
     """
     if not speaks():
         yield _unheard
@@ -73,7 +73,7 @@ def progress(say: Callable[[str], None] | None = None) -> Iterator[Report]:
 
 
 def parse_line(line: str) -> Update | None:
-    """The report in a line of a child's stderr, None for any other line."""
+    """Parses a line of a child's stderr; returns None for a line that holds no report."""
     if f'"{_KEY}"' not in line:
         return None
     try:
@@ -83,23 +83,23 @@ def parse_line(line: str) -> Update | None:
 
 
 class Tally:
-    """Adds up pieces that are worked on at the same time, and can tell all of them to stop."""
+    """Sums the progress of pieces that run at the same time, and can stop all of them."""
 
     def __init__(self, report: Report, label: str, total: int) -> None:
-        """Reports under `label` what all pieces together have done of `total`."""
+        """Reports the sum over all pieces, of `total`, under `label`."""
         self._report, self._label, self._total = report, label, total
         self._done: dict[int, int] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
     def __call__(self, piece: int, done: int, total: int) -> None:
-        """Piece `piece` has done `done` of its own `total`.
+        """Records that a piece has done `done` of its own `total`.
 
         Raises:
-            InterruptedError: someone called `stop`.
+            InterruptedError: `stop` was called.
         """
         if self._stopped.is_set():
-            raise InterruptedError(f"{self._label} were stopped; run the same again to go on")
+            raise InterruptedError(f"{self._label} were stopped; run the same command again to resume")
         with self._lock:
             self._done[piece] = done
             self._report(self._label, sum(self._done.values()), self._total)
@@ -111,14 +111,14 @@ class Tally:
 
 @dataclass
 class _Clock:
-    """When a label was first and last reported, and how much was done at first."""
+    """Times of the first report of a label and of the last line shown, and how much was done at first."""
 
     first_done: int
     began: float
     shown: float
 
     def rate(self, done: int) -> float:
-        """Done per second since the first report; 0 while unknown."""
+        """Returns units done per second since the first report; 0 while unknown."""
         elapsed = time.monotonic() - self.began
         return (done - self.first_done) / elapsed if elapsed > 0 else 0.0
 
@@ -153,7 +153,7 @@ class _Bars:
 
 
 def _unheard(label: str, done: int, total: int, note: str = "") -> None:
-    """Another process shows the same."""
+    """Drops the report: rank 0 shows the same."""
 
 
 class _RateColumn(TextColumn):
@@ -176,7 +176,7 @@ def _bars() -> Progress:
 
 
 def _print_json(update: Update, _: _Clock) -> None:
-    # A parent that is gone breaks the pipe, and the error ends this process too.
+    # If the parent is gone, the pipe is broken, and the error ends this process too.
     _print_line(json.dumps({_KEY: [update.label, update.done, update.total, update.note]}))
 
 

@@ -1,6 +1,6 @@
-"""Which of `torchrun`'s processes this one is, as the environment tells, and which of them speaks.
+"""Reads from the environment which of `torchrun`'s processes this one is, and whether it reports to the user.
 
-Knows no torch, so that a command may ask before it imports anything.
+Imports no torch, so that a command can ask before it imports anything heavy.
 """
 
 import os
@@ -11,35 +11,35 @@ _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 class SilencedError(RuntimeError):
-    """What went wrong has been said by another process of the run: this one ends without a word."""
+    """Another process of the run reports the error; this one ends silently."""
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of several that `torchrun` has started."""
+    """Returns whether `torchrun` started this process."""
     return all(name in os.environ for name in _NAMES)
 
 
 def speaks() -> bool:
-    """Whether this process is the one that shows progress and tells results."""
+    """Returns whether this process shows progress and results: rank 0, or the only process."""
     return not started_by_torchrun() or os.environ["RANK"] == "0"
 
 
 def local_rank() -> int:
-    """Number of this process on its machine."""
+    """Returns the rank of this process on its machine."""
     return int(os.environ["LOCAL_RANK"])
 
 
 def local_count() -> int:
-    """Processes of the run on this machine."""
+    """Returns the number of the run's processes on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"])
 
 
 @contextmanager
 def alike_on_this_machine() -> Iterator[None]:
-    """For what fails in all of a machine's processes if in one, before they can talk: the first of them says it.
+    """Lets only the first process of a machine raise an error that all of them meet before they can communicate.
 
     Raises:
-        SilencedError: in the others, instead of the error.
+        SilencedError: in the other processes, instead of the error.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a student is, and the frozen description of one."""
+"""The protocol of students, and the spec of the layerwise one."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,8 +15,8 @@ class StudentSpec:
     Attributes:
         kind: a name in `advkd.students.STUDENTS`, of a class with what `EstimatingStudent` lists.
         width: channels of the hidden features.
-        blocks: residual blocks per submodule; or one number for each, from noisy to clean.
-        patch: side of the pixel block that becomes one position (pixel-unshuffle), so it must divide height and width.
+        blocks: residual blocks per submodule: one number for all, or one for each, from noisy to clean.
+        patch: side of the pixel block that becomes one position (pixel-unshuffle); it must divide height and width.
     """
 
     kind: str = "LayerwiseStudent"
@@ -34,16 +34,16 @@ class StudentSpec:
 class Student(Protocol):
     """A chain of K submodules; one forward pass from noise to the clean state.
 
-    A student without a condition takes none: `predictions(noise)`, `student(noise)`.
+    An unconditional student is called with noise alone: `predictions(noise)`, `student(noise)`.
     """
 
     timesteps: tuple[int, ...]
     sample_shape: tuple[int, int, int]
     coefficients: SkipCoefficients
-    """Of the schedule on `timesteps`, which say what clean image a state implies."""
+    """Skip and gain at `timesteps[1:]` (docs/method.md 3.2); they also give the clean image that a state implies."""
 
     def predictions(self, noise: Tensor, **condition: Tensor) -> list[Tensor]:
-        """The predicted states `x_hat_{t_1} ... x_hat_{t_K}`, each `[B, C, H_k, W_k]`."""
+        """Returns the predicted states `x_hat_{t_1} ... x_hat_{t_K}`, each `[B, C, H_k, W_k]`."""
 
     def __call__(self, noise: Tensor, **condition: Tensor) -> Tensor:
-        """The clean state alone, `[B, C, H, W]`; the inner heads are skipped."""
+        """Returns only the clean state, `[B, C, H, W]`; skips the inner heads."""

@@ -1,7 +1,7 @@
-"""The pieces of the layerwise student: residual blocks that start as the identity, and heads.
+"""The layers of the layerwise student: residual blocks that start as the identity, and heads.
 
-Without normalisation: on a CPU GroupNorm takes half of a training step in bfloat16, and a chain whose blocks start as
-the identity trains without it (`docs/recipe.md`).
+There is no normalisation: on a CPU, GroupNorm takes half of a training step in bfloat16, and a chain whose blocks start
+as the identity trains without it (`docs/recipe.md`).
 """
 
 import torch
@@ -19,13 +19,13 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(torch.as_tensor(self.conv2.bias))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """`[B, width, H, W]` to the same shape."""
+        """Maps `[B, width, H, W]` to the same shape."""
         inner = self.conv1(nn.functional.silu(hidden))
         return hidden + self.conv2(nn.functional.silu(inner))  # type: ignore[no-any-return]
 
 
 class CleanHead(nn.Module):
-    """From hidden features to a clean-image estimate `F_k`: `[B, width, H/p, W/p]` to `[B, C, H, W]`."""
+    """Maps hidden features to a clean-image estimate `F_k`: `[B, width, H/p, W/p]` to `[B, C, H, W]`."""
 
     def __init__(self, width: int, channels: int, patch: int) -> None:
         super().__init__()
@@ -33,5 +33,5 @@ class CleanHead(nn.Module):
         self.patch = patch
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """One clean image per sample."""
+        """Returns one clean image per sample."""
         return nn.functional.pixel_shuffle(self.conv(nn.functional.silu(hidden)), self.patch)

@@ -1,7 +1,7 @@
 """The layerwise student: one network whose k-th submodule predicts the teacher's state at the k-th timestep.
 
-Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule implies (`advkd.diffusion.schedule`).
-A diffusers `ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as users expect.
+Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule implies (docs/method.md 3). The student
+is a diffusers `ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as usual.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,10 +42,10 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             width: see `StudentSpec`.
             blocks: see `StudentSpec`.
             patch: see `StudentSpec`.
-            space: of the states, by its kind; None: pixels.
+            space: facts of the states' space (`advkd.diffusion.space_of`); None means pixels.
 
         Raises:
-            ValueError: the image is not divisible by `patch`, the grid is not one, or `blocks` does not fit it.
+            ValueError: `patch` does not divide the image, the grid is invalid, or `blocks` does not fit the grid.
         """
         super().__init__()
         channels, height, width_px = sample_shape
@@ -71,29 +71,29 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
 
     @property
     def output_weight(self) -> Tensor:
-        """Of the last submodule's head, where the gradients of two losses are compared."""
+        """Weights W of the last head, at which the gradients of two losses are compared (docs/method.md 4.3)."""
         return self.heads[-1].conv.weight  # type: ignore[union-attr, return-value]
 
     def estimates(self, noise: Tensor) -> list[Tensor]:
-        """The clean estimates `F_1 ... F_K` of unit normal `noise`, each `[B, C, H, W]`."""
+        """Returns the clean estimates `F_1 ... F_K` for unit normal `noise`, each `[B, C, H, W]`."""
         hidden = self._stem(noise)
-        found = []
+        clean = []
         for submodule, head in zip(self.submodules, self.heads, strict=True):
             hidden = submodule(hidden)
-            found.append(head(hidden))
-        return found
+            clean.append(head(hidden))
+        return clean
 
     def states(self, noise: Tensor, estimates: Sequence[Tensor]) -> list[Tensor]:
-        """The predicted states at `timesteps[1:]`, from noisy to clean."""
+        """Returns the predicted states at `timesteps[1:]`, from noisy to clean."""
         pairs = zip(self.coefficients.skip, self.coefficients.gain, estimates, strict=True)
         return [skip * noise + gain * estimate for skip, gain, estimate in pairs]
 
     def predictions(self, noise: Tensor) -> list[Tensor]:
-        """The predicted states at `timesteps[1:]` of unit normal `noise`, each `[B, C, H, W]`."""
+        """Returns the predicted states at `timesteps[1:]` for unit normal `noise`, each `[B, C, H, W]`."""
         return self.states(noise, self.estimates(noise))
 
     def forward(self, noise: Tensor) -> Tensor:
-        """The clean state of unit normal `noise`, both `[B, C, H, W]`, in one pass; inner heads are skipped."""
+        """Returns the clean state for unit normal `noise`, both `[B, C, H, W]`, in one pass; skips the inner heads."""
         hidden = self._stem(noise)
         for submodule in self.submodules:
             hidden = submodule(hidden)

@@ -1,4 +1,4 @@
-"""Trained students from their folders, checked: the right class, a whole config, weights that fit it exactly."""
+"""Loads trained students from folders and checks them: known class, whole config, weights that fit it exactly."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ OBSERVATIONS = "monitors.json"
 
 
 class StudentError(ValueError):
-    """A folder that holds no usable student: the message says what is wrong with it and what to do."""
+    """A folder holds no usable student; the message says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class StudentFiles:
 
 
 def student_files(folder: str | Path) -> StudentFiles:
-    """Where a student's files are: in the folder itself, or in `student/` below it (a run, a registered version).
+    """Finds a student's files: in the folder itself, or in `student/` below it (a run, a registered version).
 
     Raises:
-        StudentError: in neither place.
+        StudentError: they are in neither place.
     """
     for place in (Path(folder), Path(folder) / "student"):
         if (place / CONFIG).is_file() and (place / WEIGHTS).is_file():
@@ -44,10 +44,10 @@ def student_files(folder: str | Path) -> StudentFiles:
 
 
 def load_student(folder: str | Path) -> AnyStudent:
-    """The student of a folder, in evaluation mode and without gradients, on the CPU.
+    """Loads the student of a folder on the CPU, in evaluation mode and without gradients.
 
     Raises:
-        StudentError: no student there, one of another class, or one whose weights do not fit its config.
+        StudentError: there is no student, its class is unknown, or its weights do not fit its config.
     """
     files = student_files(folder)
     config = _read_config(files.config)
@@ -68,10 +68,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudentError(f"{path} must hold JSON, got something else; export the student again") from error
-    found = config.get("_class_name") if isinstance(config, dict) else None
-    if not isinstance(found, str) or found not in STUDENTS:
+    name = config.get("_class_name") if isinstance(config, dict) else None
+    if not isinstance(name, str) or name not in STUDENTS:
         raise StudentError(
-            f"a student must be a {' or a '.join(STUDENTS)}, got {found!r} in {path}; give the folder that "
+            f"a student must be a {' or a '.join(STUDENTS)}, got {name!r} in {path}; give the folder that "
             "`advkd train` wrote"
         )
     return dict(config)

@@ -1,7 +1,8 @@
-"""The paper's student: it grows from 4x4 to the image, and its k-th submodule predicts the teacher's k-th state.
+"""The paper's student grows from 4x4 to the image; its k-th submodule predicts the teacher's k-th state.
 
-Adv-KD (https://arxiv.org/abs/2405.20675), widths and layers as in the authors' released code. Unlike `layerwise`, it
-predicts states, not clean images, and has no skip. A diffusers `ModelMixin`, whose source travels with its weights.
+Adv-KD (https://arxiv.org/abs/2405.20675), with the widths and layers of the authors' released code (docs/method.md 5).
+Unlike `layerwise`, it predicts states, not clean images, and has no skip. It is a diffusers `ModelMixin` whose source
+travels with its weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,13 +38,13 @@ class ProgressiveStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: igno
         Args:
             sample_shape: `[C, S, S]`, S a power of two, at least 8.
             timesteps: time grid `t_0 > ... > t_K = 0` of the store; K submodules.
-            signal: `a_t` on the grid, for whoever compares noise levels.
+            signal: `a_t` on the grid.
             sigma: `s_t` on the grid.
-            width: channels of submodules at 8x8; doubled with the side, up to eight times.
-            space: of the states, by its kind; None: pixels.
+            width: channels of submodules at 8x8; they double with the side, up to eight times as many.
+            space: facts of the states' space (`advkd.diffusion.space_of`); None means pixels.
 
         Raises:
-            ValueError: an image of another shape, or too few submodules to grow to it.
+            ValueError: the image has another shape, or there are too few submodules to grow to it.
         """
         super().__init__()
         channels, height, columns = sample_shape
@@ -54,46 +55,46 @@ class ProgressiveStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: igno
         submodules, heads = [], []
         before, features = COARSE, channels
         for k, side in enumerate(self.sides):
-            found = width * min(side // FINEST_FIRST, 8)
-            # The first two submodules have one block, the others two, of which the second grows.
-            blocks = [] if k < 2 else [flat_block(features, found)]
+            submodule_width = width * min(side // FINEST_FIRST, 8)
+            # The first two submodules have one block, the others two. The last block doubles the side where it grows.
+            blocks = [] if k < 2 else [flat_block(features, submodule_width)]
             last = growing_block if side > before else flat_block
-            submodules.append(nn.Sequential(*blocks, last(found if blocks else features, found)))
-            heads.append(StateHead(found, channels))
-            before, features = side, found
+            submodules.append(nn.Sequential(*blocks, last(submodule_width if blocks else features, submodule_width)))
+            heads.append(StateHead(submodule_width, channels))
+            before, features = side, submodule_width
         self.submodules = nn.ModuleList(submodules)
         self.heads = nn.ModuleList(heads)
 
     def coarse(self, noise: Tensor) -> Tensor:
-        """Unit normal noise `[B, C, S, S]`, or its box means, as unit normal noise `[B, C, 4, 4]`.
+        """Reduces unit normal noise `[B, C, S, S]`, or its box means, to unit normal noise `[B, C, 4, 4]`.
 
         A mean over n pixels has the variance 1 / n, so it is multiplied by sqrt(n).
         """
         return nn.functional.adaptive_avg_pool2d(noise, COARSE) * (self.sample_shape[1] / COARSE)
 
     def prediction(self, coarse: Tensor, submodule: int) -> Tensor:
-        """The state that one submodule predicts from the 4x4 input, `[B, C, side, side]`; other heads are skipped."""
+        """Returns the state that one submodule predicts from the 4x4 input, `[B, C, side, side]`; skips other heads."""
         hidden = coarse.contiguous(memory_format=torch.channels_last)
         for part in self.submodules[: submodule + 1]:
             hidden = part(hidden)
         return self.heads[submodule](hidden)  # type: ignore[no-any-return]
 
     def predictions(self, noise: Tensor) -> list[Tensor]:
-        """The predicted states at `timesteps[1:]` of unit normal `noise`, each at its submodule's side."""
+        """Returns the predicted states at `timesteps[1:]` for unit normal `noise`, each at its submodule's side."""
         hidden = self.coarse(noise).contiguous(memory_format=torch.channels_last)
-        found = []
+        states = []
         for part, head in zip(self.submodules, self.heads, strict=True):
             hidden = part(hidden)
-            found.append(head(hidden))
-        return found
+            states.append(head(hidden))
+        return states
 
     def forward(self, noise: Tensor) -> Tensor:
-        """The clean state of unit normal `noise`, both `[B, C, S, S]`, in one pass; inner heads are skipped."""
+        """Returns the clean state for unit normal `noise`, both `[B, C, S, S]`, in one pass; skips the inner heads."""
         return self.prediction(self.coarse(noise), len(self.sides) - 1)
 
 
 class NormedBlock(nn.Module):
-    """A convolution, BatchNorm, LeakyReLU: `[B, features, H, W]` to `[B, width, H, W]`, or twice H and W."""
+    """Convolution, BatchNorm and LeakyReLU: `[B, features, H, W]` to `[B, width, H, W]`, or to twice H and W."""
 
     def __init__(self, conv: nn.Module, width: int) -> None:
         super().__init__()
@@ -101,22 +102,22 @@ class NormedBlock(nn.Module):
         self.norm = nn.BatchNorm2d(width)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Normalised by the batch in training, by running statistics else."""
+        """Normalises by the batch's statistics in training, by the running ones in evaluation."""
         return nn.functional.leaky_relu(self.norm(self.conv(hidden)), 0.01, inplace=True)
 
 
 def flat_block(features: int, width: int) -> NormedBlock:
-    """Keeps the side."""
+    """Builds a block that keeps the side."""
     return NormedBlock(nn.Conv2d(features, width, 3, padding=1), width)
 
 
 def growing_block(features: int, width: int) -> NormedBlock:
-    """Doubles the side by a transposed convolution."""
+    """Builds a block that doubles the side by a transposed convolution."""
     return NormedBlock(nn.ConvTranspose2d(features, width, 3, stride=2, padding=1, output_padding=1), width)
 
 
 class StateHead(nn.Module):
-    """From hidden features to a state in [-1, 1]: `[B, width, H, W]` to `[B, C, H, W]`."""
+    """Maps hidden features to a state in [-1, 1]: `[B, width, H, W]` to `[B, C, H, W]`."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
@@ -124,15 +125,15 @@ class StateHead(nn.Module):
         self.conv = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """One state per sample."""
+        """Returns one state per sample."""
         return torch.tanh(self.conv(self.block(hidden)))
 
 
 def submodule_sides(height: int, width: int, submodules: int) -> tuple[int, ...]:
-    """At which side each submodule works: `2^(k // 2 + 3)` for k from 0, and never more than the image.
+    """Returns the side at which each submodule works: `2^(k // 2 + 3)` for k from 0, at most the image's.
 
     Raises:
-        ValueError: an image that it cannot grow to, or too few submodules to reach it.
+        ValueError: the student cannot grow to this image, or has too few submodules to reach it.
     """
     if height != width or height < FINEST_FIRST or height & (height - 1):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Teachers: where trajectories come from."""
+"""Teachers: diffusion models as sources of trajectories."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,13 +28,13 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 
 
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
-    """The teacher of an embedded name, a diffusers folder, the URI of one, or a hub id.
+    """Loads a teacher from an embedded name, a diffusers folder, the URI of such a folder, or a hub id.
 
     Raises:
-        TeacherError: nothing of that name, something that is not a supported teacher, or (`TeacherChangedError`)
-            another one than `#sha256=<fingerprint>` at the source's end says.
-        StoreError: the object store did not give it.
-        ValueError: credentials in the URI.
+        TeacherError: the source does not exist or holds no supported teacher. `TeacherChangedError`: its fingerprint
+            is not the one that the source is pinned to (`#sha256=<fingerprint>`).
+        StoreError: the object store could not deliver the teacher.
+        ValueError: the URI holds credentials.
     """
     place, fingerprint = split_pin(source)
     teacher = _load(place, fingerprint, device)
@@ -55,7 +55,7 @@ def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
         if is_remote(place):
             raise
         raise type(error)(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
-    # A copy's folder is called by its content or revision: the place names the teacher better.
+    # A copy's folder is named after its content or revision, so name the teacher after its place.
     return load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device)
 
 

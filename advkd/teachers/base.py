@@ -1,4 +1,4 @@
-"""What a teacher is: a fingerprint, a space, conditions, time grids, and states that it yields."""
+"""The protocol of teachers: fingerprint, space, conditions, time grids, and the states of a trajectory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from advkd.teachers.solvers import SOLVERS
 
 
 class TeacherError(ValueError):
-    """A teacher that cannot be used: the message says what is wrong with it and what to do."""
+    """A teacher cannot be used; the message says what is wrong and how to fix it."""
 
 
 class TeacherChangedError(TeacherError):
-    """A teacher is not what it was: it was replaced, or is being uploaded."""
+    """A teacher has changed since it was pinned or first read: it was replaced, or is being uploaded."""
 
 
 class TeacherUnreachableError(TeacherError, ConnectionError):
-    """A teacher that could not be fetched now."""
+    """A teacher could not be fetched; trying again later may help."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SolverSpec:
-    """How a teacher is sampled.
+    """The solver with which a teacher is sampled.
 
     Attributes:
         kind: name in `SOLVERS`: "ddim" (deterministic), "ddpm" (ancestral), or one that an installed package adds.
@@ -35,7 +35,7 @@ class SolverSpec:
     steps: int = 20
 
     def __post_init__(self) -> None:
-        SOLVERS.choose(self.kind, "SolverSpec.kind")
+        SOLVERS.choose(self.kind, "the solver")
         if self.steps < 1:
             raise ValueError(f"solver steps must be positive, got {self.steps}; use 20 for a DDIM teacher")
 
@@ -50,29 +50,29 @@ class Teacher(Protocol):
 
     @property
     def name(self) -> str:
-        """Slug: lower-case letters, digits and dashes."""
+        """Name made of lower-case letters, digits and dashes."""
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (hex) over everything that its states depend on."""
+        """sha256 (hex) over everything that the teacher's states depend on."""
 
     @property
     def space(self) -> Space:
-        """Where its states live: their shape, and how they become images."""
+        """Space of the states: their shape, and how they are decoded into images."""
 
     @property
     def conditions(self) -> Conditions:
-        """What its samples are conditioned on, and from which distribution that is drawn."""
+        """Kind and distribution of the conditions."""
 
     def grid(self, solver: SolverSpec) -> TimeGrid:
-        """All states that a solver passes through.
+        """Returns all states that a solver passes through.
 
         Raises:
-            ValueError: a solver that does not fit the teacher, or an impossible number of steps.
+            ValueError: the solver does not fit the teacher, or its number of steps is impossible.
         """
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
-        """Everything (JSON) that, with the weights, reproduces the solver's arithmetic."""
+        """Returns, as JSON, everything besides the weights that reproduces the solver's arithmetic."""
 
     def states(
         self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
@@ -82,6 +82,6 @@ class Teacher(Protocol):
         Args:
             start: x_T and condition of B samples.
             solver: the solver and its number of steps.
-            labels: strictly decreasing, of the solver's grid, the noise's first and the clean state's last.
-            seeds: one per sample, for the noise that a stochastic solver injects; required by "ddpm".
+            labels: labels on the solver's grid, strictly decreasing, from the noise's to the clean state's.
+            seeds: one per sample, for the noise that a stochastic solver such as "ddpm" injects.
         """

@@ -1,6 +1,6 @@
-"""The one table of teacher families: which class of pipeline is read by whom, and the identity of its folder.
+"""The table of teacher families: each reads folders of one class of pipeline.
 
-A family looks at files alone until it loads: a folder that does not fit is refused before anything is computed.
+Until it loads a teacher, a family only looks at files, so a folder that does not fit is refused before any computation.
 """
 
 from collections.abc import Sequence
@@ -17,33 +17,33 @@ INDEX = "model_index.json"
 
 
 class Family(Protocol):
-    """Teachers that are saved as one class of pipeline."""
+    """All teachers that are saved as one class of pipeline."""
 
     folders: tuple[str, ...]
-    """The subfolders whose JSON and safetensors it reads; nothing else is ever fetched."""
+    """Subfolders whose JSON and safetensors files the family reads; no others are fetched."""
 
     def check(self, folder: Path) -> None:
-        """`TeacherError` for a folder that it cannot use."""
+        """Raises `TeacherError` if the family cannot use the folder."""
 
     def deciding_files(self, folder: Path) -> Sequence[Path]:
-        """The files that decide what the teacher computes, in a fixed order."""
+        """Returns the files that decide what the teacher computes, in a fixed order."""
 
     def load(self, folder: Path, name: str | None, device: str) -> Teacher:
-        """The teacher in a folder, called after the folder where `name` is None.
+        """Loads the teacher in a folder; if `name` is None, it is named after the folder.
 
         Raises:
-            TeacherError: it cannot be used, or was replaced while it was read.
+            TeacherError: the teacher cannot be used, or was replaced while it was read.
         """
 
 
 TEACHERS: Table[Family] = Table(
     "advkd.teachers", "a teacher family", {"DDPMPipeline": UNetFamily(), "DDIMPipeline": UNetFamily()}
 )
-"""By the class of pipeline that a folder's `model_index.json` names."""
+"""Families by the class of pipeline that a folder's `model_index.json` names."""
 
 
 def family_of(folder: Path) -> Family:
-    """The family of a folder; `TeacherError` if it is no pipeline, or of a class that nobody reads."""
+    """Returns the family of a folder; raises `TeacherError` if it is no pipeline or of an unknown class."""
     pipeline = read_json(folder / INDEX).get("_class_name")
     if not isinstance(pipeline, str) or pipeline not in TEACHERS:
         raise TeacherError(
@@ -54,22 +54,22 @@ def family_of(folder: Path) -> Family:
 
 
 def check_folder(folder: Path) -> None:
-    """`TeacherError` for a folder that holds no teacher of a known family."""
+    """Raises `TeacherError` if the folder holds no teacher of a known family."""
     family_of(folder).check(folder)
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """sha256 over names and contents of the files that decide what the teacher computes."""
+    """Returns the sha256 over names and contents of the files that decide what the teacher computes."""
     return files_sha256(folder, family_of(folder).deciding_files(folder))
 
 
 def load_folder(folder: Path, name: str | None, device: str) -> Teacher:
-    """The teacher in a folder: see `Family.load`."""
+    """Loads the teacher in a folder; see `Family.load`."""
     return family_of(folder).load(folder, name, device)
 
 
 def is_wanted(key: str) -> bool:
-    """Whether the object of a key belongs to a teacher of any family."""
+    """Returns whether an object's key belongs to a teacher of any family."""
     folder, _, name = key.rpartition("/")
     known = {inner for family in TEACHERS.values() for inner in family.folders}
     return key == INDEX or (folder in known and name.endswith((".json", ".safetensors")))

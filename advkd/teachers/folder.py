@@ -1,4 +1,4 @@
-"""Files of a teacher's folder: its JSON, its weights, its stamp. Without torch; safetensors only."""
+"""Files of a teacher's folder: its JSON, its weights, their stamp. Uses no torch; weights are safetensors only."""
 
 import json
 import re
@@ -12,18 +12,18 @@ _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16
 
 
 def files_stamp(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:
-    """Inodes, sizes and times of files: what a replacement changes, without reading them."""
+    """Returns inodes, sizes and times of files: what changes when a file is replaced, without reading it."""
     statuses = [path.stat() for path in files]
     return tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in statuses)
 
 
 def slug(text: str) -> str:
-    """Lower-case letters, digits and dashes; "teacher" if nothing is left."""
+    """Reduces text to lower-case letters, digits and dashes; returns "teacher" if nothing is left."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "teacher"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; `TeacherError` if there is none."""
+    """Reads the JSON object in a file; raises `TeacherError` if there is none."""
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -39,7 +39,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def weights_file(folder: Path) -> Path:
-    """The safetensors in a network's folder; `TeacherError` if there are none."""
+    """Returns the safetensors file in a network's folder; raises `TeacherError` if there is none."""
     for name in _WEIGHTS:
         if (folder / name).is_file():
             return folder / name

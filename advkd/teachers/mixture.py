@@ -1,7 +1,7 @@
-"""The closed-form teacher: a Gaussian mixture, whose posterior mean `E[x_0 | x_t]` is exact.
+"""The closed-form teacher: a Gaussian mixture, whose posterior mean `E[x_0 | x_t]` is exact (docs/method.md 6).
 
-It is the oracle of the tests (a one-component mixture even has a closed-form flow map) and a fast teacher for
-experiments. The arithmetic is float64 inside.
+Tests use it as an oracle (a mixture of one component even has a closed-form flow map), experiments as a fast teacher.
+It computes in float64.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class Mixture:
             )
 
     def digest(self) -> str:
-        """sha256 over the parameters rounded to float32, so that the last bits of a fit do not matter."""
+        """Returns the sha256 over the parameters, rounded to float32 so that the last bits of a fit do not matter."""
         sha = hashlib.sha256()
         for part in (self.weights, self.means, self.covariances, self.basis, self.offset):
             sha.update(np.ascontiguousarray(part.numpy().astype("<f4")).tobytes())
@@ -89,10 +89,10 @@ class MixtureTeacher:
             yield state.to(noise.dtype)
 
     def clean_estimate(self, state: Tensor, timestep: int) -> Tensor:
-        """`E[x_0 | x_t]`, exactly: float64 `[B, C, H, W]` for a state of the same shape."""
+        """Returns the exact `E[x_0 | x_t]`: float64 `[B, C, H, W]` for a state of the same shape."""
         a, s = self.schedule.signal(timestep), self.schedule.sigma(timestep)
         parts = self.mixture
-        # In the basis' coordinates y = a z + s eps, so every component stays Gaussian.
+        # In the coordinates of the basis, y = a z + s eps, so every component stays Gaussian.
         y = (state.double().flatten(1) - a * parts.offset) @ parts.basis
         centred = torch.einsum("bjd,jde->bje", y[:, None] - a * parts.means, self._axes)
         spread = a * a * self._variances + s * s
@@ -106,7 +106,7 @@ class MixtureTeacher:
 
 @cache
 def digits_mixture_teacher(components: int = 20, dimensions: int = 40) -> MixtureTeacher:
-    """The mixture teacher on scikit-learn's digits: PCA to `dimensions`, a full-covariance mixture fitted in there."""
+    """Fits the mixture teacher to scikit-learn's digits: PCA to `dimensions`, then a full-covariance mixture."""
     from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 

@@ -1,4 +1,4 @@
-"""The one table of solvers: diffusers' own schedulers, the states that they pass through, whether they draw noise."""
+"""The table of solvers: diffusers' schedulers, the states they pass through, and whether they draw noise."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from advkd.diffusion import solver_grid
 from storage.tables import Table
 
 Scheduler: TypeAlias = Any
-"""A scheduler of diffusers, or what has its `set_timesteps`, `step(...).prev_sample` and `config`; without types."""
+"""A diffusers scheduler, or any object with `set_timesteps`, `step(...).prev_sample` and `config`; not typed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
-    """One way of going from noise to the clean state.
+    """A solver of the way from noise to the clean state.
 
     Attributes:
         deterministic: whether the states are a function of the noise, so that a pointwise loss on them makes sense.
-        build: from a teacher's scheduler config to a scheduler that ends at the clean state.
-        labels: from the number of the teacher's training timesteps and of steps to the labels of the states passed.
-            Raises `ValueError` for an impossible number.
-        arguments: of every call of `step`.
+        build: builds, from a teacher's scheduler config, a scheduler that ends at the clean state.
+        labels: returns the labels of the states, given the number of training timesteps and the number of steps;
+            raises `ValueError` for an impossible number.
+        arguments: keyword arguments of every call of `step`.
     """
 
     deterministic: bool
@@ -45,8 +45,8 @@ SOLVERS: Table[Solver] = Table(
     {
         # Song et al. 2021 (https://arxiv.org/abs/2010.02502), Eq. 12 with sigma = 0.
         "ddim": Solver(deterministic=True, build=_ddim, arguments={"eta": 0.0}),
-        # Ancestral, Ho et al. 2020 (https://arxiv.org/abs/2006.11239).
+        # Ancestral sampling, Ho et al. 2020 (https://arxiv.org/abs/2006.11239).
         "ddpm": Solver(deterministic=False, build=_ddpm),
     },
 )
-"""By the name that `SolverSpec.kind` gives."""
+"""Solvers by `SolverSpec.kind`."""

@@ -1,4 +1,4 @@
-"""The sampling loop shared by teachers with discrete times: a solver's scheduler around a function that predicts."""
+"""The sampling loop of teachers with discrete times: a solver's scheduler around the teacher's prediction."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,14 +14,14 @@ Predict = Callable[[Tensor, int], Tensor]
 
 
 def build_scheduler(config: Mapping[str, object], solver: SolverSpec) -> Scheduler:
-    """The solver's scheduler for a teacher's config, set to its number of steps."""
+    """Builds the solver's scheduler from a teacher's config and sets its number of steps."""
     scheduler = SOLVERS[solver.kind].build(config)
     scheduler.set_timesteps(solver.steps)
     return scheduler
 
 
 def scheduler_facts(scheduler: Scheduler) -> dict[str, Any]:
-    """The scheduler's class and config as plain JSON, without diffusers' private keys."""
+    """Returns the scheduler's class and config as plain JSON, without diffusers' private keys."""
     config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
     return {"class": type(scheduler).__name__, **config}
 
@@ -35,18 +35,19 @@ def solve(
     labels: Sequence[int],
     seeds: Sequence[int] | None,
 ) -> Iterator[Tensor]:
-    """Yields the states at `labels` of one batch of noises `[B, C, H, W]`.
+    """Yields the states at `labels` of one batch, each `[B, C, H, W]`.
 
     Args:
-        predict: what the scheduler's config says that it predicts, for a state and a training timestep.
-        config: of the teacher's scheduler.
+        predict: returns the network's prediction for a state and a training timestep; the scheduler's config says what
+            it predicts (noise, velocity or the clean image).
+        config: config of the teacher's scheduler.
         solver: the solver and its number of steps.
         noise: x_T.
-        labels: of the states that are wanted, the noise's first and the clean state's last.
+        labels: labels of the wanted states, from the noise's to the clean state's.
         seeds: one per sample, for a stochastic solver.
 
     Raises:
-        ValueError: `labels` are not complete, or seeds are missing for a stochastic solver.
+        ValueError: `labels` lack the noise or the clean state, or a stochastic solver has no seeds.
     """
     scheduler = build_scheduler(config, solver)
     grid = SOLVERS[solver.kind].labels(scheduler.config.num_train_timesteps, solver.steps)

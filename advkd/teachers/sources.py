@@ -1,6 +1,6 @@
-"""Where a teacher is: an embedded name, a diffusers folder, the same below an object store's prefix, or a hub id.
+"""Sources of teachers: an embedded name, a diffusers folder, an object store's prefix with such a folder, or a hub id.
 
-A source may end in `#sha256=<fingerprint>`: then it is that teacher or an error, whatever its place holds by now.
+A source may be pinned by `#sha256=<fingerprint>` at its end: if its place then holds another teacher, that is an error.
 """
 
 import re
@@ -19,22 +19,22 @@ HUB_FILES = ("*.json", "*.safetensors")
 
 @dataclass(frozen=True)
 class HubId:
-    """A repository of the hub, and which revision of it: a branch, a tag or a commit; None: its main branch."""
+    """A repository of the hub and its revision: a branch, a tag or a commit; None means the main branch."""
 
     repository: str
     revision: str | None
 
 
 def pinned(source: str, fingerprint: str) -> str:
-    """The source, as that very teacher."""
+    """Pins a source to the teacher with this fingerprint."""
     return f"{source}{_PIN}{fingerprint}"
 
 
 def split_pin(source: str) -> tuple[str, str | None]:
-    """A source without its fingerprint, and the fingerprint if it has one.
+    """Splits a source into its place and its fingerprint, None if it is not pinned.
 
     Raises:
-        TeacherError: what stands there is no fingerprint.
+        TeacherError: the source is pinned to something that is no fingerprint.
     """
     place, marker, fingerprint = source.partition(_PIN)
     if not marker:
@@ -47,7 +47,7 @@ def split_pin(source: str) -> tuple[str, str | None]:
 
 
 def hub_id(place: str) -> HubId | None:
-    """The hub id that a place is, unless there is a folder of that name."""
+    """Parses a place as a hub id; returns None if it is none, or if a folder of that name exists."""
     repository, marker, revision = place.partition("@")
     looks_local = Path(place).is_absolute() or place.startswith(".") or Path(place).is_dir()
     if is_remote(place) or looks_local or not _HUB_ID.fullmatch(repository) or bool(marker) != bool(revision):
@@ -56,18 +56,18 @@ def hub_id(place: str) -> HubId | None:
 
 
 def teacher_name(place: str) -> str:
-    """What a teacher is called there, before it becomes a slug: its folder's name, or the hub's."""
+    """Returns the name of the teacher at a place, before it becomes a slug: the folder's or the repository's."""
     hub = hub_id(place)
     return hub.repository if hub else place.rstrip("/").rpartition("/")[2]
 
 
 def resolve_source(place: str, fingerprint: str | None = None) -> Path:
-    """The local folder of a teacher: the folder itself, or a copy (JSON and safetensors only) of what is elsewhere.
+    """Returns the local folder of a teacher: the folder itself, or a copy (JSON and safetensors only) of a remote one.
 
     Raises:
-        TeacherError: neither a folder, nor a URI, nor a hub id that can be fetched.
-        StoreError: the object store did not give it.
-        ValueError: credentials in the URI.
+        TeacherError: the place is no folder, no URI and no hub id that can be fetched.
+        StoreError: the object store could not deliver the teacher.
+        ValueError: the URI holds credentials.
     """
     if is_remote(place):
         refuse_credentials(place)

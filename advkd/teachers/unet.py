@@ -1,6 +1,6 @@
-"""A diffusers pipeline as a teacher: `DDPMPipeline` or `DDIMPipeline` with an unconditional pixel-space `UNet2DModel`.
+"""A teacher from a diffusers `DDPMPipeline` or `DDIMPipeline` with an unconditional, pixel-space `UNet2DModel`.
 
-Safetensors only, classes by a fixed table, never remote code.
+Loads safetensors only and classes from a fixed table only; never runs remote code.
 """
 
 import threading
@@ -21,8 +21,8 @@ from advkd.teachers.solvers import SOLVERS
 from advkd.teachers.solving import build_scheduler, scheduler_facts, solve
 from advkd.teachers.unet_folder import deciding_files, scheduler_config
 
-# While it loads, diffusers patches torch for the whole process: two loads at once can leave the patch in place, and
-# every network built later without memory ("meta") or initial weights.
+# While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
+# networks built later would then have no memory ("meta") or no initial weights.
 _LOADING = threading.Lock()
 
 
@@ -33,8 +33,8 @@ class UNetTeacher:
         """Loads and checks the folder.
 
         Raises:
-            TeacherError: no pipeline folder, another class, pickle weights, conditional or latent model, or one that
-                was replaced while it was read.
+            TeacherError: the folder holds no pipeline, another class of network, pickle weights or a conditional
+                model, or was replaced while it was read.
         """
         self._scheduler_config = scheduler_config(folder)
         files = deciding_files(folder)
@@ -113,7 +113,7 @@ def _load_unet(folder: Path) -> UNet2DModel:
             f"a teacher's weights must fit its config, got {type(error).__name__} while loading {folder / 'unet'}; "
             "save the pipeline again"
         ) from error
-    # diffusers only warns about these, and leaves missing weights as they happen to be.
+    # diffusers only warns about missing and unexpected weights, and leaves missing ones uninitialised.
     wrong = {kind: names[:3] for kind, names in loading.items() if names}
     if wrong:
         raise TeacherError(

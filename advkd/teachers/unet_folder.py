@@ -1,6 +1,6 @@
-"""What the folder of a UNet teacher must hold: `DDPMPipeline` or `DDIMPipeline` with an unconditional `UNet2DModel`.
+"""Checks the folder of a UNet teacher: `DDPMPipeline` or `DDIMPipeline` with an unconditional `UNet2DModel`.
 
-The files alone, without torch. Safetensors only.
+Looks at files alone and uses no torch. Weights are safetensors only.
 """
 
 from pathlib import Path
@@ -13,16 +13,17 @@ PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
 def deciding_files(folder: Path) -> tuple[Path, Path, Path]:
-    """The files that decide what the teacher computes."""
+    """Returns the files that decide what the teacher computes."""
     weights = weights_file(folder / "unet")
     return folder / "scheduler" / "scheduler_config.json", folder / "unet" / "config.json", weights
 
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
-    """The scheduler's config of a teacher's folder, once its form is found to be right.
+    """Checks a teacher's folder and returns its scheduler's config.
 
     Raises:
-        TeacherError: another network, pickle weights, a conditional model, an unknown kind of prediction.
+        TeacherError: the network is of another class or conditional, the weights are pickles, or the kind of prediction
+            is unknown.
     """
     index = read_json(folder / "model_index.json")
     if index.get("unet") != ["diffusers", "UNet2DModel"]:

@@ -1,4 +1,4 @@
-"""How sizes, times, stores and links are written for people. Imports no torch: pages and servers use it."""
+"""Text for people: sizes, times, facts of stores, links, tables. Imports no torch, because pages and servers use it."""
 
 from advkd.text.links import DEFAULT_PORT, store_link
 from advkd.text.store_facts import (

@@ -1,11 +1,11 @@
-"""Permanent links to what `advkd browse` shows, for reports and artifacts; they name stores by digest, not by path."""
+"""Permanent links to the pages of `advkd browse`, for reports and artifacts; they name stores by digest, not path."""
 
 import os
 
 DEFAULT_PORT = 8765
 
 ADDRESS_VARIABLE = "ADVKD_BROWSE_URL"
-"""Where people of a team reach the page; unset, it is this machine's default port."""
+"""Environment variable with the address at which a team reaches the page; unset: this machine's default port."""
 _DIGITS = 16
 
 

@@ -1,4 +1,4 @@
-"""What `advkd cache show` tells of one store: everything that one would ask of a cache, in a hundred columns."""
+"""Facts of a store, as `advkd cache show` and the page print them, in a hundred columns."""
 
 import json
 import textwrap
@@ -25,22 +25,22 @@ from storage import (
 _VALUE_WIDTH = 82
 
 
-def summary_json(one: StoreSummary) -> dict[str, Any]:
-    """What is known of any store, for machines."""
+def summary_json(summary: StoreSummary) -> dict[str, Any]:
+    """Returns the facts of any store as JSON."""
     return {
-        "uri": one.uri,
-        "state": one.state,
-        "digest": digest(one.spec) if one.spec else None,
-        "spec": one.spec.to_json() if one.spec else None,
-        "num_samples": one.num_samples,
-        "num_shards": one.num_shards,
-        "bytes": one.total_bytes,
-        "problem": one.problem,
+        "uri": summary.uri,
+        "state": summary.state,
+        "digest": digest(summary.spec) if summary.spec else None,
+        "spec": summary.spec.to_json() if summary.spec else None,
+        "num_samples": summary.num_samples,
+        "num_shards": summary.num_shards,
+        "bytes": summary.total_bytes,
+        "problem": summary.problem,
     }
 
 
 def manifest_json(manifest: Manifest, extension: int) -> dict[str, Any]:
-    """What is known of a sealed store besides."""
+    """Returns the further facts of a sealed store as JSON."""
     return {
         "statistics": {
             str(t): values.to_json() | {"error_bound": error_bound(manifest.spec, t, values)}
@@ -57,30 +57,30 @@ def manifest_json(manifest: Manifest, extension: int) -> dict[str, Any]:
     }
 
 
-def growth_json(found: Growth) -> dict[str, Any]:
-    """What is known of a growing store besides."""
-    return {"bytes": found.total_bytes} | {
+def growth_json(growth: Growth) -> dict[str, Any]:
+    """Returns the further facts of a growing store as JSON."""
+    return {"bytes": growth.total_bytes} | {
         name: None if value is None else datetime.fromtimestamp(value).astimezone().isoformat(timespec="seconds")
-        for name, value in asdict(found).items()
+        for name, value in asdict(growth).items()
         if name.endswith("_commit")
     }
 
 
 def facts_table(
-    summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, found: Growth | None
+    summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, growth: Growth | None
 ) -> Table:
-    """Everything that is one line."""
-    return facts(facts_rows(summary, spec, manifest, extension, found))
+    """Builds the table of all facts that fit on one line."""
+    return facts(facts_rows(summary, spec, manifest, extension, growth))
 
 
 def facts_rows(
-    summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, found: Growth | None
+    summary: StoreSummary, spec: TrajectorySpec, manifest: Manifest | None, extension: int, growth: Growth | None
 ) -> dict[str, str]:
-    """The same by name."""
+    """Returns the rows of `facts_table` by name."""
     kind = "ODE (deterministic)" if spec.deterministic else "SDE (stochastic)"
     guidance = "none" if spec.guidance_scale is None else f"{spec.guidance_scale:g}"
     conditioning = "none" if spec.conditioning is None else _json_text(spec.conditioning)
-    noise = "stored" if spec.noise == "stored" else "not stored, drawn from the seed by readers"
+    noise = "stored" if spec.noise == "stored" else "not stored; readers draw it from the seed"
     rows = {
         "state": summary.state,
         "digest": digest(spec),
@@ -96,13 +96,13 @@ def facts_rows(
     }
     if manifest is not None:
         rows |= _sealed_rows(manifest, extension)
-    elif found is not None:
-        rows |= _growing_rows(summary, found)
+    elif growth is not None:
+        rows |= _growing_rows(summary, growth)
     return rows
 
 
 def grid_table(spec: TrajectorySpec) -> Table:
-    """The time grid, and how each state is stored."""
+    """Builds the table of the time grid and the encoding of each state."""
     table = columns("timestep", "stored as", "a_t", "s_t", "H x W", "bytes/sample", left=2)
     for row in grid_rows(spec):
         table.add_row(*row)
@@ -110,7 +110,7 @@ def grid_table(spec: TrajectorySpec) -> Table:
 
 
 def grid_rows(spec: TrajectorySpec) -> list[tuple[str, ...]]:
-    """The rows of `grid_table`."""
+    """Returns the rows of `grid_table`."""
     rows: list[tuple[str, ...]] = []
     for t, signal, sigma in zip(spec.timesteps, spec.signal, spec.sigma, strict=True):
         encoding, stored = spec.encoding(t), t in spec.stored_timesteps
@@ -121,7 +121,7 @@ def grid_rows(spec: TrajectorySpec) -> list[tuple[str, ...]]:
 
 
 def statistics_table(manifest: Manifest) -> Table:
-    """Values per timestep as readers get them, and what storing them has cost, beside its bound."""
+    """Builds the table of the values that readers get per timestep, and of the encoding's error beside its bound."""
     table = columns("timestep", "mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail")
     for row in statistics_rows(manifest):
         table.add_row(*row)
@@ -129,18 +129,23 @@ def statistics_table(manifest: Manifest) -> Table:
 
 
 def statistics_rows(manifest: Manifest) -> list[tuple[str, ...]]:
-    """The rows of `statistics_table`."""
+    """Returns the rows of `statistics_table`."""
     rows: list[tuple[str, ...]] = []
-    for t, found in manifest.statistics.items():
-        values = [f"{value:.4f}" for value in (found.mean, found.std, found.min, found.max)]
-        errors = (found.max_error, error_bound(manifest.spec, t, found), found.rms_error, found.rms_detail)
+    for t, statistics in manifest.statistics.items():
+        values = [f"{value:.4f}" for value in (statistics.mean, statistics.std, statistics.min, statistics.max)]
+        errors = (
+            statistics.max_error,
+            error_bound(manifest.spec, t, statistics),
+            statistics.rms_error,
+            statistics.rms_detail,
+        )
         rows.append((str(t), *values, *(f"{error:.2e}" if error else "0" for error in errors)))
     return rows
 
 
-def error_bound(spec: TrajectorySpec, timestep: int, found: StateStatistics) -> float:
-    """What storing may have added to a value of this timestep at most."""
-    return spec.encoding(timestep).error_bound(max(abs(found.min), abs(found.max)))
+def error_bound(spec: TrajectorySpec, timestep: int, statistics: StateStatistics) -> float:
+    """Returns the largest error that the encoding may have added to a value of this timestep."""
+    return spec.encoding(timestep).error_bound(max(abs(statistics.min), abs(statistics.max)))
 
 
 def size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:
@@ -186,21 +191,21 @@ def _sealed_rows(manifest: Manifest, extension: int) -> dict[str, str]:
     }
 
 
-def _growing_rows(summary: StoreSummary, found: Growth) -> dict[str, str]:
+def _growing_rows(summary: StoreSummary, growth: Growth) -> dict[str, str]:
     rows = {
         "samples": f"{summary.num_samples:,} committed so far, of how many is not written before the store is sealed",
-        "shards": f"{found.num_shards:,} committed so far",
-        "bytes": f"{found.total_bytes:,} ({size_text(found.total_bytes)}) in committed shards",
+        "shards": f"{growth.num_shards:,} committed so far",
+        "bytes": f"{growth.total_bytes:,} ({size_text(growth.total_bytes)}) in committed shards",
     }
-    if found.num_shards:
-        first, latest = age_text(found.first_commit), age_text(found.latest_commit)
+    if growth.num_shards:
+        first, latest = age_text(growth.first_commit), age_text(growth.latest_commit)
         rows["commits"] = f"the first {first} ago, the latest {latest} ago"
     return rows
 
 
 def _stored_text(spec: TrajectorySpec, timestep: int) -> str:
     if timestep not in spec.stored_timesteps:
-        return "not at all, drawn from the seed"
+        return "not stored, drawn from the seed"
     encoding = spec.encoding(timestep)
     if encoding.uint8_range is None:
         return encoding.stored_dtype

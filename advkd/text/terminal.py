@@ -1,4 +1,4 @@
-"""How `advkd cache` speaks: tables for people on stdout, JSON for machines, errors in one line and exit code 1."""
+"""Output of the commands: tables for people or JSON for machines on stdout; errors as one line with exit code 1."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for 
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Errors of ours, raised inside, become one line on stderr and exit code 1."""
+    """Turns our own errors, raised inside, into one line on stderr and exit code 1."""
     try:
         yield
     except (StoreError, ValueError, OSError, ArithmeticError) as error:
@@ -27,23 +27,23 @@ def clear_errors() -> Iterator[None]:
 
 
 def fail(message: str, cause: Exception | None = None) -> NoReturn:
-    """End with one line on stderr and exit code 1."""
+    """Ends the command with one line on stderr and exit code 1."""
     typer.echo(f"error: {' '.join(message.split())}", err=True)
     raise typer.Exit(1) from cause
 
 
 def stdout() -> Console:
-    """Where tables go. Lines are never cut or folded: a URI must survive a pipe; a narrow terminal wraps by itself."""
+    """Returns the console for tables. It never cuts or folds a line, so that a URI survives a pipe."""
     return Console(width=_WIDE, soft_wrap=True, highlight=False)
 
 
 def print_json(value: object) -> None:
-    """One JSON value on stdout."""
+    """Prints one JSON value on stdout."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
 def columns(*names: str, left: int = 1) -> Table:
-    """A table without lines, its first columns aligned left, the others right, as numbers are."""
+    """Builds a table without rules; the first `left` columns are aligned left, the others right, as numbers are."""
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for position, name in enumerate(names):
         table.add_column(name, justify="left" if position < left else "right")
@@ -51,7 +51,7 @@ def columns(*names: str, left: int = 1) -> Table:
 
 
 def facts(rows: dict[str, str]) -> Table:
-    """A name and what there is to say, line by line."""
+    """Builds a table of two columns: names and values."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     for name, value in rows.items():

@@ -1,4 +1,4 @@
-"""Sizes, durations and ages in words. Pure functions."""
+"""Formats sizes, durations and ages. Pure functions."""
 
 import time
 
@@ -12,17 +12,17 @@ _DURATIONS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
 def size_text(size: float) -> str:
-    """Bytes in units of 1024, as disks and memories are told: `115.0 MiB`."""
+    """Formats bytes in units of 1024, as for disks and memory: `115.0 MiB`."""
     return _in_units(size, 1024, _BINARY)
 
 
 def billed_text(size: float) -> str:
-    """Bytes in units of 1000, as object stores are billed: `196.6 TB`."""
+    """Formats bytes in units of 1000, as object stores bill them: `196.6 TB`."""
     return _in_units(size, 1000, _DECIMAL)
 
 
 def duration_text(seconds: float) -> str:
-    """`12.5 s`, `3 min 20 s`, `5 h 12 min`, `41 d 3 h`."""
+    """Formats a duration: `12.5 s`, `3 min 20 s`, `5 h 12 min`, `41 d 3 h`."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     for position, (unit, name) in enumerate(_DURATIONS):
@@ -34,7 +34,7 @@ def duration_text(seconds: float) -> str:
 
 
 def age_text(moment: float | None) -> str:
-    """How long ago a moment was, in its largest unit: `3 h`; `-` if it is not known."""
+    """Formats how long ago a moment was, in its largest unit: `3 h`; `-` if the moment is unknown."""
     if moment is None or moment == float("inf"):
         return "-"
     seconds = max(0.0, time.time() - moment)

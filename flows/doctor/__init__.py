@@ -1,4 +1,4 @@
-"""`advkd doctor`: what is missing or wrong on this machine and in Prefect, with remedies."""
+"""`advkd doctor`: finds what is missing or wrong on this machine and in Prefect, and names remedies."""
 
 from flows.doctor.command import doctor
 

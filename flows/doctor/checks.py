@@ -1,4 +1,4 @@
-"""What `advkd doctor` says: one finding per thing looked at, with a remedy where there is a problem."""
+"""Findings of `advkd doctor`: one per check, with a remedy if there is a problem."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of the doctor's.
+    """Result of one check.
 
     Attributes:
-        check: what was looked at.
+        check: what was checked.
         ok: whether all is well.
-        fact: what was found.
-        remedy: what to do about it; empty if all is well.
+        fact: what the check found.
+        remedy: how to solve the problem; empty if all is well.
     """
 
     check: str
@@ -25,17 +25,17 @@ Check = Callable[[], Sequence[Finding]]
 
 
 def well(check: str, fact: str) -> Finding:
-    """All is well."""
+    """Returns a finding that all is well."""
     return Finding(check=check, ok=True, fact=fact)
 
 
 def problem(check: str, fact: str, remedy: str) -> Finding:
-    """Something is not, and what to do."""
+    """Returns a finding of a problem and its remedy."""
     return Finding(check=check, ok=False, fact=fact, remedy=remedy)
 
 
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:
-    """All findings; a check that fails itself is a finding too."""
+    """Yields all findings; a check that fails itself becomes a finding too."""
     for name, check in checks.items():
         try:
             yield from check()

@@ -1,4 +1,4 @@
-"""`advkd doctor`: everything that a run needs, looked at before it is missed. Exit code 0 if all is well, else 1."""
+"""`advkd doctor`: checks everything that a run needs before it starts. Exit code 0 if all is well, else 1."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What `advkd doctor` looks at without a server: versions, devices, disk, S3, and stores that nobody fills any more."""
+"""Checks of `advkd doctor` that need no server: versions, devices, disk, S3, and stores that stopped growing."""
 
 import importlib.metadata
 import os
@@ -27,7 +27,7 @@ _SHORT_OF = {
 
 
 def machine_checks(root: str, stores: str) -> dict[str, Check]:
-    """The checks.
+    """Returns the checks of this machine by name.
 
     Args:
         root: local folder of runs.
@@ -46,11 +46,11 @@ def machine_checks(root: str, stores: str) -> dict[str, Check]:
 
 
 def _versions() -> Finding:
-    found = {name: _version(name) for name in _PACKAGES}
-    missing = [name for name, version in found.items() if not version]
+    versions = {name: _version(name) for name in _PACKAGES}
+    missing = [name for name, version in versions.items() if not version]
     if missing:
         return problem("versions", f"not installed: {', '.join(missing)}", "run `make install`")
-    return well("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
+    return well("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _version(name: str) -> str:
@@ -78,11 +78,11 @@ def _openmp() -> Finding:
 
 
 def _disk(root: Path) -> Finding:
-    there = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    fact = f"{free / 2**30:.1f} GiB free at {there}"
-    if not os.access(there, os.W_OK):
-        return problem("disk", f"{there} cannot be written to", "choose another --root, or correct its permissions")
+    existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    fact = f"{free / 2**30:.1f} GiB free at {existing}"
+    if not os.access(existing, os.W_OK):
+        return problem("disk", f"{existing} cannot be written to", "choose another --root, or correct its permissions")
     if free < _FREE_BYTES:
         return problem("disk", fact, "free some space: `advkd cache ls`, `advkd cache gc`, `advkd cache rm`")
     return well("disk", fact)
@@ -96,11 +96,11 @@ def _s3(stores: str) -> Sequence[Finding]:
 
 
 def _stale_stores(stores: str) -> Finding:
-    found = list_stores(stores)
-    broken = [store.uri for store in found if store.state == "unreadable"]
+    all_stores = list_stores(stores)
+    broken = [store.uri for store in all_stores if store.state == "unreadable"]
     if broken:
         return problem("stale stores", f"unreadable: {', '.join(broken)}", "run `advkd cache show URI`")
-    growing = [store for store in found if store.state == "growing" and store.spec is not None]
+    growing = [store for store in all_stores if store.state == "growing" and store.spec is not None]
     still = []
     for store in growing:
         latest = measure_growth(store.uri, store.spec).latest_commit if store.spec else None
@@ -109,4 +109,4 @@ def _stale_stores(stores: str) -> Finding:
     if still:
         fact = f"unsealed and without a new shard for a day: {', '.join(still)}"
         return problem("stale stores", fact, "run the same precompute again, or `advkd cache rm URI`")
-    return well("stale stores", f"none of {len(found)} below {stores}")
+    return well("stale stores", f"none of {len(all_stores)} below {stores}")

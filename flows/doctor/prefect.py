@@ -1,4 +1,4 @@
-"""What `advkd doctor` asks the Prefect server: is it there, has it what `make deploy` makes, is anything stuck."""
+"""Checks of `advkd doctor` on the Prefect server: is it up, does it have what `make deploy` makes, is a run stuck."""
 
 import datetime
 from collections.abc import Callable, Iterable, Sequence
@@ -33,7 +33,7 @@ _STUCK = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 
 
 def prefect_checks() -> dict[str, Check]:
-    """The checks; without a server there is only one."""
+    """Returns the checks of the server by name; if there is no server, a single one that says so."""
     url = PREFECT_API_URL.value()
     remedy = "start a server with `make serve` or `prefect server start`, and `export PREFECT_API_URL=http://.../api`"
     if not url:
@@ -72,7 +72,7 @@ def _pools(client: SyncPrefectClient) -> list[Finding]:
         try:
             pool = client.read_work_pool(name)
         except ObjectNotFound:
-            findings.append(problem(f"work pool {name}", "it is not there", _DEPLOY))
+            findings.append(problem(f"work pool {name}", "it does not exist", _DEPLOY))
             continue
         if pool.is_paused:
             findings.append(problem(f"work pool {name}", "it is paused", f"run `prefect work-pool resume {name}`"))
@@ -89,7 +89,7 @@ def _queue(client: SyncPrefectClient, pool: str, name: str) -> Finding:
     try:
         queue = client.read_work_queue_by_name(name, work_pool_name=pool)
     except ObjectNotFound:
-        return problem(check, "it is not there", _DEPLOY)
+        return problem(check, "it does not exist", _DEPLOY)
     if queue.is_paused:
         return problem(check, "it is paused", f"run `prefect work-queue resume {name} --pool {pool}`")
     limit = "no limit" if queue.concurrency_limit is None else f"{queue.concurrency_limit} runs at a time"
@@ -106,7 +106,7 @@ def _workers(client: SyncPrefectClient, pool: str) -> Finding:
         ),
     )
     here = [run for run in waiting if run.work_pool_name == pool]
-    # What needs a GPU is deployed everywhere; a worker for it is missed where there is one, or a run waits for it.
+    # GPU deployments exist everywhere. A worker for them is missing only if there is a GPU, or a run waits for one.
     if pool == "gpu" and not here and not torch.cuda.is_available():
         return well(f"workers of {pool}", "none online, no run is waiting, and this machine has no GPU")
     runs = f", {len(here)} runs are waiting" if here else ""
@@ -114,7 +114,7 @@ def _workers(client: SyncPrefectClient, pool: str) -> Finding:
 
 
 def declared() -> list[dict[str, Any]]:
-    """The deployments of `prefect.yaml`."""
+    """Returns the deployments that `prefect.yaml` declares."""
     loaded: dict[str, Any] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())
     return list(loaded["deployments"])
 
@@ -128,48 +128,50 @@ def _deployment(client: SyncPrefectClient, entry: dict[str, Any]) -> Finding:
     flow = entry["entrypoint"].rpartition(".")[2].replace("_", "-")
     name = f"{flow}/{entry['name']}"
     try:
-        found = client.read_deployment_by_name(name)
+        deployment = client.read_deployment_by_name(name)
     except ObjectNotFound:
-        return problem(f"deployment {name}", "it is not there", _DEPLOY)
+        return problem(f"deployment {name}", "it does not exist", _DEPLOY)
     wanted, pool = entry.get("parameters") or {}, entry["work_pool"]
     schedules = [s for s in (*(entry.get("schedules") or ()), entry.get("schedule")) if s]
     differences = [
-        what
-        for what, same in (
-            ("entrypoint", found.entrypoint == entry["entrypoint"]),
-            ("parameters", {key: found.parameters.get(key) for key in wanted} == wanted),
-            ("work pool", found.work_pool_name == pool["name"]),
-            ("work queue", found.work_queue_name == pool.get("work_queue_name", "default")),
-            ("job variables", (found.job_variables or {}) == (pool.get("job_variables") or {})),
-            ("schedules", _crons(s.schedule.model_dump() for s in found.schedules) == _crons(schedules)),
+        field
+        for field, same in (
+            ("entrypoint", deployment.entrypoint == entry["entrypoint"]),
+            ("parameters", {key: deployment.parameters.get(key) for key in wanted} == wanted),
+            ("work pool", deployment.work_pool_name == pool["name"]),
+            ("work queue", deployment.work_queue_name == pool.get("work_queue_name", "default")),
+            ("job variables", (deployment.job_variables or {}) == (pool.get("job_variables") or {})),
+            ("schedules", _crons(s.schedule.model_dump() for s in deployment.schedules) == _crons(schedules)),
         )
         if not same
     ]
     if differences:
         return problem(f"deployment {name}", f"{', '.join(differences)} differ from prefect.yaml", _DEPLOY)
-    off = [str(schedule.id) for schedule in found.schedules if not schedule.active]
+    off = [str(schedule.id) for schedule in deployment.schedules if not schedule.active]
     if off:
-        remedy = ", ".join(f"`prefect deployment schedule resume {name} {one}`" for one in off)
+        remedy = ", ".join(f"`prefect deployment schedule resume {name} {schedule_id}`" for schedule_id in off)
         return problem(f"deployment {name}", "a schedule is paused", f"run {remedy}")
-    if found.paused:
-        return problem(f"deployment {name}", "it is paused", "switch it on on its page in the UI")
-    return well(f"deployment {name}", f"as in prefect.yaml, in {found.work_pool_name}/{found.work_queue_name}")
+    if deployment.paused:
+        return problem(f"deployment {name}", "it is paused", "enable it on its page in the UI")
+    return well(
+        f"deployment {name}", f"as in prefect.yaml, in {deployment.work_pool_name}/{deployment.work_queue_name}"
+    )
 
 
 def _crons(schedules: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
-    """What tells schedules apart: all of ours are crons."""
-    return sorted((str(one.get("cron")), str(one.get("timezone") or "UTC")) for one in schedules)
+    """Returns the cron and time zone of each schedule, to compare them: all of ours are crons."""
+    return sorted((str(schedule.get("cron")), str(schedule.get("timezone") or "UTC")) for schedule in schedules)
 
 
 def _automations(client: SyncPrefectClient) -> Finding:
-    found = {wanted.name: client.read_automations_by_name(wanted.name) for wanted in AUTOMATIONS}
-    missing = [name for name, copies in found.items() if len(copies) != 1]
+    by_name = {wanted.name: client.read_automations_by_name(wanted.name) for wanted in AUTOMATIONS}
+    missing = [name for name, copies in by_name.items() if len(copies) != 1]
     if missing:
-        return problem("automations", f"not there once: {', '.join(missing)}", _DEPLOY)
-    off = [name for name, copies in found.items() if not copies[0].enabled]
+        return problem("automations", f"missing or more than once: {', '.join(missing)}", _DEPLOY)
+    off = [name for name, copies in by_name.items() if not copies[0].enabled]
     if off:
-        return problem("automations", f"switched off: {', '.join(off)}", "run `prefect automation resume NAME`")
-    return well("automations", f"{len(found)} in place")
+        return problem("automations", f"disabled: {', '.join(off)}", "run `prefect automation resume NAME`")
+    return well("automations", f"{len(by_name)} in place")
 
 
 def _stale_runs(client: SyncPrefectClient) -> Finding:
@@ -177,13 +179,13 @@ def _stale_runs(client: SyncPrefectClient) -> Finding:
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_STUCK))))
     )
     limit = max(SILENCE_SECONDS, CANCEL_SECONDS, PENDING_SECONDS) + _SLACK_SECONDS
-    # What runs sends heartbeats, and the automations see to it; these states are only passed through.
+    # Running runs send heartbeats, and the automations act on their silence. The other states should only last briefly.
     stuck = [run for run in runs if run.state_type != StateType.RUNNING and _age(run) > limit]
     if not stuck:
-        return well("stale runs", f"none; {len(runs)} at work")
+        return well("stale runs", f"none; {len(runs)} active")
     names = ", ".join(f"{run.name} ({run.state_name})" for run in stuck[:5])
     cancels = ", ".join(f"`prefect flow-run cancel {run.id}`" for run in stuck[:5])
-    remedy = f"run `python -m flows.upkeep --once`, which has them go on or end as they would have, or {cancels}"
+    remedy = f"run `python -m flows.upkeep --once`, which resumes or ends them as the automations would, or {cancels}"
     return problem("stale runs", f"{len(stuck)} for more than {limit} s: {names}", remedy)
 
 
@@ -193,7 +195,7 @@ def _age(run: FlowRun) -> float:
 
 
 def _stale_slots(client: SyncPrefectClient) -> Finding:
-    # Those of deployments are Prefect's own, leased and given back by the server.
+    # The limits of deployments are Prefect's own: the server leases their slots and takes them back.
     taken: Sequence[Any] = [
         limit
         for limit in client.read_global_concurrency_limits(limit=200, offset=0)

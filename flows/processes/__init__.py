@@ -1,4 +1,4 @@
-"""Processes and runs: children, ranks, Ray workers, the private server, logs, events, interrupts."""
+"""Processes of flow runs: children, ranks, Ray workers, the private server, logs, events, interrupts."""
 
 from flows.processes.child import ChildKilledError, run_module
 from flows.processes.events import DISCOVERED, REFUSED, STARTED, tell_of_model, tell_of_teacher

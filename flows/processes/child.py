@@ -1,4 +1,4 @@
-"""A command of ours in a process of its own, so that a time-out or a cancelled run really stops it.
+"""Runs one of our modules in a child process, so that a time-out or a cancelled run really stops it.
 
 The child has its own process group, reports progress and log records as JSON lines on stderr, and never outlives the
 call.
@@ -21,7 +21,7 @@ from flows.processes.ranks import launched
 logger = logging.getLogger(__name__)
 
 Log = Callable[[int, str], None]
-"""Takes the level and the message of a log record."""
+"""Called with the level and the message of a log record."""
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
@@ -29,24 +29,22 @@ _KEPT_LINES = 5
 
 
 class ChildError(RuntimeError):
-    """The child failed, or was killed; the message is the end of its stderr."""
+    """The child failed or was killed; the message is the end of its stderr."""
 
 
 class ChildKilledError(ChildError):
-    """A signal ended the child: the machine is short of memory, or somebody meant it; it may be tried again."""
+    """A signal ended the child, because memory ran out or a user killed it; trying again may help."""
 
 
 def run_module(module: str, arguments: Sequence[str], report: Report, log: Log = logger.log, processes: int = 1) -> str:
     """Runs `python -m module arguments...` to its end and returns the last line of its stdout.
 
-    Several processes of it are started by torch's launcher (`flows.processes.ranks`), and are one child here.
-
-    What the child reports goes to `report`, what it logs to `log`.
-
-    Whatever interrupts this call (time-out, cancellation, Ctrl-C) ends the child and all of its children first.
+    If `processes` is more than 1, the child is torch's launcher (`flows.processes.ranks`), which starts them. The
+    child's progress goes to `report`, its log records to `log`. If this call is interrupted (time-out, cancellation,
+    Ctrl-C), it first ends the child and all of the child's children.
 
     Raises:
-        ChildError: non-zero exit; death by a signal is a `ChildKilledError`.
+        ChildError: the child's exit code is not 0. `ChildKilledError`: a signal ended the child.
     """
     with subprocess.Popen(
         [sys.executable, "-m", *launched(module, processes), *arguments],
@@ -84,7 +82,7 @@ def _follow(process: "subprocess.Popen[str]", report: Report, log: Log) -> tuple
         reader.start()
     while True:
         try:
-            # Short waits, because Prefect's time-outs reach a thread only between two byte codes.
+            # Wait briefly, because Prefect's time-outs reach a thread only between two byte codes.
             line = lines.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             continue
@@ -110,7 +108,7 @@ def _drain(stream: Iterable[str], keep: Callable[[str], None], close: Callable[[
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """Ends the child's process group, politely first; what the child started may have outlived it."""
+    """Ends the child's process group by SIGTERM, then SIGKILL: its children may have outlived it."""
     with suppress(ProcessLookupError):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)

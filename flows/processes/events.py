@@ -1,4 +1,4 @@
-"""What others may react to, as Prefect events. Resource ids are names and fingerprints, payloads small facts.
+"""Prefect events to which others may react. Resource ids are names and fingerprints; payloads are small facts.
 
 Imports no torch at the top: servers that run for days use this room.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from advkd.registry import RegisteredModel
 
 REGISTERED = "advkd.teacher.registered"
-"""Emitted by whoever has uploaded a teacher, with its place as resource id; `watch-teachers` looks at once."""
+"""Event of an uploader, with the teacher's place as resource id; `watch-teachers` then looks at once."""
 DISCOVERED = "advkd.teacher.discovered"
 REFUSED = "advkd.teacher.refused"
 STARTED = "advkd.distillation.started"
@@ -21,7 +21,7 @@ MODEL_PROMOTED = "advkd.model.promoted"
 
 
 def tell_of_teacher(event: str, finding: "PlaceState", **facts: Any) -> None:
-    """`DISCOVERED`, `REFUSED` or `STARTED`, about the teacher at a place."""
+    """Emits `DISCOVERED`, `REFUSED` or `STARTED` about the teacher at a place."""
     from advkd.teachers import teacher_name
 
     resource = {"prefect.resource.id": finding.place, "prefect.resource.name": teacher_name(finding.place)}
@@ -30,7 +30,7 @@ def tell_of_teacher(event: str, finding: "PlaceState", **facts: Any) -> None:
 
 
 def tell_of_model(model: "RegisteredModel") -> None:
-    """`MODEL_REGISTERED`, and `MODEL_PROMOTED` where it became the champion; nothing where that was done already."""
+    """Emits `MODEL_REGISTERED`, and `MODEL_PROMOTED` if the model became champion; none if it was registered before."""
     if not model.decided:
         return
     resource = {

@@ -1,7 +1,8 @@
-"""Where the shard tasks of a flow run: threads of its process, or a Ray cluster. Only which task runner, no scheduling.
+"""Chooses where a flow runs its shard tasks: in threads of its process, or on a Ray cluster.
 
-Ray is the extra `advkd[ray]`. A task asks for a core, and for its part of a GPU where the teacher computes on one:
-Ray places it, runs it again if its worker dies, and holds back what does not fit.
+Ray is the extra `advkd[ray]`. This module only chooses the task runner; Ray schedules. A task asks for a core, and for
+a share of a GPU if the teacher computes on one. Ray places tasks, holds back those that do not fit, and repeats those
+whose worker dies.
 """
 
 import os
@@ -19,11 +20,11 @@ from pydantic import AfterValidator, WithJsonSchema
 from flows.processes.process_tree import descendants, end
 
 SHARDS_PER_GPU = "ADVKD_SHARDS_PER_GPU"
-"""How many shards a GPU of a Ray cluster, or its queue `precompute`, computes at once; 1 unless set."""
+"""Environment variable: how many shards a GPU computes at once, on Ray or in the queue `precompute`; default 1."""
 
 _PATTERN = r"^(ray|auto|ray://.+)$"
 _OBJECT_STORE_BYTES = 100 * 2**20
-# Nothing of what Ray would print or send home. An idle GPU stays hidden from tasks that do not ask for one.
+# Ray prints nothing, sends no usage statistics, and hides GPUs from tasks that do not ask for one.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
@@ -32,14 +33,14 @@ _QUIET = {
 
 
 def check_fan_out(fan_out: str) -> str:
-    """`fan_out` itself, if it names a place and this machine can reach it.
+    """Checks that `fan_out` names a Ray cluster and that Ray is installed; returns `fan_out`.
 
     Raises:
-        ValueError: it does not, or the extra is not installed.
+        ValueError: `fan_out` has another form, or the extra is not installed.
     """
     if re.fullmatch(_PATTERN, fan_out) is None:
         raise ValueError(
-            f"fan_out must be ray (a cluster on this machine), auto or ray://HOST:10001 (one that is there), got "
+            f"fan_out must be ray (a cluster on this machine), auto or ray://HOST:10001 (an existing one), got "
             f"{fan_out!r}; choose one, or leave it out for threads"
         )
     missing = [name for name in ("ray", "prefect_ray") if find_spec(name) is None]
@@ -54,14 +55,14 @@ def check_fan_out(fan_out: str) -> str:
 FanOut = Annotated[
     str, AfterValidator(check_fan_out), WithJsonSchema({"type": "string", "pattern": _PATTERN, "title": "Fan Out"})
 ]
-"""A place for shard tasks, as a flow's parameter: another word is refused by the server, before there is a run."""
+"""A flow's parameter that says where shard tasks run; the server refuses other words before it creates a run."""
 
 
 def shards_per_gpu() -> int:
-    """What the environment says.
+    """Reads `SHARDS_PER_GPU` from the environment.
 
     Raises:
-        ValueError: no positive number.
+        ValueError: it is no positive number.
     """
     said = os.environ.get(SHARDS_PER_GPU, "1")
     if not said.isdecimal() or int(said) < 1:
@@ -71,15 +72,15 @@ def shards_per_gpu() -> int:
 
 @contextmanager
 def shard_runner(fan_out: str | None, device: str, threads: int) -> Iterator[TaskRunner[Any]]:
-    """The task runner, started; at the end it is stopped, and a cluster of its own with it.
+    """Starts and yields the task runner; at the end stops it, together with the cluster that it started.
 
     Args:
-        fan_out: None: threads; else see `check_fan_out`.
+        fan_out: None for threads; otherwise see `check_fan_out`.
         device: torch device of the tasks.
-        threads: how many without Ray.
+        threads: number of threads without Ray.
 
     Raises:
-        ConnectionError: there is no such cluster, or it does not answer.
+        ConnectionError: the cluster does not exist or does not answer.
     """
     if fan_out is None:
         with ThreadPoolTaskRunner(max_workers=threads) as runner:
@@ -99,18 +100,18 @@ def shard_runner(fan_out: str | None, device: str, threads: int) -> Iterator[Tas
 
 
 def ray_options(fan_out: str) -> dict[str, Any]:
-    """What `ray.init` is given for it."""
+    """Returns the arguments of `ray.init`."""
     # The runner's own `address` takes "auto" for a cluster of its own, and so would Ray without one.
     options: dict[str, Any] = {"address": "local" if fan_out == "ray" else fan_out, "log_to_driver": False}
     if fan_out == "ray":
-        # Nothing passes through the object store: tasks take a spec and return a number.
+        # Keep the object store small: tasks take a spec and return a number.
         options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "logging_level": "ERROR"}
     return options
 
 
 @contextmanager
 def _whole_start(fan_out: str) -> Iterator[None]:
-    """Ray gives a node 30 s to start, and leaves what it has started of one that took longer."""
+    """Cleans up after a failed start: Ray gives a node 30 s, and leaves processes behind if it takes longer."""
     before = descendants(os.getpid())
     try:
         yield
@@ -125,7 +126,7 @@ def _whole_start(fan_out: str) -> Iterator[None]:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself as it starts; Prefect must hear it, or a cancelled run would count as crashed."""
+    """Restores SIGTERM's handler, which Ray replaces at its start: otherwise a cancelled run would count as crashed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

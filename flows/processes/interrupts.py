@@ -1,4 +1,4 @@
-"""A closed terminal or a polite kill of ours leaves nothing behind; `advkd.runtime.orphans` sees to the other ends."""
+"""Ends all child processes on Ctrl-C, SIGTERM or a closed terminal; `advkd.runtime.orphans` covers other deaths."""
 
 import os
 import signal
@@ -11,16 +11,16 @@ _ONE_SECONDS = 0.5
 _INTERRUPTED = 130
 
 _asked: float | None = None
-"""When this process was asked to end."""
+"""Time of the first request to end this process."""
 
 
 def interrupt_on_hangup() -> None:
-    """A closed terminal and a polite kill end this process as Ctrl-C does: everything it started ends first.
+    """Makes SIGTERM and a closed terminal end this process as Ctrl-C does: everything that it started ends first.
 
-    Whoever asks twice does not want to wait: then this process and all below it are killed.
+    A second request kills this process and its descendants at once.
     """
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        # In a shell's background Ctrl-C is ignored, and stays so.
+        # A shell's background job ignores Ctrl-C; leave that so.
         if number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
@@ -31,7 +31,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if _asked is None:
         _asked = now
         raise KeyboardInterrupt
-    # A terminal that closes tells its whole group, and `make` passes on what it was told: that is one and the same.
+    # A closing terminal signals its whole group, and `make` passes the signal on: count both as one request.
     if now - _asked > _ONE_SECONDS:
         end(descendants(os.getpid()), 0.0)
         os._exit(_INTERRUPTED)

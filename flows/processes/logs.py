@@ -1,12 +1,12 @@
-"""Log lines of flow runs as JSON, one object per line, wherever ADVKD_LOG says.
+"""Writes log lines of flow runs as JSON, one object per line, to the place that ADVKD_LOG names.
 
-`ADVKD_LOG=json` has them on stderr instead of text; a path that ends with .jsonl has them appended to that file, beside
-the text. The UI and the database of Prefect get what they always got. What a child process logs is
-logged again by its parent (`advkd.runtime.relay`), so that one handler sees all of a run's lines:
+`ADVKD_LOG=json` writes them to stderr instead of text; a path that ends with .jsonl appends them to that file, beside
+the text on stderr. Prefect's UI and database are not affected. A parent logs the records of its child processes again
+(`advkd.runtime.relay`), so that one handler sees all lines of a run. Each line has:
 
-- `run_id`: of the flow run that was started, the same for all of its stages;
-- `digest`: sha256 over its flow and parameters, defaults included: runs of the same spec share it;
-- `stage`: the flow at work, as precompute or train.
+- `run_id`: id of the flow run that was started, the same for all of its stages;
+- `digest`: sha256 over its flow and parameters, defaults included, so that runs of the same spec share it;
+- `stage`: the flow that is running, such as precompute or train.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _OURS = ("advkd", "storage", "flows")
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Whose a line is."""
+    """The run that a line belongs to."""
 
     run_id: str
     digest: str
@@ -41,14 +41,14 @@ class Origin:
 
 
 _origins: dict[str, Origin] = {}
-"""By id of the flow run or subflow run, of all that this process has begun."""
+"""Origins by id of the flow run or subflow run, for all runs that this process has started."""
 
 
 def identify_lines(flow: "Flow[..., Any]", run: FlowRun, state: State) -> None:
-    """From here on the lines of this run are known as its own, and written; a hook for `on_running`.
+    """Registers a run, so that its lines are written with its ids; a hook for `on_running`.
 
     Raises:
-        ValueError: see `log_place`; Prefect tells of it in the run's log, and the run goes on.
+        ValueError: see `log_place`; Prefect logs the error, and the run goes on.
     """
     where = log_place()
     if where is None:
@@ -64,7 +64,7 @@ def identify_lines(flow: "Flow[..., Any]", run: FlowRun, state: State) -> None:
 
 
 def log_place() -> str | None:
-    """What ADVKD_LOG says, None where it is not set.
+    """Returns the value of ADVKD_LOG, None if it is not set.
 
     Raises:
         ValueError: it is neither `json` nor a path that ends with .jsonl.
@@ -78,25 +78,27 @@ def log_place() -> str | None:
 
 
 def run_digest(flow: "Flow[..., Any]", parameters: Mapping[str, Any]) -> str:
-    """sha256 over a flow's name and its parameters, whether defaults were given or left out."""
+    """Returns the sha256 over a flow's name and parameters; defaults count the same whether given or left out."""
     defaults = {
-        name: one.default for name, one in signature(flow.fn).parameters.items() if one.default is not Parameter.empty
+        name: parameter.default
+        for name, parameter in signature(flow.fn).parameters.items()
+        if parameter.default is not Parameter.empty
     }
     facts = {"flow": flow.name, "parameters": flow.validate_parameters({**defaults, **parameters})}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message, whose it is, and the task if it is of one."""
+    """Formats a record as one line of JSON: time, level, logger, message, run, and task if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end; secrets of the environment are masked."""
+        """Returns the line without its newline; masks secrets of the environment."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             **asdict(_origin(record)),
             "logger": record.name,
-            # The text form, traceback included.
+            # The text as formatted by default, traceback included.
             "message": masked(super().format(record)),
         }
         task = getattr(record, "task_run_name", None)
@@ -104,12 +106,12 @@ class JsonLines(logging.Formatter):
 
 
 def _origin(record: logging.LogRecord) -> Origin:
-    found = _origins.get(str(getattr(record, "flow_run_id", None)))
+    origin = _origins.get(str(getattr(record, "flow_run_id", None)))
     context = FlowRunContext.get()
-    if found is None and context and context.flow_run:
-        found = _origins.get(str(context.flow_run.id))
-    # Threads that serve the process, as those that renew claims, know no run: theirs is the one begun last.
-    return found or next(reversed(_origins.values()))
+    if origin is None and context and context.flow_run:
+        origin = _origins.get(str(context.flow_run.id))
+    # Threads of the process, such as the one that renews claims, belong to no run: use the run started last.
+    return origin or next(reversed(_origins.values()))
 
 
 def _install(where: str) -> None:
@@ -125,7 +127,7 @@ def _install(where: str) -> None:
         root.handlers.clear()
     else:
         Path(where).parent.mkdir(parents=True, exist_ok=True)
-        # Opened again once a rotation has moved it away.
+        # This handler reopens the file after a rotation has moved it.
         handler = WatchedFileHandler(where, encoding="utf-8")
     handler.setFormatter(JsonLines())
     root.addHandler(handler)

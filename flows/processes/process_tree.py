@@ -1,4 +1,4 @@
-"""The processes below a process, or with a mark, so that what somebody else's command started can be ended with it."""
+"""Finds the descendants of a process, or the processes with a mark, and ends them."""
 
 import contextlib
 import os
@@ -10,35 +10,35 @@ _POLL_SECONDS = 0.1
 
 
 def descendants(pid: int) -> set[int]:
-    """Children of a process, their children, and so on; empty where there is no /proc."""
+    """Returns the children of a process, their children, and so on; empty without /proc."""
     children: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         # A process may end while its line is read.
         with contextlib.suppress(OSError, ValueError, IndexError):
             parent = int(status.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(status.parent.name))
-    found: set[int] = set()
+    tree: set[int] = set()
     waiting = [pid]
     while waiting:
         below = children.get(waiting.pop(), [])
-        waiting += [child for child in below if child not in found]
-        found.update(below)
-    return found
+        waiting += [child for child in below if child not in tree]
+        tree.update(below)
+    return tree
 
 
 def marked_processes(variable: str) -> set[int]:
-    """Processes whose environment has that `NAME=value`, which children inherit; empty where there is no /proc."""
-    mark, found = variable.encode(), set()
+    """Returns the processes whose environment holds this `NAME=value`, which children inherit; empty without /proc."""
+    mark, marked = variable.encode(), set()
     for environment in Path("/proc").glob("[0-9]*/environ"):
-        # Others' are not ours to read, and processes end meanwhile.
+        # Other users' environments are not readable, and processes may end meanwhile.
         with contextlib.suppress(OSError):
             if mark in environment.read_bytes().split(b"\0"):
-                found.add(int(environment.parent.name))
-    return found
+                marked.add(int(environment.parent.name))
+    return marked
 
 
 def end(pids: set[int], patience: float) -> None:
-    """Ends processes: politely, and after `patience` seconds not."""
+    """Ends processes by SIGTERM, and after `patience` seconds by SIGKILL."""
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 0.0)):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

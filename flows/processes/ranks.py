@@ -1,7 +1,7 @@
-"""One module in several processes of this machine, by torch's own launcher: what `torchrun` starts, told as one child.
+"""Runs one module in several processes of this machine through torch's launcher, which acts as a single child.
 
-`torchrun` itself ends with a report of its own and always with exit code 1; `flows.processes.child` wants the last
-word of the process that failed, and to know whether a signal ended it.
+`torchrun` prints its own report and always exits with code 1. `flows.processes.child` needs the message of the process
+that failed, and whether a signal ended it.
 """
 
 import logging
@@ -13,29 +13,29 @@ from typing import Annotated
 from pydantic import Field
 
 ProcessCount = Annotated[int, Field(ge=1)]
-"""How many processes train one student, as a flow's parameter."""
+"""A flow's parameter: the number of processes that train one student."""
 
 
 def launched(module: str, processes: int) -> list[str]:
-    """What follows `python -m` to run `module` in so many processes; their arguments come after it."""
+    """Returns the arguments of `python -m` that run `module` in `processes` processes; the module's own follow."""
     return [module] if processes == 1 else ["flows.processes.ranks", str(processes), module]
 
 
 def torchrun_arguments(processes: int, module: str, arguments: list[str]) -> list[str]:
-    """The same as a command line of `torchrun`."""
-    # A port of its own for each: any number of runs share a machine.
+    """Returns the arguments of `torchrun` for the same."""
+    # --standalone takes a free port, so that any number of runs can share a machine.
     return ["--standalone", "--nproc-per-node", str(processes), "-m", module, *arguments]
 
 
 def main() -> None:
-    """`python -m flows.processes.ranks PROCESSES MODULE ARGUMENTS...`."""
+    """Runs `python -m flows.processes.ranks PROCESSES MODULE ARGUMENTS...`."""
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     processes, module, *arguments = sys.argv[1:]
-    # What torchrun sets anyway, and says so.
+    # torchrun would set this too, but with a warning.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         torchrun.run(torchrun.parse_args(torchrun_arguments(int(processes), module, arguments)))
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _end_like(codes: list[int]) -> None:
-    """Ends this process as the first to end did: by the signal that killed it, or with its exit code."""
+    """Ends this process as the first failed process ended: by the same signal, or with its exit code."""
     # The launcher ends the others by SIGTERM.
     first = [code for code in codes if code != -signal.SIGTERM] or codes
     killed = [-code for code in first if code < 0]

@@ -1,7 +1,7 @@
-"""A Prefect server of our own for one command: loopback, a free port, its own home, gone when the command is.
+"""Runs a private Prefect server for one command: loopback, a free port, its own home; it ends with the command.
 
-Prefect would start such a server by itself; ours starts while the teacher loads, keeps its history below the run's
-root, says nothing on the terminal and is stopped in order.
+Prefect would start a temporary server itself. This one starts while the teacher loads, keeps its history below the
+run's root, prints nothing on the terminal and is stopped in order.
 """
 
 import os
@@ -22,30 +22,30 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
 
 UI_ENVIRONMENT = {"PREFECT_SERVER_UI_API_URL": "/api"}
-"""Of a server: its pages ask the host and port that they came from. By themselves they ask 127.0.0.1, and port 4200."""
+"""Makes a server's pages call the host and port that served them; the default is 127.0.0.1:4200."""
 
 
 class ServerError(RuntimeError):
-    """The server did not come up."""
+    """The server did not start."""
 
 
 @contextmanager
 def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
-    """Starts `prefect server start` and stops it at the end; what is yielded waits for it and returns its API URL.
+    """Starts a server and stops it at the end; yields a function that waits for it and returns its API URL.
 
     Args:
-        home: PREFECT_HOME of the server: its database and its log, `server.log`.
-        options: more options of `prefect server start`.
+        home: PREFECT_HOME of the server, with its database and its log, `server.log`.
+        options: further options of `prefect server start`.
 
     Raises:
-        ServerError: from the waiting call, naming the log.
+        ServerError: raised by the yielded function if the server does not start; names the log.
     """
     home.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options]
     said = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", **UI_ENVIRONMENT}
     with log.open("w") as sink:
-        # A process group of its own: Ctrl-C must reach the flow first and the server last.
+        # Use its own process group: Ctrl-C must reach the flow first and the server last.
         server = subprocess.Popen(
             command,
             stdout=sink,
@@ -62,7 +62,7 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ends a process that leads its own group, and its children: politely, then not."""
+    """Ends a process that leads its own group, and its children: by SIGINT, then by SIGKILL."""
     for number, patience in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, _STOP_SECONDS)):
         if process.poll() is not None:
             return
@@ -74,7 +74,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on."""
+    """Returns a free TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,14 +1,15 @@
-"""A thread beside each flow run, and a hook, that end its process where Prefect alone would not.
+"""A thread and a hook for each flow run that end its process where Prefect alone would not.
 
-- **Time-outs.** Prefect's reach a thread between two byte codes: not while torch, a driver or a file system blocks. A
-  flow that is still running some seconds after its `timeout_seconds` is marked TimedOut and its process is killed.
-- **Cancelling.** The worker that started the run ends its process; not if that worker was killed, and not if the server
-  was started anew meanwhile, after which Prefect's workers hear of no cancellation. Then the run ends itself.
-- **Crash loops.** A run that crashed is run again by the server (`flows.serving.automations`), but not for ever.
-- **A server that does not answer** when its patience is over is no failure of the flow: the run has crashed, and is run
-  again when the server is there.
+- **Time-outs.** Prefect's time-outs reach a thread only between two byte codes, not while torch, a driver or a file
+  system blocks. A flow that is still running some seconds after its `timeout_seconds` is marked TimedOut, and its
+  process is killed.
+- **Cancelling.** Normally the worker that started the run ends its process. It does not if it was killed, or if the
+  server was restarted meanwhile, after which Prefect's workers receive no cancellations. Then the run ends itself.
+- **Crash loops.** The server runs a crashed run again (`flows.serving.automations`), but not for ever.
+- **Lost servers.** If the server stops answering, the flow has not failed: the run is marked Crashed and is run again
+  when the server is back.
 
-Only processes that exist for a run are ended: those of a worker and of `python -m flows.<name>`.
+Only processes that exist for a single run are ended: those of a worker and of `python -m flows.<name>`.
 """
 
 import contextlib
@@ -32,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3.0
 GRACE_SECONDS = 4.0
-"""How long a run may take to end as Prefect asked it to, before it is made to."""
+"""How long a run may take to end by itself after Prefect's request, before its process is killed."""
 MAX_RUNS = 10
-"""How often a run is begun before it counts as failed for good."""
+"""How often a run is started before it counts as failed."""
 
 _UNABLE = (429, 502, 503, 504)
 
@@ -42,17 +43,17 @@ _own_process = False
 
 
 def own_this_process() -> None:
-    """Says that this process exists for a flow run alone, and ends with it."""
+    """Declares that this process exists for a flow run alone, so that supervision may end it."""
     global _own_process
     _own_process = True
 
 
 def supervise(flow: "Flow[..., object]", run: FlowRun, state: State) -> None:
-    """Starts the thread; a hook for `on_running`."""
+    """Starts the supervising thread of a run; a hook for `on_running`."""
     if not (_own_process or os.environ.get("PREFECT__FLOW_RUN_ID")):
         return
     limit = None if flow.timeout_seconds is None else time.monotonic() + flow.timeout_seconds + GRACE_SECONDS
-    # The settings that tell the server's address are of this context.
+    # The server's address is a setting of this context.
     context = contextvars.copy_context()
     threading.Thread(
         target=context.run, args=(_watch, run.id, flow.name, limit), name=f"supervision of {flow.name}", daemon=True
@@ -60,7 +61,7 @@ def supervise(flow: "Flow[..., object]", run: FlowRun, state: State) -> None:
 
 
 def crash_if_cut_off(flow: "Flow[..., object]", run: FlowRun, state: State) -> None:
-    """Has a run of a worker go on later, if what failed is a request to the server; a hook for `on_failure`."""
+    """Marks a worker's run Crashed, to be run again, if the server did not answer; a hook for `on_failure`."""
     error = state.result(raise_on_failure=False)
     if os.environ.get("PREFECT__FLOW_RUN_ID") and isinstance(error, httpx.HTTPError) and _cut_off(error):
         with get_client(sync_client=True) as client:
@@ -69,10 +70,10 @@ def crash_if_cut_off(flow: "Flow[..., object]", run: FlowRun, state: State) -> N
 
 
 def _cut_off(error: httpx.HTTPError) -> bool:
-    """Whether Prefect's server was asked and gave no answer, or was unable to, as while SQLite is locked."""
+    """Returns whether a request to Prefect's server got no answer, or an answer such as 503 while SQLite is locked."""
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _UNABLE:
         return False
-    # httpx raises where the request is not known.
+    # httpx raises if the error has no request.
     with contextlib.suppress(RuntimeError):
         return str(error.request.url).startswith(str(PREFECT_API_URL.value()))
     return False
@@ -104,18 +105,18 @@ def _read(client: SyncPrefectClient, run_id: UUID) -> FlowRun | None:
     try:
         return client.read_flow_run(run_id)
     except Exception as error:
-        # Without a server there is nothing to be told; time-outs hold all the same.
+        # Without a server, time-outs still hold.
         logger.debug("the state of run %s is not known: %s", run_id, error)
         return None
 
 
 def _give_up(client: SyncPrefectClient, run_id: UUID, kind: StateType, name: str, message: str) -> None:
-    """Writes the end of a run, and of the runs that it is a part of, and kills this process and what it started."""
-    for one in {run_id, UUID(os.environ.get("PREFECT__FLOW_RUN_ID", str(run_id)))}:
+    """Sets the final state of a run and of its parent, then kills this process and everything that it started."""
+    for affected in {run_id, UUID(os.environ.get("PREFECT__FLOW_RUN_ID", str(run_id)))}:
         try:
-            client.set_flow_run_state(one, State(type=kind, name=name, message=message), force=True)
+            client.set_flow_run_state(affected, State(type=kind, name=name, message=message), force=True)
         except Exception as error:
-            logger.warning("the end of run %s could not be told to the server: %s", one, error)
+            logger.warning("the end of run %s could not be reported to the server: %s", affected, error)
     logger.error("%s: this process is killed", message)
     end(descendants(os.getpid()), 1.0)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,10 +1,10 @@
-"""The automations of a deployed server, as code: a silent run has crashed, a crashed one is run again.
+"""The automations of a deployed server, as code: they mark silent runs as crashed and run crashed ones again.
 
-A flow run sends a heartbeat every `HEARTBEAT_SECONDS`. If neither another one nor its end comes within
-`SILENCE_SECONDS`, its process is gone, or cannot reach the server: the server marks the run Crashed. A crashed run of a
-deployment goes back to Scheduled, the next worker takes it, and it goes on from what is there;
-`flows.processes.supervision` ends that after a few times. Subflows have no deployment: they are
-marked, and begun anew by their parent.
+A flow run sends a heartbeat every `HEARTBEAT_SECONDS`. If neither the next heartbeat nor the end of the run arrives
+within `SILENCE_SECONDS`, its process is gone or cannot reach the server, and the server marks the run Crashed. A
+crashed run of a deployment goes back to Scheduled; the next worker takes it, and it resumes from the shards and
+checkpoints that exist. `flows.processes.supervision` limits the number of attempts. Subflows have no deployment: they
+are only marked, and their parent starts them again.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 
 HEARTBEAT_SECONDS = 30
-"""The shortest that Prefect allows; `prefect.yaml` says it to the runs."""
+"""The shortest interval that Prefect allows; `prefect.yaml` sets it for the runs."""
 SILENCE_SECONDS = 90
 CANCEL_SECONDS = 60
 RETRY_SECONDS = 30
-"""From the first word that a run crashed to its next attempt: Prefect's runner says so of a killed process, and after
-some imports its worker once more, which an attempt that has begun by then would not outlive."""
+"""From the first report of a crash to the next attempt. Prefect's runner reports a killed process, and some seconds
+later its worker reports it again; an attempt that had started by then would be marked Crashed too."""
 
 _PREFIX = "advkd: "
 _EACH_RUN = {"prefect.resource.id"}
@@ -32,10 +32,10 @@ _PAUSES = ("AwaitingRetry", "Paused", "Suspended", "Scheduled")
 def _silence_after(
     event: str, awaited: Sequence[str], seconds: int, of: dict[str, str | list[str]] | None = None
 ) -> EventTrigger:
-    """Fires for a flow run of which none of the awaited events comes within some seconds of an event."""
+    """Builds a trigger that fires if none of the awaited events of a flow run follows an event within some seconds."""
     return EventTrigger(
         after={f"prefect.flow-run.{event}"},
-        expect={f"prefect.flow-run.{one}" for one in awaited},
+        expect={f"prefect.flow-run.{name}" for name in awaited},
         match=_FLOW_RUN,
         match_related=of or {},
         for_each=_EACH_RUN,
@@ -70,7 +70,7 @@ AUTOMATIONS = (
     ),
     AutomationCore(
         name=f"{_PREFIX}a crashed run is run again",
-        description="Back to Scheduled, as the button Retry does; shards and checkpoints that are there are kept.",
+        description="Back to Scheduled, as by the button Retry; existing shards and checkpoints are kept.",
         trigger=_silence_after(
             "Crashed",
             (*_ENDS, *_PAUSES, "Pending", "Running"),
@@ -87,24 +87,24 @@ AUTOMATIONS = (
 
 
 def create_automations() -> list[str]:
-    """Has the server hold the automations of this file as they are here, and no others; says what it changed.
+    """Makes the server's automations equal to those of this file; returns what was changed, for people.
 
-    Those whose names begin with "advkd: " are this file's; what somebody has switched off stays off.
+    This file owns the automations whose names begin with "advkd: ". An automation that a user has disabled stays so.
     """
     changed = []
     with get_client(sync_client=True) as client:
-        for found in client.read_automations():
-            if found.name.startswith(_PREFIX) and found.name not in {one.name for one in AUTOMATIONS}:
-                client.delete_automation(found.id)
-                changed.append(f"automation {found.name!r} removed")
+        for automation in client.read_automations():
+            if automation.name.startswith(_PREFIX) and automation.name not in {ours.name for ours in AUTOMATIONS}:
+                client.delete_automation(automation.id)
+                changed.append(f"automation {automation.name!r} removed")
         for wanted in AUTOMATIONS:
-            there, *copies = client.read_automations_by_name(wanted.name) or [None]
+            existing, *copies = client.read_automations_by_name(wanted.name) or [None]
             for copy in copies:
                 client.delete_automation(copy.id)
-            if there is None:
+            if existing is None:
                 client.create_automation(wanted)
-            elif _rule(AutomationCore.model_validate(there.model_dump(exclude={"id"}))) != _rule(wanted):
-                client.update_automation(there.id, wanted.model_copy(update={"enabled": there.enabled}))
+            elif _rule(AutomationCore.model_validate(existing.model_dump(exclude={"id"}))) != _rule(wanted):
+                client.update_automation(existing.id, wanted.model_copy(update={"enabled": existing.enabled}))
             else:
                 continue
             changed.append(f"automation {wanted.name!r} put in place")
@@ -112,6 +112,6 @@ def create_automations() -> list[str]:
 
 
 def _rule(automation: AutomationCore) -> dict[str, object]:
-    """What an automation does; whether somebody has switched it off is theirs to say."""
-    # Not as JSON, in which sets are lists in whatever order.
+    """Returns what an automation does, without whether it is enabled: that is the user's choice."""
+    # Not as JSON, which turns sets into lists of random order.
     return automation.model_dump(exclude={"enabled", "owner_resource"}, exclude_none=True)

@@ -1,7 +1,7 @@
-"""`python -m flows.deploy`: work pools, queues, every deployment of `prefect.yaml`, and the automations.
+"""`python -m flows.deploy`: creates work pools, queues, every deployment of `prefect.yaml`, and the automations.
 
-Safe to run again: what is there stays as it is, limits that somebody changed included. Needs a server: PREFECT_API_URL,
-or the profile that Prefect is set to.
+It is safe to run again: existing pools and queues stay as they are, with the limits that a user set. It needs a server,
+named by PREFECT_API_URL or by the active Prefect profile.
 """
 
 import os
@@ -25,29 +25,29 @@ from flows.serving.schedules import check_schedules
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 PRECOMPUTE_QUEUE = "precompute"
-"""Its runs need no student: they may share a GPU with a training."""
+"""Queue of precompute runs, which may share a GPU with a training."""
 
 TRAINING_QUEUE = "training"
-"""Each of its runs has a GPU for itself, but for precomputes."""
+"""Queue of training runs: each has a GPU that it shares at most with precomputes."""
 
 
 def pool_limits() -> dict[str, int]:
-    """Flow runs at once, per work pool: all that its queues let run; on the CPU one per two cores.
+    """Returns the limit of concurrent flow runs per work pool: one per two cores for `cpu`, its queues' sum for `gpu`.
 
-    The server counts runs by their states, so a worker killed by SIGKILL leaks no slot.
+    The server counts runs by their states, so a worker that is killed by SIGKILL leaks no slot.
     """
     return {"cpu": max(2, (os.cpu_count() or 1) // 2), "gpu": sum(queue_limits("gpu").values())}
 
 
 def gpu_count() -> int:
-    """CUDA devices of this machine. torch is imported here: upkeep, which runs for days, does without."""
+    """Returns the number of CUDA devices. Imports torch late, because upkeep, which runs for days, needs none."""
     import torch
 
     return torch.cuda.device_count()
 
 
 def queue_limits(pool: str) -> dict[str, int]:
-    """Flow runs at once, per work queue: per GPU one training and `shards_per_gpu` precomputes."""
+    """Returns the limit of concurrent runs per work queue: per GPU, one training and `shards_per_gpu` precomputes."""
     if pool == "gpu":
         gpus = max(1, gpu_count())
         return {TRAINING_QUEUE: gpus, PRECOMPUTE_QUEUE: gpus * shards_per_gpu()}
@@ -55,7 +55,7 @@ def queue_limits(pool: str) -> dict[str, int]:
 
 
 def deploy() -> int:
-    """Creates what is missing and returns the exit code of `prefect deploy --all`; 2 if there is no server."""
+    """Creates what is missing; returns the exit code of `prefect deploy --all`, or 2 if there is no server."""
     url = PREFECT_API_URL.value()
     if not url:
         return _refuse(
@@ -77,7 +77,7 @@ def deploy() -> int:
             f"a deployment needs a Prefect server that answers, got {type(error).__name__} from {url}; start it with "
             "`prefect server start`, or correct PREFECT_API_URL"
         )
-    # No questions: the answer to the only one, where the code comes from, is this clone.
+    # Prefect would only ask where the code comes from; the answer is this clone.
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     code = subprocess.run(command, cwd=CHECKOUT, check=False).returncode
     if code == 0:
@@ -87,7 +87,7 @@ def deploy() -> int:
 
 
 def _create_work_pool(client: SyncPrefectClient, name: str, limit: int) -> None:
-    """A work pool of type process with its queues; what is there is left as it is."""
+    """Creates a work pool of type process with its queues; leaves existing ones unchanged."""
     template = ProcessWorker.get_default_base_job_template()
     pool = WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template, concurrency_limit=limit)
     try:

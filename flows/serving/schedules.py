@@ -1,4 +1,4 @@
-"""The schedules of `prefect.yaml`, checked before anything is deployed: one that does not parse would never look."""
+"""Checks the schedules of `prefect.yaml` before anything is deployed: one that does not parse would never run."""
 
 from datetime import timedelta
 from pathlib import Path

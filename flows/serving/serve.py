@@ -1,8 +1,9 @@
-"""`python -m flows.serve`: server, deployments and workers of one machine in one command, until Ctrl-C.
+"""`python -m flows.serve`: runs server, deployments and workers of one machine in one command, until Ctrl-C.
 
-A worker for the pool `cpu`, and per GPU one for trainings and one for precomputes, which see no other GPU. A process
-that ends by itself is started again. Ctrl-C, SIGTERM and a closed terminal end all of them, workers and their runs
-first, and a second Ctrl-C at once; what ran goes on with the next `serve`, from what is there.
+It starts a worker for the pool `cpu`, and per GPU one for trainings and one for precomputes, which see no other GPU. A
+process that ends by itself is started again. Ctrl-C, SIGTERM and a closed terminal end all processes, workers and their
+runs first; a second Ctrl-C kills them at once. The next `serve` resumes the runs from the shards and checkpoints that
+exist.
 """
 
 import argparse
@@ -29,16 +30,16 @@ _STOP_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 5.0
 _MARK = "ADVKD_SERVED_BY"
-"""In the environment of everything that is started here, and of what that starts."""
+"""Environment variable that marks every process started here and all of their children."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 CLIENT_ENVIRONMENT = {"PREFECT_CLIENT_MAX_RETRIES": "7", "PREFECT_WORKER_QUERY_SECONDS": "2"}
-"""Of workers and runs beside their server: they outlast its restart, and a run is taken soon; who sets one, has it."""
+"""Defaults for workers and runs beside their server, so that they outlast its restart and take runs soon."""
 
 
 @dataclass
 class Service:
-    """A process that is kept running, and its log."""
+    """A process that is kept running, with its log."""
 
     name: str
     command: Sequence[str]
@@ -49,7 +50,7 @@ class Service:
     started: float = field(default=0.0, init=False)
 
     def start(self) -> None:
-        """Starts it in a session of its own: Ctrl-C reaches it through `stop` alone."""
+        """Starts the process in a session of its own, so that Ctrl-C reaches it only through `stop`."""
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
                 self.command,
@@ -64,7 +65,7 @@ class Service:
         self.started = time.monotonic()
 
     def look(self) -> None:
-        """Starts it again if it has ended, a moment later if it ended at once."""
+        """Restarts the process if it has ended, after a pause if it ended at once."""
         if self.process is None or self.process.poll() is None:
             return
         if time.monotonic() - self.started < _PAUSE_SECONDS:
@@ -73,7 +74,7 @@ class Service:
         self.start()
 
     def stop(self) -> None:
-        """Ends it and whatever it started."""
+        """Ends the process and everything that it started."""
         if self.process is None:
             return
         below = descendants(self.process.pid)
@@ -91,8 +92,8 @@ def serve(host: str, port: int) -> int:
     """Runs everything until this process is interrupted; returns the exit code.
 
     Args:
-        host: where the server listens; anything but loopback is somebody else's network.
-        port: its port.
+        host: address at which the server listens; any but the loopback is open to the network.
+        port: port of the server.
     """
     home = PREFECT_HOME.value()
     home.mkdir(parents=True, exist_ok=True)
@@ -100,7 +101,7 @@ def serve(host: str, port: int) -> int:
     if _answers(url):
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
     if host not in _LOOPBACK:
-        console().print(f"warning: the server listens on {host} and asks nobody for a password", style="yellow")
+        console().print(f"warning: the server listens on {host} and requires no password", style="yellow")
     mark = f"{_MARK}={os.getpid()}"
     own = {"PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", _MARK: str(os.getpid())}
     own |= UI_ENVIRONMENT
@@ -110,7 +111,7 @@ def serve(host: str, port: int) -> int:
         "server", [*prefect, "server", "start", "--host", host, "--port", str(port)], environment, home / "server.log"
     )
     with ExitStack() as stack:
-        # The runs of a worker that was killed are nobody's children: they go on, but not longer than this.
+        # The runs of a killed worker have lost their parent and go on: end them with this process.
         stack.callback(lambda: end(marked_processes(mark), _STOP_SECONDS))
         stack.callback(server.stop)
         server.start()
@@ -152,7 +153,7 @@ def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path) 
 def _gpu_worker(
     prefect: Sequence[str], environment: Mapping[str, str], home: Path, gpu: int, queues: Sequence[str], limit: int
 ) -> Service:
-    """A worker that sees one GPU, for some queues and so many runs at once."""
+    """Builds a worker that sees one GPU, for the given queues and number of concurrent runs."""
     name = f"worker gpu {gpu} {queues[0]}"
     slug = name.replace(" ", "-")
     own = {**environment, "CUDA_VISIBLE_DEVICES": str(gpu)}
@@ -184,14 +185,14 @@ def _refuse(message: str) -> int:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Server, deployments and workers.")
     parser.add_argument(
         "--host", default=PREFECT_SERVER_API_HOST.value(), help="where the server listens [%(default)s]"
     )
     parser.add_argument("--port", type=int, default=PREFECT_SERVER_API_PORT.value(), help="its port [%(default)s]")
     options = parser.parse_args()
-    # In a shell's background Ctrl-C is ignored, unless it is asked for.
+    # A shell's background job ignores Ctrl-C unless it sets a handler.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt_on_hangup()
     try:

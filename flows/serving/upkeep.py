@@ -1,10 +1,10 @@
-"""`python -m flows.upkeep`: what the automations would have done, had the server not been killed in between.
+"""`python -m flows.upkeep`: does what the automations would have done if the server had not been killed meanwhile.
 
-A server's triggers wait in its memory: one that is killed forgets that a run has fallen silent, or that a crashed one
-is to be run again, and the run stays as it is for ever. Upkeep tells from what the server has written down, and does
-nothing for an automation of `flows.serving.automations` that is switched off. That a run never began is told by
-upkeep alone: a trigger that misses one event would take a run at work for it. `make serve` runs upkeep beside the
-server; elsewhere `--once` does after the server was started again.
+A server keeps its triggers in memory. If it is killed, it forgets that a run has fallen silent, or that a crashed run
+is to be run again, and the run stays in its state for ever. Upkeep finds such runs in the server's database. It does
+nothing for an automation of `flows.serving.automations` that is disabled. Only upkeep marks runs that never started: a
+trigger that missed an event would take a running run for one. `make serve` runs upkeep beside the server; elsewhere,
+run it with `--once` after a restart of the server.
 """
 
 import argparse
@@ -32,16 +32,16 @@ Clock = Callable[[], datetime.datetime]
 
 LOOK_SECONDS = 15.0
 PENDING_SECONDS = 300
-"""From a worker that takes a run to its process that says it runs: imports, on a busy machine."""
+"""Time from Pending to Running that a run may take: its process imports everything, on a busy machine."""
 SLACK_SECONDS = 30
-"""How much later than the automations: where they work, they are first."""
+"""How much longer than the automations upkeep waits, so that they act first where they work."""
 
 _SILENT, _CANCELLING, _CRASHED = (automation.name for automation in AUTOMATIONS)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """For whom an automation was meant, if there is one, and what it would have done."""
+    """What to do with runs that stay in a state too long, and the automation that would have done it, if any."""
 
     automation: str | None
     seconds: int
@@ -70,7 +70,7 @@ RULES = {
         State(type=StateType.SCHEDULED, name="AwaitingRetry", message="the run crashed and is run again by upkeep"),
     ),
 }
-"""By the state in which a run was forgotten."""
+"""Rules by the state in which a run was forgotten."""
 _AT_WORK = (StateType.PENDING, StateType.RUNNING)
 """States of a run that has a process."""
 
@@ -78,20 +78,20 @@ _AT_WORK = (StateType.PENDING, StateType.RUNNING)
 class Upkeep:
     """Looks after the runs of one server.
 
-    Nobody is judged by a time in which nothing could be heard: silence counts from the moment that the server answers.
+    Silence counts only from the moment at which the server answers, since nothing could be heard before.
     """
 
     def __init__(self, clock: Clock = lambda: datetime.datetime.now(datetime.UTC)) -> None:
         self._clock = clock
         self._listening_since: datetime.datetime | None = None
         self.suspects = 0
-        """Runs that were due at the last look, but for the time that upkeep has listened."""
+        """Number of runs that looked forgotten at the last look, but upkeep had not listened long enough to act."""
 
     def look(self) -> list[str]:
-        """One look; says what it did.
+        """Looks at all runs once; returns what it did, for people.
 
         Raises:
-            httpx.HTTPError: the server does not answer; silence counts anew.
+            httpx.HTTPError: the server does not answer; silence then counts from its next answer.
         """
         try:
             with get_client(sync_client=True) as client:
@@ -119,7 +119,7 @@ class Upkeep:
             if listened < limit:
                 self.suspects += 1
                 continue
-            # A process that a worker of this machine started for it is there still, and merely unheard.
+            # Its process on this machine still exists and is only not heard.
             if run.state.type in _AT_WORK and marked_processes(f"PREFECT__FLOW_RUN_ID={run.id}"):
                 continue
             client.set_flow_run_state(run.id, rule.state)
@@ -132,32 +132,32 @@ def _is_on(client: SyncPrefectClient, name: str | None) -> bool:
 
 
 def _last_heard(client: SyncPrefectClient, run: FlowRun) -> datetime.datetime | None:
-    """When a run last said anything; None: it is none of those that must."""
+    """Returns when a run last gave a sign of life; None if upkeep is not responsible for it."""
     assert run.state is not None
     changed = run.state.timestamp
     if run.state.type == StateType.CRASHED:
-        # As the automation has it; a run of ours that crashes ten times is Failed, others' are theirs.
+        # As in the automation: only deployed runs, and not for ever.
         return changed if run.deployment_id and run.run_count <= MAX_RUNS else None
     if run.state.type != StateType.RUNNING:
         return changed
     if (beat := _last_heartbeat(client, run.id)) is not None:
         return max(beat, changed)
-    # The only one may be lost with the server; `python -m flows.<name>` on a server of its user's sends none.
+    # A first heartbeat may be lost with the server. `python -m flows.<name>` on a user's own server sends none.
     return changed if _is_deployed(client, run) else None
 
 
 def _last_heartbeat(client: SyncPrefectClient, run: UUID) -> datetime.datetime | None:
-    asked = {
+    wanted = {
         "event": {"name": ["prefect.flow-run.heartbeat"]},
         "resource": {"id": [f"prefect.flow-run.{run}"]},
         "order": "DESC",
     }
-    found = client.request("POST", "/events/filter", json={"filter": asked, "limit": 1}).json()["events"]
-    return datetime.datetime.fromisoformat(found[0]["occurred"]) if found else None
+    events = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1}).json()["events"]
+    return datetime.datetime.fromisoformat(events[0]["occurred"]) if events else None
 
 
 def _is_deployed(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Whether a run, or that of which it is a part, is of a deployment: `prefect.yaml` has these send heartbeats."""
+    """Returns whether a run or its parent belongs to a deployment: `prefect.yaml` makes these send heartbeats."""
     while run.parent_task_run_id is not None:
         parent = client.read_task_run(run.parent_task_run_id).flow_run_id
         if parent is None:
@@ -167,12 +167,12 @@ def _is_deployed(client: SyncPrefectClient, run: FlowRun) -> bool:
 
 
 def keep(*, once: bool) -> int:
-    """Looks for ever, or until nobody is due any more; returns the exit code."""
+    """Looks for ever, or with `once` until no run is suspect; returns the exit code."""
     upkeep = Upkeep()
     while True:
         try:
-            for what in upkeep.look():
-                console().print(what, markup=False, soft_wrap=True)
+            for action in upkeep.look():
+                console().print(action, markup=False, soft_wrap=True)
         except (httpx.HTTPError, OSError) as error:
             if once:
                 return _refuse(
@@ -191,10 +191,10 @@ def _refuse(message: str) -> int:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m flows.upkeep", description="Ends runs that a server forgot.")
     parser.add_argument(
-        "--once", action="store_true", help="end when nobody is due any more, after six minutes at most"
+        "--once", action="store_true", help="end when no run is suspect any more, after six minutes at most"
     )
     options = parser.parse_args()
     interrupt_on_hangup()

@@ -1,7 +1,8 @@
-"""From one layout to another, bit for bit: the numbers that a store holds, laid out as the other layout would.
+"""Converts a store from one layout to another, bit for bit.
 
-The result is the store that precompute would have made in that layout, statistics and run facts of its shards kept, and
-the way back gives the objects that there were. Shard by shard, so a conversion that was interrupted goes on.
+The result is the store that precompute would have made in that layout; it keeps the statistics and run facts of its
+shards. Converting back gives the original objects. Shards are converted one by one, so an interrupted conversion can be
+resumed.
 """
 
 import time
@@ -17,12 +18,12 @@ from storage.records import TrajectorySpec, digest, read_commit, store_uri
 from storage.writing import missing_shards, open_writer, seal
 
 THREADS = 4
-"""Shards in work at once, each held twice: as arrays, and as the objects that they become."""
+"""Shards converted at once; each is in memory twice, as arrays and as the objects that they become."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What `convert` made."""
+    """Result of `convert`."""
 
     uri: str
     """The new store, sealed."""
@@ -30,7 +31,7 @@ class Conversion:
     num_samples: int
     shards: int
     copied: int
-    """Shards that were not there already."""
+    """Shards that this call converted; the others existed."""
     seconds: float
 
 
@@ -42,19 +43,19 @@ def convert(
     progress: Callable[[int, int], None] | None = None,
     threads: int = THREADS,
 ) -> Conversion:
-    """Make the store that holds the same trajectories in another layout, and seal it; the old one is left alone.
+    """Write the same trajectories as a store in another layout, and seal it; leave the old store unchanged.
 
     Args:
         uri: A sealed store.
         layout: "zarr" or "webdataset".
-        root: Where the new store goes, `<root>/<teacher>/<digest>`; None: where the old one lies.
-        progress: Called with shards done and shards in all, from any thread.
-        threads: Shards in work at once.
+        root: Root of the new store, `<root>/<teacher>/<digest>`; None means the root of the old one.
+        progress: Called with the shards done and their total, from any thread.
+        threads: Shards converted at once.
 
     Raises:
-        ValueError: The store has that layout already, there is no such layout, or it was moved and no root is given.
-        ShardCorruptError: An object of the old store is not what was committed; shards copied so far stay.
-        ManifestError: The same of one of its records.
+        ValueError: The store has this layout already, the layout is unknown, or the store was moved and `root` is None.
+        ShardCorruptError: An object of the old store has changed since its commit; shards copied so far are kept.
+        ManifestError: A record of the old store is damaged.
     """
     began = time.monotonic()
     reader = open_store(uri)
@@ -86,7 +87,7 @@ def convert(
 
 
 def _root(reader: Reader) -> str:
-    """The root that a store lies below."""
+    """Returns the root below which a store lies."""
     uri, place = join(reader.uri), _place(reader.manifest.spec)
     if uri == place:
         return "."

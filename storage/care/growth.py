@@ -1,6 +1,6 @@
-"""How far a store has come that is not sealed yet, from its spec and one listing.
+"""Measures how far an unsealed store has grown, from its spec and one listing.
 
-How many shards it is going to have is written nowhere before it is sealed.
+The final number of shards is not known before the store is sealed: no record states it.
 """
 
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ _COMMITS = "commits"
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """The shards that a growing store has."""
+    """The committed shards of a growing store."""
 
     num_shards: int
-    """Committed shards."""
+    """Number of committed shards."""
     total_bytes: int
-    """Of their data objects."""
+    """Bytes of their data objects."""
     first_commit: float | None
     """When the oldest commit record was written, in seconds since the epoch; None if there is none."""
     latest_commit: float | None
-    """The same of the newest."""
+    """When the newest commit record was written, in seconds since the epoch; None if there is none."""
 
 
 def measure_growth(uri: str, spec: TrajectorySpec) -> Growth:
-    """What is committed of the store of a spec."""
+    """Measure what is committed of the store with this spec."""
     keys = StoreKeys(spec)
-    records = [one for one in list_objects(join(uri, _COMMITS)) if keys.role(f"{_COMMITS}/{one.key}") is Role.COMMIT]
-    times = [one.modified for one in records]
+    records = [info for info in list_objects(join(uri, _COMMITS)) if keys.role(f"{_COMMITS}/{info.key}") is Role.COMMIT]
+    times = [info.modified for info in records]
     return Growth(
         num_shards=len(records),
         total_bytes=len(records) * sum(layout_of(spec).object_bytes(spec)),

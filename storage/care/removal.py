@@ -1,8 +1,8 @@
-"""Removing a whole store, and nothing but it.
+"""Removes a whole store, and nothing else.
 
-Only keys that were listed below the store's prefix are deleted. The manifest goes first, so that nobody opens what is
-half gone, and `spec.json` last: after a kill in between there is an unsealed store, which can be removed again.
-Symbolic links inside a local store are unlinked and never followed.
+Only keys that were listed below the store's prefix are deleted. The manifest is deleted first, so that no reader opens
+a store that is partly gone, and `spec.json` last: after a kill in between, an unsealed store is left, which can be
+removed again. Symbolic links inside a local store are unlinked and never followed.
 """
 
 import os
@@ -34,53 +34,53 @@ _OTHER_STORE = re.compile(rf".+/({re.escape(MANIFEST)}|{re.escape(IDENTITY)})")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreContents:
-    """Everything that is removed with a store."""
+    """Everything that `remove_store` removes with a store."""
 
     uri: str
     spec: TrajectorySpec
     sealed: bool
     objects: dict[Role, tuple[ObjectInfo, ...]]
-    """By what they are to the store; `Role.FOREIGN` are those that were put there by others."""
+    """Objects by their role in the store; those of `Role.FOREIGN` were put there by others."""
     leftovers: tuple[Leftover, ...]
     """Unfinished writes."""
 
     @property
     def num_objects(self) -> int:
-        """Finished objects."""
+        """Number of finished objects."""
         return sum(map(len, self.objects.values()))
 
     @property
     def total_bytes(self) -> int:
         """Bytes of the finished objects."""
-        return sum(one.size for group in self.objects.values() for one in group)
+        return sum(info.size for group in self.objects.values() for info in group)
 
 
 def store_contents(uri: str) -> StoreContents:
-    """What `remove_store` would remove.
+    """List what `remove_store` would remove.
 
     Raises:
-        StoreNotFoundError: There is no store at this URI; where there are stores below it, the message says so.
+        StoreNotFoundError: There is no store at this URI; the message names stores below it, if any.
         ManifestError: Neither `spec.json` nor the manifest can be read.
-        StoreError: There is another store below this one, or an object whose name leads elsewhere.
+        StoreError: There is another store below this one, or an object whose name leads out of it.
     """
     uri = join(uri)
     if _is_link(uri):
         raise StoreError(f"a store to remove must be named itself, but {uri} is a symbolic link; name its target")
     spec, sealed = _identity(uri)
-    found, keys = list_objects(uri), StoreKeys(spec)
+    keys = StoreKeys(spec)
     objects: dict[Role, list[ObjectInfo]] = {}
-    for one in found:
-        if _OTHER_STORE.fullmatch(one.key):
+    for info in list_objects(uri):
+        if _OTHER_STORE.fullmatch(info.key):
             raise StoreError(
-                f"a store is removed with all that is below it, but another one lies at {join(uri, one.key)}; move "
+                f"a store is removed with all that is below it, but another one lies at {join(uri, info.key)}; move "
                 "either of them away"
             )
-        if any(step in ("", ".", "..") for step in one.key.split("/")):
+        if any(step in ("", ".", "..") for step in info.key.split("/")):
             raise StoreError(
-                f"a store to remove must hold plain names, but there is the foreign object {one.key!r} below {uri}; "
-                "delete that one with the tools of the object store"
+                f"a store to remove must hold plain names, but there is the foreign object {info.key!r} below {uri}; "
+                "delete it with the tools of the object store"
             )
-        objects.setdefault(keys.role(one.key), []).append(one)
+        objects.setdefault(keys.role(info.key), []).append(info)
     return StoreContents(
         uri=uri,
         spec=spec,
@@ -90,33 +90,33 @@ def store_contents(uri: str) -> StoreContents:
     )
 
 
-def remove_store(found: StoreContents, *, progress: Callable[[int, int], None] | None = None) -> None:
+def remove_store(contents: StoreContents, *, progress: Callable[[int, int], None] | None = None) -> None:
     """Remove a store and, on disk, its folder.
 
     Args:
-        found: From `store_contents`.
-        progress: Called with objects done and objects in all.
+        contents: From `store_contents`.
+        progress: Called with the objects done and their total.
 
     Raises:
-        StoreError: New objects appear meanwhile: somebody is writing to the store. Its `spec.json` stays.
+        StoreError: New objects appeared meanwhile, because another process writes to the store. `spec.json` is kept.
     """
-    uri, total, done = found.uri, found.num_objects + len(found.leftovers), 0
+    uri, total, done = contents.uri, contents.num_objects + len(contents.leftovers), 0
     if not _identity_is_good(uri):
-        # Whoever is interrupted after the manifest has gone must find out whose store this was.
-        write_identity(uri, found.spec)
+        # If this call is interrupted after the manifest is gone, the next one needs the spec.
+        write_identity(uri, contents.spec)
     with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
-        for keys in _phases(found):
+        for keys in _phases(contents):
             for _ in pool.map(lambda key: delete(join(uri, key)), keys):
                 done += 1
                 if progress is not None:
                     progress(done, total)
-        for leftover in found.leftovers:
+        for leftover in contents.leftovers:
             remove_leftover(uri, leftover)
-    appeared = [one.key for one in list_objects(uri) if one.key != IDENTITY]
+    appeared = [info.key for info in list_objects(uri) if info.key != IDENTITY]
     if appeared:
         raise StoreError(
             f"a store to remove must be left alone by others, but {len(appeared)} objects appeared in {uri} meanwhile, "
-            f"{appeared[0]} among them; stop who writes there and run the same command again"
+            f"{appeared[0]} among them; stop the process that writes there and run the same command again"
         )
     folder = local_folder(uri)
     if folder is not None:
@@ -129,7 +129,7 @@ def remove_store(found: StoreContents, *, progress: Callable[[int, int], None] |
 
 
 def _identity(uri: str) -> tuple[TrajectorySpec, bool]:
-    """Whose store this is, and whether it has a manifest."""
+    """Returns the spec of a store, and whether it has a manifest."""
     try:
         return read_identity(uri), exists(join(uri, MANIFEST))
     except (ManifestError, StoreNotFoundError) as error:
@@ -160,24 +160,24 @@ def _no_store(uri: str) -> str:
     below = [name for name in _folders(uri) if any(exists(join(uri, name, key)) for key in (MANIFEST, IDENTITY))]
     if below:
         return (
-            f"one store is removed at a time, and {uri} is none but holds {len(below)} below it; name one of them, as "
-            f"{join(uri, below[0])}"
+            f"one store is removed at a time, but {uri} is no store and holds {len(below)} below it; name one of them, "
+            f"such as {join(uri, below[0])}"
         )
     return f"a store to remove must be there, but {uri} has neither spec.json nor manifest.json; check the URI"
 
 
 def _folders(uri: str) -> Iterator[str]:
-    """Folders one and two levels below, where a root or a teacher's folder has its stores."""
+    """Yields folders one and two levels below, where a root or a teacher's folder holds its stores."""
     for name in list_folders(uri):
         yield name
         yield from (f"{name}/{below}" for below in list_folders(join(uri, name)))
 
 
-def _phases(found: StoreContents) -> Iterator[Sequence[str]]:
-    """Keys in the order in which they go, `spec.json` excepted: no phase begins before the one before has ended."""
+def _phases(contents: StoreContents) -> Iterator[Sequence[str]]:
+    """Yields the phases of keys to delete, without `spec.json`; each phase must end before the next one starts."""
     first = (Role.MANIFEST, Role.COMMIT, Role.DATA)
-    for role in (*first, *(role for role in found.objects if role not in (*first, Role.IDENTITY))):
-        yield [one.key for one in found.objects.get(role, ())]
+    for role in (*first, *(role for role in contents.objects if role not in (*first, Role.IDENTITY))):
+        yield [info.key for info in contents.objects.get(role, ())]
 
 
 def _is_link(uri: str) -> bool:
@@ -186,7 +186,7 @@ def _is_link(uri: str) -> bool:
 
 
 def _empty(folder: Path) -> None:
-    """Unlink the symbolic links below a folder and remove the folders that are empty then."""
+    """Unlinks the symbolic links below a folder, and removes the folders that are then empty."""
     with os.scandir(folder) as entries:
         for entry in list(entries):
             if entry.is_symlink():

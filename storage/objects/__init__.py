@@ -1,4 +1,4 @@
-"""Objects at URIs, on disk and in S3: read, write, list, delete, whole or not at all."""
+"""Objects at URIs, on disk and in S3: read, write, list and delete them, all or nothing."""
 
 from storage.objects.access import (
     Leftover,

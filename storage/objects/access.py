@@ -1,8 +1,8 @@
-"""Whole objects under a URI: read, write atomically, list, delete. The only door to disks and object stores.
+"""Reads, writes, lists and deletes whole objects at URIs. The only access to disks and object stores.
 
 A URI is a local path, `file://`, `s3://bucket/key`, `memory://`, or any other scheme that fsspec knows. A write is
-all or nothing: a local file appears under its name by rename, an S3 object by a single PUT. What a killed write
-leaves behind is never listed as an object; `list_leftovers` finds it.
+all or nothing: a local file gets its name by a rename, an S3 object by a single PUT. Leftovers of a killed write are
+never listed as objects; `list_leftovers` finds them.
 """
 
 import json
@@ -50,17 +50,17 @@ _S3 = S3Objects()
 
 
 def read_bytes(uri: str) -> bytes:
-    """All bytes of an object; `StoreNotFoundError` if there is none."""
+    """Read all bytes of an object; raise `StoreNotFoundError` if there is none."""
     objects, path = _locate(uri)
     return objects.read(path)
 
 
 def read_range(uri: str, start: int, stop: int) -> bytes:
-    """The bytes start..stop-1 of an object, in a single request; fewer, or none, if the object ends before.
+    """Read the bytes start..stop-1 of an object in a single request; fewer, or none, if the object ends before.
 
     Raises:
         StoreNotFoundError: There is no object.
-        ValueError: Not 0 <= start <= stop.
+        ValueError: The range is not 0 <= start <= stop.
     """
     if not 0 <= start <= stop:
         raise ValueError(
@@ -71,17 +71,17 @@ def read_range(uri: str, start: int, stop: int) -> bytes:
 
 
 def read_into(uri: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-    """Lay the bytes of an object into memory, if it is as long as expected: a scatter read.
+    """Read the bytes of an object into memory if it has the expected size: a scatter read.
 
-    Nothing is allocated on the word of a record: `allocate` is called once the object's size is known and right.
+    A record's word is not enough to allocate memory: `allocate` is called only when the object has this size.
 
     Args:
         uri: The object.
         size: Its expected size in bytes.
-        allocate: Gives the parts to fill, in order; writable, contiguous, `size` bytes together.
+        allocate: Returns the parts to fill, in order: writable, contiguous, `size` bytes in total.
 
     Returns:
-        The object's size in bytes. If it is not `size`, the parts (if any) hold nothing of use.
+        The object's size in bytes. If it is not `size`, the contents of the parts (if any) are undefined.
 
     Raises:
         StoreNotFoundError: There is no object.
@@ -92,54 +92,54 @@ def read_into(uri: str, size: int, allocate: Callable[[], Sequence[memoryview]])
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Create or replace an object, all or nothing: a reader sees the old bytes or the new ones."""
+    """Create or replace an object, all or nothing: readers see either the old bytes or the new ones."""
     objects, path = _locate(uri)
     objects.write(path, data)
 
 
 def create_bytes(uri: str, data: bytes) -> bool:
-    """Create an object unless there is one already, and tell whether it was; of several callers one is told so.
+    """Create an object unless it exists; return whether this call created it.
 
-    That much is certain on disk and on an S3 server with conditional writes. Elsewhere two callers that ask in the
-    same moment may both be told that they were the one.
+    Of several concurrent callers only one gets True, on disk and on an S3 server with conditional writes. Elsewhere,
+    two callers at the same moment may both get True.
     """
     objects, path = _locate(uri)
     return objects.create(path, data)
 
 
 def exists(uri: str) -> bool:
-    """Whether there is an object (not a folder) at this URI."""
+    """Return whether there is an object (not a folder) at this URI."""
     objects, path = _locate(uri)
     return objects.exists(path)
 
 
 def delete(uri: str) -> None:
-    """Remove an object; one that is not there is no error. Of a symbolic link, the link and not what it leads to."""
+    """Remove an object if it exists. For a symbolic link, remove the link and not its target."""
     objects, path = _locate(uri)
     objects.delete(path)
 
 
 def list_objects(uri: str, *, start_after: str = "") -> list[ObjectInfo]:
-    """All objects below a prefix, sorted by key; empty if there is nothing.
+    """List all objects below a prefix, sorted by key; empty if there are none.
 
-    Temporary files of unfinished local writes are left out, and so are local folders behind symbolic links.
+    Leaves out temporary files of unfinished local writes, and local folders behind symbolic links.
 
     Args:
         uri: The prefix; keys are relative to it.
-        start_after: Leave out the keys up to and with this one. S3 then sends the rest only.
+        start_after: Leave out this key and those before it; S3 then sends only the rest.
     """
     objects, path = _locate(uri)
-    found = (entry for entry in objects.entries(path, start_after) if entry.key > start_after)
-    return sorted(found, key=attrgetter("key"))
+    listed = (entry for entry in objects.entries(path, start_after) if entry.key > start_after)
+    return sorted(listed, key=attrgetter("key"))
 
 
 def list_prefix(uri: str) -> list[str]:
-    """Sorted keys of all objects below a prefix, relative to it; empty if there is nothing. See `list_objects`."""
+    """List the sorted keys of all objects below a prefix, relative to it; see `list_objects`."""
     return [entry.key for entry in list_objects(uri)]
 
 
 def list_folders(uri: str) -> list[str]:
-    """Sorted names of the folders right below a prefix; empty if there is nothing."""
+    """List the sorted names of the folders directly below a prefix; empty if there are none."""
     objects, path = _locate(uri)
     return sorted(objects.level(path).folders)
 
@@ -152,7 +152,7 @@ def list_level(uri: str) -> Level:
 
 
 def list_leftovers(uri: str) -> list[Leftover]:
-    """Writes below a prefix that have begun and not finished, sorted by key.
+    """List the unfinished writes below a prefix, sorted by key.
 
     They may be under way at this moment: only their age tells a leftover from a write that will finish. Local
     temporary files are found; elsewhere there are none.
@@ -162,10 +162,10 @@ def list_leftovers(uri: str) -> list[Leftover]:
 
 
 def remove_leftover(uri: str, leftover: Leftover) -> None:
-    """Remove what `list_leftovers` of the same URI found; no error if it has gone or finished meanwhile.
+    """Remove a leftover that `list_leftovers` found at the same URI, unless it has disappeared or finished meanwhile.
 
     Raises:
-        ValueError: The leftover is none of this kind of storage.
+        ValueError: The leftover belongs to another kind of storage.
     """
     objects, path = _locate(uri)
     objects.remove_leftover(path, leftover)
@@ -178,7 +178,7 @@ def local_folder(uri: str) -> Path | None:
 
 
 def join(root: str, *parts: str) -> str:
-    """The URI of something below a root; parts may hold `/` but neither `..` nor a leading `/`."""
+    """Join a root and parts to a URI below the root; parts may hold `/`, but neither `..` nor a leading `/`."""
     for part in parts:
         if part.startswith("/") or any(step in ("", ".", "..") for step in part.split("/")):
             raise ValueError(f"a part of a URI must lead downwards, got {part!r} below {root!r}; use plain names")
@@ -187,7 +187,7 @@ def join(root: str, *parts: str) -> str:
 
 
 def read_json(uri: str) -> Any:
-    """The JSON value in an object; `StoreError` if it is no JSON."""
+    """Read the JSON value in an object; raise `StoreError` if it is no JSON."""
     try:
         return json.loads(read_bytes(uri))
     except ValueError as error:
@@ -195,16 +195,16 @@ def read_json(uri: str) -> Any:
 
 
 def write_json(uri: str, value: object, *, indent: int | None = 2) -> None:
-    """Write a value as JSON, all or nothing; NaN is refused."""
+    """Write a value as JSON, all or nothing; refuse NaN."""
     write_bytes(uri, (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode())
 
 
 def _locate(uri: str) -> tuple[Objects, str]:
-    found = _SCHEME.match(uri)
-    if not found:
+    scheme_match = _SCHEME.match(uri)
+    if not scheme_match:
         return _LOCAL, uri
-    scheme = found.group(1).lower()
-    path = uri[found.end() :]
+    scheme = scheme_match.group(1).lower()
+    path = uri[scheme_match.end() :]
     if scheme == "file":
         return _LOCAL, path
     if scheme == "s3":

@@ -1,6 +1,6 @@
-"""Objects of any other fsspec scheme (`memory://`, `gs://`, `abfs://`, ...), as that implementation offers them.
+"""Objects of any other fsspec scheme (`memory://`, `gs://`, `abfs://`, ...).
 
-All-or-nothing writes are only as good as the implementation's `pipe_file`.
+Writes are all or nothing only if the implementation's `pipe_file` is.
 """
 
 import datetime
@@ -15,31 +15,31 @@ from storage.objects.protocol import Leftover, Level, ObjectInfo
 from storage.objects.scatter import byte_parts, fill
 
 _MODIFIED = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
-"""What implementations call the time of an object's last write; objects are replaced whole, so creation is one too."""
+"""Names that implementations give to the time of the last write; objects are replaced whole, so creation counts."""
 
 
 class FsspecObjects:
-    """Objects behind one fsspec scheme; the file system is opened by each process for itself."""
+    """Objects of one fsspec scheme; each process opens the file system for itself."""
 
     def __init__(self, scheme: str) -> None:
         self._scheme = scheme
 
     def read(self, path: str) -> bytes:
-        """All bytes of an object."""
+        """Read all bytes of an object."""
         try:
             return bytes(self._open().cat_file(path))
         except OSError as error:
             raise self._translated(path, error) from error
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """The bytes start..stop-1 of an object."""
+        """Read the bytes start..stop-1 of an object."""
         try:
             return bytes(self._open().cat_file(path, start=start, end=stop))
         except OSError as error:
             raise self._translated(path, error) from error
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """The size of an object; if it is the one given, its bytes are in the parts allocated."""
+        """Return the size of an object; if it equals `size`, read its bytes into the allocated parts."""
         data = self.read(path)
         if len(data) == size:
             fill(byte_parts(allocate(), size), data)
@@ -53,21 +53,21 @@ class FsspecObjects:
             raise self._translated(path, error) from error
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create an object unless one is seen; not atomic."""
+        """Create an object unless it exists; not atomic."""
         if self.exists(path):
             return False
         self.write(path, data)
         return True
 
     def exists(self, path: str) -> bool:
-        """Whether the object is there."""
+        """Return whether the object exists."""
         try:
             return bool(self._open().isfile(path))
         except OSError as error:
             raise self._translated(path, error) from error
 
     def delete(self, path: str) -> None:
-        """Remove the object if it is there."""
+        """Remove the object if it exists."""
         try:
             self._open().rm_file(path)
         except FileNotFoundError:
@@ -76,15 +76,15 @@ class FsspecObjects:
             raise self._translated(path, error) from error
 
     def entries(self, path: str, start_after: str) -> Iterator[ObjectInfo]:
-        """All objects below a prefix."""
+        """Yield all objects below a prefix."""
         prefix = path.strip("/") + "/" if path.strip("/") else ""
         try:
-            found = self._open().find(path, detail=True)
+            infos = self._open().find(path, detail=True)
         except FileNotFoundError:
             return
         except OSError as error:
             raise self._translated(path, error) from error
-        for name, info in found.items():
+        for name, info in infos.items():
             key = name.lstrip("/")
             if key.startswith(prefix):
                 yield ObjectInfo(key=key.removeprefix(prefix), size=info["size"], modified=_modified(info))
@@ -92,12 +92,12 @@ class FsspecObjects:
     def level(self, path: str) -> Level:
         """Folders and objects right below a prefix."""
         try:
-            found = self._open().ls(path, detail=True)
+            infos = self._open().ls(path, detail=True)
         except FileNotFoundError:
             return Level((), ())
         except OSError as error:
             raise self._translated(path, error) from error
-        named = [(entry["name"].rstrip("/").rsplit("/", 1)[-1], entry) for entry in found]
+        named = [(entry["name"].rstrip("/").rsplit("/", 1)[-1], entry) for entry in infos]
         objects = [
             ObjectInfo(key=name, size=entry["size"], modified=_modified(entry))
             for name, entry in named
@@ -106,11 +106,11 @@ class FsspecObjects:
         return Level([name for name, entry in named if entry["type"] == "directory"], objects)
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """None: fsspec has no word for writes that have not finished."""
+        """Return none: fsspec does not list unfinished writes."""
         return []
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:
-        """Refused: there are none."""
+        """Refuse: fsspec lists no unfinished writes."""
         raise ValueError(f"{self._scheme}:// lists no unfinished writes, got {leftover}; remove it with its own tools")
 
     def _open(self) -> Any:
@@ -134,12 +134,12 @@ class FsspecObjects:
 
 
 def _modified(info: dict[str, Any]) -> float:
-    found = next((info[name] for name in _MODIFIED if info.get(name) is not None), None)
-    if isinstance(found, str):
+    modified = next((info[name] for name in _MODIFIED if info.get(name) is not None), None)
+    if isinstance(modified, str):
         try:
-            found = datetime.datetime.fromisoformat(found)
+            modified = datetime.datetime.fromisoformat(modified)
         except ValueError:
             return math.inf
-    if isinstance(found, datetime.datetime):
-        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
-    return float(found) if isinstance(found, (int, float)) else math.inf
+    if isinstance(modified, datetime.datetime):
+        return (modified if modified.tzinfo else modified.replace(tzinfo=datetime.UTC)).timestamp()
+    return float(modified) if isinstance(modified, (int, float)) else math.inf

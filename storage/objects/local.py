@@ -1,4 +1,4 @@
-"""Objects on a local file system: temporary name, fsync, rename, so a name never holds half a write."""
+"""Objects on a local file system: written under a temporary name, flushed, then renamed, so never half written."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from storage.objects.protocol import Leftover, Level, ObjectInfo
 from storage.objects.scatter import byte_parts, read_parts
 
 TEMPORARY_PREFIX = ".tmp-"
-"""Names of unfinished writes start with this; nobody reads them."""
+"""Prefix of the names of unfinished writes, which are never read."""
 
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -22,20 +22,20 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class LocalObjects:
-    """Files below the paths given."""
+    """Files as objects; a path is the file's."""
 
     def read(self, path: str) -> bytes:
-        """All bytes of a file."""
+        """Read all bytes of a file."""
         try:
             return Path(path).read_bytes()
         except OSError as error:
             raise _reading_error(path, error) from error
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """The bytes start..stop-1 of a file."""
+        """Read the bytes start..stop-1 of a file."""
         try:
             with Path(path).open("rb") as file:
-                # The file's size bounds the request: a read allocates all that it asks for.
+                # Bound the request by the file's size: a read allocates as much as it asks for.
                 count = max(0, min(stop, os.fstat(file.fileno()).st_size) - start)
                 file.seek(start)
                 return file.read(count)
@@ -43,30 +43,30 @@ class LocalObjects:
             raise _reading_error(path, error) from error
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """The size of a file; if it is the one given, its bytes are in the parts allocated."""
+        """Return the size of a file; if it equals `size`, read its bytes into the allocated parts."""
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (Path.open loses the type FileIO)
-                found = os.fstat(file.fileno()).st_size
-                return read_parts(file, byte_parts(allocate(), size)) if found == size else found
+                actual = os.fstat(file.fileno()).st_size
+                return read_parts(file, byte_parts(allocate(), size)) if actual == size else actual
         except StoreError:
             raise
         except OSError as error:
             raise _reading_error(path, error) from error
 
     def write(self, path: str, data: bytes) -> None:
-        """Write beside the final name, flush to the disk, then rename."""
+        """Write under a temporary name beside the final one, flush to the disk, then rename."""
         _publish(path, data, _replace)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create a file unless there is one, whole: written beside its name, then linked, which never replaces."""
+        """Create a file unless it exists, all or nothing: a hard link gives it its name and never replaces a file."""
         return _publish(path, data, _link)
 
     def exists(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Return whether the file exists."""
         return Path(path).is_file()
 
     def delete(self, path: str) -> None:
-        """Remove a file if it is there; of a symbolic link, the link itself."""
+        """Remove a file if it exists; for a symbolic link, the link itself."""
         try:
             Path(path).unlink()
         except OSError as error:
@@ -74,10 +74,10 @@ class LocalObjects:
                 raise _writing_error(path, error) from error
 
     def entries(self, path: str, start_after: str) -> list[ObjectInfo]:
-        """All files below a folder, finished writes only."""
+        """List all files of finished writes below a folder."""
         try:
-            found = _files(path, unfinished=False)
-            return [ObjectInfo(key=key, size=status.st_size, modified=status.st_mtime) for key, status in found]
+            files = _files(path, unfinished=False)
+            return [ObjectInfo(key=key, size=status.st_size, modified=status.st_mtime) for key, status in files]
         except OSError as error:
             raise _reading_error(path, error) from error
 
@@ -98,7 +98,7 @@ class LocalObjects:
             raise _reading_error(path, error) from error
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """Temporary files below a folder."""
+        """List the temporary files below a folder."""
         try:
             return [
                 Leftover(key=key, started=status.st_mtime, size=status.st_size)
@@ -108,7 +108,7 @@ class LocalObjects:
             raise _reading_error(path, error) from error
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:
-        """Remove a temporary file if it is there still."""
+        """Remove a temporary file if it still exists."""
         *folders, name = leftover.key.split("/")
         downwards = all(step not in ("", ".", "..") for step in folders)
         if not name.startswith(TEMPORARY_PREFIX) or not downwards:
@@ -141,13 +141,13 @@ def _link(temporary: Path, final: Path) -> bool:
             raise
         if final.exists():
             return False
-        # Where there are no links, two that ask in the same moment may both be told that they were the one.
+        # Without hard links, two callers at the same moment may both get True.
         temporary.replace(final)
     return True
 
 
 def _publish(path: str, data: bytes, put: Callable[[Path, Path], bool]) -> bool:
-    """Writes a file beside its final name, flushes it and puts it there, if `put` does; whether it did."""
+    """Writes and flushes a temporary file, then calls `put` to give it its final name; returns the result of `put`."""
     final = Path(path)
     temporary = final.with_name(f"{TEMPORARY_PREFIX}{final.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -156,7 +156,7 @@ def _publish(path: str, data: bytes, put: Callable[[Path, Path], bool]) -> bool:
             _write_and_flush(temporary, data)
             done = put(temporary, final)
         finally:
-            # Gone already where it was renamed.
+            # A rename has removed it already.
             with contextlib.suppress(OSError):
                 temporary.unlink()
         _flush_folder(final.parent)
@@ -181,13 +181,13 @@ def _statuses(
                 if error.errno not in _NOT_THERE | {errno.ELOOP}:
                     raise
                 continue
-            # As for `exists`: a link to a file is one; a dangling link, a link to a folder or a pipe is not.
+            # As in `exists`, a link to a file counts as a file; a dangling link, a link to a folder or a pipe does not.
             if stat.S_ISREG(status.st_mode):
                 yield key, status
 
 
 def _walk(folder: str, prefix: str) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """All that is no folder below a folder; symbolic links to folders are not followed: they may lead anywhere."""
+    """Yields all entries below a folder but folders; follows no symbolic links to folders, which may lead elsewhere."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -1,4 +1,4 @@
-"""What one kind of storage offers, and what it says about its objects, finished and unfinished."""
+"""The protocol of a kind of storage, and its facts about finished objects and unfinished writes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,12 @@ class ObjectInfo:
     size: int
     """Bytes."""
     modified: float
-    """When it was last written, in seconds since the epoch.
-
-    Infinity where the storage does not say: nothing there counts as old.
-    """
+    """When it was last written, in seconds since the epoch; infinity if unknown, so that it never counts as old."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leftover:
-    """A write that has not finished: it goes on somewhere, or it never will.
+    """An unfinished write: either it still runs, or it was killed.
 
     Nobody reads it, and it takes up space: a temporary file on disk. Object stores have none, since every write to them
     is a single request.
@@ -47,37 +44,37 @@ class Level:
 
 
 class Objects(Protocol):
-    """What one kind of storage offers; paths come without their scheme."""
+    """The operations of one kind of storage; paths come without their scheme."""
 
     def read(self, path: str) -> bytes:
-        """All bytes; `StoreNotFoundError` if there is no such object."""
+        """Read all bytes; raise `StoreNotFoundError` if there is no such object."""
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """The bytes start..stop-1, fewer if the object ends before; `StoreNotFoundError` if there is none."""
+        """Read the bytes start..stop-1, fewer if the object ends before; raise `StoreNotFoundError` without one."""
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """The object's size; if it is the one given, its bytes are in the parts allocated."""
+        """Return the object's size; if it equals `size`, allocate the parts and read its bytes into them."""
 
     def write(self, path: str, data: bytes) -> None:
         """Create or replace the object, all or nothing."""
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create the object unless there is one; whether it was."""
+        """Create the object unless it exists; return whether it was created."""
 
     def exists(self, path: str) -> bool:
-        """Whether the object is there."""
+        """Return whether the object exists."""
 
     def delete(self, path: str) -> None:
-        """Remove the object if it is there."""
+        """Remove the object if it exists."""
 
     def entries(self, path: str, start_after: str) -> Iterable[ObjectInfo]:
-        """All objects below a prefix in any order; those up to `start_after` may be left out."""
+        """List all objects below a prefix in any order; may leave out the keys up to `start_after`."""
 
     def level(self, path: str) -> Level:
         """What lies right below a prefix, in any order."""
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """Unfinished writes below a prefix, in any order."""
+        """List the unfinished writes below a prefix, in any order."""
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:
-        """Remove an unfinished write below a prefix if it is there still."""
+        """Remove an unfinished write below a prefix if it still exists."""

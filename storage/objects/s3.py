@@ -1,10 +1,10 @@
-"""Objects in S3, or in a server that speaks it: one PUT per write, one GET per read, one retry policy.
+"""Objects in S3 or an S3-compatible server: one PUT per write, one GET per read, one retry policy.
 
-All settings come from the usual AWS variables and profiles, through s3fs and botocore. Retries are made here alone
-(s3fs and botocore are told not to), so that "how long until it gives up" has one answer: the attempt under way after
-`GIVE_UP_SECONDS` is the last, the second at the earliest. So a request that is not answered ends within 45 seconds,
-two attempts of `CONNECT_TIMEOUT_SECONDS` and `READ_TIMEOUT_SECONDS` each, plus what a body to send takes at
-`SLOWEST_UPLOAD`; an answer whose bytes keep coming is waited for.
+All settings come from the usual AWS variables and profiles, through s3fs and botocore. Only this module retries; the
+retries of s3fs and botocore are off. It gives up at the first failure later than `GIVE_UP_SECONDS`, but not before the
+second attempt. So a request without an answer fails within 45 seconds: two attempts of `CONNECT_TIMEOUT_SECONDS` and
+`READ_TIMEOUT_SECONDS` each, plus the time to send a body at `SLOWEST_UPLOAD`. An answer whose bytes keep coming does
+not time out.
 """
 
 import logging
@@ -33,7 +33,7 @@ READ_TIMEOUT_SECONDS = 18
 GIVE_UP_SECONDS = 10.0
 MAX_ATTEMPTS = 6
 SLOWEST_UPLOAD = 2**17
-"""Bytes per second (1 Mbit/s); a slower upload is taken for a dead one."""
+"""Bytes per second (1 Mbit/s); a slower upload counts as dead."""
 PAGE = 1000
 """Entries per request of a listing; S3 sends no more."""
 _FIRST_PAUSE_SECONDS = 0.1
@@ -41,17 +41,17 @@ _SINGLE_PUT_LIMIT = 5 * 2**30
 
 
 class S3Objects:
-    """Objects at `bucket/key` paths; a file system is opened lazily by each process (s3fs does not survive a fork)."""
+    """Objects at `bucket/key` paths; each process opens a file system lazily (s3fs does not survive a fork)."""
 
     def __init__(self) -> None:
         self._opened: dict[tuple[int, int], tuple[Any, str | None]] = {}
 
     def read(self, path: str) -> bytes:
-        """All bytes of an object, in a single GET."""
+        """Read all bytes of an object in a single GET."""
         return bytes(self._attempt(path, lambda fs: fs.cat_file(path, max_concurrency=1)))
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """The bytes start..stop-1 of an object, in a single GET."""
+        """Read the bytes start..stop-1 of an object in a single GET."""
         if start == stop:  # HTTP has no empty range
             self._attempt(path, _head(path))
             return b""
@@ -61,11 +61,11 @@ class S3Objects:
             if answer(error.__cause__)[1] == 416:  # the object ends before
                 return b""
             raise
-        # A server that knows no ranges answers with all of the object.
+        # A server without ranges returns the whole object.
         return bytes(data if len(data) <= stop - start else data[start:stop])
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """The size of an object; if it is the one given, its bytes are in the parts allocated."""
+        """Return the size of an object; if it equals `size`, read its bytes into the allocated parts."""
         data = self.read(path)
         if len(data) == size:
             fill(byte_parts(allocate(), size), data)
@@ -75,16 +75,16 @@ class S3Objects:
         """Create or replace an object by a single PUT (at most 5 GiB)."""
         if len(data) >= _SINGLE_PUT_LIMIT:
             raise StoreError(f"an object holds less than 5 GiB, got {len(data)} bytes; use smaller shards")
-        # aiohttp's time-outs begin once a body is sent; before, it would wait for the server without end.
+        # aiohttp's time-outs start only when the body is sent; without this one, sending could last for ever.
         patience = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + len(data) / SLOWEST_UPLOAD
         options = {"chunksize": _SINGLE_PUT_LIMIT, "timeout": patience}
         self._attempt(path, lambda fs: sync(fs.loop, fs._pipe_file, path, data, **options))
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create an object by a conditional PUT unless there is one.
+        """Create an object by a conditional PUT unless it exists.
 
-        Servers without conditional writes ignore the condition or refuse it: there, an object that is seen is left
-        alone, and of two PUTs in one moment the last one stays.
+        Servers without conditional writes ignore or refuse the condition. There, an existing object is left alone, and
+        of two PUTs at the same moment the last one stays.
         """
         if self.exists(path):
             return False
@@ -99,14 +99,14 @@ class S3Objects:
                 raise
             if unsupported:
                 self._attempt(path, lambda fs: fs.call_s3("put_object", **request))
-        # What is there tells, also of a refused attempt: an earlier one, whose answer was lost, may have made it.
+        # Read the object to find out, even if refused: an earlier attempt whose answer was lost may have created it.
         try:
             return self.read(path) == data
         except StoreNotFoundError:
             return False
 
     def exists(self, path: str) -> bool:
-        """Whether the object is there; one HEAD."""
+        """Return whether the object exists; one HEAD."""
         try:
             self._attempt(path, _head(path))
         except StoreNotFoundError:
@@ -114,7 +114,7 @@ class S3Objects:
         return True
 
     def delete(self, path: str) -> None:
-        """Remove the object if it is there."""
+        """Remove the object if it exists."""
         bucket, key = _split(path)
         try:
             self._attempt(path, lambda fs: fs.call_s3("delete_object", Bucket=bucket, Key=key))
@@ -122,7 +122,7 @@ class S3Objects:
             logger.debug("nothing to delete: %s", error)
 
     def entries(self, path: str, start_after: str) -> Iterator[ObjectInfo]:
-        """All objects below a prefix; `StoreNotFoundError` if the bucket is not there."""
+        """Yield all objects below a prefix; raise `StoreNotFoundError` if the bucket does not exist."""
         _, prefix = _folder(path)
         for page in self._pages(path, **({"StartAfter": prefix + start_after} if start_after else {})):
             yield from _finished(page.get("Contents", ()), prefix)
@@ -171,7 +171,7 @@ class S3Objects:
         raise AssertionError("the last attempt returns or raises")
 
     def _open(self) -> tuple[Any, str | None]:
-        """The file system of this process and of the AWS variables as they are now, and its endpoint."""
+        """Returns the file system for this process and the current AWS variables, and its endpoint."""
         settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
         key = (os.getpid(), hash(settings))
         if key not in self._opened:
@@ -215,7 +215,7 @@ def _client_config(endpoint: str | None) -> dict[str, Any]:
 
 
 def _endpoint() -> str | None:
-    """The custom endpoint that AWS variables or the profile name, None for AWS itself."""
+    """Returns the custom endpoint that AWS variables or the profile name, None for AWS itself."""
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
     from_variables = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

@@ -1,4 +1,4 @@
-"""What an S3 failure means: whether the same request may succeed in a moment, and which of our errors it is otherwise.
+"""Interprets S3 failures: whether a retry may succeed, and which of our errors a failure is.
 
 Messages name endpoint, bucket and remedy, never a key.
 """
@@ -32,13 +32,13 @@ _BROKEN = (
     *S3_RETRYABLE_ERRORS,
     ConnectionError,
     botocore.exceptions.ConnectionError,
-    # A body shorter than its Content-Length, should aiohttp not notice; s3fs knows the other shapes of half an answer.
+    # A body shorter than its Content-Length that aiohttp did not notice; s3fs covers other incomplete answers.
     botocore.exceptions.IncompleteReadError,
 )
 
 
 def answer(error: BaseException | None) -> tuple[str, int]:
-    """The service's error code and HTTP status, "" and 0 if it did not answer."""
+    """Returns the service's error code and HTTP status, "" and 0 if it did not answer."""
     for candidate in (error, error.__cause__ if error else None):
         if isinstance(candidate, botocore.exceptions.ClientError):
             response: Any = candidate.response
@@ -48,7 +48,7 @@ def answer(error: BaseException | None) -> tuple[str, int]:
 
 
 def is_temporary(error: BaseException) -> bool:
-    """Whether the same request may succeed in a moment: the service is busy, or its answer did not arrive whole."""
+    """Returns whether a retry may succeed: the service is busy, or its answer did not arrive whole."""
     code, status = answer(error)
     if code or status:
         return code in _BUSY or status == 429 or (status >= 500 and status not in (501, 507) and code not in _FULL)
@@ -56,7 +56,7 @@ def is_temporary(error: BaseException) -> bool:
 
 
 def translated(error: Exception, endpoint: str | None, bucket: str, key: str) -> StoreError:
-    """Our error for what s3fs or botocore raised: rule, fact, remedy."""
+    """Returns our error for an error of s3fs or botocore: rule, fact, remedy."""
     code, status = answer(error)
     where = f"endpoint {_without_userinfo(endpoint)}, bucket {bucket!r}"
     answered = f"{code or type(error).__name__}" + (f" (HTTP {status})" if status else "")

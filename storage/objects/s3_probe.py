@@ -1,4 +1,4 @@
-"""What an S3 service allows and how it behaves, tried out on objects of our own below a prefix, which are removed."""
+"""Probes what an S3 service allows and how it behaves, on an object of our own below a prefix, which is removed."""
 
 import datetime
 import secrets
@@ -12,28 +12,28 @@ from storage.objects.s3 import S3Objects
 from storage.objects.s3_errors import answer
 
 MAX_SKEW_SECONDS = 60.0
-"""S3 refuses requests whose clock is 15 minutes off; a minute is worth a warning."""
+"""S3 refuses requests whose clock is off by 15 minutes; a minute already counts as a problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One right or behaviour."""
+    """Result of probing one right or behaviour."""
 
     name: str
-    """What was tried."""
+    """Name of the probe."""
     ok: bool
     """Whether all is well."""
     fact: str
-    """What was found."""
+    """What the probe found."""
 
 
 def probe_s3(uri: str) -> list[Probe]:
     """Tries put, get, ranged get, conditional put, delete and the clock below a prefix `s3://bucket/prefix`.
 
-    Ends with the first right that is needed and not there: what follows would fail for the same reason.
+    Ends with the first required right that is missing, because later probes would fail for the same reason.
 
     Raises:
-        ValueError: no S3 URI.
+        ValueError: the URI is no S3 URI.
     """
     path = uri.removeprefix("s3://").rstrip("/")
     if path == uri.rstrip("/") or not path:
@@ -49,7 +49,7 @@ class _S3Probe:
         self._data = secrets.token_bytes(1000)
 
     def run(self) -> list[Probe]:
-        """The probes, in order."""
+        """Runs the probes in order."""
         probes: list[Probe] = []
         try:
             for name, attempt in self._needed():
@@ -92,10 +92,12 @@ class _S3Probe:
             self._call("put_object", Body=b"other", IfNoneMatch="*")
         except StoreError as error:
             refused = answer(error.__cause__)[1] in (409, 412)
-            fact = "refused where an object is: claims are exact" if refused else f"not there ({error})"
+            fact = "refused if the object exists, so claims are exact" if refused else f"not supported ({error})"
             return Probe(name=name, ok=True, fact=fact)
         return Probe(
-            name=name, ok=True, fact="not there: two runs that begin in one moment may compute the same shard, unharmed"
+            name=name,
+            ok=True,
+            fact="not supported: two runs that start together may compute a shard twice, without harm",
         )
 
     def _clock(self) -> Probe:
@@ -105,7 +107,7 @@ class _S3Probe:
             return Probe(name="S3 clock", ok=False, fact=str(error))
         told = parsedate_to_datetime(headers["date"]) if "date" in headers else None
         if told is None:
-            return Probe(name="S3 clock", ok=True, fact="the service does not tell its time")
+            return Probe(name="S3 clock", ok=True, fact="the service does not state its time")
         skew = (datetime.datetime.now(datetime.UTC) - told).total_seconds()
         return Probe(name="S3 clock", ok=abs(skew) <= MAX_SKEW_SECONDS, fact=f"{abs(skew):.0f} s apart")
 
@@ -120,7 +122,7 @@ class _S3Probe:
         return self._objects._attempt(self._path, lambda fs: fs.call_s3(name, **self._request, **options))
 
 
-def _same(found: bytes, expected: bytes, what: str) -> str:
-    if found != expected:
-        raise StoreError(f"{what} must come back as it was written, but {len(found)} other bytes did")
-    return f"{what} comes back as it was written"
+def _same(returned: bytes, expected: bytes, subject: str) -> str:
+    if returned != expected:
+        raise StoreError(f"{subject} must come back as it was written, but {len(returned)} other bytes did")
+    return f"{subject} comes back as it was written"

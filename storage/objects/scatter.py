@@ -1,7 +1,7 @@
-"""Scatter reads: the bytes of one object, laid in order into the parts of memory that a caller owns.
+"""Scatter reads: read the bytes of one object, in order, into parts of memory that the caller owns.
 
-From the page cache this is the loader's hot path: the kernel copies straight into the parts, up to `_MAX_PARTS` of
-them in one call, and nothing is done in Python per byte.
+This is the loader's hot path when objects are in the page cache: the kernel copies straight into the parts, up to
+`_MAX_PARTS` of them in one call, without Python work per byte.
 """
 
 import io
@@ -9,14 +9,14 @@ import os
 from collections.abc import Sequence
 
 _MAX_PARTS = 1024
-"""IOV_MAX of Linux and macOS: the most parts that one preadv takes."""
+"""IOV_MAX of Linux and macOS: the largest number of parts of one preadv."""
 
 
 def byte_parts(parts: Sequence[memoryview], size: int) -> list[memoryview]:
-    """The parts as flat views of bytes, empty ones left out.
+    """Return the parts as flat views of bytes, without empty ones.
 
     Raises:
-        ValueError: Their lengths do not add up to `size` bytes, or one is read-only or not contiguous.
+        ValueError: The lengths do not add up to `size` bytes, or a part is read-only or not contiguous.
     """
     total = sum(part.nbytes for part in parts)
     if total != size:
@@ -31,7 +31,7 @@ def byte_parts(parts: Sequence[memoryview], size: int) -> list[memoryview]:
 
 
 def fill(parts: list[memoryview], data: bytes) -> None:
-    """Copy bytes that are in memory already into flat parts that add up to as many."""
+    """Copy bytes in memory into flat parts of the same total length."""
     source, offset = memoryview(data), 0
     for part in parts:
         part[:] = source[offset : offset + len(part)]
@@ -39,7 +39,7 @@ def fill(parts: list[memoryview], data: bytes) -> None:
 
 
 def read_parts(file: io.FileIO, parts: list[memoryview]) -> int:
-    """Fill flat, non-empty parts from the start of an unbuffered file; the number of bytes that it had for them."""
+    """Fill flat, non-empty parts from the start of an unbuffered file; return the number of bytes read."""
     if not hasattr(os, "preadv"):
         return _read_one_by_one(file, parts)
     offset = 0
@@ -55,7 +55,7 @@ def read_parts(file: io.FileIO, parts: list[memoryview]) -> int:
 
 
 def _after(parts: list[memoryview], count: int) -> list[memoryview]:
-    """What is left of parts whose first `count` bytes are filled."""
+    """Return what is left of parts whose first `count` bytes are filled."""
     for index, part in enumerate(parts):
         if count < len(part):
             return [part[count:], *parts[index + 1 :]]

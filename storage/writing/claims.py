@@ -1,9 +1,9 @@
-"""Who is at work on what: claims, so that two runs of the same do the work once, wherever they run.
+"""Claims: they let two runs of the same spec share the work, wherever they run.
 
-A claim is a small object beside the work that its holder renews every `RENEW_SECONDS`. One that has not changed for
-`SILENCE_SECONDS`, by the clock of whoever looks, or whose process on this machine is gone, counts for nothing and is
-taken over. Claims save work and nothing relies on them: two holders of one shard write the same bytes (law 4), which
-happens where a server without conditional writes is asked twice in one moment.
+A claim is a small object beside the work. Its holder renews it every `RENEW_SECONDS`. A claim is void if it has not
+changed for `SILENCE_SECONDS`, by the reader's clock, or if its process was on this machine and is gone; then another
+run takes it over. Claims only save work, and correctness never depends on them: two holders of one shard write the same
+bytes (law 4). This happens if a server without conditional writes receives two claims at the same moment.
 """
 
 import json
@@ -35,59 +35,59 @@ CLAIM_ENDING = ".claim"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a claim says of its holder."""
+    """The facts of a claim about its holder."""
 
     token: str
-    """Tells this claim from every other."""
+    """Random text that identifies this claim."""
     author: str
-    """Who it is, `user@host` or what ADVKD_AUTHOR said."""
+    """The holder: `user@host`, or the value of ADVKD_AUTHOR."""
     machine: str
-    """The machine, as long as it runs, and the numbering of its processes."""
+    """Identifies the machine, its boot and its namespace of process ids; empty if unknown."""
     process: int
-    """Number of the process."""
+    """Id of the process."""
     born: str
-    """When that process began, in the kernel's ticks: numbers of processes come again."""
+    """When that process started, in the kernel's ticks, because process ids are reused."""
     beat: int = 0
-    """How often it has been renewed."""
+    """How often the claim has been renewed."""
 
     def to_bytes(self) -> bytes:
-        """As it is stored."""
+        """Serialises the claim as it is stored."""
         return json.dumps(asdict(self)).encode()
 
     @property
     def holder(self) -> str:
-        """Who holds it, for people."""
+        """Describes the holder, for people."""
         return f"{self.author or 'another run'} (process {self.process})"
 
     def is_dead(self) -> bool:
-        """Whether its process was of this machine and is gone."""
+        """Returns whether the claim's process was on this machine and is gone."""
         return self.machine == _machine() and _born(self.process) != self.born
 
 
 class Claims:
-    """The claims that this process holds, renewed by one thread, and those that it has seen others hold."""
+    """The claims that this process holds, renewed by one thread, and other holders' claims that it has seen."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # One renews or gives back at a time: a renewal that came after its claim was given back would end the next's.
+        # Renewal and release exclude each other: a renewal after the release would overwrite the next holder's claim.
         self._writing = threading.Lock()
         self._held: dict[str, Claim] = {}
         self._seen: dict[str, tuple[bytes, float]] = {}
         self._renewing: threading.Thread | None = None
 
     def take(self, uri: str) -> Claim | None:
-        """Takes a claim; the claim of who holds it instead, None if it is ours now.
+        """Takes a claim; returns None if this process holds it now, otherwise the claim of the present holder.
 
         Raises:
-            StoreError: it can be neither read nor written.
+            StoreError: the claim cannot be read or written.
         """
         mine = _own_claim()
         if not create_bytes(uri, mine.to_bytes()):
             data, other = self._look(uri)
             if other is not None:
                 return other
-            # Of several that find it void, each removes what it has judged and nothing newer, as far as that can be
-            # told; whose claim is there after a moment has it.
+            # Several runs may find the same claim void. Each deletes only the bytes that it judged, as far as it can
+            # tell, and writes its own. The run whose claim is there after a moment holds it.
             if _read(uri) == data:
                 delete(uri)
             create_bytes(uri, mine.to_bytes())
@@ -98,7 +98,7 @@ class Claims:
         return None
 
     def holder(self, uri: str) -> Claim | None:
-        """Who holds a claim; None if nobody does that is alive."""
+        """Returns the claim of a live holder, None if there is none."""
         return self._look(uri)[1]
 
     def holds(self, uri: str) -> bool:
@@ -108,7 +108,7 @@ class Claims:
         return mine is not None and _is_of(uri, mine)
 
     def _look(self, uri: str) -> tuple[bytes, Claim | None]:
-        """What a claim says, and who holds it."""
+        """Returns the bytes of a claim, and the claim itself unless it is void."""
         data = _read(uri)
         now = time.monotonic()
         with self._lock:
@@ -122,7 +122,7 @@ class Claims:
         return data, None if claim.is_dead() or now - since > SILENCE_SECONDS else claim
 
     def release(self, uri: str) -> None:
-        """Gives a claim back, if it is ours still."""
+        """Releases a claim if this process still holds it."""
         with self._writing:
             with self._lock:
                 mine = self._held.pop(uri, None)
@@ -133,24 +133,24 @@ class Claims:
                 if _is_of(uri, mine):
                     delete(uri)
             except StoreError as error:
-                # It falls silent by itself.
+                # The claim becomes void by itself.
                 logger.debug("claim %s not given back: %s", uri, error)
 
     @contextmanager
-    def turn(self, uri: str, say: Callable[[str], None], what: str) -> Iterator[None]:
-        """Waits until the claim is ours, saying who is waited for, and holds it.
+    def turn(self, uri: str, say: Callable[[str], None], work: str) -> Iterator[None]:
+        """Waits until this process holds the claim, and holds it inside.
 
         Args:
-            uri: of the claim.
-            say: told at once and then every minute.
-            what: is to be worked on, for people.
+            uri: URI of the claim.
+            say: called with a message about the present holder, at once and then every minute.
+            work: describes the work, for people.
         """
         said = -_SAY_SECONDS
         while (other := self.take(uri)) is not None:
             if time.monotonic() - said >= _SAY_SECONDS:
                 said = time.monotonic()
                 say(
-                    f"{other.holder} is at work on {what}: waiting; if it ends, or says nothing for "
+                    f"{other.holder} is at work on {work}: waiting; if it ends, or is silent for "
                     f"{SILENCE_SECONDS:.0f} s, this run goes on from there"
                 )
             time.sleep(_LOOK_SECONDS)
@@ -178,7 +178,9 @@ class Claims:
                 try:
                     self._renew_one(uri)
                 except StoreError as error:
-                    logger.warning("the claim %s could not be renewed (%s); another run may do the same", uri, error)
+                    logger.warning(
+                        "the claim %s could not be renewed (%s); another run may do the same work", uri, error
+                    )
 
     def _renew_one(self, uri: str) -> None:
         with self._writing:
@@ -189,18 +191,18 @@ class Claims:
             if _is_of(uri, claim):
                 write_bytes(uri, claim.to_bytes())
                 return
-            # This process stood still for so long that another one took over.
+            # This process was suspended for so long that another one took over.
             logger.warning("the claim %s was taken over by another run", uri)
             with self._lock:
                 self._held.pop(uri, None)
 
 
 CLAIMS = Claims()
-"""Those of this process."""
+"""The claims of this process."""
 
 
 def claim_uri(uri: str, shard: int) -> str:
-    """Where the claim of a shard of a store lives."""
+    """Returns the URI of the claim of a store's shard."""
     return join(uri, _FOLDER, f"{shard:06d}.json")
 
 
@@ -210,7 +212,7 @@ def folder_claim(folder: str) -> str:
 
 
 def _read(uri: str) -> bytes:
-    """What is there; nothing if nothing is."""
+    """Returns the bytes of a claim, empty if there is none."""
     try:
         return read_bytes(uri)
     except StoreNotFoundError:
@@ -219,10 +221,10 @@ def _read(uri: str) -> bytes:
 
 def _is_of(uri: str, claim: Claim) -> bool:
     try:
-        found = json.loads(_read(uri))
+        facts = json.loads(_read(uri))
     except ValueError:
         return False
-    return isinstance(found, dict) and found.get("token") == claim.token
+    return isinstance(facts, dict) and facts.get("token") == claim.token
 
 
 def _own_claim() -> Claim:
@@ -240,13 +242,13 @@ def _machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         numbering = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
-        # Nothing is known of this machine's processes: silence alone tells.
+        # Without /proc nothing is known about processes: a claim becomes void by silence alone.
         return ""
     return f"{socket.gethostname()} {boot} {numbering}"
 
 
 def _born(process: int) -> str:
-    """When a process began; empty if there is none, or its parent has yet to be told of its end."""
+    """Returns when a process started; empty if it does not exist or is a zombie."""
     try:
         words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:

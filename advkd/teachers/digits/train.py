@@ -1,7 +1,7 @@
-"""The recipe of the embedded teacher: a DDPM (Ho et al. 2020, https://arxiv.org/abs/2006.11239) on digits of 16x16.
+"""The recipe of the embedded teacher: a DDPM (Ho et al. 2020, https://arxiv.org/abs/2006.11239) on 16x16 digits.
 
-Run by `advkd teacher train-digits`. A generator of step metrics, like the student's loop; the same seed and machine
-give the same weights.
+`advkd teacher train-digits` runs it. Training is a generator of step metrics, like the student's loop. The same seed
+gives the same weights on the same machine.
 """
 
 import math
@@ -26,9 +26,9 @@ class DigitsTeacherSpec:
         images: training images seen, the clock of the run.
         batch_size: images per step.
         learning_rate: peak of the cosine after a linear warm-up of 500 steps.
-        ema_halflife: images after which a weight counts half in the average that is saved.
-        seed: of weights, order, timesteps and noise.
-        threads: CPU threads of torch; sums depend on it, so other counts give other weights.
+        ema_halflife: half-life, in images, of the moving average of the weights that is saved.
+        seed: seed of weights, order, timesteps and noise.
+        threads: CPU threads of torch; sums depend on their number, so another number gives other weights.
     """
 
     images: int = 720_000
@@ -48,14 +48,14 @@ class DigitsTeacherSpec:
 
 @dataclass(frozen=True)
 class TeacherStep:
-    """What one training step reports: images seen so far and the mean squared error of the noise."""
+    """Metrics of one training step: images seen so far, and the mean squared error of the predicted noise."""
 
     images: int
     loss: float
 
 
 def build_unet() -> UNet2DModel:
-    """1.05 M parameters, 16x16 -> 8x8 -> 4x4, no attention: chosen for passes per second on a CPU."""
+    """Builds the network: 1.05 M parameters, 16x16 -> 8x8 -> 4x4, no attention; chosen for speed on a CPU."""
     return UNet2DModel(
         sample_size=RESOLUTION,
         in_channels=1,
@@ -70,9 +70,9 @@ def build_unet() -> UNet2DModel:
 
 
 def train_digits(spec: DigitsTeacherSpec, out: Path) -> Iterator[TeacherStep]:
-    """Trains and, at the end, saves a `DDPMPipeline` folder with float16 safetensors at `out`; yields every step.
+    """Trains, yields the metrics of every step, and saves a `DDPMPipeline` with float16 safetensors at `out`.
 
-    A run that is interrupted starts anew: half an hour of work, done once per release at most.
+    An interrupted run starts from the beginning: it takes half an hour, at most once per release.
     """
     with torch_threads(spec.threads):
         yield from _train(spec, out)
