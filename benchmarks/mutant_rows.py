@@ -272,7 +272,7 @@ JUDGEMENT = (
         "advkd/students/blocks.py",
         "return hidden + self.conv2(",
         "return self.conv2(",
-        ("tests/advkd/students/test_students.py",),
+        ("tests/advkd/students/test_blocks.py",),
     ),
     Mutant(
         "every pass of sampling repeats the first noises",
