@@ -46,7 +46,7 @@ def convert(
 
     Args:
         uri: A sealed store.
-        layout: "zarr" or "webdataset".
+        layout: Name of another layout (`storage.layouts.LAYOUTS`).
         root: Where the new store goes, `<root>/<teacher>/<digest>`; None: where the old one lies.
         progress: Called with shards done and shards in all, from any thread.
         threads: Shards in work at once.
