@@ -47,7 +47,7 @@ def convert(
 
     Args:
         uri: A sealed store.
-        layout: "zarr" or "webdataset".
+        layout: Name of another layout (`storage.layouts.LAYOUTS`).
         root: Root of the new store, `<root>/<teacher>/<digest>`; None means the root of the old one.
         progress: Called with the shards done and their total, from any thread.
         threads: Shards converted at once.

@@ -96,7 +96,7 @@ class TestARealRun:
                 Filling.of(spec).compute(shard)
         assert asked(counted) == expected.precompute
         with counting() as counted:
-            manifest = seal_store(spec)
+            manifest = seal_store(spec).manifest
         assert asked(counted) == expected.seal
         uri = store_uri(root, identity)
         with counting() as counted:
