@@ -1,3 +1,4 @@
+import hashlib
 import socket
 import warnings
 from dataclasses import replace
@@ -10,10 +11,12 @@ from diffusers import DiffusionPipeline
 from advkd.evaluation.errors import EvaluationError
 from advkd.export.lineage import lineage_of
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
+from advkd.registry.versions import open_registry, quiet
+from advkd.students.loading import student_files
 from advkd.teachers import EMBEDDED
 from advkd.trajectories import PrecomputeSpec, precompute
 from tests.advkd.evaluation.conftest import Evaluated
-from tests.advkd.evaluation.parts import gaussian_teacher
+from tests.advkd.evaluation.parts import gaussian_teacher, make_student
 from tests.advkd.registry.candidates import candidate
 
 
@@ -240,3 +243,37 @@ def test_names_that_mlflow_cannot_hold(name: str) -> None:
 def test_a_negative_margin() -> None:
     with pytest.raises(ValueError, match=r"RegisterSpec.recall_margin must not be negative, got -0.5"):
         RegisterSpec(student="a", report="b", out="c", recall_margin=-0.5)
+
+
+def test_a_version_without_distances_is_registered_and_makes_way(
+    evaluated: Evaluated, runs: Path, tmp_path: Path
+) -> None:
+    def submit(seed: int, *, measured: bool) -> RegisteredModel:
+        report = evaluated.report if measured else replace(evaluated.report, distances=())
+        folder = tmp_path / str(seed)
+        make_student(gaussian_teacher(), seed=seed).save_pretrained(folder / "student")
+        sha256 = hashlib.sha256(student_files(folder).weights.read_bytes()).hexdigest()
+        (folder / "report").mkdir()
+        (folder / "report" / "metrics.json").write_text(replace(report, student_sha256=sha256).to_json())
+        return register(
+            RegisterSpec(
+                student=str(folder),
+                report=str(folder / "report"),
+                out=str(folder / "model"),
+                runs=str(runs),
+                model="unmeasured",
+            )
+        )
+
+    assert submit(1, measured=False).alias == "champion"
+    assert submit(2, measured=True).reason == "the champion was evaluated without features"
+    last = submit(3, measured=False)
+    assert (last.alias, last.reason) == (
+        "challenger",
+        "not comparable: it was evaluated without features; evaluate it with --features",
+    )
+    assert "No distances: no extractor was chosen" in (Path(last.uri) / "README.md").read_text()
+    with quiet():
+        metrics = open_registry(str(runs)).get_run(last.run_id).data.metrics
+    assert "student.params" in metrics
+    assert not [name for name in metrics if "worth" in name or "fd" in name]
