@@ -138,8 +138,8 @@ METHOD = (
     Mutant(
         "a decided game pulls no more",
         "advkd/losses/gradient_pulls.py",
-        "at_fake = at_fake.clamp_min(_LEAST / len(fake))",
-        "at_fake = at_fake.clamp_min(1e-45)",
+        "least = _LEAST / fake.numel()",
+        "least = 1e-45",
         ("tests/advkd/losses/test_gradient_pulls.py",),
     ),
     Mutant(
@@ -355,18 +355,25 @@ STORE = (
         ("tests/storage/records/test_seed_keys.py",),
     ),
     Mutant(
-        "a chunk of Zarr is given without its crc32c",
-        "storage/layouts/zarr.py",
-        "if crc32c(chunk) != checksum:",
-        "if not chunk:",
+        "a piece of an object is given without its checksum",
+        "storage/reading/ranged.py",
+        "if crc32(data) != checksums[number]:",
+        "if not data:",
         ("tests/storage/reading/test_rereading.py",),
     ),
     Mutant(
-        "a sample of a tar is given without its crc32c",
-        "storage/layouts/webdataset.py",
-        "if crc32c(pieces[row]) != expected[row]:",
-        "if not pieces[row]:",
-        ("tests/storage/reading/test_rereading.py",),
+        "a batch's noise is not rounded to the store's dtype before the solver",
+        "storage/records/unstored_noise.py",
+        ".astype(spec.dtype).astype(np.float32)",
+        ".astype(np.float32)",
+        ("tests/advkd/trajectories/test_filling.py::test_the_pair_is_a_pair",),
+    ),
+    Mutant(
+        "a sample's condition depends on the batch",
+        "storage/records/seeding.py",
+        "_generator(base_seed, index, _NOISE_STREAM, counter=[0, 0, 0, _CONDITION_COUNTER])",
+        "_generator(base_seed, 0, _NOISE_STREAM, counter=[0, 0, 0, _CONDITION_COUNTER])",
+        ("tests/storage/records/test_seeding.py",),
     ),
     Mutant(
         "an object is checked once and then trusted",
@@ -442,8 +449,8 @@ STORE = (
     Mutant(
         "a store shrinks",
         "storage/writing/sealing.py",
-        "if existing is not None and existing.num_samples >= num_samples:\n        return existing",
-        "if existing is not None and existing.num_samples == num_samples:\n        return existing",
+        "if existing is not None and existing.num_samples >= num_samples:\n        return Sealing",
+        "if existing is not None and existing.num_samples == num_samples:\n        return Sealing",
         ("tests/storage/writing/test_extension.py::TestEveryStore::test_a_store_never_shrinks",),
     ),
 )

@@ -132,13 +132,13 @@ def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", step
             f"student and teacher must have states of one shape, got {_by(student.sample_shape)} from the student and "
             f"{_by(teacher.space.shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
         )
-    first = teacher.grid(SolverSpec(kind=solver, steps=steps or 1)).labels[0]
+    found, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
+    first = teacher.grid(found).labels[0]
     if student.timesteps[0] != first:
         raise EvaluationError(
             f"a student must start where its teacher does, got timestep {student.timesteps[0]} where teacher "
             f"{teacher.name!r} starts at {first}; give the teacher that it was trained from"
         )
-    found, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
     theirs = list(grid.sigma)
     ours = list(student.config["sigma"])
     if max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) > SCHEDULE_TOLERANCE:

@@ -27,6 +27,7 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         return_dict: bool = True,
         noise: torch.Tensor | None = None,
         seed: int | None = None,
+        **condition: torch.Tensor,
     ) -> ImagePipelineOutput | tuple[torch.Tensor]:
         """Samples `batch_size` images.
 
@@ -34,16 +35,25 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
             batch_size: number of images.
             generator: of the noise; a list gives every image its own, so that it does not depend on the batch.
             num_inference_steps: 1, for callers who always give it: there is one pass, and no progress bar.
-            output_type: "pil", "np" (`[B, H, W, C]`) or "pt" (`[B, C, H, W]`), the last two in [0, 1].
+            output_type: "pil", "np" (`[B, H, W, C]`) or "pt" (`[B, C, H, W]`), the last two in [0, 1]; "latent": the
+                student's own states, the only ones of a student whose states are no pixels.
             return_dict: whether to return an `ImagePipelineOutput` rather than a tuple.
             noise: unit normal `[B, C, H, W]` to start from, instead of a fresh one; B images are made.
             seed: image i is made of the noise of (seed, i) alone, as by the student's `sample`.
+            **condition: what the images are conditioned on, each `[B, ...]`, by the names that the student takes.
 
         Raises:
             ValueError: a value out of range, more than one source of noise, generators or noise that do not fit.
         """
-        if output_type not in ("pil", "np", "pt"):
-            raise ValueError(f'output_type must be "pil", "np" or "pt", got {output_type!r}; choose one of them')
+        kinds = ("pil", "np", "pt", "latent")
+        if output_type not in kinds:
+            raise ValueError(f"output_type must be one of {kinds}, got {output_type!r}; choose one of them")
+        space = self.student.config.get("space")
+        if space is not None and output_type != "latent":
+            raise ValueError(
+                f"this student's states are no pixels but {space.get('kind')!r}, got output_type {output_type!r}; ask "
+                'for "latent" and decode them as its teacher does'
+            )
         if num_inference_steps != 1:
             raise ValueError(f"num_inference_steps must be 1 for a student, got {num_inference_steps}; leave it out")
         given = [
@@ -52,10 +62,12 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         if len(given) > 1:
             raise ValueError(f"noise must come from one source, got {' and '.join(given)}; give one of them")
         clean = (
-            self.student.sample(batch_size, seed).images
+            self.student.sample(batch_size, seed, **condition).images
             if seed is not None
-            else self._clean(batch_size, generator, noise)
+            else self._clean(batch_size, generator, noise, condition)
         )
+        if output_type == "latent":
+            return ImagePipelineOutput(images=clean) if return_dict else (clean,)
         images = (clean / 2 + 0.5).clamp(0, 1)
         if output_type != "pt":
             images = images.cpu().permute(0, 2, 3, 1).float().numpy()
@@ -64,13 +76,17 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         return ImagePipelineOutput(images=images) if return_dict else (images,)
 
     def _clean(
-        self, count: int, generator: torch.Generator | list[torch.Generator] | None, noise: torch.Tensor | None
+        self,
+        count: int,
+        generator: torch.Generator | list[torch.Generator] | None,
+        noise: torch.Tensor | None,
+        condition: dict[str, torch.Tensor],
     ) -> torch.Tensor:
         shape = tuple(self.student.config.sample_shape)
         if noise is not None:
             if tuple(noise.shape[1:]) != shape:
                 raise ValueError(f"noise must have the shape [B, *{shape}], got {tuple(noise.shape)}; reshape it")
-            return self.student(noise.to(self._execution_device, self.student.dtype))  # type: ignore[no-any-return]
+            return self.student(noise.to(self._execution_device, self.student.dtype), **condition)  # type: ignore[no-any-return]
         if count < 1:
             raise ValueError(f"batch_size must be positive, got {count}; ask for at least 1")
         if isinstance(generator, list) and len(generator) != count:
@@ -78,4 +94,4 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         drawn = randn_tensor(
             (count, *shape), generator=generator, device=self._execution_device, dtype=self.student.dtype
         )
-        return self.student(drawn)  # type: ignore[no-any-return]
+        return self.student(drawn, **condition)  # type: ignore[no-any-return]

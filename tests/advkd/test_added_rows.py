@@ -8,11 +8,15 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from advkd.discriminators import DiscriminatorSpec
+from storage import open_store
+from storage.records import condition_generator
 from tests.advkd.cli.calls import assert_refused
 from tests.advkd.conftest import tiny_train
 from tests.advkd.trajectories.forked import Ended, Forker, Job, command
@@ -27,10 +31,20 @@ toy-least-squares = toy_rows:least_squares
 toy-patches = toy_rows:PatchDiscriminator
 [advkd.students]
 ToyStudent = toy_rows:ToyStudent
+LabelStudent = toy_teacher:LabelStudent
 [advkd.methods]
 toy = toy_rows:toy
+toy-labels = toy_teacher:labels
 [advkd.exports]
 toy-facts = toy_rows:facts_file
+[advkd.teachers]
+ToyPipeline = toy_teacher:family
+[advkd.solvers]
+toy-euler = toy_teacher:euler
+[advkd.conditions]
+toy-labels = toy_teacher:Labels
+[advkd.spaces]
+toy-halves = toy_teacher:Halves
 """
 LOADS = """
 import sys
@@ -67,7 +81,8 @@ assert plan.train is spec
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an installed package, as pip leaves one."""
     folder = tmp_path_factory.mktemp("site")
-    shutil.copy(Path(__file__).parent / "added" / "toy_rows.py", folder)
+    for module in ("toy_rows.py", "toy_teacher.py"):
+        shutil.copy(Path(__file__).parent / "added" / module, folder)
     facts = folder / "toy-1.0.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
@@ -131,6 +146,86 @@ def test_a_method_with_a_student_of_its_own(fork: Forker, site: Path, mixture_st
     # Without the package its student is none.
     (refused,) = fork.group(Job(command, ("export", str(tmp_path / "run"), "--out", str(tmp_path / "other"))))
     assert_refused(refused, "must be a LayerwiseStudent", "'ToyStudent'")
+
+
+@pytest.fixture
+def toy_pipeline(tmp_path: Path) -> Path:
+    """A teacher's folder of a class of pipeline that this project does not know."""
+    folder = tmp_path / "toys"
+    (folder / "toy").mkdir(parents=True)
+    (folder / "model_index.json").write_text('{"_class_name": "ToyPipeline"}')
+    (folder / "toy" / "config.json").write_text('{"means": [-0.08, 0.0, 0.08]}')
+    return folder
+
+
+def test_a_teacher_with_classes_latents_and_a_solver_of_its_own(
+    fork: Forker, site: Path, toy_pipeline: Path, tmp_path: Path
+) -> None:
+    asked = ("--teacher", toy_pipeline, "--store", tmp_path / "stores", "--solver", "toy-euler", "--steps", 4)
+    sizes = ("--samples", 64, "--captures", 2, "--block-samples", 16, "--shard-samples", 32)
+    made = advkd(fork, site, "precompute", *asked, *sizes, "--json")
+    done(made)
+    uri = json.loads(made.out.splitlines()[-1])["uri"]
+    done(advkd(fork, site, "cache", "verify", uri))
+    reader = open_store(uri)
+    identity = reader.manifest.spec
+    assert (identity.timesteps, identity.signal, identity.sigma) == ((4, 2, 0), (0.0, 0.5, 1.0), (1.0, 0.5, 0.0))
+    assert identity.space == {"kind": "toy-halves", "scale": 10.0}
+    assert identity.conditioning == {"kind": "toy-labels", "names": ["dark", "grey", "bright"]}
+    # The condition of sample i follows from (seed, i) alone.
+    means = np.array([-0.08, 0.0, 0.08], dtype=np.float16)
+    drawn = [int(condition_generator(0, index).integers(3)) for index in range(64)]
+    assert set(drawn) == {0, 1, 2}
+    np.testing.assert_array_equal(reader.read_samples(range(64), [0])[0][:, 0, 0, 0], means[drawn])
+
+    (tmp_path / "spec.json").write_text('{"method": "toy-labels", "samples": 640, "batch_size": 16}')
+    train = ("train", "--store", uri, "--out", tmp_path / "run", "--spec", tmp_path / "spec.json")
+    done(advkd(fork, site, *train))
+    weights = load_file(tmp_path / "run" / "student" / "diffusion_pytorch_model.safetensors")["clean.weight"]
+    np.testing.assert_allclose(weights[:, 0], means, atol=0.02)
+
+    evaluated = ("evaluate", "--student", tmp_path / "run", "--teacher", toy_pipeline, "--solver", "toy-euler")
+    done(advkd(fork, site, *evaluated, "--out", tmp_path / "report", "--references", tmp_path, "--samples", 32))
+    report = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert (report["distances"], report["sample_shape"], report["timesteps"]) == ([], [1, 16, 16], [4, 2, 0])
+    assert all(part["rmse_state"]["value"] < 0.02 for part in report["submodules"])
+
+    done(advkd(fork, site, "sample", tmp_path / "run", "--n", 9, "--out", tmp_path / "grid.png"))
+    # Decoded: three shades, that of each sample's own label.
+    shades = np.asarray(Image.open(tmp_path / "grid.png").convert("L"))
+    assert len(np.unique(shades.round(-1))) >= 3
+
+    # Our own method's student takes no label: it says so before it trains.
+    refused = advkd(fork, site, "train", "--store", uri, "--out", tmp_path / "other", "--preset", "quick")
+    assert_refused(refused, "takes noise alone", "'toy-labels'")
+    # Nor does a solver that is not the teacher's, or a class of pipeline that nobody reads.
+    assert_refused(
+        advkd(fork, site, "precompute", *asked[:4], "--samples", 16), "must be solved by toy-euler, got 'ddim'"
+    )
+    (unknown,) = fork.group(Job(command, ("precompute", *map(str, asked[:4]), "--samples", "16")))
+    assert_refused(unknown, "must be one of", "'ToyPipeline'")
+
+
+@pytest.mark.slow
+def test_the_flow_takes_such_a_teacher_the_whole_way(site: Path, toy_pipeline: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(CHECKOUT)])}
+    settings = {
+        "teacher": str(toy_pipeline),
+        "root": str(tmp_path / "runs"),
+        "samples": 32,
+        "precompute": {
+            "samples": 64, "captures": 2, "block_samples": 16, "shard_samples": 32,
+            "solver": {"kind": "toy-euler", "steps": 4},
+        },
+        "train": {"method": "toy-labels", "samples": 640, "batch_size": 16},
+    }  # fmt: skip
+    code = "import json, sys; from flows.distill import distill; distill(**json.loads(sys.argv[1]))"
+    command = [sys.executable, "-c", code, json.dumps(settings)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=280)
+    assert run.returncode == 0, run.stderr[-4000:]
+    summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
+    assert summary["model"]["alias"] == "challenger"
+    assert summary["fd"] is None
 
 
 def test_the_form_of_a_flow_takes_them(site: Path, tmp_path: Path) -> None:

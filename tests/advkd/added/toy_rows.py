@@ -86,7 +86,7 @@ class ToyMethod:
         self.spec, self.store, self.processes = spec, store, processes
         torch.manual_seed(spec.seed)
         grid = {name: list(getattr(store, name)) for name in ("sample_shape", "timesteps", "signal", "sigma")}
-        student = ToyStudent(**grid)
+        student = self.student(grid)
         self.state = TrainState(
             student=student,
             discriminator=nn.Module(),
@@ -96,6 +96,12 @@ class ToyMethod:
             generator=torch.Generator().manual_seed(spec.seed),
         )
 
+    def student(self, grid):
+        return ToyStudent(**grid)
+
+    def clean(self, batch):
+        return self.state.student(batch.noise)
+
     def phase(self):
         return "toy"
 
@@ -104,7 +110,7 @@ class ToyMethod:
 
     def step(self, batch):
         self.state.student_optimizer.zero_grad(set_to_none=True)
-        loss = (self.state.student(batch.noise) - batch.states[-1]).square().mean()
+        loss = (self.clean(batch) - batch.states[-1]).square().mean()
         loss.backward()
         self.processes.average_gradients(self.state.student)
         self.state.student_optimizer.step()
@@ -112,7 +118,7 @@ class ToyMethod:
         return StepLosses(loss.detach(), nothing, nothing, nothing, nothing, nothing)
 
     def comparisons(self, batch):
-        clean = self.state.student(batch.noise)
+        clean = self.clean(batch)
         views = tuple(Comparison(state, clean, None) for state in batch.states)
         return Comparisons(inputs=batch.noise, submodules=views)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records.seeding import initial_noise, solver_seeds
+from storage.records.seeding import condition_generator, initial_noise, solver_seeds
 
 SHAPE = (1, 4, 4)
 SEEDS = st.integers(0, 2**63 - 1)
@@ -56,3 +56,17 @@ def test_solver_seeds_are_distinct_and_no_noise_stream_is_a_solver_stream() -> N
 def test_base_seeds_outside_63_bits_are_refused(seed: int) -> None:
     with pytest.raises(ValueError, match=rf"base seed must lie in \[0, 2\*\*63\), got {seed};"):
         initial_noise(seed, 0, 1, SHAPE)
+
+
+def test_a_condition_depends_on_seed_and_index_alone_and_on_no_noise() -> None:
+    drawn = [condition_generator(3, index).integers(2**62) for index in range(500)]
+    assert len(set(drawn)) == 500
+    assert [condition_generator(3, index).integers(2**62) for index in (499, 7)] == [drawn[499], drawn[7]]
+    assert condition_generator(4, 7).integers(2**62) != drawn[7]
+    # Neither stream of the same sample, nor one of a neighbour, gives the same numbers.
+    noise = initial_noise(3, 0, 500, SHAPE)
+    fresh = np.stack([condition_generator(3, i).standard_normal(SHAPE, dtype=np.float32) for i in range(500)])
+    # Single values of float32 do meet by chance.
+    assert np.isin(fresh, noise).mean() < 0.02
+    assert abs((fresh * noise).mean()) < 0.05
+    assert not set(drawn) & set(solver_seeds(3, 0, 500))
