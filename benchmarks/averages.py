@@ -44,10 +44,11 @@ def main() -> None:
         recall = statistics.median(one["recall"] for one in found)
         rows.append(["none" if share == 0 else f"{share:.0%}", *row, f"{recall:.3f}"])
     text = (
-        f"# Averages of the weights\n\n`make bench-averages`: the base of `make bench-recipe`, {options.steps} steps, "
-        f"{options.seeds} training seed(s), weights kept every {STRIDE} steps and averaged after training. "
-        f"{options.evaluation_samples} noises, one evaluation seed; medians, in brackets from the lowest to the highest"
-        f".\n\n{table(['half-life, share of the run', 'worth', 'FD to teacher@50', 'recall'], rows)}"
+        f"# Averages of the weights\n\n`make bench-averages` trains the base recipe of `make bench-recipe` for "
+        f"{options.steps} steps with {options.seeds} training seed(s), keeps the weights of every {STRIDE}th step and "
+        f"averages them after training. Each average is evaluated on {options.evaluation_samples} noises with one "
+        "evaluation seed. Figures are medians over the training seeds, with the lowest and the highest in brackets."
+        f"\n\n{table(['half-life, share of the run', 'worth', 'FD to teacher@50', 'recall'], rows)}"
     )
     if options.write:
         write("averages", text)

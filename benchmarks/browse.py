@@ -196,13 +196,13 @@ def page(goals: list[Goal]) -> str:
     rows = table(("what", "to reach", "measured", "reached"), [goal.row for goal in goals])
     return (
         "# Browsing, measured\n\n"
-        "`make bench-browse`, on two shared x86-64 cores for server, S3 server (`rclone serve s3`), clients and "
-        f"Chromium together. {REPEATS} servers started afresh for each layout; the median, in brackets the lowest and "
-        "the highest. Times are what a client on the loopback sees. The store has 4096 samples of 5 states 3x32x32 in "
-        "float16 (126 MB). *Cold* is the first request of its kind to a server that has read nothing of that block. A "
-        "viewer asks for a page, a wall of 100, a trajectory and the shard map in turn, a second or so apart. Memory "
-        "is what is resident after 1000 walls of 100 random samples, with no student loaded (torch is then not "
-        "imported).\n\n"
+        "`make bench-browse`, on two x86-64 cores that the server, the S3 server (`rclone serve s3`), the clients and "
+        f"Chromium share. Each layout was measured with {REPEATS} freshly started servers; figures are medians, with "
+        "the lowest and the highest in brackets. Times are those that a client on the loopback sees. The store has "
+        "4096 samples of 5 states 3x32x32 in float16 (126 MB). *Cold* means the first request of its kind to a server "
+        "that has read nothing of that block yet. A viewer requests a page, a wall of 100, a trajectory and the shard "
+        "map in turn, about a second apart. Memory is the resident memory after 1000 walls of 100 random samples, "
+        "without a student (torch is then not imported).\n\n"
         f"{rows}"
     )
 

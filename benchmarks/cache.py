@@ -1,6 +1,6 @@
 """`make bench-cache`: the trajectory cache beside other readers, measured.
 
-`python -m benchmarks.cache` runs every part and writes `docs/benchmarks/cache.md` and the README's table.
+`python -m benchmarks.cache` runs every part and writes `docs/benchmarks/cache.md` and the table of `docs/cache.md`.
 `--part NAME` runs one and prints it; `--scale small` is for trying the scripts out. Neither writes anything.
 """
 
@@ -21,8 +21,8 @@ from benchmarks import (
     cache_training,
 )
 from benchmarks.cache_data import SCALES, Scale
-from benchmarks.cache_report import Section, page, readme_table
-from benchmarks.measure import ROOT, progress, write, write_between_marks
+from benchmarks.cache_report import Section, headline_table, page
+from benchmarks.measure import DOCS, progress, write, write_between_marks
 
 PARTS: dict[str, Callable[[Path, Scale], Section]] = {
     "loading": cache_loading.run,
@@ -53,7 +53,7 @@ def main() -> None:
         print(text)
         return
     write("cache", text)
-    write_between_marks(ROOT / "README.md", "bench-cache", readme_table(sections))
+    write_between_marks(DOCS / "cache.md", "bench-cache", headline_table(sections))
 
 
 if __name__ == "__main__":

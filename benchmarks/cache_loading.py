@@ -45,15 +45,15 @@ def run(folder: Path, scale: Scale) -> Section:
     header = ["reader", "reads", "MB/s", "times np.load", "times bare webdataset"]
     text = (
         f"{scale.samples} samples of 5 states 3x32x32 in float16 ({scale.samples * 30720 / 1e6:.0f} MB) in {SHARDS} "
-        "shards, all timesteps; one core for everything, a new process for each figure. Our loader as it is by "
-        "default: windows of 4 shards, one window read ahead, two reading threads, no cache. Bare webdataset is "
-        "`WebDataset(tars, shardshuffle=False).decode()` on the same tars; litdata is `optimize()` of the same samples "
-        "in chunks of a shard's size, then the second epoch of `StreamingDataset(shuffle=True)` in a "
+        "shards, all timesteps. Each figure comes from a new process that has one core for everything. Our loader runs "
+        "with its defaults: windows of 4 shards, one window read ahead, two reading threads, no cache. Bare webdataset "
+        "is `WebDataset(tars, shardshuffle=False).decode()` on the same tars. litdata is `optimize()` of the same "
+        "samples in chunks of a shard's size, then the second epoch of `StreamingDataset(shuffle=True)` in a "
         "`StreamingDataLoader` without workers.\n\n"
         f"{table(header, rows)}\n\n"
-        "Our first epoch is bounded by sha256, which one core computes at about 1.5 GB/s, and by memory that is "
-        "touched for the first time. Later epochs read every byte of a window once and gather batches from it. "
-        "`np.load` is fastest where each array is let go: its memory is then used again."
+        "Our first epoch is bounded by sha256, which one core computes at about 1.5 GB/s, and by the first touch of "
+        "memory. Later epochs read every byte of a window once and gather batches from it. `np.load` is fastest when "
+        "each array is freed, because the next one reuses its memory."
     )
     return Section(title="Loading from local disk", text=text, goals=_goals(runs))
 
@@ -91,27 +91,27 @@ def _goals(runs: Runs) -> list[Goal]:
             to_reach="1000 MB/s or more",
             measured=f"{speed:.0f} MB/s; {first:.0f} in the first epoch, which checks every sha256",
             reached=speed >= 1000,
-            in_readme=True,
+            headline=True,
         ),
         Goal(
             what="Zarr loader against sample-wise webdataset",
             to_reach="25x or more",
             measured=f"{spread(over_tars, '.1f')}x",
             reached=median(over_tars) >= 25,
-            in_readme=True,
+            headline=True,
         ),
         Goal(
             what="Zarr loader against `np.load` of whole files",
             to_reach="0.25x or more",
             measured=f"{spread(over_numpy)}x; {median(ratios(runs, 'zarr', _KEPT)):.2f}x where all arrays are kept",
             reached=median(over_numpy) >= 0.25,
-            in_readme=True,
+            headline=True,
         ),
         Goal(
             what="WebDataset loader against sample-wise webdataset, same tars",
             to_reach="5x or more",
             measured=f"{spread(tars_over_tars, '.1f')}x",
             reached=median(tars_over_tars) >= 5,
-            in_readme=True,
+            headline=True,
         ),
     ]

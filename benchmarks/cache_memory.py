@@ -39,8 +39,8 @@ def run(folder: Path, scale: Scale) -> Section:
     size = scale.samples * 30720 / 1e6
     header = ["layout", f"store of {size:.0f} MB", f"store of {size * scale.times:.0f} MB", "growth"]
     text = (
-        f"Peak of resident memory over {EPOCHS} epochs, above that of the interpreter with the loader imported; "
-        "windows of 4 shards, one read ahead, no cache. The two windows that are held are all of the smaller store.\n\n"
+        f"Peak of resident memory over {EPOCHS} epochs, less that of the interpreter with the loader imported; "
+        "windows of 4 shards, one read ahead, no cache. The two windows in memory make up all of the smaller store.\n\n"
         f"{table(header, rows)}"
     )
     return Section(title="Memory of the loader", text=text, goals=goals)

@@ -9,8 +9,9 @@ from statistics import median
 import torch
 
 from advkd.device.threads import torch_threads
+from advkd.diffusion import Start
 from advkd.teachers import SolverSpec
-from advkd.trajectories.filling import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
+from advkd.trajectories import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from benchmarks.cache_data import LAYOUTS, Scale
 from benchmarks.cache_process import call
 from benchmarks.cache_report import Goal, Section
@@ -26,10 +27,11 @@ def run(folder: Path, scale: Scale) -> Section:
     runs = call(measure, str(folder / "precompute"), scale.computed_samples, scale.solver_steps)
     rows = [[case, spread(figures(runs, case), ".1f"), spread(ratios(runs, case, _BARE), ".3f")] for case in runs[0]]
     text = (
-        f"The embedded digits teacher, {scale.computed_samples} samples, {scale.solver_steps} DDIM steps, 5 states "
-        f"kept, blocks of 128, shards of {SHARD_SAMPLES}, one worker, one torch thread. Storing is all of "
-        "`precompute`: encoding, statistics, checksums, synced writes, sealing. Both presets take more steps per state "
-        "kept, so that storing weighs less there.\n\n"
+        f"The embedded digits teacher, {scale.computed_samples} samples, {scale.solver_steps} DDIM steps, 5 "
+        "captured states, blocks of 128, "
+        f"shards of {SHARD_SAMPLES}, one worker, one torch thread. Storing includes all that `precompute` does: "
+        "encoding, statistics, checksums, synced writes, sealing. Both presets take more steps per captured state, so "
+        "storing weighs less there.\n\n"
         f"{table(['loop', 'samples/s', 'times the bare loop'], rows)}"
     )
     worst = min(LAYOUTS, key=lambda layout: median(ratios(runs, layout, _BARE)))
@@ -39,7 +41,7 @@ def run(folder: Path, scale: Scale) -> Section:
         to_reach="0.97x or more",
         measured=f"{spread(found, '.3f')}x, {worst}, the slower layout",
         reached=median(found) >= 0.97,
-        in_readme=True,
+        headline=True,
     )
     return Section(title="Precompute", text=text, goals=[goal])
 
@@ -63,7 +65,7 @@ def _throw_away(spec: PrecomputeSpec) -> int:
     with torch_threads(1):
         for first in range(0, spec.samples, spec.block_samples):
             drawn = initial_noise(spec.seed, first, first + spec.block_samples, identity.sample_shape)
-            for _ in teacher.states(torch.from_numpy(drawn), spec.solver, identity.timesteps):
+            for _ in teacher.states(Start(torch.from_numpy(drawn)), spec.solver, identity.timesteps):
                 pass
     return spec.samples
 

@@ -14,7 +14,7 @@ class Goal:
     to_reach: str
     measured: str
     reached: bool
-    in_readme: bool = False
+    headline: bool = False
 
     @property
     def row(self) -> list[str]:
@@ -41,19 +41,20 @@ def page(sections: Sequence[Section]) -> str:
     return "\n\n".join(
         [
             "# The trajectory cache, measured\n\n"
-            f"`make bench-cache`, on two shared x86-64 cores. {REPEATS} repeats, in each of which the cases that are "
-            "compared take turns; a ratio is taken within a repeat, and what is shown is the median, in brackets "
-            "the lowest and the highest. Absolute figures depend on the machine. Files come out of the system's page "
-            "cache, so this is about what the software costs, not the disk. 1 MB is 10^6 bytes of states.",
+            f"`make bench-cache`, on two shared x86-64 cores. There are {REPEATS} repeats, in each of which the cases "
+            "that are compared take turns. A ratio is taken within a repeat. Figures are medians, with the lowest and "
+            "the highest in brackets; absolute ones depend on the machine. Files are read from the system's page "
+            "cache, so the figures show the cost of the software, not of the disk. 1 MB is 10^6 bytes of states.",
             table(_HEADER, goals),
             *parts,
         ]
     )
 
 
-def readme_table(sections: Sequence[Section]) -> str:
-    """The few lines that the README shows."""
-    rows = [goal.row for section in sections for goal in section.goals if goal.in_readme]
+def headline_table(sections: Sequence[Section]) -> str:
+    """The headline goals, for `docs/cache.md`."""
+    rows = [goal.row for section in sections for goal in section.goals if goal.headline]
     return (
-        f"The cache, on the same two cores ([all of it, and how](docs/benchmarks/cache.md)):\n\n{table(_HEADER, rows)}"
+        "Measured on two shared x86-64 cores ([all figures, and how they were measured](benchmarks/cache.md)):\n\n"
+        f"{table(_HEADER, rows)}"
     )

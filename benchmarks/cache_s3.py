@@ -40,10 +40,10 @@ def run(folder: Path, scale: Scale) -> Section:
     ]
     header = ["reader", "zarr, MB/s", "times s3fs.cat", "webdataset, MB/s", "times s3fs.cat"]
     text = (
-        "`rclone serve s3` on loopback, on the same two cores as its client. `s3fs.cat` gets all data objects in one "
-        "call, as many at once as it likes, and does nothing with them; our loader also checks every sha256 and "
-        "gathers shuffled batches. Windows of 4 shards, one read ahead. A cold epoch has no cache; caches are "
-        "filled by one epoch and read by the next, of the same loader.\n\n"
+        "`rclone serve s3` on loopback shares two cores with its client. `s3fs.cat` fetches all data objects in one "
+        "call, with as many concurrent requests as it likes, and drops them; our loader also checks every sha256 and "
+        "gathers shuffled batches. Windows have 4 shards, and one is read ahead. A cold epoch has no cache. One epoch "
+        "of a loader fills a cache and the next epoch of the same loader reads it.\n\n"
         f"{table(header, rows)}"
     )
     return Section(title="Loading from S3", text=text, goals=[_goal(layout, runs) for layout, runs in found.items()])
@@ -116,5 +116,5 @@ def _goal(layout: str, runs: Runs) -> Goal:
         to_reach="0.7x or more",
         measured=f"{spread(found)}x with {best.removeprefix('threads ')} threads",
         reached=median(found) >= 0.7,
-        in_readme=layout == "zarr",
+        headline=layout == "zarr",
     )

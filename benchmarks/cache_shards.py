@@ -195,10 +195,10 @@ def _text(found: dict[int, dict[str, list[dict[str, float]]]]) -> str:
     return (
         "Simulated stores on local disk, five objects per shard: index pages and a manifest with random hashes, and "
         "a growing store with empty commit records of all shards but ten. Each operation ran three times per store, "
-        "each time in a new interpreter; seconds, and the peak of resident memory above that of the interpreter with "
-        f"the store imported.\n\n{table(header, rows)}\n\n"
-        "Opening, looking up and asking a sealed store do not depend on how many shards there are beyond the "
-        "manifest's list of pages, one per 4096 shards."
+        "each time in a new interpreter. Figures are seconds, and the peak of resident memory less that of the "
+        f"interpreter with the store imported.\n\n{table(header, rows)}\n\n"
+        "Opening a sealed store, looking up a shard and listing its missing shards depend on the number of shards only "
+        "through the manifest's list of pages, one per 4096 shards."
     )
 
 
@@ -212,7 +212,7 @@ def _goals(found: dict[int, dict[str, list[dict[str, float]]]]) -> list[Goal]:
             to_reach="below 2 s and 200 MB",
             measured=f"{seconds:.2g} s, {size / 1e6:.1f} MB",
             reached=seconds < 2 and size < 200e6,
-            in_readme=True,
+            headline=True,
         )
     ]
     for name in OPERATIONS:

@@ -49,15 +49,15 @@ def run(folder: Path, scale: Scale) -> Section:
     header = ["order", "displacement / N", "mixing, sorted labels", "mixing, random labels", "MB/s (of fastest)"]
     text = (
         f"{scale.samples} samples in {SHARDS} shards, batches of {BATCH}, one core, Zarr layout for our loader, later "
-        "epochs. Displacement is the mean distance between a sample's place in the epoch and in the store: 1/3 for a "
-        f"perfect shuffle. Mixing is the chi-square of a batch's labels ({CLASSES} classes) per degree of freedom, "
-        "mean of all batches: about 1 for a perfect shuffle. Sorted labels are the worst case: every shard then holds "
-        "one or two classes. "
+        "epochs. Displacement is the mean distance between a sample's place in the epoch and its place in the store: "
+        f"1/3 for a perfect shuffle. Mixing is the chi-square of a batch's labels ({CLASSES} classes) per degree of "
+        "freedom, averaged over all batches: about 1 for a perfect shuffle. Sorted labels are the worst case, because "
+        "every shard then holds one or two classes. "
         "litdata shuffles chunks of a shard's size and the samples within each; webdataset takes its tars in random "
         f"order through `.shuffle({TAR_BUFFER})`.\n\n"
         f"{table(header, rows)}\n\n"
-        "Samples of a trajectory cache follow from independent noises, so their order in the store is random already "
-        "(the column of random labels): a window matters for labelled, sorted stores."
+        "Samples of a trajectory cache follow from independent noises, so their order in the store is already random "
+        "(the column of random labels). The window matters for labelled, sorted stores."
     )
     return Section(title="Shuffle quality", text=text)
 

@@ -27,9 +27,9 @@ def run(folder: Path, scale: Scale) -> Section:
             rows.append([layout, epoch, *speeds, spread(ratios(runs, two, one))])
     header = ["layout", "epoch", "1 thread, MB/s", "2 threads, MB/s", "2 threads over 1"]
     text = (
-        "Two cores. `threads` are those that read shards; the caller's own thread gathers the batches beside them, so "
-        "that one reading thread uses more than one core already. Hashing, checksums and copies release the "
-        f"interpreter's lock.\n\n{table(header, rows)}"
+        "On two cores. The `threads` read shards, while the caller's own thread gathers the batches; so one reading "
+        "thread already uses more than one core. Hashing, checksums and copies release the interpreter's lock.\n\n"
+        f"{table(header, rows)}"
     )
     return Section(title="One and two reading threads", text=text)
 

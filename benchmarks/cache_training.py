@@ -8,7 +8,7 @@ from statistics import fmean, median
 from advkd.presets import preset
 from advkd.training.loop import train
 from advkd.training.methods.layerwise_spec import TrainSpec
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import precompute
 from benchmarks.cache_data import Scale
 from benchmarks.cache_process import call
 from benchmarks.cache_report import Goal, Section
@@ -33,16 +33,16 @@ def run(folder: Path, scale: Scale) -> Section:
     text = (
         f"The `quick` student, batches of 64, {scale.training_steps} steps of the real loop on a store of "
         f"{scale.training_samples} samples of 5 states 1x16x16 from the closed-form teacher, one torch thread, in the "
-        "precision that the machine computes in. Data is "
-        f"`next(batches)` and the conversion to tensors. The first {REPORT_STEPS} steps read the first window and warm "
-        f"torch up; the last column has them too.\n\n{table(header, rows)}"
+        "precision that the machine computes in. The time for data is that of `next(batches)` and of the conversion to "
+        f"tensors. The first {REPORT_STEPS} steps read the first window and warm torch up; only the last column "
+        f"includes them.\n\n{table(header, rows)}"
     )
     goal = Goal(
         what="trainer waiting for data, share of a step",
         to_reach="below 2 %",
         measured=spread(waited, ".2%"),
         reached=median(waited) < 0.02,
-        in_readme=True,
+        headline=True,
     )
     return Section(title="A trainer's wait for data", text=text, goals=[goal])
 

@@ -24,25 +24,25 @@ def page(parts: dict[str, Figures]) -> str:
     s3 = parts["requests"]["claimed"]
     rows = [
         [
-            "a tiny `distill/quick` through server and worker, over the same as plain calls in a new process",
+            "a tiny `distill/quick` through server and worker: overhead over the same plain calls in a new process",
             "20 s at most",
             f"{spread(overhead, '.1f')} s",
             _yes(median(overhead) <= 20),
         ],
         [
-            "the same, over plain calls in a process that has imported everything already",
+            "the same: overhead over plain calls in a process that has already imported everything",
             "20 s at most",
             f"{spread(over_calls, '.1f')} s",
             _yes(median(over_calls) <= 20),
         ],
         [
-            "the same in CPU time, of server and worker as well",
+            "the same in CPU time, server and worker included",
             "-",
             f"{spread(worked, '.1f')} s",
             "-",
         ],
         [
-            "a mapped shard task, over `advkd.trajectories.precompute`, per shard",
+            "a mapped shard task: overhead per shard over `advkd.trajectories.precompute`",
             "50 ms at most",
             f"{spread(per_shard, '.0f')} ms",
             _yes(median(per_shard) <= 50),
@@ -60,7 +60,7 @@ def page(parts: dict[str, Figures]) -> str:
             _yes(flat < 20),
         ],
         [
-            "two precompute workers over one, one thread each, wall time",
+            "two precompute workers against one, one thread each, by wall time",
             "1.7x or more",
             f"{spread(shares['wall'])}x",
             _yes(median(shares["wall"]) >= 1.7),
@@ -82,15 +82,17 @@ def page(parts: dict[str, Figures]) -> str:
         "# What orchestration costs\n\n"
         "`make bench-orchestration`, on two shared x86-64 cores. The load average after each part was "
         f"{_loads(parts)}, this measurement included; "
-        "above 2 the cores were short, and wall times are too long. "
-        f"{len(parts['shards']['runs'])} repeats ({len(parts['distillation']['runs'])} of the distillation) in which "
-        "the cases take turns; medians, in brackets the lowest and the highest. Server (SQLite), worker and S3 server "
-        "are real.\n\n" + table(["what", "to reach", "measured", "reached"], rows),
+        "where it is above 2, the cores were overloaded and wall times are too long. "
+        f"There are {len(parts['shards']['runs'])} repeats ({len(parts['distillation']['runs'])} of the distillation) "
+        "in which the cases take turns. Figures are medians, with the lowest and the highest in brackets. The server "
+        "(SQLite), the worker and the S3 server are real.\n\n"
+        + table(["what", "to reach", "measured", "reached"], rows),
         _distillation(parts["distillation"]["runs"]),
         _shards(parts["shards"]),
         _workers(parts["workers"], shares),
         _requests(parts["requests"]),
-        "## Planning\nWhat follows for many workers: the table in [docs/scale.md](../scale.md#planning-table).",
+        "## Planning\n[docs/scale.md](../scale.md#planning-table) computes from these constants how long many workers "
+        "take.",
     ]
     return "\n\n".join(sections)
 
@@ -122,21 +124,21 @@ def _grown(found: Figures) -> float:
 
 def _distillation(runs: Sequence[Figures]) -> str:
     steps = {
-        "plain calls in a process that is there": "calls",
-        "the same, the process and its imports included": "process",
-        "CPU time of that": "process_worked",
-        "through the deployment, from asking to the end": "deployed",
-        "CPU time of that, server and worker included": "deployed_worked",
-        "of that: until a worker takes it": "taken",
-        "of that: process, imports, loading the flow": "started",
-        "of that: the flow itself": "ran",
+        "plain calls in a running process": "calls",
+        "the same, starting the process and its imports included": "process",
+        "the same in CPU time": "process_worked",
+        "through the deployment, from the request to the end": "deployed",
+        "the same in CPU time, server and worker included": "deployed_worked",
+        "of that wall time: until a worker takes the run": "taken",
+        "of that wall time: starting the process, imports, loading the flow": "started",
+        "of that wall time: the flow itself": "ran",
     }
     rows = [[what, spread([run[name] for run in runs], ".1f")] for what, name in steps.items()]
     return (
         "## A distillation\n"
-        "256 trajectories of the closed-form teacher, training on 512 samples, 64 images: what is left is overhead. "
-        "Plain calls train in the same process; the flow starts another for it, which imports everything once more.\n\n"
-        + table(["", "seconds"], rows)
+        "256 trajectories of the closed-form teacher, training on 512 samples, evaluation on 64 images: nearly all of "
+        "the time is overhead. Plain calls train in the same process; the flow starts another process for training, "
+        "which imports everything once more.\n\n" + table(["", "seconds"], rows)
     )
 
 
@@ -149,11 +151,11 @@ def _shards(found: Figures) -> str:
     return (
         "## Mapped tasks\n"
         f"{number} shards of two trajectories of two steps, so that next to nothing is computed. Of the overhead per "
-        f"shard, {spread(claims, '.0f')} ms are its claim, which two runs of one spec need, and "
+        f"shard, {spread(claims, '.0f')} ms are for its claim, which keeps two runs of one spec apart, and "
         f"{spread(prefect, '.0f')} ms are Prefect's.\n\n"
         f"{found['many']} shards took {long['seconds']:.0f} s, {found['many'] / long['seconds']:.0f} tasks per second; "
         f"the server had recorded all {long['tasks']} tasks after {long['recorded']:.0f} s, and its memory went from "
-        f"{before:.0f} to {after:.0f} MB. The flow's process, while shards were committed:\n\n"
+        f"{before:.0f} to {after:.0f} MB. Resident memory of the flow's process, by shards committed so far:\n\n"
         + table(["shards", "MB resident"], rows)
     )
 
@@ -164,9 +166,9 @@ def _workers(found: Figures, shares: dict[str, list[float]]) -> str:
         "## Two workers\n"
         f"{found['shards']} shards of 16 trajectories, digits teacher, 20 steps. A worker is a process with one "
         "thread that walks through all shards and takes those that nobody has claimed, as the tasks of two flow runs "
-        f"do. Every shard was computed once. Two workers over one: {spread(shares['wall'])}x by wall time; "
-        f"{spread(shares['work'])}x by the CPU time that the work took. "
-        f"{1000 * median(one):.0f} ms of CPU per trajectory."
+        f"do. Every shard was computed once. Two workers are {spread(shares['wall'])}x as fast as one by wall time, "
+        f"and {spread(shares['work'])}x by the CPU time that the work took. "
+        f"A trajectory takes {1000 * median(one):.0f} ms of CPU time."
     )
 
 
@@ -186,9 +188,9 @@ def _requests(found: Figures) -> str:
     header += [f"sealing {few}", f"sealing {more}", "per shard"]
     return (
         "## Requests\n"
-        "Counted by a proxy before `rclone serve s3`, Zarr, noise and two states. One object per stored timestep, so "
-        "each further timestep is a PUT more. rclone knows no conditional PUT: a claim there is looked at before and "
-        "after.\n\n" + table(header, rows)
+        "Counted by a proxy in front of `rclone serve s3`, for a Zarr store of the noise and two states. Each stored "
+        "timestep is an object, so each further timestep takes one PUT more. rclone has no conditional PUT, so a claim "
+        "there is checked before and after it is written.\n\n" + table(header, rows)
     )
 
 
@@ -215,14 +217,14 @@ def planning(parts: dict[str, Figures]) -> str:
         f"{constants.tasks_per_second:.0f} tasks per second (flow and server shared two cores, so this is a lower "
         f"bound), {constants.requests_per_shard:.0f} requests per shard at {S3_REQUESTS_PER_SECOND:.0f} per second "
         f"(Amazon's figure per prefix, not measured), {1000 * constants.sealing_seconds:.2f} ms per shard to seal, "
-        "from a local disk. One task per shard: several flow runs of one spec each map all shards that were missing "
-        "when they began, so that W runs make up to W times as many tasks; one run whose tasks Ray spreads has one "
-        "per shard.\n\n"
+        "from a local disk. Each shard is one task. Several flow runs of one spec each map all shards that were "
+        "missing when they began, so W runs make up to W times as many tasks; one run whose tasks Ray distributes "
+        "makes one per shard.\n\n"
         f"{_plan_table(points(constants))}\n\n"
         f"The same with workers {_FASTER:.0f} times as fast as this core, as a GPU may be:\n\n"
         f"{_plan_table(points(constants, _FASTER))}\n\n"
         f"A single flow run of 10^8 trajectories maps {math.ceil(10**8 / SHARD_SAMPLES)} tasks at once, about "
-        f"{memory:.0f} MB in its process by the growth above; nobody has run that."
+        f"{memory:.0f} MB in its process by the growth that was measured; nobody has run that."
     )
 
 
@@ -238,7 +240,7 @@ def _plan_table(found: Sequence[Point]) -> str:
         ]
         for one in found
     ]
-    return table(["workers", "trajectories", "in all", "bottleneck", "each by itself", "change"], rows)
+    return table(["workers", "trajectories", "total", "bottleneck", "each part alone", "remedy"], rows)
 
 
 def _time(seconds: float) -> str:

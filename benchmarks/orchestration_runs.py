@@ -20,8 +20,8 @@ from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
 from advkd.training.loop import STUDENT_FOLDER, train
 from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.trajectories import PrecomputeSpec
 from advkd.trajectories import filling as library
-from advkd.trajectories.filling import PrecomputeSpec
 from storage.records.commits import committed_shards
 from storage.records.spec import store_uri
 from storage.writing.sealing import reseal
@@ -153,7 +153,7 @@ def share(root: str, shards: int, ready: str, go: str) -> dict[str, float]:
     """Computes what nobody else is at work on, from the moment that the file `go` is there."""
     spec = real_spec(root, shards)
     with torch_threads(1):
-        library.compute_shard(replace(spec, store=ready + "-warm"), 0)
+        library.Filling.of(replace(spec, store=ready + "-warm")).compute(0)
         Path(ready).touch()
         while not Path(go).exists():
             time.sleep(_LOOK_SECONDS / 5)
@@ -173,7 +173,7 @@ def write_shards(root: str, first: int, last: int, claimed: bool) -> None:
         if claimed:
             library.share_shard(spec, index)
         else:
-            library.compute_shard(spec, index)
+            library.Filling.of(spec).compute(index)
 
 
 def seal_shards(root: str, shards: int) -> None:

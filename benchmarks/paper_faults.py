@@ -19,7 +19,7 @@ from advkd.runtime.reporting import progress
 from advkd.training.loop import train
 from advkd.training.methods.paper_spec import RELEASED, PaperSpec
 from advkd.training.methods.spec_json import train_spec_from_json
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import precompute
 from benchmarks.cache_process import call
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write
@@ -74,10 +74,11 @@ def main() -> None:
     ]
     text = (
         "# Faults of the released recipe\n\n"
-        f"`make bench-faults`: the `paper` preset on the closed-form teacher `{TEACHER}`, {asked.samples} ancestral "
-        f"trajectories of {asked.solver.steps} steps, {options.samples} samples of training, one seed; "
-        f"{EVALUATION_SAMPLES} noises. FD is in the features of the digit classifier, to the teacher at 50 "
-        "deterministic steps and to real digits; worth in steps of that teacher; CPU seconds of training.\n\n"
+        f"`make bench-faults` trains the `paper` preset's student on {asked.samples} ancestral trajectories of "
+        f"{asked.solver.steps} steps from the closed-form teacher `{TEACHER}`: {options.samples} samples of training, "
+        f"one seed, evaluated on {EVALUATION_SAMPLES} noises. FD is measured in the features of the digit classifier, "
+        "to the teacher at 50 deterministic steps and to real digits. Worth is in steps of that teacher; seconds are "
+        "CPU seconds of training.\n\n"
         f"{table(['recipe', 'FD to teacher@50', 'FD to real', 'recall', 'worth', 'seconds'], rows)}"
     )
     if options.write:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from advkd.device.threads import no_denormals, torch_threads
-from advkd.diffusion.schedule import linear_schedule, solver_grid, spread_captures
+from advkd.diffusion import linear_schedule, solver_grid, spread_captures
 from advkd.losses import interpolated, one_centred_penalty
 from advkd.training.data import TrajectoryBatch
 from advkd.training.methods.paper import PaperMethod, target_state
@@ -159,11 +159,12 @@ def main() -> None:
     write(
         "paper_step",
         "# A training step of the paper's student\n\n"
-        "`make bench-paper`: 64x64 images of three channels, batch 32, the last of seven phases, one thread, float32, "
-        "CPU seconds; medians (and ranges) of three repeats in which the cases take turns. All have the same networks, "
-        "batch and losses. The port makes two student forwards per step, lets the discriminator's loss go back through "
-        f"the student, and takes the penalty every step; ours takes it every {PaperSpec().penalty_every}th, as many "
-        "times as heavy.\n\n" + table(["step", "ms", "times as fast as the port"], rows),
+        "`make bench-paper` measures CPU time per step on 64x64 images of three channels, batch 32, in the last of "
+        "seven phases, with one thread in float32. Figures are medians, with ranges in brackets, of three repeats in "
+        "which the cases take turns. All cases have the same networks, batch and losses. The port makes two forward "
+        "passes of the student per step, propagates the discriminator's loss back through the student, and takes the "
+        f"penalty in every step; ours takes it in every {PaperSpec().penalty_every}th step and weights it as many "
+        "times.\n\n" + table(["step", "ms", "times as fast as the port"], rows),
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from advkd.runtime.reporting import progress
 from advkd.teachers import SolverSpec
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from benchmarks.cache_process import call
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write

@@ -18,6 +18,7 @@ from advkd.evaluation.evaluation import student_samples
 from advkd.evaluation.features import features_for
 from advkd.evaluation.reference import real_set, reference_for
 from advkd.evaluation.scores import score
+from advkd.evaluation.teacher_states import evaluation_start
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.data import to_torch
@@ -54,14 +55,16 @@ def train_and_evaluate(task: dict[str, Any], root: str) -> dict[str, float]:
 def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "digits") -> dict[str, float]:
     """Distances of a student to the teacher of that name and to real digits, means over evaluation seeds."""
     student, teacher = load_student(out), load_teacher(name)
-    extractor = features_for(teacher.sample_shape)
-    real = real_set(teacher.sample_shape, extractor)
+    extractor = features_for(teacher.space.shape)
+    real = real_set(teacher.space.shape, extractor)
     assert real is not None
     figures: list[dict[str, float]] = []
     with torch_threads(1):
         for seed in seeds:
             reference = reference_for(teacher, root=root, seed=seed, samples=samples)
-            features = extractor(student_samples(student, seed, samples, "cpu", lambda done, total: None))
+            features = extractor(
+                student_samples(student, evaluation_start(teacher, seed, samples), "cpu", lambda *_: None)
+            )
             scores = score(features, reference.teacher_set, extractor)
             figures.append(
                 {

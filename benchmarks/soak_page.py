@@ -31,25 +31,26 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, stated: Mapping[st
         ]
         for number, found in enumerate(kills, 1)
     ]
-    header = ["kill", "who", "at", "run then", "ended", "after", "store", "without a process", "states of the run"]
+    header = ["kill", "target", "at", "state then", "ended", "after", "store", "without a process", "states of the run"]
     longest = {state: max((found["alone"][state] for found in kills), default=0) for state in stated}
     write(
         "faults",
         "# Killed at random instants\n\n"
         f"`make soak`: {len(kills)} of {planned} kills were run for this page "
         f"({', '.join(f'{target} {count}' for target, count in sorted(counted.items()))}). "
-        "Each is a tiny `distill/quick` below `make serve` on two shared cores, of which SIGKILL ends the worker, the "
-        "flow's process, all processes of the server, the training process, or (`ray`: shards in a Ray cluster) a "
-        "worker of the cluster. The first three at an instant drawn evenly over the time that an undisturbed run "
-        "takes, the others over a time about as long as they live. Nobody helps afterwards.\n\n"
-        f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; {len(late)} of them were in "
-        f"a state for longer than is stated while no process was there for it.**\n\n"
+        "Each run is a tiny `distill/quick` under `make serve` on two shared cores. SIGKILL ends its worker, its flow "
+        "process, all processes of the server, its training process, or (`ray`, where a Ray cluster computes the "
+        "shards) a worker of the cluster. The instant is random: for the first three, uniform over the time that an "
+        "undisturbed run takes; for the others, over about their lifetime. Nobody intervenes afterwards.\n\n"
+        f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; {len(late)} of them stayed "
+        f"in a state without a process for longer than the stated limit.**\n\n"
         f"{table(header, rows)}\n\n"
-        "`after` is from the kill to the end of the run, which includes what was left to do. `without a process`: the "
-        "longest time in which the server said so of the run and no process of it existed. "
+        "`after` is the time from the kill to the end of the run, the remaining work included. `without a process` is "
+        "the longest time for which the server reported this state while the run had no process. "
         + "; ".join(
-            f"{state}: {seconds:.0f} s are stated, {longest[state]} s seen" for state, seconds in stated.items()
+            f"{state}: the stated limit is {seconds:.0f} s, the longest seen {longest[state]} s"
+            for state, seconds in stated.items()
         )
-        + ". A minute of each is for a killed server or worker to come up; the rest stands in "
+        + ". Each limit includes a minute for a killed server or worker to come up; the rest of it is stated in "
         "[operations](../operations.md#what-happens-when).",
     )

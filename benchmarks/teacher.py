@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from advkd.diffusion import Start
 from advkd.teachers import SolverSpec, load_teacher
 from benchmarks.measure import medians, table, write
 from storage.records.seeding import initial_noise
@@ -16,10 +17,10 @@ BATCHES = 4
 
 def passes_per_second(workers: int) -> float:
     teacher, solver = load_teacher("digits"), SolverSpec(steps=STEPS)
-    noise = torch.from_numpy(initial_noise(0, 0, BATCH, teacher.sample_shape))
+    noise = torch.from_numpy(initial_noise(0, 0, BATCH, teacher.space.shape))
 
     def one(_: int) -> None:
-        list(teacher.states(noise, solver, (999, 0)))
+        list(teacher.states(Start(noise), solver, (999, 0)))
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(one, range(workers)))
@@ -36,8 +37,8 @@ def main() -> None:
     write(
         "teacher",
         "# Passes per second of the embedded teacher\n\n"
-        f"`make bench-teacher`: 1.05 M parameters, 16x16 images, batches of {BATCH}, float32, medians of three repeats "
-        "on two shared CPU cores.\n\n"
+        f"`make bench-teacher`: a network of 1.05 M parameters on 16x16 images, in batches of {BATCH} and float32. "
+        "Figures are medians of three repeats on two shared CPU cores.\n\n"
         f"{table(['workers, one torch thread each', 'passes/s'], rows)}\n\n"
         f"Two workers do {found['two'] / found['one']:.2f}x the work of one.",
     )

@@ -15,7 +15,7 @@ from advkd.device.threads import no_denormals, torch_threads
 from advkd.presets import preset
 from advkd.training.data import to_torch
 from advkd.training.methods.layerwise import LayerwiseMethod
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from benchmarks.measure import medians, seconds_per_call, table, write
 from storage import TrajectoryLoader, open_store
 
@@ -55,9 +55,9 @@ def main() -> None:
     write(
         "train",
         "# Training steps\n\n"
-        "`make bench-train`: batch 64, the `quick` student (0.15 M parameters, 16x16 images), one thread, medians "
-        "of three repeats. Shares are of an adversarial step. Absolute figures depend on the machine; the ratios were "
-        "taken in one run.\n\n"
+        "`make bench-train`: the `quick` student (0.15 M parameters, 16x16 images), batches of 64, one thread. Figures "
+        "are medians of three repeats; the last three columns are shares of an adversarial step. Absolute figures "
+        "depend on the machine; the ratios were taken in one run.\n\n"
         f"{table(header, rows)}\n\nbfloat16 autocast is {gain:.2f}x as fast as float32 per adversarial step.",
     )
 

@@ -22,9 +22,9 @@ from advkd.evaluation.cost import measure_cost
 from advkd.presets import PRESETS, preset
 from advkd.runtime.reporting import progress
 from advkd.students.loading import load_student
-from advkd.teachers import load_teacher
+from advkd.teachers import SolverSpec, load_teacher
 from advkd.training.loop import train
-from advkd.trajectories.filling import precompute, trajectory_spec
+from advkd.trajectories import precompute, trajectory_spec
 from benchmarks.measure import DOCS, spread, table, write
 from benchmarks.measure import progress as say
 from benchmarks.recipe_run import evaluate
@@ -69,11 +69,12 @@ def write_page(rows: dict[str, list[str]], options: argparse.Namespace) -> None:
     ROWS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     write(
         "worth",
-        "# What the presets are worth\n\n`make bench-worth`: teacher `digits`, medians over the training seeds, in "
-        f"brackets the lowest and the highest; each student on {options.evaluation_samples} noises, means of "
-        f"{options.evaluation_seeds} evaluation seeds, the same noises for teacher and student. Training is CPU time "
-        "of one process with one torch thread. The last two columns are how many times faster one pass is than as many "
-        f"teacher steps as it is worth.\n\n{table(HEADER, list(rows.values()))}",
+        "# What the presets are worth\n\n`make bench-worth`: the teacher is `digits`. Each student is evaluated on "
+        f"{options.evaluation_samples} noises, the same for teacher and student, and its figures are means over "
+        f"{options.evaluation_seeds} evaluation seeds. The table shows medians over the training seeds, with the "
+        "lowest and the highest in brackets. Training is the CPU time of one process with one torch thread. The last "
+        "two columns say how many times faster one student pass is than the teacher steps that it is worth."
+        f"\n\n{table(HEADER, list(rows.values()))}",
     )
 
 
@@ -120,7 +121,7 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> dict[str, floa
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
     found = evaluate(out, options.root, options.evaluation_samples, list(range(options.evaluation_seeds)))
-    cost = measure_cost(load_student(out), load_teacher("digits"), teacher_steps=TEACHER_STEPS)
+    cost = measure_cost(load_student(out), load_teacher("digits"), solver=SolverSpec(steps=TEACHER_STEPS))
     for batch, milliseconds in cost.student.latency_ms.items():
         at_worth = cost.teacher.latency_ms[batch] * found["worth"] / TEACHER_STEPS
         found[f"speedup {batch}"] = at_worth / milliseconds

@@ -1,6 +1,6 @@
 """The trajectory store: a manifest and checked shards under one URI, Zarr or WebDataset, on disk or in S3.
 
-Knows numpy, fsspec and zarr; must not import torch, diffusers or Prefect. See `docs/` and the module docstrings.
+Knows numpy, fsspec and zarr; must not import torch, diffusers or Prefect. See docs/store.md and the module docstrings.
 """
 
 from storage.care import Growth, StoreSummary, list_stores, measure_growth, summarize, verify

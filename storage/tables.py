@@ -55,8 +55,8 @@ class Table(Mapping[str, Row], Generic[Row]):
         """
         if name not in self:
             raise ValueError(
-                f"{setting} must name {self.noun}, one of {sorted(self)}, got {name!r}; choose one of them, or install "
-                f"the package that adds it ({self.group})"
+                f"{setting} must be one of {sorted(self)}, got {name!r}; choose one of them, or install the package "
+                f"that adds {self.noun} of that name (entry points {self.group})"
             )
         return self[name]
 

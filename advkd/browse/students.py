@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from advkd.browse.errors import NotShownError, RequestError
 from storage import ByteCache, States, TrajectorySpec
-from storage.records import initial_noise
+from storage.records import start_noise
 
 if TYPE_CHECKING:
     from advkd.students import AnyStudent
@@ -144,7 +144,7 @@ def start_of(spec: TrajectorySpec, samples: Sequence[int], stored: npt.NDArray[A
     """The x_T that a student starts from, `[B, C, H, W]`: as stored, or drawn again where a coarser one is stored."""
     if stored.shape[1:] == tuple(spec.sample_shape):
         return stored
-    return np.concatenate([initial_noise(spec.base_seed, i, i + 1, spec.sample_shape) for i in samples])
+    return np.concatenate([start_noise(spec, i, 1) for i in samples])
 
 
 def implies_clean(spec: TrajectorySpec, timestep: int) -> bool:

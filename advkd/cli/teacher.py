@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from advkd.runtime import progress
-from advkd.teachers import load_teacher
+from advkd.teachers import SolverSpec, load_teacher
 
 app = typer.Typer(name="teacher", help="Look at teachers, and train the embedded one.", no_args_is_help=True)
 
@@ -22,8 +22,8 @@ def show_command(
     facts = {
         "name": teacher.name,
         "fingerprint": teacher.fingerprint,
-        "sample_shape": list(teacher.sample_shape),
-        "train_timesteps": teacher.schedule.train_timesteps,
+        "sample_shape": list(teacher.space.shape),
+        "train_timesteps": teacher.grid(SolverSpec(steps=1)).labels[0] + 1,
     }
     typer.echo(json.dumps(facts) if as_json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
 

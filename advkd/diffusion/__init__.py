@@ -1,27 +1,47 @@
-"""The mathematics that teachers and students share: noise schedule, time grid, the schedule's skip. No I/O."""
+"""The mathematics that teachers and students share: start, schedule, time grid, the schedule's skip, space. No I/O."""
 
+from advkd.diffusion.conditions import CONDITIONS, UNCONDITIONAL, Conditions, conditions_of, drawn_condition, start_of
 from advkd.diffusion.schedule import (
     CLEAN,
     NoiseSchedule,
     SkipCoefficients,
-    check_captures,
-    check_shrink,
     implied_clean,
     linear_schedule,
     skip_coefficients,
+)
+from advkd.diffusion.spaces import SPACES, Pixels, Space, space_of
+from advkd.diffusion.start import Start
+from advkd.diffusion.time_grid import (
+    TimeGrid,
+    check_captures,
+    check_shrink,
+    discrete_grid,
     solver_grid,
     spread_captures,
 )
 
 __all__ = [
     "CLEAN",
+    "CONDITIONS",
+    "SPACES",
+    "UNCONDITIONAL",
+    "Conditions",
     "NoiseSchedule",
+    "Pixels",
     "SkipCoefficients",
+    "Space",
+    "Start",
+    "TimeGrid",
     "check_captures",
     "check_shrink",
+    "conditions_of",
+    "discrete_grid",
+    "drawn_condition",
     "implied_clean",
     "linear_schedule",
     "skip_coefficients",
     "solver_grid",
+    "space_of",
     "spread_captures",
+    "start_of",
 ]

@@ -5,13 +5,12 @@ https://arxiv.org/abs/2010.02502) with `a_t = sqrt(alpha_bar_t)` and `s_t = sqrt
 `x_t = a_t x_0 + s_t eps`.
 
 Time 0 always names the *clean* state, after the solver's last step (a = 1, s = 0); every other time is a training
-timestep of the teacher. The solver's grid is diffusers' "trailing" spacing, which starts at the last timestep.
+timestep of the teacher.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -60,92 +59,6 @@ def linear_schedule(train_timesteps: int = 1000, beta_start: float = 1e-4, beta_
     """The linear betas of DDPM (Ho et al. 2020, section 4), in float32 like diffusers computes them."""
     betas = torch.linspace(beta_start, beta_end, train_timesteps, dtype=torch.float32)
     return NoiseSchedule(tuple(torch.cumprod(1.0 - betas, dim=0).tolist()))
-
-
-def solver_grid(train_timesteps: int, steps: int) -> tuple[int, ...]:
-    """Times of the states of a solver with `steps` steps: `steps + 1` of them, from noise to clean (0).
-
-    Trailing spacing (Lin et al. 2023, https://arxiv.org/abs/2305.08891, table 2), as `timestep_spacing="trailing"`
-    of diffusers. Only divisors are accepted: for other counts diffusers' DDIM steps in whole strides, past the times
-    it visits next and short of the clean state, so that the states' noise levels would not be what the grid says.
-    """
-    if not 1 <= steps <= train_timesteps:
-        raise ValueError(
-            f"solver steps must lie in [1, {train_timesteps}], got {steps}; the teacher has {train_timesteps} timesteps"
-        )
-    if train_timesteps % steps:
-        divisors = [n for n in range(1, train_timesteps + 1) if train_timesteps % n == 0]
-        near = sorted(divisors, key=lambda n: abs(n - steps))[:3]
-        raise ValueError(
-            f"solver steps must divide the teacher's {train_timesteps} timesteps, got {steps}; "
-            f"use one of {sorted(near)}"
-        )
-    return (*range(train_timesteps - 1, -1, -(train_timesteps // steps)), CLEAN)
-
-
-def spread_captures(grid: Sequence[int], captures: int, shrink: float = 1.0) -> tuple[int, ...]:
-    """The noise and `captures` states spread over the solver's grid, the clean one included.
-
-    Args:
-        grid: times of the solver's states, from noise to clean.
-        captures: K, in [1, steps].
-        shrink: how many of the solver's steps lie before each state, as a share of those before the state ahead of it;
-            in (0, 1], 1 spreads evenly. At least one lies between two states.
-
-    Raises:
-        ValueError: a count or a share that is impossible on this grid.
-    """
-    steps = len(grid) - 1
-    check_shrink(shrink)
-    if not 1 <= captures <= steps:
-        raise ValueError(
-            f"captures must lie in [1, {steps}] for a solver of {steps} steps, got {captures}; "
-            "take fewer captures or more solver steps"
-        )
-    lengths = [shrink**k for k in range(captures)]
-    ends = [steps * sum(lengths[:k]) / sum(lengths) for k in range(captures + 1)]
-    # Those that follow need a step each.
-    spread = tuple(grid[min(round(end), steps - captures + k)] for k, end in enumerate(ends))
-    if len(set(spread)) <= captures:
-        # Only a solver that visits every training timestep passes through timestep 0 before the clean state.
-        raise ValueError(
-            f"captures must be distinct times, got {captures} of a solver of {steps} steps, whose last step starts at "
-            "timestep 0, which names the clean state; take at most half as many captures as steps"
-        )
-    return spread
-
-
-def check_shrink(shrink: float) -> None:
-    """Nothing, if distances can shrink by it.
-
-    Raises:
-        ValueError: outside (0, 1].
-    """
-    if not 0.0 < shrink <= 1.0:
-        raise ValueError(f"shrink must lie in (0, 1], got {shrink}; 1 spreads evenly, 0.5 halves the steps each time")
-
-
-def check_captures(grid: Sequence[int], timesteps: Sequence[int]) -> tuple[int, ...]:
-    """`timesteps` completed with the noise and the clean state, if the solver passes through each of them.
-
-    Raises:
-        ValueError: not strictly decreasing, outside the schedule, or not on the solver's grid.
-    """
-    asked = tuple(timesteps)
-    if not asked or any(later >= earlier for earlier, later in pairwise(asked)):
-        raise ValueError(f"timesteps must be strictly decreasing, got {asked}; sort them from noise to clean")
-    outside = [t for t in asked if not CLEAN <= t <= grid[0]]
-    if outside:
-        raise ValueError(f"timesteps must lie in [0, {grid[0]}], the teacher's schedule, got {outside}; drop them")
-    missing = [t for t in asked if t not in grid]
-    if missing:
-        raise ValueError(
-            f"timesteps must be on the grid of the solver, got {missing} where {len(grid) - 1} steps pass through "
-            f"{tuple(grid)}; choose among these or change the number of solver steps"
-        )
-    head = () if asked[0] == grid[0] else (grid[0],)
-    tail = () if asked[-1] == CLEAN else (CLEAN,)
-    return (*head, *asked, *tail)
 
 
 def ddim_coefficients(schedule: NoiseSchedule, timestep: int, target: int) -> tuple[float, float]:

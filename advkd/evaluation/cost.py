@@ -3,20 +3,22 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from advkd.device import torch_threads
-from advkd.evaluation.teacher_states import clean_timesteps
+from advkd.diffusion import Start
+from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start
 from advkd.students import AnyStudent
 from advkd.teachers import SolverSpec, Teacher
 
 BATCHES = (1, 64)
+TEACHER_SOLVER = SolverSpec(steps=50)
 MIN_REPEATS = 3
 MAX_REPEATS = 30
 
@@ -54,7 +56,7 @@ def measure_cost(
     student: AnyStudent,
     teacher: Teacher,
     *,
-    teacher_steps: int = 50,
+    solver: SolverSpec = TEACHER_SOLVER,
     device: str = "cpu",
     threads: int = 1,
     seconds: float = 1.0,
@@ -64,32 +66,33 @@ def measure_cost(
     Args:
         student: one pass per image; moved to `device`.
         teacher: on its own device.
-        teacher_steps: the teacher's DDIM steps.
+        solver: the teacher's, and its steps.
         device: where the student runs.
         threads: of torch, for both.
         seconds: measuring time per sampler and batch size, after at least 3 repeats.
     """
     student = student.to(device)
-    solver = SolverSpec(kind="ddim", steps=teacher_steps)
+    one_step = SolverSpec(kind=solver.kind, steps=1)
 
-    def sample_teacher(noise: Tensor) -> None:
-        for _ in teacher.states(noise, solver, clean_timesteps(teacher)):
+    def sample_student(start: Start) -> None:
+        student(start.noise, **start.condition)
+
+    def sample_teacher(start: Start, by: SolverSpec = solver) -> None:
+        for _ in teacher.states(start, by, clean_timesteps(teacher, by)):
             pass
 
-    def warm_teacher(noise: Tensor) -> None:
-        for _ in teacher.states(noise, SolverSpec(kind="ddim", steps=1), clean_timesteps(teacher)):
-            pass
+    def warm_teacher(start: Start) -> None:
+        sample_teacher(start, one_step)
+
+    starts = {batch: evaluation_start(teacher, 0, batch).to(device) for batch in BATCHES}
 
     network: nn.Module | None = getattr(teacher, "network", None)
     with torch.no_grad(), torch_threads(threads):
-        student_latency = _latencies(student, student, teacher.sample_shape, device, seconds)
-        teacher_latency = _latencies(sample_teacher, warm_teacher, teacher.sample_shape, device, seconds)
-        noise = torch.zeros(1, *teacher.sample_shape, device=device)
-        student_macs = multiply_adds(lambda: student(noise))
-        teacher_macs = None
-        if network is not None:
-            time_zero = torch.zeros(1, dtype=torch.long, device=device)
-            teacher_macs = teacher_steps * multiply_adds(lambda: network(noise, time_zero))
+        student_latency = _latencies(sample_student, sample_student, starts, device, seconds)
+        teacher_latency = _latencies(sample_teacher, warm_teacher, starts, device, seconds)
+        student_macs = multiply_adds(lambda: sample_student(starts[1]))
+        # A step runs the network once, and a solver's own arithmetic multiplies no matrices.
+        teacher_macs = None if network is None else solver.steps * multiply_adds(lambda: warm_teacher(starts[1]))
     return CostReport(
         student=Cost(
             passes=1,
@@ -99,7 +102,7 @@ def measure_cost(
             repeats={batch: found[1] for batch, found in student_latency.items()},
         ),
         teacher=Cost(
-            passes=teacher_steps,
+            passes=solver.steps,
             params=None if network is None else parameters(network),
             macs=teacher_macs,
             latency_ms={batch: found[0] for batch, found in teacher_latency.items()},
@@ -133,22 +136,21 @@ def multiply_adds(run: Callable[[], object]) -> int:
 
 
 def _latencies(
-    run: Callable[[Tensor], object],
-    warm_up: Callable[[Tensor], object],
-    shape: tuple[int, int, int],
+    run: Callable[[Start], object],
+    warm_up: Callable[[Start], object],
+    starts: Mapping[int, Start],
     device: str,
     seconds: float,
 ) -> dict[int, tuple[float, int]]:
     found = {}
-    for batch in BATCHES:
-        noise = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    for batch, start in starts.items():
         for _ in range(2):
-            warm_up(noise)
+            warm_up(start)
         times: list[float] = []
         while len(times) < MIN_REPEATS or (sum(times) < seconds and len(times) < MAX_REPEATS):
             _synchronize(device)
             began = time.perf_counter()
-            run(noise)
+            run(start)
             _synchronize(device)
             times.append(time.perf_counter() - began)
         found[batch] = (1000.0 * statistics.median(times), len(times))

@@ -12,21 +12,21 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.diffusion import implied_clean
+from advkd.diffusion import Start, implied_clean
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import FeatureExtractor, features_for
 from advkd.evaluation.pictures import TRAINING_PICTURE, Strips, render_pictures
-from advkd.evaluation.reference import SAMPLES, Reference, real_set, reference_for
+from advkd.evaluation.reference import SAMPLES, TARGET_STEPS, Reference, real_set, reference_for
 from advkd.evaluation.report import render_report
 from advkd.evaluation.results import EvalReport, SubmoduleScores
 from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
-from advkd.evaluation.teacher_states import EVALUATION_START, evaluation_noise, solver_steps_for, teacher_trajectory
+from advkd.evaluation.teacher_states import EVALUATION_START, evaluation_start, solver_grid_for, teacher_trajectory
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.files import file_sha256
 from advkd.students import AnyStudent, load_student, student_files
-from advkd.teachers import Teacher, load_teacher
+from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.text import store_link
 from advkd.training import store_digest
 from storage.objects import delete, join, write_bytes
@@ -54,6 +54,7 @@ class EvaluateSpec:
         samples: noises; at least 2000 for a worth that is reported.
         trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
         seed: base seed of the noises; no store can hold the same ones, whatever its seed.
+        solver: kind of the teacher's deterministic solver, by which it is sampled here.
         solver_steps: the teacher's steps behind the submodules' targets, as in the store; None: the fewest from 20 on
             that pass through the student's timesteps.
         device: "cpu" or "cuda".
@@ -67,6 +68,7 @@ class EvaluateSpec:
     samples: int = SAMPLES
     trajectory_samples: int = 256
     seed: int = 0
+    solver: str = "ddim"
     solver_steps: int | None = None
     device: str = "cpu"
     threads: int = 1
@@ -79,6 +81,11 @@ class EvaluateSpec:
                     f"EvaluateSpec.{name} must be at least {MIN_SAMPLES}, got {getattr(self, name)}; use {SAMPLES} for "
                     "a worth that is reported"
                 )
+        if not SolverSpec(kind=self.solver).deterministic:
+            raise ValueError(
+                f"EvaluateSpec.solver must be deterministic, so that both can be compared noise by noise, "
+                f"got {self.solver!r}; use ddim"
+            )
         if self.threads < 1:
             raise ValueError(f"EvaluateSpec.threads must be positive, got {self.threads}; use 1")
 
@@ -116,9 +123,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     tell = progress or _silent
     student = load_student(spec.student).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
-    check_pair(student, teacher)
-    extractor = features_for(teacher.sample_shape)
-    solver_steps = solver_steps_for(teacher, student.timesteps, spec.solver_steps)
+    solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
+    extractor = features_for(teacher.space.image_shape)
     delete(join(spec.out, METRICS))
     # Computing takes minutes: that `out` cannot be written is said before.
     write_bytes(join(spec.out, PROBE), b"")
@@ -126,26 +132,31 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     reference = reference_for(
         teacher,
         root=spec.references,
+        solver=spec.solver,
         seed=spec.seed,
         samples=spec.samples,
         progress=partial(tell, REFERENCE_STAGE),
     )
     trajectory = teacher_trajectory(
         teacher,
-        steps=solver_steps,
+        solver=solver,
         timesteps=student.timesteps,
         seed=spec.seed,
         count=min(spec.samples, spec.trajectory_samples),
         root=spec.references,
         progress=partial(tell, TRAJECTORIES_STAGE),
     )
-    images = student_samples(student, spec.seed, spec.samples, spec.device, partial(tell, "student"))
-    strips = student_strips(student, trajectory, spec.device)
+    start = evaluation_start(teacher, spec.seed, spec.samples)
+    images = teacher.space.decode(student_samples(student, start, spec.device, partial(tell, "student")))
+    strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
-    cost = measure_cost(student, teacher, device=spec.device, threads=spec.threads)
-    report = _report(spec, student, teacher, extractor, reference, images, strips, solver_steps, cost)
+    measured = SolverSpec(kind=spec.solver, steps=TARGET_STEPS)
+    cost = measure_cost(student, teacher, solver=measured, device=spec.device, threads=spec.threads)
+    report = _report(spec, student, teacher, extractor, reference, images, strips, solver.steps, cost)
     tell("metrics", 1, 1)
-    pictures = render_pictures(report, images[: len(reference.pictures)], reference.pictures, strips)
+    pictures = render_pictures(
+        report, images[: len(reference.pictures)], reference.pictures, strips.decoded(teacher.space)
+    )
     observations = read_observations(student_files(spec.student).config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
@@ -160,59 +171,63 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     return report
 
 
-def check_pair(student: AnyStudent, teacher: Teacher) -> None:
-    """Refuses a student and a teacher that do not belong together.
+def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", steps: int | None = None) -> SolverSpec:
+    """The solver that passes through the student's timesteps; a pair that does not belong together is refused.
 
     Raises:
-        EvaluationError: other shape, timesteps outside the teacher's schedule, or other noise levels.
+        EvaluationError: other shape, timesteps that are not on a solver's grid, or other noise levels.
     """
-    if student.sample_shape != teacher.sample_shape:
+    if student.sample_shape != teacher.space.shape:
         raise EvaluationError(
-            f"student and teacher must make images of one shape, got {_by(student.sample_shape)} from the student and "
-            f"{_by(teacher.sample_shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
+            f"student and teacher must have states of one shape, got {_by(student.sample_shape)} from the student and "
+            f"{_by(teacher.space.shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
         )
-    schedule = teacher.schedule
-    if student.timesteps[0] != schedule.train_timesteps - 1:
+    first = teacher.grid(SolverSpec(kind=solver, steps=steps or 1)).labels[0]
+    if student.timesteps[0] != first:
         raise EvaluationError(
             f"a student must start where its teacher does, got timestep {student.timesteps[0]} where teacher "
-            f"{teacher.name!r} starts at {schedule.train_timesteps - 1}; give the teacher that it was trained from"
+            f"{teacher.name!r} starts at {first}; give the teacher that it was trained from"
         )
-    theirs = [schedule.sigma(timestep) for timestep in student.timesteps]
+    found, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
+    theirs = list(grid.sigma)
     ours = list(student.config["sigma"])
     if max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) > SCHEDULE_TOLERANCE:
         raise EvaluationError(
             f"student and teacher must have one noise schedule, got sigma {_rounded(ours)} in the student and "
             f"{_rounded(theirs)} in teacher {teacher.name!r}; give the teacher that it was trained from"
         )
+    return found
 
 
 @torch.no_grad()
-def student_samples(
-    student: AnyStudent, seed: int, count: int, device: str, progress: Callable[[int, int], None]
-) -> Tensor:
-    """The student's images on the evaluation's noises, one pass each: float32 `[count, C, H, W]` on the CPU.
+def student_samples(student: AnyStudent, start: Start, device: str, progress: Callable[[int, int], None]) -> Tensor:
+    """The student's clean states of the evaluation's starts, one pass each: float32 `[N, C, H, W]` on the CPU.
 
     Raises:
         EvaluationError: NaN or infinity in them.
     """
     batches: list[Tensor] = []
-    for noise in torch.split(evaluation_noise(seed, count, student.sample_shape), BATCH):
-        batches.append(student(noise.to(device)).float().cpu().contiguous())
-        progress(min(count, len(batches) * BATCH), count)
+    for part in start.split(BATCH):
+        moved = part.to(device)
+        batches.append(student(moved.noise, **moved.condition).float().cpu().contiguous())
+        progress(min(len(start), len(batches) * BATCH), len(start))
     return _finite(torch.cat(batches))
 
 
 @torch.no_grad()
-def student_strips(student: AnyStudent, trajectory: Tensor, device: str) -> Strips:
-    """States and the clean images that they imply, on the noises of a teacher's trajectory `[K + 1, N, C, H, W]`.
+def student_strips(student: AnyStudent, start: Start, trajectory: Tensor, device: str) -> Strips:
+    """States and the clean images that they imply, on the first N starts, whose teacher's trajectory is given.
+
+    The trajectory is `[K + 1, N, C, H, W]`, its first state the noise.
 
     A submodule that works at a coarser side is compared at that side: means over boxes, enlarged to the image again.
     """
     noise = trajectory[0]
-    batches = [student.predictions(batch.to(device)) for batch in torch.split(noise, BATCH)]
+    parts = [part.to(device) for part in next(start.split(len(noise))).split(BATCH)]
+    batches = [student.predictions(part.noise, **part.condition) for part in parts]
     ours, theirs, our_clean, their_clean = [], [], [], []
-    for k, parts in enumerate(zip(*batches, strict=True)):
-        mine = _finite(torch.cat([part.float().cpu() for part in parts]))
+    for k, predicted in enumerate(zip(*batches, strict=True)):
+        mine = _finite(torch.cat([state.float().cpu() for state in predicted]))
         state, coarse = (
             adaptive_avg_pool2d(full, (mine.shape[-2], mine.shape[-1])) for full in (trajectory[k + 1], noise)
         )
@@ -249,11 +264,11 @@ def _report(
     files = student_files(spec.student)
     features = extractor(images)
     to_teacher = score(features, reference.teacher_set, extractor)
-    real = real_set(teacher.sample_shape, extractor)
+    real = real_set(teacher.space.image_shape, extractor)
     return EvalReport(
         student_sha256=file_sha256(files.weights),
         student_config_digest=config_digest(files.config),
-        sample_shape=teacher.sample_shape,
+        sample_shape=teacher.space.image_shape,
         timesteps=student.timesteps,
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
@@ -266,23 +281,26 @@ def _report(
         to_teacher=to_teacher,
         to_real=None if real is None else score(features, real, extractor),
         curve=reference.points,
-        submodules=_submodules(strips, f"teacher@{solver_steps}", extractor),
+        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver_steps}", extractor),
         cost=cost,
     )
 
 
-def _submodules(strips: Strips, teacher: str, extractor: FeatureExtractor) -> tuple[SubmoduleScores, ...]:
+def _submodules(
+    strips: Strips, decoded: Strips, teacher: str, extractor: FeatureExtractor
+) -> tuple[SubmoduleScores, ...]:
+    """Distances between images, errors between states."""
     found = []
     for k, timestep in enumerate(strips.timesteps[1:]):
         theirs, ours = strips.teacher_states[k], strips.student_states[k]
         their_clean, our_clean = strips.teacher_clean[k], strips.student_clean[k]
-        states = ReferenceSet(f"{teacher}, state at {timestep}", extractor(theirs))
-        clean = ReferenceSet(f"{teacher}, clean estimate at {timestep}", extractor(their_clean))
+        states = ReferenceSet(f"{teacher}, state at {timestep}", extractor(decoded.teacher_states[k]))
+        clean = ReferenceSet(f"{teacher}, clean estimate at {timestep}", extractor(decoded.teacher_clean[k]))
         found.append(
             SubmoduleScores(
                 timestep=timestep,
-                fd_state=frechet_metric(extractor(ours), states, extractor),
-                fd_clean=frechet_metric(extractor(our_clean), clean, extractor),
+                fd_state=frechet_metric(extractor(decoded.student_states[k]), states, extractor),
+                fd_clean=frechet_metric(extractor(decoded.student_clean[k]), clean, extractor),
                 rmse_state=_rmse(ours, theirs, states.name),
                 rmse_clean=_rmse(our_clean, their_clean, clean.name),
             )

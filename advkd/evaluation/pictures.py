@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from advkd.diffusion import Space
 from advkd.evaluation.distances import Worth
 from advkd.evaluation.results import EvalReport
 
@@ -39,6 +40,22 @@ class Strips:
     student_states: Tensor
     teacher_clean: Tensor
     student_clean: Tensor
+
+    def decoded(self, space: Space) -> "Strips":
+        """The same as images."""
+
+        def images(states: Tensor) -> Tensor:
+            decoded: Tensor = space.decode(states.flatten(0, 1)).unflatten(0, states.shape[:2])
+            return decoded
+
+        return Strips(
+            timesteps=self.timesteps,
+            noise=space.decode(self.noise),
+            teacher_states=images(self.teacher_states),
+            student_states=images(self.student_states),
+            teacher_clean=images(self.teacher_clean),
+            student_clean=images(self.student_clean),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     PassCounter,
     clean_timesteps,
-    evaluation_noise,
+    condition_facts,
+    evaluation_start,
     teacher_states,
 )
 from advkd.files import from_record
@@ -84,6 +85,7 @@ def reference_for(
     teacher: Teacher,
     *,
     root: str,
+    solver: str = "ddim",
     seed: int = 0,
     samples: int = SAMPLES,
     progress: Callable[[int, int], None] | None = None,
@@ -93,6 +95,7 @@ def reference_for(
     Args:
         teacher: any deterministic teacher.
         root: URI of the cache.
+        solver: kind of the deterministic solver.
         seed: base seed of the evaluation's noises.
         samples: number of noises.
         progress: `progress(done passes, total passes)`, called only where it is computed.
@@ -100,15 +103,15 @@ def reference_for(
     Raises:
         EvaluationError: no extractor for the teacher's images, or NaN in its states.
     """
-    extractor = features_for(teacher.sample_shape)
-    facts = _facts(teacher, extractor, seed, samples)
+    extractor = features_for(teacher.space.image_shape)
+    facts = _facts(teacher, solver, extractor, seed, samples)
     name = f"{content_digest(facts)}.npz"
     uri = join(root, "references", name)
     for place in (str(SHIPPED / name), uri):
         found = read_arrays(place, facts)
         if found is not None:
             return _from_arrays(content_digest(facts), found)
-    arrays = _compute(teacher, extractor, seed, samples, progress)
+    arrays = _compute(teacher, solver, extractor, seed, samples, progress)
     write_arrays(uri, facts, arrays)
     return _from_arrays(content_digest(facts), arrays)
 
@@ -123,44 +126,48 @@ def ship_reference(
 ) -> Path:
     """Computes the reference of an embedded teacher anew and writes it into the package; returns the file."""
     teacher = load_teacher(teacher_name)
-    extractor = features_for(teacher.sample_shape)
-    facts = _facts(teacher, extractor, seed, samples)
+    extractor = features_for(teacher.space.image_shape)
+    facts = _facts(teacher, "ddim", extractor, seed, samples)
     path = folder / f"{content_digest(facts)}.npz"
-    write_bytes(str(path), pack_arrays(facts, _compute(teacher, extractor, seed, samples, progress)))
+    write_bytes(str(path), pack_arrays(facts, _compute(teacher, "ddim", extractor, seed, samples, progress)))
     return path
 
 
-def _facts(teacher: Teacher, extractor: FeatureExtractor, seed: int, samples: int) -> dict[str, object]:
+def _facts(teacher: Teacher, solver: str, extractor: FeatureExtractor, seed: int, samples: int) -> dict[str, object]:
     return {
         "kind": "reference",
         "layout": LAYOUT,
         "teacher": teacher.fingerprint,
-        "solver": teacher.solver_config(SolverSpec(steps=TARGET_STEPS)),
+        "solver": teacher.solver_config(SolverSpec(kind=solver, steps=TARGET_STEPS)),
         "steps": list(STEPS),
         "extractor": extractor.name,
         "extractor_sha256": extractor.sha256,
         "seed": seed,
         "first_index": EVALUATION_START,
         "samples": samples,
+        **condition_facts(teacher),
     }
 
 
 def _compute(
     teacher: Teacher,
+    solver: str,
     extractor: FeatureExtractor,
     seed: int,
     samples: int,
     progress: Callable[[int, int], None] | None,
 ) -> Arrays:
-    noise = evaluation_noise(seed, samples, teacher.sample_shape)
+    start = evaluation_start(teacher, seed, samples)
     counter = PassCounter(samples * sum(STEPS), progress)
     features: dict[int, Tensor] = {}
     for steps in STEPS:
-        images = teacher_states(teacher, noise, steps, clean_timesteps(teacher), counter.add)[-1]
+        sampled = SolverSpec(kind=solver, steps=steps)
+        states = teacher_states(teacher, start, sampled, clean_timesteps(teacher, sampled), counter.add)
+        images = teacher.space.decode(states[-1])
         # Rounded as they are stored, so that the curve and every later student meet the same numbers.
         features[steps] = extractor(images).half().float()
     target = ReferenceSet(f"teacher@{TARGET_STEPS}", features[TARGET_STEPS])
-    real = real_set(teacher.sample_shape, extractor)
+    real = real_set(teacher.space.image_shape, extractor)
     points = tuple(
         TeacherPoint(
             steps=steps,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from advkd.diffusion import CLEAN, solver_grid
+from advkd.diffusion import Start, TimeGrid, start_of
 from advkd.evaluation.arrays import content_digest, read_arrays, write_arrays
 from advkd.evaluation.errors import EvaluationError
 from advkd.teachers import SolverSpec, Teacher
@@ -18,7 +18,7 @@ from storage.records import initial_noise
 
 EVALUATION_START = 2**40
 BATCH = 128
-MIN_SOLVER_STEPS = 20
+MIN_SOLVER_STEPS, MAX_SOLVER_STEPS = 20, 1000
 
 
 def evaluation_noise(seed: int, count: int, shape: Sequence[int]) -> Tensor:
@@ -26,54 +26,66 @@ def evaluation_noise(seed: int, count: int, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(initial_noise(seed, EVALUATION_START, EVALUATION_START + count, shape))
 
 
+def evaluation_start(teacher: Teacher, seed: int, count: int) -> Start:
+    """The first `count` starts of an evaluation: its noises and, where a teacher has them, their conditions."""
+    noise = evaluation_noise(seed, count, teacher.space.shape)
+    return start_of(noise, teacher.conditions, seed, range(EVALUATION_START, EVALUATION_START + count))
+
+
 def teacher_states(
     teacher: Teacher,
-    noise: Tensor,
-    steps: int,
+    start: Start,
+    solver: SolverSpec,
     timesteps: Sequence[int],
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The states of deterministic DDIM with `steps` steps at `timesteps`, noise first: float32 `[K + 1, N, C, H, W]`.
+    """The states of a deterministic solver at `timesteps`, noise first: float32 `[K + 1, N, C, H, W]`.
 
     `progress(passes)` counts network passes per image since the last call.
 
     Raises:
         EvaluationError: NaN or infinity in a state.
     """
-    solver = SolverSpec(kind="ddim", steps=steps)
     batches = []
-    for batch in torch.split(noise, BATCH):
+    for batch in start.split(BATCH):
         states = torch.stack([state.float().cpu() for state in teacher.states(batch, solver, timesteps)])
         if not bool(torch.isfinite(states).all()):
             raise EvaluationError(
-                f"a teacher's states must be finite, got NaN or infinity from {teacher.name!r} at {steps} steps; "
-                "check its weights and its scheduler's settings"
+                f"a teacher's states must be finite, got NaN or infinity from {teacher.name!r} at {solver.steps} "
+                "steps; check its weights and its scheduler's settings"
             )
         batches.append(states)
         if progress is not None:
-            progress(len(batch) * steps)
+            progress(len(batch) * solver.steps)
     return torch.cat(batches, dim=1).contiguous()
 
 
-def clean_timesteps(teacher: Teacher) -> tuple[int, int]:
+def clean_timesteps(teacher: Teacher, solver: SolverSpec) -> tuple[int, int]:
     """The time grid of someone who wants the final state only."""
-    return (teacher.schedule.train_timesteps - 1, CLEAN)
+    labels = teacher.grid(solver).labels
+    return labels[0], labels[-1]
 
 
-def solver_steps_for(teacher: Teacher, timesteps: Sequence[int], asked: int | None = None) -> int:
-    """Solver steps whose grid holds all of a student's timesteps: those asked for, or the fewest from 20 on.
+def solver_grid_for(
+    teacher: Teacher, kind: str, timesteps: Sequence[int], asked: int | None = None
+) -> tuple[SolverSpec, TimeGrid]:
+    """The solver whose grid holds all of a student's timesteps, and its grid at these.
+
+    Its steps are those asked for, or the fewest from 20 on; fewer where the teacher allows no 20.
 
     Raises:
         EvaluationError: no such number of steps.
     """
-    total = teacher.schedule.train_timesteps
-    candidates = [asked] if asked else [n for n in range(min(MIN_SOLVER_STEPS, total), total + 1) if total % n == 0]
+    candidates = [asked] if asked else [*range(MIN_SOLVER_STEPS, MAX_SOLVER_STEPS + 1), *range(1, MIN_SOLVER_STEPS)]
     for steps in candidates:
-        if set(timesteps) <= set(solver_grid(total, steps)):
-            return steps
+        solver = SolverSpec(kind=kind, steps=steps)
+        try:
+            return solver, teacher.grid(solver).at(timesteps)
+        except ValueError:
+            continue
     raise EvaluationError(
         f"a student's timesteps must be on the grid of its teacher's solver, got {tuple(timesteps)} where "
-        f"{f'{asked} steps do not' if asked else f'no solver over {total} timesteps does'} pass through all of them; "
+        f"{f'{asked} {kind} steps do not' if asked else f'no number of {kind} steps does'} pass through all of them; "
         "give the teacher that it was trained from"
     )
 
@@ -81,7 +93,7 @@ def solver_steps_for(teacher: Teacher, timesteps: Sequence[int], asked: int | No
 def teacher_trajectory(
     teacher: Teacher,
     *,
-    steps: int,
+    solver: SolverSpec,
     timesteps: Sequence[int],
     seed: int,
     count: int,
@@ -96,21 +108,27 @@ def teacher_trajectory(
         "kind": "trajectory",
         "layout": 1,
         "teacher": teacher.fingerprint,
-        "solver": teacher.solver_config(SolverSpec(steps=steps)),
-        "steps": steps,
+        "solver": teacher.solver_config(solver),
+        "steps": solver.steps,
         "timesteps": list(timesteps),
         "seed": seed,
         "first_index": EVALUATION_START,
         "count": count,
+        **condition_facts(teacher),
     }
     uri = join(root, "trajectories", f"{content_digest(facts)}.npz")
     cached = read_arrays(uri, facts)
     if cached is not None:
         return torch.from_numpy(cached["states"])
-    counter = PassCounter(count * steps, progress)
-    states = teacher_states(teacher, evaluation_noise(seed, count, teacher.sample_shape), steps, timesteps, counter.add)
+    counter = PassCounter(count * solver.steps, progress)
+    states = teacher_states(teacher, evaluation_start(teacher, seed, count), solver, timesteps, counter.add)
     write_arrays(uri, facts, {"states": states.numpy()})
     return states
+
+
+def condition_facts(teacher: Teacher) -> dict[str, object]:
+    """What a cached result of a teacher depends on besides, if it has conditions."""
+    return {} if teacher.conditions.facts is None else {"conditions": teacher.conditions.facts}
 
 
 class PassCounter:

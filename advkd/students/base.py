@@ -30,15 +30,18 @@ class StudentSpec:
 
 
 class Student(Protocol):
-    """A chain of K submodules; one forward pass from noise to the clean state."""
+    """A chain of K submodules; one forward pass from noise to the clean state.
+
+    A student without a condition takes none: `predictions(noise)`, `student(noise)`.
+    """
 
     timesteps: tuple[int, ...]
     sample_shape: tuple[int, int, int]
     coefficients: SkipCoefficients
     """Of the schedule on `timesteps`, which say what clean image a state implies."""
 
-    def predictions(self, noise: Tensor) -> list[Tensor]:
+    def predictions(self, noise: Tensor, **condition: Tensor) -> list[Tensor]:
         """The predicted states `x_hat_{t_1} ... x_hat_{t_K}`, each `[B, C, H_k, W_k]`."""
 
-    def __call__(self, noise: Tensor) -> Tensor:
+    def __call__(self, noise: Tensor, **condition: Tensor) -> Tensor:
         """The clean state alone, `[B, C, H, W]`; the inner heads are skipped."""

@@ -4,7 +4,8 @@ Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule
 A diffusers `ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as users expect.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -29,6 +30,7 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         width: int = 48,
         blocks: int | Sequence[int] = 2,
         patch: int = 2,
+        space: Mapping[str, Any] | None = None,
     ) -> None:
         """Builds an untrained student.
 
@@ -40,6 +42,7 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             width: see `StudentSpec`.
             blocks: see `StudentSpec`.
             patch: see `StudentSpec`.
+            space: of the states, by its kind; None: pixels.
 
         Raises:
             ValueError: the image is not divisible by `patch`, the grid is not one, or `blocks` does not fit it.

@@ -4,7 +4,8 @@ Adv-KD (https://arxiv.org/abs/2405.20675), widths and layers as in the authors' 
 predicts states, not clean images, and has no skip. A diffusers `ModelMixin`, whose source travels with its weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -29,6 +30,7 @@ class ProgressiveStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: igno
         signal: Sequence[float],
         sigma: Sequence[float],
         width: int = 16,
+        space: Mapping[str, Any] | None = None,
     ) -> None:
         """Builds an untrained student.
 
@@ -38,6 +40,7 @@ class ProgressiveStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: igno
             signal: `a_t` on the grid, for whoever compares noise levels.
             sigma: `s_t` on the grid.
             width: channels of submodules at 8x8; doubled with the side, up to eight times.
+            space: of the states, by its kind; None: pixels.
 
         Raises:
             ValueError: an image of another shape, or too few submodules to grow to it.

@@ -30,7 +30,9 @@ class SeededSampling:
     """For a student that is a module from noise to image, with `predictions` and `sample_shape`."""
 
     @torch.no_grad()
-    def sample(self: Any, n: int, seed: int = 0, *, batch_size: int = BATCH_SIZE, states: bool = False) -> Samples:
+    def sample(
+        self: Any, n: int, seed: int = 0, *, batch_size: int = BATCH_SIZE, states: bool = False, **condition: Tensor
+    ) -> Samples:
         """Samples `n` images; image i is that of the noise of sample i in a store with this base seed.
 
         It depends on `(seed, i)` alone, bit for bit: every pass has `batch_size` rows, the last one padded. Kernels
@@ -42,6 +44,7 @@ class SeededSampling:
             seed: base seed in [0, 2**63).
             batch_size: rows per pass; eight are as fast per image as more on a CPU core, 64 or more suit a GPU.
             states: also those of the inner submodules, from noisy to clean.
+            **condition: what the samples are conditioned on, each `[n, ...]`, for a student that takes it.
 
         Raises:
             ValueError: a count below 1, or a seed out of range.
@@ -51,17 +54,20 @@ class SeededSampling:
                 raise ValueError(f"the number of {name} must be positive, got {count}; ask for at least 1")
         weight = next(self.parameters())
         passes = []
-        for noise in _noises(n, seed, batch_size, self.sample_shape):
+        for first, noise in _noises(n, seed, batch_size, self.sample_shape):
             moved = noise.to(weight.device, weight.dtype)
-            found = self.predictions(moved) if states else [self(moved)]
+            # Rows that fill up the last pass repeat the last condition.
+            rows = torch.arange(first, first + batch_size).clamp_max(n - 1)
+            asked = {name: values[rows].to(weight.device) for name, values in condition.items()}
+            found = self.predictions(moved, **asked) if states else [self(moved, **asked)]
             passes.append([one.float().cpu() for one in found])
         whole = [torch.cat(parts)[:n].contiguous() for parts in zip(*passes, strict=True)]
         return Samples(images=whole[-1], states=tuple(whole) if states else ())
 
 
-def _noises(n: int, seed: int, rows: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
+def _noises(n: int, seed: int, rows: int, shape: tuple[int, ...]) -> Iterator[tuple[int, Tensor]]:
     for start in range(0, n, rows):
         noise = torch.zeros(rows, *shape)
         found = torch.from_numpy(initial_noise(seed, start, min(n, start + rows), shape))
         noise[: len(found)] = found
-        yield noise
+        yield start, noise

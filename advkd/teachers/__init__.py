@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
-from advkd.teachers.folder import check_folder, folder_fingerprint, slug
+from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
+from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
+from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.sources import (
     HubId,
     hub_id,
@@ -55,12 +57,16 @@ def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
             raise
         raise type(error)(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
     # A copy's folder is called by its content or revision: the place names the teacher better.
-    return UNetTeacher(folder, name=None if folder == Path(place) else slug(teacher_name(place)), device=device)
+    return load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device)
 
 
 __all__ = [
     "EMBEDDED",
+    "SOLVERS",
+    "TEACHERS",
+    "Family",
     "HubId",
+    "Solver",
     "SolverSpec",
     "Teacher",
     "TeacherChangedError",

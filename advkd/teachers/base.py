@@ -1,4 +1,4 @@
-"""What a teacher is: a fingerprint, a shape, a noise schedule, and states that it yields."""
+"""What a teacher is: a fingerprint, a space, conditions, time grids, and states that it yields."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from advkd.diffusion import NoiseSchedule
-
-SOLVERS = ("ddim", "ddpm")
+from advkd.diffusion import Conditions, Space, Start, TimeGrid
+from advkd.teachers.solvers import SOLVERS
 
 
 class TeacherError(ValueError):
@@ -28,7 +27,7 @@ class SolverSpec:
     """How a teacher is sampled.
 
     Attributes:
-        kind: "ddim" (deterministic, Song et al. 2021 Eq. 12 with sigma = 0) or "ddpm" (ancestral, Ho et al. 2020).
+        kind: name in `SOLVERS`: "ddim" (deterministic), "ddpm" (ancestral), or one that an installed package adds.
         steps: network passes per image, 1 to the teacher's number of training timesteps.
     """
 
@@ -36,19 +35,18 @@ class SolverSpec:
     steps: int = 20
 
     def __post_init__(self) -> None:
-        if self.kind not in SOLVERS:
-            raise ValueError(f"a solver must be one of {SOLVERS}, got {self.kind!r}; choose one of them")
+        SOLVERS.choose(self.kind, "SolverSpec.kind")
         if self.steps < 1:
             raise ValueError(f"solver steps must be positive, got {self.steps}; use 20 for a DDIM teacher")
 
     @property
     def deterministic(self) -> bool:
         """Whether the states are a function of the noise, so that a pointwise loss on them makes sense."""
-        return self.kind == "ddim"
+        return SOLVERS[self.kind].deterministic
 
 
 class Teacher(Protocol):
-    """A diffusion model as a source of trajectories, in its own space (pixels in [-1, 1])."""
+    """A diffusion model as a source of trajectories."""
 
     @property
     def name(self) -> str:
@@ -59,25 +57,32 @@ class Teacher(Protocol):
         """sha256 (hex) over everything that its states depend on."""
 
     @property
-    def sample_shape(self) -> tuple[int, int, int]:
-        """`[C, H, W]` of one state."""
+    def space(self) -> Space:
+        """Where its states live: their shape, and how they become images."""
 
     @property
-    def schedule(self) -> NoiseSchedule:
-        """`(a_t, s_t)` for every training timestep."""
+    def conditions(self) -> Conditions:
+        """What its samples are conditioned on, and from which distribution that is drawn."""
+
+    def grid(self, solver: SolverSpec) -> TimeGrid:
+        """All states that a solver passes through.
+
+        Raises:
+            ValueError: a solver that does not fit the teacher, or an impossible number of steps.
+        """
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """Everything (JSON) that, with the weights, reproduces the solver's arithmetic."""
 
     def states(
-        self, noise: Tensor, solver: SolverSpec, timesteps: Sequence[int], seeds: Sequence[int] | None = None
+        self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
-        """Yields the states `[B, C, H, W]` at `timesteps`, from the noise itself to the clean state (time 0).
+        """Yields the states `[B, C, H, W]` at `labels`, from the noise itself to the clean state (0).
 
         Args:
-            noise: x_T, unit normal, `[B, C, H, W]`.
+            start: x_T and condition of B samples.
             solver: the solver and its number of steps.
-            timesteps: strictly decreasing, on the solver's grid, the noise's time first.
+            labels: strictly decreasing, of the solver's grid, the noise's first and the clean state's last.
             seeds: one per sample, for the noise that a stochastic solver injects; required by "ddpm".
         """
 
@@ -87,4 +92,4 @@ class NetworkTeacher(Teacher, Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """Called as `network(x [B, C, H, W], timesteps [B])`."""
+        """What one solver step runs once; its parameters are counted."""

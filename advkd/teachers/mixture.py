@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advkd.diffusion import NoiseSchedule, linear_schedule
+from advkd.diffusion import UNCONDITIONAL, NoiseSchedule, Pixels, Start, TimeGrid, discrete_grid, linear_schedule
 from advkd.teachers.base import SolverSpec
-from advkd.teachers.solver import build_scheduler, scheduler_facts, solve
+from advkd.teachers.solvers import SOLVERS
+from advkd.teachers.solving import build_scheduler, scheduler_facts, solve
 
 _SCHEDULER_CONFIG: dict[str, object] = {
     "num_train_timesteps": 1000,
@@ -63,23 +64,28 @@ class MixtureTeacher:
     def __init__(self, mixture: Mixture, sample_shape: tuple[int, int, int], name: str = "mixture") -> None:
         self.name = name
         self.mixture = mixture
-        self.sample_shape = sample_shape
+        self.space = Pixels(sample_shape)
+        self.conditions = UNCONDITIONAL
         self.schedule: NoiseSchedule = linear_schedule()
         facts = json.dumps([_SCHEDULER_CONFIG, list(sample_shape), mixture.digest()], sort_keys=True)
         self.fingerprint = hashlib.sha256(facts.encode()).hexdigest()
         variances, self._axes = torch.linalg.eigh(mixture.covariances)
         self._variances = variances.clamp_min(0.0)
 
+    def grid(self, solver: SolverSpec) -> TimeGrid:
+        """See `Teacher.grid`."""
+        return discrete_grid(self.schedule, SOLVERS[solver.kind].labels(self.schedule.train_timesteps, solver.steps))
+
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`."""
         return scheduler_facts(build_scheduler(_SCHEDULER_CONFIG, solver))
 
     def states(
-        self, noise: Tensor, solver: SolverSpec, timesteps: Sequence[int], seeds: Sequence[int] | None = None
+        self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
-        """See `Teacher.states`; the states have the dtype of `noise`."""
-        scheduler = build_scheduler(_SCHEDULER_CONFIG, solver)
-        for state in solve(self.clean_estimate, scheduler, noise.double(), timesteps, seeds):
+        """See `Teacher.states`; the states have the dtype of the noise."""
+        noise = start.noise
+        for state in solve(self.clean_estimate, _SCHEDULER_CONFIG, solver, noise.double(), labels, seeds):
             yield state.to(noise.dtype)
 
     def clean_estimate(self, state: Tensor, timestep: int) -> Tensor:
@@ -104,7 +110,7 @@ class MixtureTeacher:
         unit = torch.randn(count, self.mixture.means.shape[1], dtype=torch.float64, generator=generator)
         scaled = unit * self._variances[component].sqrt()
         z = self.mixture.means[component] + torch.einsum("be,bde->bd", scaled, self._axes[component])
-        return (self.mixture.offset + z @ self.mixture.basis.T).view(count, *self.sample_shape).float()
+        return (self.mixture.offset + z @ self.mixture.basis.T).view(count, *self.space.shape).float()
 
 
 @cache

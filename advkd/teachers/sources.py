@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 
 from advkd.files import FolderKind, download_folder
 from advkd.teachers.base import TeacherChangedError, TeacherError, TeacherUnreachableError
-from advkd.teachers.folder import check_folder, folder_fingerprint
+from advkd.teachers.families import check_folder, folder_fingerprint, is_wanted
 
 _PIN = "#sha256="
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FOLDERS = ("scheduler", "unet")
 HUB_FILES = ("*.json", "*.safetensors")
 
 
@@ -94,7 +93,7 @@ def resolve_source(place: str, fingerprint: str | None = None) -> Path:
     """
     if is_remote(place):
         refuse_credentials(place)
-        return download_folder(TEACHERS, place, fingerprint)
+        return download_folder(_FOLDERS, place, fingerprint)
     if Path(place).is_dir():
         return Path(place)
     hub = hub_id(place)
@@ -114,15 +113,10 @@ def resolve_source(place: str, fingerprint: str | None = None) -> Path:
         ) from error
 
 
-def _wanted(key: str) -> bool:
-    folder, _, name = key.rpartition("/")
-    return key == "model_index.json" or (folder in _FOLDERS and name.endswith((".json", ".safetensors")))
-
-
-TEACHERS = FolderKind(
+_FOLDERS = FolderKind(
     name="teachers",
     noun="a teacher",
-    wanted=_wanted,
+    wanted=is_wanted,
     check=check_folder,
     fingerprint=folder_fingerprint,
     error=TeacherError,

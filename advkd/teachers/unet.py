@@ -13,10 +13,13 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.diffusion import NoiseSchedule
-from advkd.teachers.base import SolverSpec, TeacherChangedError, TeacherError
-from advkd.teachers.folder import check_folder, folder_fingerprint, folder_stamp, slug, weights_file
-from advkd.teachers.solver import build_scheduler, scheduler_facts, solve
+from advkd.diffusion import UNCONDITIONAL, NoiseSchedule, Pixels, Start, TimeGrid, discrete_grid
+from advkd.files import files_sha256
+from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
+from advkd.teachers.folder import files_stamp, slug, weights_file
+from advkd.teachers.solvers import SOLVERS
+from advkd.teachers.solving import build_scheduler, scheduler_facts, solve
+from advkd.teachers.unet_folder import deciding_files, scheduler_config
 
 # While it loads, diffusers patches torch for the whole process: two loads at once can leave the patch in place, and
 # every network built later without memory ("meta") or initial weights.
@@ -33,18 +36,20 @@ class UNetTeacher:
             TeacherError: no pipeline folder, another class, pickle weights, conditional or latent model, or one that
                 was replaced while it was read.
         """
-        self._scheduler_config = check_folder(folder)
-        stamp = folder_stamp(folder)
+        self._scheduler_config = scheduler_config(folder)
+        files = deciding_files(folder)
+        stamp = files_stamp(files)
         self.name = name or slug(folder.resolve().name)
-        self.fingerprint = folder_fingerprint(folder)
+        self.fingerprint = files_sha256(folder, files)
         self.device = torch_device(device)
         self.network: nn.Module = _load_unet(folder).to(self.device, memory_format=torch.channels_last)
-        if folder_stamp(folder) != stamp:
+        if files_stamp(deciding_files(folder)) != stamp:
             raise TeacherChangedError(
                 f"a teacher must stay as it is while it is read, but {folder} changed meanwhile; wait until it is "
                 "whole and run again"
             )
-        self.sample_shape = _sample_shape(self.network)
+        self.space = Pixels(_sample_shape(self.network))
+        self.conditions = UNCONDITIONAL
         try:
             alpha_bars = build_scheduler(self._scheduler_config, SolverSpec(steps=1)).alphas_cumprod
         except Exception as error:
@@ -54,20 +59,41 @@ class UNetTeacher:
             ) from error
         self.schedule = NoiseSchedule(tuple(alpha_bars.tolist()))
 
+    def grid(self, solver: SolverSpec) -> TimeGrid:
+        """See `Teacher.grid`."""
+        return discrete_grid(self.schedule, SOLVERS[solver.kind].labels(self.schedule.train_timesteps, solver.steps))
+
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`."""
         return scheduler_facts(build_scheduler(self._scheduler_config, solver))
 
     def states(
-        self, noise: Tensor, solver: SolverSpec, timesteps: Sequence[int], seeds: Sequence[int] | None = None
+        self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         """See `Teacher.states`; the states stay on the teacher's device."""
-        scheduler = build_scheduler(self._scheduler_config, solver)
-        start = noise.to(self.device, torch.float32, memory_format=torch.channels_last)
-        yield from solve(self._predict, scheduler, start, timesteps, seeds)
+        noise = start.noise.to(self.device, torch.float32, memory_format=torch.channels_last)
+        yield from solve(self._predict, self._scheduler_config, solver, noise, labels, seeds)
 
     def _predict(self, state: Tensor, timestep: int) -> Tensor:
         return self.network(state, timestep).sample  # type: ignore[no-any-return]
+
+
+class UNetFamily:
+    """The row of `DDPMPipeline` and `DDIMPipeline` in `TEACHERS`."""
+
+    folders: tuple[str, ...] = ("scheduler", "unet")
+
+    def check(self, folder: Path) -> None:
+        """See `Family.check`."""
+        scheduler_config(folder)
+
+    def deciding_files(self, folder: Path) -> Sequence[Path]:
+        """See `Family.deciding_files`."""
+        return deciding_files(folder)
+
+    def load(self, folder: Path, name: str | None, device: str) -> Teacher:
+        """See `Family.load`."""
+        return UNetTeacher(folder, name=name, device=device)
 
 
 def _load_unet(folder: Path) -> UNet2DModel:

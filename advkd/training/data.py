@@ -1,30 +1,50 @@
 """From the loader's numpy batches to torch tensors on the training device."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from advkd.diffusion import Conditions, start_of
 from storage import Batch
 
 
 @dataclass(frozen=True)
 class TrajectoryBatch:
-    """One batch in float32 on the device: the noise x_T and the states `x_{t_1} ... x_{t_K}`, each `[B, C, H, W]`."""
+    """One batch on the device.
+
+    Attributes:
+        noise: x_T, float32 `[B, C, H, W]`.
+        states: `x_{t_1} ... x_{t_K}`, likewise.
+        condition: by the names under which networks take it, each `[B, ...]`; empty without a condition.
+    """
 
     noise: Tensor
     states: tuple[Tensor, ...]
+    condition: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def conditioned(self, conditions: Conditions, seed: int, indices: Iterable[int]) -> "TrajectoryBatch":
+        """The same with the conditions of these samples of a store."""
+        start = start_of(self.noise, conditions, seed, indices)
+        return replace(self, condition=start.condition)
 
     def split(self, parts: int) -> list["TrajectoryBatch"]:
         """Equal parts, in order."""
         rows = len(self.noise) // parts
-        pieces = zip(self.noise.split(rows), *(state.split(rows) for state in self.states), strict=True)
-        return [TrajectoryBatch(noise=noise, states=tuple(states)) for noise, *states in pieces]
+        return [self._rows(slice(first, first + rows)) for first in range(0, len(self.noise), rows)]
 
     def head(self, rows: int) -> "TrajectoryBatch":
         """The first rows."""
-        return TrajectoryBatch(noise=self.noise[:rows], states=tuple(state[:rows] for state in self.states))
+        return self._rows(slice(rows))
+
+    def _rows(self, rows: slice) -> "TrajectoryBatch":
+        return TrajectoryBatch(
+            noise=self.noise[rows],
+            states=tuple(state[rows] for state in self.states),
+            condition={name: values[rows] for name, values in self.condition.items()},
+        )
 
 
 def to_torch(

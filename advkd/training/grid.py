@@ -1,9 +1,22 @@
-"""Which of a store's timesteps a run trains on."""
+"""Whether a store fits a run, and which of its timesteps the run trains on."""
 
 from dataclasses import replace
 from itertools import pairwise
 
 from storage import TrajectorySpec
+
+
+def refuse_conditions(store: TrajectorySpec) -> None:
+    """For methods whose students take noise alone.
+
+    Raises:
+        ValueError: the store's samples are conditioned on something.
+    """
+    if store.conditioning is not None:
+        raise ValueError(
+            f"this method's student takes noise alone, got a store conditioned on {store.conditioning.get('kind')!r}; "
+            "train by a method whose student takes that condition"
+        )
 
 
 def training_grid(store: TrajectorySpec, timesteps: tuple[int, ...] | None) -> TrajectorySpec:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from advkd.device import no_denormals, torch_device, torch_threads
+from advkd.diffusion import conditions_of
 from advkd.files import own_folder, whole_folder
 from advkd.training.alarms import refuse_non_finite
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
@@ -148,11 +149,15 @@ def _steps(
 ) -> Iterator[StepMetrics | None]:
     state, device = method.state, torch_device(spec.device)
     rows = method.processes.share(spec.batch_size)
+    conditions, seed = conditions_of(method.store.conditioning), method.store.base_seed
     data_seconds = step_seconds = 0.0
     steps_since_report = 0
     while state.samples < last:
         began = time.perf_counter()
-        batch = to_torch(next(batches), method.store.timesteps, device, rows)
+        stored = next(batches)
+        batch = to_torch(stored, method.store.timesteps, device, rows).conditioned(
+            conditions, seed, stored.indices[rows]
+        )
         loaded = time.perf_counter()
         phase, rate = method.phase(), method.learning_rate()
         with memory_hint(spec, rows.stop - rows.start):

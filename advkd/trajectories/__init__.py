@@ -2,17 +2,17 @@
 
 from advkd.trajectories.costs import Prices, Requests
 from advkd.trajectories.filling import (
-    PrecomputeSpec,
+    Filling,
     StoreResult,
-    cached_teacher,
     precompute,
     seal_store,
     shard_holder,
     share_shard,
-    trajectory_spec,
     what_is_missing,
 )
+from advkd.trajectories.identity import cached_teacher, trajectory_spec
 from advkd.trajectories.plan import CachePlan, plan_cache
+from advkd.trajectories.precompute_spec import PrecomputeSpec
 from advkd.trajectories.repairing import repair
 from advkd.trajectories.shard import ComputeSlots
 from advkd.trajectories.unseen_teacher import UnseenTeacher
@@ -20,6 +20,7 @@ from advkd.trajectories.unseen_teacher import UnseenTeacher
 __all__ = [
     "CachePlan",
     "ComputeSlots",
+    "Filling",
     "PrecomputeSpec",
     "Prices",
     "Requests",

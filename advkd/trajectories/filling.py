@@ -1,6 +1,6 @@
-"""From a teacher to a sealed store: which trajectories, which shards, one shard, all of them.
+"""Filling a store: which shards are missing, one of them, all of them, the seal.
 
-The unit of work is a shard: `compute_shard` is what a Prefect task, a Ray worker or a loop calls. Whether something is
+The unit of work is a shard: `share_shard` is what a Prefect task, a Ray worker or a loop calls. Whether something is
 already done is decided by the store alone.
 """
 
@@ -8,89 +8,18 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 
 from advkd.device import torch_threads
-from advkd.diffusion import check_captures, check_shrink, solver_grid, spread_captures
 from advkd.runtime import Report, Tally
-from advkd.teachers import SolverSpec, Teacher, load_teacher
+from advkd.teachers import Teacher
+from advkd.trajectories.identity import cached_teacher, trajectory_spec
+from advkd.trajectories.precompute_spec import PrecomputeSpec
 from advkd.trajectories.shard import ComputeSlots, Progress, write_shard
-from storage import (
-    CommitRecord,
-    Manifest,
-    TrajectorySpec,
-    default_shard_samples,
-    exists,
-    missing_shards,
-    open_writer,
-    seal,
-    store_uri,
-)
-from storage.records import DTYPES, LAYOUTS, NOISES, check_seed, commit_uri
+from storage import CommitRecord, Manifest, TrajectorySpec, Writer, exists, missing_shards, open_writer, seal, store_uri
+from storage.records import commit_uri
 from storage.writing import CLAIMS, claim_uri
-
-DEFAULT_BLOCK = 128
-_LOADING = threading.Lock()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrecomputeSpec:
-    """Which trajectories to cache, and where.
-
-    Attributes:
-        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
-        store: root URI of the stores, a local path or `s3://bucket/prefix`.
-        samples: trajectories; asking for more later extends the same store.
-        solver: the teacher's solver and its number of steps.
-        captures: K, the states kept besides the noise, the clean one included.
-        shrink: how their distances in solver steps shrink towards the clean state, in (0, 1]: 1 spreads them evenly,
-            with 0.5 each is half of the one before.
-        timesteps: the captured timesteps themselves, from noise to clean, instead of `captures` and `shrink`.
-        seed: base seed of the noises, in [0, 2**63).
-        format: "zarr" or "webdataset".
-        dtype: "float16" or "float32".
-        noise: "stored", or "seeded": drawn again from the seed by every reader, the same values either way.
-        resolutions: `(H_k, W_k)` at which each captured timestep is stored, the noise's first; None: all in full.
-        uint8: `(timestep, low, high)` of near-clean states that are stored as uint8 of that range.
-        shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512 and about 64 MiB.
-        block_samples: samples per batch of the teacher and per chunk of the store.
-        device: torch device of the teacher, "cpu" or "cuda".
-    """
-
-    teacher: str = "digits"
-    store: str = "runs/stores"
-    samples: int = 8192
-    solver: SolverSpec = field(default_factory=SolverSpec)
-    captures: int = 4
-    shrink: float = 1.0
-    timesteps: tuple[int, ...] | None = None
-    seed: int = 0
-    format: str = "zarr"
-    dtype: str = "float16"
-    noise: str = "stored"
-    resolutions: tuple[tuple[int, int], ...] | None = None
-    uint8: tuple[tuple[int, float, float], ...] = ()
-    shard_samples: int | None = None
-    block_samples: int = DEFAULT_BLOCK
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-        check_shrink(self.shrink)
-        for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES), ("noise", NOISES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"PrecomputeSpec.{name} must be one of {allowed}, got {getattr(self, name)!r}; choose one of them"
-                )
-        for name in ("samples", "captures", "block_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"PrecomputeSpec.{name} must be positive, got {getattr(self, name)}; use at least 1")
-        if self.shard_samples is not None and (self.shard_samples < 1 or self.shard_samples % self.block_samples):
-            raise ValueError(
-                f"PrecomputeSpec.shard_samples must be a positive multiple of block_samples ({self.block_samples}), "
-                f"got {self.shard_samples}; choose another shard size"
-            )
 
 
 @dataclass(frozen=True)
@@ -136,106 +65,96 @@ class StoreResult:
         )
 
 
-def cached_teacher(source: str, device: str) -> Teacher:
-    """The teacher, loaded once per process: the shards of one store share it, in any number of threads."""
-    with _LOADING:
-        return _loaded_teacher(source, device)
+@dataclass(frozen=True)
+class Filling:
+    """A store that is being filled: its teacher, its identity and its writer, each found once.
+
+    Attributes:
+        spec: what is asked for.
+        teacher: whose trajectories.
+        identity: of the store.
+    """
+
+    spec: PrecomputeSpec
+    teacher: Teacher
+    identity: TrajectorySpec
+
+    @classmethod
+    def of(cls, spec: PrecomputeSpec) -> "Filling":
+        """Of a spec; `ValueError` for timesteps that the solver does not pass through, or an impossible shard size."""
+        teacher = cached_teacher(spec.teacher, spec.device)
+        return cls(spec, teacher, trajectory_spec(spec, teacher))
+
+    @cached_property
+    def uri(self) -> str:
+        """The store."""
+        return store_uri(self.spec.store, self.identity)
+
+    @cached_property
+    def writer(self) -> Writer:
+        """Of the store, for all of its shards."""
+        return open_writer(self.spec.store, self.identity)
+
+    def missing(self) -> list[int]:
+        """Numbers of the shards that are yet to be computed."""
+        return missing_shards(self.spec.store, self.identity, self.spec.samples)
+
+    def compute(self, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None) -> CommitRecord:
+        """Computes, writes and commits a shard; see `advkd.trajectories.shard.write_shard`."""
+        return write_shard(self.teacher, self.writer, self.identity, index, progress, slots)
+
+    def share(self, index: int, progress: Progress | None, slots: ComputeSlots | None) -> CommitRecord | None:
+        """Computes a shard unless another run has or does just now: None then, else its record."""
+        claim = claim_uri(self.uri, index)
+        if CLAIMS.take(claim) is not None:
+            return None
+        try:
+            # Another run may have finished it between the plan and the claim.
+            return None if exists(commit_uri(self.uri, index)) else self.compute(index, progress, slots)
+        finally:
+            CLAIMS.release(claim)
+
+    def holder(self, index: int) -> str | None:
+        """Which other run is at work on a shard, None if nobody is."""
+        other = CLAIMS.holder(claim_uri(self.uri, index))
+        return None if other is None else other.holder
+
+    def seal(self) -> Manifest:
+        """Writes the manifest, last; refused while shards are missing."""
+        return seal(self.spec.store, self.identity, self.spec.samples)
 
 
 @lru_cache(maxsize=2)
-def _loaded_teacher(source: str, device: str) -> Teacher:
-    return load_teacher(source, device)
-
-
-def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
-    """The identity of the store that `spec` asks for.
-
-    Raises:
-        ValueError: timesteps that the solver does not pass through, or an impossible shard size.
-    """
-    grid = solver_grid(teacher.schedule.train_timesteps, spec.solver.steps)
-    asked = spec.timesteps
-    timesteps = spread_captures(grid, spec.captures, spec.shrink) if asked is None else check_captures(grid, asked)
-    identity = TrajectorySpec(
-        teacher=teacher.name,
-        fingerprint=teacher.fingerprint,
-        sampler=spec.solver.kind,
-        deterministic=spec.solver.deterministic,
-        sampler_config=teacher.solver_config(spec.solver),
-        solver_steps=spec.solver.steps,
-        timesteps=timesteps,
-        signal=tuple(teacher.schedule.signal(t) for t in timesteps),
-        sigma=tuple(teacher.schedule.sigma(t) for t in timesteps),
-        sample_shape=teacher.sample_shape,
-        base_seed=spec.seed,
-        dtype=spec.dtype,
-        noise=spec.noise,
-        resolutions=spec.resolutions,
-        uint8_ranges=_uint8_ranges(spec, timesteps),
-        layout=spec.format,
-        shard_samples=spec.shard_samples or spec.block_samples,
-        block_samples=spec.block_samples,
-    )
-    if spec.shard_samples is not None:
-        return identity
-    whole_blocks = max(1, default_shard_samples(identity.trajectory_bytes) // spec.block_samples)
-    return replace(identity, shard_samples=whole_blocks * spec.block_samples)
-
-
-def _uint8_ranges(spec: PrecomputeSpec, timesteps: tuple[int, ...]) -> tuple[tuple[float, float] | None, ...]:
-    declared = {timestep: (low, high) for timestep, low, high in spec.uint8}
-    if not set(declared) <= set(timesteps):
-        raise ValueError(
-            f"PrecomputeSpec.uint8 must name captured timesteps, got {sorted(declared)} for {timesteps}; name some of "
-            "these"
-        )
-    return tuple(declared.get(t) for t in timesteps)
+def _filling(spec: PrecomputeSpec) -> Filling:
+    """The tasks of one run share it: a shard derives no identity and opens no writer of its own."""
+    return Filling.of(spec)
 
 
 def what_is_missing(spec: PrecomputeSpec) -> tuple[TrajectorySpec, list[int]]:
-    """The store's identity and the numbers of the shards that are still missing from it."""
-    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
-    return identity, missing_shards(spec.store, identity, spec.samples)
+    """The store's identity and the numbers of the shards that are still missing from it.
 
-
-def compute_shard(
-    spec: PrecomputeSpec, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None
-) -> CommitRecord:
-    """Computes, writes and commits shard `index`; see `advkd.trajectories.write_shard`."""
-    teacher = cached_teacher(spec.teacher, spec.device)
-    identity = trajectory_spec(spec, teacher)
-    return write_shard(teacher, open_writer(spec.store, identity), identity, index, progress, slots)
+    A run begins with it, and so does whatever its shards share.
+    """
+    _filling.cache_clear()
+    filling = _filling(spec)
+    return filling.identity, filling.missing()
 
 
 def share_shard(
     spec: PrecomputeSpec, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None
 ) -> CommitRecord | None:
-    """Computes shard `index` unless another run has or does just now: None then, else its record."""
-    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
-    uri = store_uri(spec.store, identity)
-    claim = claim_uri(uri, index)
-    if CLAIMS.take(claim) is not None:
-        return None
-    try:
-        # Another run may have finished it between the plan and the claim.
-        if exists(commit_uri(uri, index)):
-            return None
-        return compute_shard(spec, index, progress, slots)
-    finally:
-        CLAIMS.release(claim)
+    """See `Filling.share`."""
+    return _filling(spec).share(index, progress, slots)
 
 
 def shard_holder(spec: PrecomputeSpec, index: int) -> str | None:
-    """Which other run is at work on shard `index`, None if nobody is."""
-    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
-    other = CLAIMS.holder(claim_uri(store_uri(spec.store, identity), index))
-    return None if other is None else other.holder
+    """See `Filling.holder`."""
+    return _filling(spec).holder(index)
 
 
 def seal_store(spec: PrecomputeSpec) -> Manifest:
-    """Writes the manifest, last; refused while shards are missing."""
-    identity = trajectory_spec(spec, cached_teacher(spec.teacher, spec.device))
-    return seal(spec.store, identity, spec.samples)
+    """See `Filling.seal`."""
+    return _filling(spec).seal()
 
 
 def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: int = 1) -> StoreResult:
@@ -247,7 +166,8 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
     """
     slots = ComputeSlots(workers)
     began = time.monotonic()
-    identity, missing = what_is_missing(spec)
+    filling = Filling.of(spec)
+    identity, missing = filling.identity, filling.missing()
     tally = Tally(_reporter(progress), "trajectories", len(missing) * identity.shard_samples)
     failed = threading.Event()
     written: list[int] = []
@@ -258,7 +178,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
         if failed.is_set():
             return
         try:
-            written.append(compute_shard(spec, index, partial(tally, index), slots).total_bytes)
+            written.append(filling.compute(index, partial(tally, index), slots).total_bytes)
         except BaseException:
             failed.set()
             raise
@@ -272,7 +192,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
             # After a failure nothing new begins, and what runs stops at its next block; committed shards stay.
             tally.stop()
             pool.shutdown(cancel_futures=True)
-    return StoreResult.of(spec, seal_store(spec), written, time.monotonic() - began)
+    return StoreResult.of(spec, filling.seal(), written, time.monotonic() - began)
 
 
 def _reporter(progress: Progress | None) -> Report:

@@ -4,6 +4,7 @@ Everything needed stands in the store's identity, so a damaged shard is computed
 computes block n+1 while block n is encoded, and shard n+1 while shard n is uploaded; `ComputeSlots` bounds both.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-from advkd.teachers import SolverSpec, Teacher
+from advkd.diffusion import start_of
+from advkd.teachers import SolverSpec, Teacher, TeacherChangedError
 from storage import Buffer, CommitRecord, States, TrajectorySpec, Writer
-from storage.records import initial_noise, solver_seeds
+from storage.records import solver_seeds, start_noise
 
 Progress = Callable[[int, int], None]
 
@@ -66,14 +68,29 @@ def write_shard(
     Raises:
         NonFiniteError: the teacher's output has NaN or infinity, or overflows; nothing is committed.
         ValueRangeError: it leaves a range declared for uint8; nothing is committed.
+        TeacherChangedError: the teacher's solver is not the one whose whole config the identity holds.
         StoreError: the store cannot be written.
     """
+    _require_same_solver(teacher, identity)
     with slots.computing() if slots else nullcontext():
         began = time.monotonic()
         buffer = writer.begin(index)
         _fill(teacher, identity, buffer, progress)
         elapsed = time.monotonic() - began
     return buffer.commit(elapsed_seconds=elapsed)
+
+
+def _require_same_solver(teacher: Teacher, identity: TrajectorySpec) -> None:
+    config = teacher.solver_config(SolverSpec(kind=identity.sampler, steps=identity.solver_steps))
+    # As it is after a round trip through JSON, which the identity has made.
+    if json.loads(json.dumps(config)) != identity.sampler_config:
+        differing = sorted(
+            key for key in {*config, *identity.sampler_config} if config.get(key) != identity.sampler_config.get(key)
+        )
+        raise TeacherChangedError(
+            f"a store's states must all be of one solver, got another config of {identity.sampler!r} in {differing}; "
+            "use the release of diffusers that the store was begun with"
+        )
 
 
 def shifted(progress: Progress, before: int, total: int) -> Progress:
@@ -99,8 +116,9 @@ def _fill(teacher: Teacher, identity: TrajectorySpec, buffer: Buffer, progress: 
 
 def _block(teacher: Teacher, identity: TrajectorySpec, first: int) -> States:
     solver = SolverSpec(kind=identity.sampler, steps=identity.solver_steps)
-    last = first + identity.block_samples
-    noise = torch.from_numpy(initial_noise(identity.base_seed, first, last, identity.sample_shape))
-    seeds = None if solver.deterministic else solver_seeds(identity.base_seed, first, last)
-    yielded = teacher.states(noise, solver, identity.timesteps, seeds)
+    indices = range(first, first + identity.block_samples)
+    noise = torch.from_numpy(start_noise(identity, first, len(indices)))
+    start = start_of(noise, teacher.conditions, identity.base_seed, indices)
+    seeds = None if solver.deterministic else solver_seeds(identity.base_seed, indices.start, indices.stop)
+    yielded = teacher.states(start, solver, identity.timesteps, seeds)
     return {t: state.cpu().numpy() for t, state in zip(identity.timesteps, yielded, strict=True)}

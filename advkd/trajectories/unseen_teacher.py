@@ -3,13 +3,19 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
-from advkd.diffusion import NoiseSchedule, linear_schedule
-from advkd.teachers import SolverSpec
+from advkd.diffusion import (
+    UNCONDITIONAL,
+    Pixels,
+    Start,
+    TimeGrid,
+    discrete_grid,
+    linear_schedule,
+)
+from advkd.teachers import SOLVERS, SolverSpec
 
 _SHAPE = re.compile(r"([0-9]+)x([0-9]+)x([0-9]+)")
 
@@ -22,9 +28,10 @@ class UnseenTeacher:
     which numbers of solver steps divide it.
     """
 
-    sample_shape: tuple[int, int, int]
-    """`[C, H, W]` of one state."""
+    space: Pixels
+    """Of the shape that was given."""
 
+    conditions = UNCONDITIONAL
     name = "unseen"
     fingerprint = "0" * 64
 
@@ -35,19 +42,19 @@ class UnseenTeacher:
         shape = tuple(map(int, found.groups())) if found else ()
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"--shape must be channels x height x width, all positive, got {text!r}; write 3x256x256")
-        return cls(shape)
+        return cls(Pixels(shape))
 
-    @cached_property
-    def schedule(self) -> NoiseSchedule:
-        """The linear one of DDPM."""
-        return linear_schedule()
+    def grid(self, solver: SolverSpec) -> TimeGrid:
+        """That of the solver on DDPM's linear schedule."""
+        schedule = linear_schedule()
+        return discrete_grid(schedule, SOLVERS[solver.kind].labels(schedule.train_timesteps, solver.steps))
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """Nothing is known of it."""
         return {}
 
     def states(
-        self, noise: Tensor, solver: SolverSpec, timesteps: Sequence[int], seeds: Sequence[int] | None = None
+        self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         """Refused: there are no weights."""
         raise ValueError("a teacher that was given by its shape computes no states; name a teacher with --teacher")

@@ -57,6 +57,7 @@ class Recipe:
             out=self.report(store),
             references=self.root,
             samples=self.samples,
+            solver=self.precompute.solver.kind if self.precompute.solver.deterministic else "ddim",
             solver_steps=self.precompute.solver.steps if self.precompute.solver.deterministic else None,
             device=self.precompute.device,
         )
@@ -133,6 +134,6 @@ def _check_stages(plan: Recipe, teacher: Teacher) -> None:
             f"a run cannot have more trajectories than its cache, got trajectories={plan.train.trajectories} of "
             f"{plan.precompute.samples}; precompute more samples or leave it out"
         )
-    features_for(teacher.sample_shape)
+    features_for(teacher.space.image_shape)
     EvaluateSpec(student="", out="", samples=plan.samples)
     RegisterSpec(student="", report="", out="", model=plan.model)

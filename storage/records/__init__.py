@@ -30,7 +30,7 @@ from storage.records.manifest import (
 from storage.records.problems import ShardProblem, hash_problem, missing_problem, size_problem
 from storage.records.provenance import author, code_revision, writer_version
 from storage.records.ranges import ObjectPart, forget_objects, read_pieces
-from storage.records.seeding import check_seed, initial_noise, solver_seeds
+from storage.records.seeding import check_seed, condition_generator, initial_noise, solver_seeds
 from storage.records.shard_index import PAGE_SHARDS, ShardIndex, write_index
 from storage.records.spec import (
     DTYPES,
@@ -42,7 +42,7 @@ from storage.records.spec import (
     digest,
     store_uri,
 )
-from storage.records.unstored_noise import NOISE, drawn_noise, noise_sha256, seeded_noise
+from storage.records.unstored_noise import NOISE, drawn_noise, noise_sha256, seeded_noise, start_noise
 
 __all__ = [
     "DTYPES",
@@ -70,6 +70,7 @@ __all__ = [
     "code_revision",
     "commit_uri",
     "committed_shards",
+    "condition_generator",
     "copy_key",
     "default_shard_samples",
     "digest",
@@ -94,6 +95,7 @@ __all__ = [
     "seeded_noise",
     "size_problem",
     "solver_seeds",
+    "start_noise",
     "store_uri",
     "utc_now",
     "write_commit",

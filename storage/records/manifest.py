@@ -1,4 +1,4 @@
-"""The manifest: all that a reader needs to know about a sealed store, without one listing (laws 4 and 9)."""
+"""The manifest: all that a reader needs to know about a sealed store, without one listing (laws 4 and 11)."""
 
 import json
 import re

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 _NOISE_STREAM = 0
 _SOLVER_STREAM = 1
+_CONDITION_COUNTER = 1
+"""Keys have room for two streams. A third one is as far away in the first one's counter as no sample ever gets."""
 _MAX_SEED = 2**63
 
 
@@ -34,5 +36,10 @@ def solver_seeds(base_seed: int, start: int, stop: int) -> list[int]:
     return [int(_generator(base_seed, i, _SOLVER_STREAM).integers(_MAX_SEED)) for i in range(start, stop)]
 
 
-def _generator(base_seed: int, index: int, stream: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=[check_seed(base_seed), 2 * index + stream]))
+def condition_generator(base_seed: int, index: int) -> np.random.Generator:
+    """Draws what sample `index` is conditioned on: independent of `initial_noise` and `solver_seeds`."""
+    return _generator(base_seed, index, _NOISE_STREAM, counter=[0, 0, 0, _CONDITION_COUNTER])
+
+
+def _generator(base_seed: int, index: int, stream: int, counter: Sequence[int] | None = None) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[check_seed(base_seed), 2 * index + stream], counter=counter))

@@ -66,8 +66,10 @@ class TrajectorySpec:
     """`[C, H, W]` of one state."""
     base_seed: int
     """Seed from which the noise of every sample follows."""
+    space: Mapping[str, JSON] | None = None
+    """The space of the states, by its kind; None: pixels."""
     conditioning: Mapping[str, JSON] | None = None
-    """Labels or prompts, None for an unconditional teacher."""
+    """What samples are conditioned on, by its kind, and the distribution it is drawn from; None: nothing."""
     guidance_scale: float | None = None
     """Classifier-free guidance scale, None without guidance."""
     dtype: str = "float16"
@@ -95,7 +97,7 @@ class TrajectorySpec:
         object.__setattr__(self, "resolutions", tuple(tuple(_integers("resolutions", size)) for size in sizes))
         ranges = [None] * count if self.uint8_ranges is None else self.uint8_ranges
         object.__setattr__(self, "uint8_ranges", tuple(one and tuple(float(end) for end in one) for one in ranges))
-        for name in ("sampler_config", "conditioning"):
+        for name in ("sampler_config", "space", "conditioning"):
             object.__setattr__(self, name, _plain_json(name, getattr(self, name)))
         if self.guidance_scale is not None:
             object.__setattr__(self, "guidance_scale", float(self.guidance_scale))

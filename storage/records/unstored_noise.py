@@ -17,10 +17,19 @@ NOISE = "(noise drawn from the seed)"
 """Stands for the key of an object in problems with it."""
 
 
+def start_noise(spec: TrajectorySpec, start: int, count: int) -> npt.NDArray[np.float32]:
+    """x_T from which a solver starts, of samples `start` and following: float32 `[count, C, H, W]`.
+
+    It is rounded to the spec's dtype, so whoever takes the noise from a store and runs the teacher gets the stored
+    states (law 9: the pair is a pair).
+    """
+    return initial_noise(spec.base_seed, start, start + count, spec.sample_shape).astype(spec.dtype).astype(np.float32)
+
+
 def drawn_noise(spec: TrajectorySpec, start: int, count: int) -> npt.NDArray[Any]:
     """x_T of samples `start` and following as it would be stored: `[count, C, H_0, W_0]` in the spec's dtype."""
     encoding = spec.encoding(spec.timesteps[0])
-    return encoding.encode(encoding.reduced(initial_noise(spec.base_seed, start, start + count, spec.sample_shape)))
+    return encoding.encode(encoding.reduced(start_noise(spec, start, count)))
 
 
 def seeded_noise(spec: TrajectorySpec, shard: int) -> npt.NDArray[Any]:

@@ -177,7 +177,7 @@ class ShardBuffer:
             raise ValueError(
                 f"states at timestep {noise} of a store with seeded noise must be the noise that is drawn from seed "
                 f"{spec.base_seed}, got others in samples {first} to {first + count - 1}; begin with "
-                'seeding.initial_noise, or store the noise (noise="stored")'
+                'storage.records.start_noise, or store the noise (noise="stored")'
             )
 
     def _encoded(self, timestep: int, row: int, states: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -18,7 +18,7 @@ from advkd.discriminators import DiscriminatorSpec
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
 from advkd.training.methods.layerwise_spec import TrainSpec
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from storage import TrajectorySpec, open_store
 from tests.advkd.cli.calls import Cli, Result
 from tests.advkd.training.methods.paper_runs import PYRAMID

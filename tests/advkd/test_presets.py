@@ -20,7 +20,7 @@ from advkd.teachers import EMBEDDED, SolverSpec, load_teacher
 from advkd.training.methods.paper_spec import RELEASED, PaperSpec
 from advkd.training.methods.spec_json import train_spec_from_json
 from advkd.training.methods.table import build_method
-from advkd.trajectories.filling import precompute, trajectory_spec
+from advkd.trajectories import precompute, trajectory_spec
 from storage import TrajectorySpec, open_store
 from tests.advkd.conftest import mixture_spec
 from tests.advkd.evaluation.parts import gaussian_teacher

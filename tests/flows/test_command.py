@@ -139,7 +139,7 @@ def test_a_run_says_what_it_did_and_prints_its_result(capsys, api):
 def test_a_store_is_called_sealed_already_only_where_it_was(capsys, api):
     spec = library.PrecomputeSpec(teacher="mixture", store="stores", samples=256, shard_samples=128)
     for shard in (0, 1):
-        library.compute_shard(spec, shard)
+        library.Filling.of(spec).compute(shard)
     argv = ["--spec", '{"teacher": "mixture", "store": "stores", "samples": 256, "shard_samples": 128}']
     _, _, err = run(precompute, argv, capsys)
     assert err.startswith("precompute store sealed: 256 trajectories in 2 shards, 0 computed, 2 reused, ")

@@ -15,9 +15,9 @@ from advkd.students import StudentSpec
 from advkd.training.checkpoint import CheckpointError, checkpoints, run_identity
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.trajectories import PrecomputeSpec
 from advkd.trajectories import filling as library
 from advkd.trajectories import shard as trajectories
-from advkd.trajectories.filling import PrecomputeSpec
 from flows import tasks
 from flows import train as train_module
 from flows.precompute import precompute

@@ -9,7 +9,7 @@ from prefect.logging.handlers import APILogHandler
 
 from advkd.registry.tracking import RegisterSpec
 from advkd.registry.versions import RegistryError
-from advkd.trajectories.filling import PrecomputeSpec
+from advkd.trajectories import PrecomputeSpec
 from flows.precompute import precompute
 from flows.register import register
 from flows.tasks import register_student

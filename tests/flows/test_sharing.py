@@ -12,8 +12,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
+from advkd.trajectories import PrecomputeSpec
 from advkd.trajectories import filling as library
-from advkd.trajectories.filling import PrecomputeSpec
 from flows.precompute import precompute
 from storage import exists, list_prefix
 from storage.records.spec import store_uri
@@ -128,7 +128,7 @@ def test_a_shard_that_fails_leaves_no_claim(tmp_path, monkeypatch):
         raise OSError("rule, fact, remedy")
 
     spec = spec_in(tmp_path)
-    monkeypatch.setattr(library, "compute_shard", fail)
+    monkeypatch.setattr(library.Filling, "compute", fail)
     with pytest.raises(OSError, match="rule, fact, remedy"):
         library.share_shard(spec, 0)
     assert library.shard_holder(spec, 0) is None

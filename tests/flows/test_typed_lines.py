@@ -1,4 +1,4 @@
-"""From nothing to a student by the lines of README and docs/operations.md as they stand there, each in its terminal."""
+"""From nothing to a student by the lines of docs/operations.md as they stand there, each in its terminal."""
 
 import json
 import os
@@ -86,11 +86,6 @@ class Terminals:
                 os.killpg(shell.pid, signal.SIGKILL)
             shell.wait()
         return ended
-
-
-def test_the_readme_has_the_lines_that_operations_has():
-    readme, operations = lines_below("README.md", "Deploy"), lines_below("docs/operations.md", "Piece by piece")
-    assert [line for line in operations if line.typed in {one.typed for one in readme}] == readme
 
 
 @pytest.mark.timeout(600)

@@ -16,7 +16,7 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from advkd.registry.versions import open_registry, quiet, versions_of
-from advkd.teachers.folder import folder_fingerprint
+from advkd.teachers.families import folder_fingerprint
 from flows.processes.events import REGISTERED
 from storage.objects.access import write_bytes
 from tests.advkd.evaluation.parts import save_tiny_pipeline

@@ -19,7 +19,7 @@ from advkd.optimizers import Ema, Muon
 from advkd.students import LayerwiseStudent
 from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import ALONE, Processes
-from advkd.training.grid import training_grid
+from advkd.training.grid import refuse_conditions, training_grid
 from advkd.training.methods.layerwise_spec import TrainSpec
 from advkd.training.methods.protocol import Comparison, Comparisons, StepLosses, autocast
 from advkd.training.state import TrainState
@@ -91,7 +91,7 @@ class LayerwiseMethod:
     def comparisons(self, batch: TrajectoryBatch) -> Comparisons:
         """Every submodule's clean estimate beside the teacher's, as the discriminator is shown them."""
         with autocast(self.spec, batch.noise):
-            estimates = self.state.student.estimates(batch.noise)
+            estimates = self.state.student.estimates(batch.noise, **batch.condition)
         played = self.state.adversarial_steps > 0
         return Comparisons(
             inputs=batch.noise,
@@ -116,7 +116,7 @@ class LayerwiseMethod:
         """Adds the part's gradients to both networks'; the fields of `StepLosses` as `[6]`."""
         state, spec = self.state, self.spec
         with autocast(spec, part.noise):
-            estimates = state.student.estimates(part.noise)
+            estimates = state.student.estimates(part.noise, **part.condition)
         estimates = [estimate.float() for estimate in estimates]
         distillation = self._distillation(part, estimates)
         if submodule is None:
@@ -178,6 +178,7 @@ class LayerwiseMethod:
 
 
 def _check(spec: TrainSpec, store: TrajectorySpec) -> None:
+    refuse_conditions(store)
     if not store.deterministic:
         raise ValueError(
             f"a pointwise distillation loss needs a deterministic sampler, got a cache of {store.sampler!r} "
@@ -227,6 +228,7 @@ def _student(spec: TrainSpec, store: TrajectorySpec) -> LayerwiseStudent:
         width=spec.student.width,
         blocks=spec.student.blocks,
         patch=spec.student.patch,
+        space=store.space,
     )
     return student
 

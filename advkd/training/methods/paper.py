@@ -22,7 +22,7 @@ from advkd.optimizers import Ema
 from advkd.students import COARSE, ProgressiveStudent
 from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import ALONE, Processes
-from advkd.training.grid import training_grid
+from advkd.training.grid import refuse_conditions, training_grid
 from advkd.training.methods.paper_spec import PaperSpec
 from advkd.training.methods.protocol import Comparison, Comparisons, StepLosses, autocast
 from advkd.training.state import TrainState
@@ -189,6 +189,7 @@ def _eight_bits(images: Tensor) -> Tensor:
 
 
 def _check_resolutions(spec: PaperSpec, store: TrajectorySpec, sides: tuple[int, ...]) -> None:
+    refuse_conditions(store)
     full = store.sample_shape[1]
     _, *noise = store.state_shape(store.timesteps[0])
     least = full if spec.input_noise == "clipped" else COARSE
@@ -217,6 +218,7 @@ def _fresh_state(spec: PaperSpec, store: TrajectorySpec) -> TrainState:
             signal=list(store.signal),
             sigma=list(store.sigma),
             width=spec.width,
+            space=store.space,
         )
         discriminators = nn.ModuleList(
             DcganDiscriminator(

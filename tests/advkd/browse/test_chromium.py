@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from advkd.evaluation.classifier import load_classifier
 from advkd.students.loading import load_student
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import Filling, precompute
 from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
 from tests.advkd.browse.conftest import image_spec
 from tests.advkd.browse.pictures import grey
@@ -255,14 +255,14 @@ def test_a_store_grows_while_precompute_runs(site: Site, page: Page) -> None:
     ended: list[object] = []
     with pytest.MonkeyPatch.context() as patch:
         gate = threading.Event()
-        original = precompute.__globals__["compute_shard"]
+        original = Filling.compute
 
-        def slowly(spec: object, index: int, *rest: object) -> object:
+        def slowly(filling: Filling, index: int, *rest: object) -> object:
             if index:
                 assert gate.wait(60)
-            return original(spec, index, *rest)
+            return original(filling, index, *rest)
 
-        patch.setitem(precompute.__globals__, "compute_shard", slowly)
+        patch.setattr(Filling, "compute", slowly)
         worker = threading.Thread(target=lambda: ended.append(precompute(wanted)))
         worker.start()
         try:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from advkd.browse.students import Students, implied_clean, implies_clean
-from advkd.diffusion.schedule import implied_clean as oracle
-from advkd.diffusion.schedule import skip_coefficients
+from advkd.diffusion import implied_clean as oracle
+from advkd.diffusion import skip_coefficients
 from advkd.students import LayerwiseStudent
 from storage import ByteCache, digest
 from tests.advkd.browse.conftest import Opened, image_spec

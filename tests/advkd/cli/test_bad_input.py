@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from advkd.teachers import SolverSpec
 from advkd.training.checkpoint import checkpoints
-from advkd.trajectories.filling import compute_shard, precompute
+from advkd.trajectories import Filling, precompute
 from storage import list_stores
 from tests import unprivileged
 from tests.advkd.cli.calls import TINY, Cli, assert_refused, run
@@ -158,7 +158,7 @@ def test_unknown_preset(cli: Cli, mixture_store: str, tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_half_written(cli: Cli, tmp_path: Path) -> None:
-    compute_shard(mixture_spec(tmp_path / "stores"), 0)
+    Filling.of(mixture_spec(tmp_path / "stores")).compute(0)
     uri = list_stores(str(tmp_path / "stores"))[0].uri
     result = cli("train", "--store", uri, "--out", tmp_path / "run")
     assert_refused(result, "store")

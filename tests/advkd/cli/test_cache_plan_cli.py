@@ -11,7 +11,7 @@ from advkd.cli.cache import app
 from advkd.cli.cache_plan import plan_command
 from advkd.cli.precompute_options import precompute_spec
 from advkd.teachers import SolverSpec
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import precompute
 from advkd.trajectories.unseen_teacher import UnseenTeacher
 from storage import open_store
 from tests.advkd.conftest import mixture_spec

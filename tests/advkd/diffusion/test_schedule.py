@@ -9,17 +9,18 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advkd.diffusion.schedule import (
+from advkd.diffusion import (
     CLEAN,
     NoiseSchedule,
+    Start,
     check_captures,
-    ddim_coefficients,
     implied_clean,
     linear_schedule,
     skip_coefficients,
     solver_grid,
     spread_captures,
 )
+from advkd.diffusion.schedule import ddim_coefficients
 from advkd.teachers.mixture import MixtureTeacher, digits_mixture_teacher
 
 DIVISORS = [n for n in range(1, 1001) if 1000 % n == 0]
@@ -143,8 +144,8 @@ def test_the_skip_law_holds_for_the_states_that_the_digits_teacher_yields() -> N
     from advkd.teachers import SolverSpec
 
     teacher, grid = digits_mixture_teacher(), solver_grid(1000, 5)
-    noise = torch.randn(8, *teacher.sample_shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    states = list(teacher.states(noise, SolverSpec(steps=5), grid))
+    noise = torch.randn(8, *teacher.space.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    states = list(teacher.states(Start(noise), SolverSpec(steps=5), grid))
     found = skip_coefficients([teacher.schedule.signal(t) for t in grid], [teacher.schedule.sigma(t) for t in grid])
     clean = torch.stack([teacher.clean_estimate(x, t) for x, t in zip(states, grid[:-1], strict=False)])
     for k, state in enumerate(states[1:]):

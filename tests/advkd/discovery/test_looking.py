@@ -10,7 +10,7 @@ import pytest
 from advkd.discovery import looking as module
 from advkd.discovery.looking import Look, LookSpec, PlaceState, look
 from advkd.teachers import load_teacher
-from advkd.teachers.folder import folder_fingerprint
+from advkd.teachers.families import folder_fingerprint
 from storage.errors import StoreUnreachableError
 from storage.objects.access import delete, list_prefix, write_bytes
 from tests.advkd.conftest import FolderMaker, tiny_unet

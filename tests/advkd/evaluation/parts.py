@@ -33,7 +33,7 @@ def make_student(teacher: Teacher, grid: tuple[int, ...] = GRID, width: int = 8,
     torch.manual_seed(seed)
     signal = [teacher.schedule.signal(t) for t in grid]
     sigma = [teacher.schedule.sigma(t) for t in grid]
-    student = LayerwiseStudent(teacher.sample_shape, grid, signal, sigma, width=width, blocks=1)
+    student = LayerwiseStudent(teacher.space.shape, grid, signal, sigma, width=width, blocks=1)
     # Also those that start as zeros: a test must see every weight.
     with torch.no_grad():
         for parameter in student.parameters():

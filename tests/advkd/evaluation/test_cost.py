@@ -3,7 +3,7 @@ from pathlib import Path
 import torch
 
 from advkd.evaluation.cost import device_name, measure_cost
-from advkd.teachers import load_teacher
+from advkd.teachers import SolverSpec, load_teacher
 from tests.advkd.evaluation.parts import SHAPE, gaussian_teacher, make_student, save_tiny_pipeline
 
 
@@ -11,7 +11,7 @@ def test_cost_of_student_and_network_teacher(tmp_path: Path) -> None:
     teacher = load_teacher(str(save_tiny_pipeline(tmp_path / "teacher")))
     student = make_student(teacher, width=8)
     before = torch.get_num_threads()
-    cost = measure_cost(student, teacher, teacher_steps=4, threads=1, seconds=0.05)
+    cost = measure_cost(student, teacher, solver=SolverSpec(steps=4), threads=1, seconds=0.05)
     assert torch.get_num_threads() == before
     assert cost.threads == 1
     assert cost.student.passes == 1
@@ -24,18 +24,18 @@ def test_cost_of_student_and_network_teacher(tmp_path: Path) -> None:
         assert min(part.repeats.values()) >= 3
     # Four passes of a network that does more per pass.
     assert cost.teacher.latency_ms[64] > cost.student.latency_ms[64]
-    again = measure_cost(student, teacher, teacher_steps=8, threads=1, seconds=0.01)
+    again = measure_cost(student, teacher, solver=SolverSpec(steps=8), threads=1, seconds=0.01)
     assert again.teacher.macs == 2 * (cost.teacher.macs or 0)
 
 
 def test_multiply_adds_are_those_of_the_convolutions() -> None:
     teacher = gaussian_teacher()
-    cost = measure_cost(make_student(teacher, width=8), teacher, teacher_steps=2, seconds=0.01)
+    cost = measure_cost(make_student(teacher, width=8), teacher, solver=SolverSpec(steps=2), seconds=0.01)
     positions, width, patch = 8 * 8, 8, 4
     stem, head, blocks = 9 * patch * width, 9 * width * patch, 4 * 2 * 9 * width * width
     assert cost.student.macs == positions * (stem + head + blocks)
     assert (cost.teacher.params, cost.teacher.macs) == (None, None)
-    assert teacher.sample_shape == SHAPE
+    assert teacher.space.shape == SHAPE
 
 
 def test_the_processor_is_named() -> None:

@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from advkd.diffusion import Start
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluation import EvaluateSpec, check_pair, evaluate, student_samples, student_strips
 from advkd.evaluation.results import EvalReport
-from advkd.evaluation.teacher_states import evaluation_noise, teacher_trajectory
+from advkd.evaluation.teacher_states import evaluation_noise, evaluation_start, teacher_trajectory
 from advkd.students.loading import StudentError, load_student
 from advkd.teachers import EMBEDDED, SolverSpec
 from storage import StoreError
@@ -30,12 +31,15 @@ class Perfect(torch.nn.Module):
         self.teacher = gaussian_teacher()
 
     def predictions(self, noise: torch.Tensor) -> list[torch.Tensor]:
-        return list(self.teacher.states(noise, SolverSpec(steps=20), GRID))[1:]
+        return list(self.teacher.states(Start(noise), SolverSpec(steps=20), GRID))[1:]
 
 
 def test_a_perfect_student_has_the_teacher_s_states_and_clean_estimates(tmp_path: Path) -> None:
-    trajectory = teacher_trajectory(gaussian_teacher(), steps=20, timesteps=GRID, seed=0, count=40, root=str(tmp_path))
-    strips = student_strips(Perfect(), trajectory, "cpu")
+    teacher = gaussian_teacher()
+    trajectory = teacher_trajectory(
+        teacher, solver=SolverSpec(steps=20), timesteps=GRID, seed=0, count=40, root=str(tmp_path)
+    )
+    strips = student_strips(Perfect(), evaluation_start(teacher, 0, 60), trajectory, "cpu")
     torch.testing.assert_close(strips.student_states, strips.teacher_states, rtol=0, atol=1e-5)
     torch.testing.assert_close(strips.student_clean, strips.teacher_clean, rtol=0, atol=1e-5)
 
@@ -113,8 +117,8 @@ def test_pictures_are_written_beside_the_page(evaluated: Evaluated) -> None:
 
 def test_samples_do_not_depend_on_their_number() -> None:
     student = make_student(gaussian_teacher())
-    many = student_samples(student, 0, 300, "cpu", lambda done, total: None)
-    few = student_samples(student, 0, 5, "cpu", lambda done, total: None)
+    many = student_samples(student, evaluation_start(gaussian_teacher(), 0, 300), "cpu", lambda done, total: None)
+    few = student_samples(student, evaluation_start(gaussian_teacher(), 0, 5), "cpu", lambda done, total: None)
     torch.testing.assert_close(many[:5], few, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(few, student(evaluation_noise(0, 5, student.sample_shape)).detach())
 

@@ -1,11 +1,12 @@
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from advkd.diffusion.schedule import solver_grid
+from advkd.diffusion import Start, solver_grid
 from advkd.evaluation.arrays import read_arrays
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import FeatureExtractor, digits_extractor, features_for
@@ -14,7 +15,7 @@ from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
     evaluation_noise,
-    solver_steps_for,
+    solver_grid_for,
     teacher_states,
     teacher_trajectory,
 )
@@ -51,7 +52,8 @@ def test_the_curve_falls_and_is_computed_once(tmp_path: Path) -> None:
 def test_features_and_pictures_are_the_teacher_s_at_50_steps(tmp_path: Path) -> None:
     teacher = gaussian_teacher()
     reference = reference_for(teacher, root=str(tmp_path), samples=70, seed=3)
-    states = teacher_states(teacher, evaluation_noise(3, 70, SHAPE), 50, clean_timesteps(teacher))
+    solver = SolverSpec(steps=50)
+    states = teacher_states(teacher, Start(evaluation_noise(3, 70, SHAPE)), solver, clean_timesteps(teacher, solver))
     assert torch.equal(reference.pictures, states[-1, :64].half().float())
     assert torch.equal(reference.features, digits_extractor()(states[-1]).half().float())
 
@@ -104,9 +106,9 @@ def test_a_nan_teacher_is_refused_and_nothing_is_cached(tmp_path: Path) -> None:
 
 def test_trajectories_are_the_teacher_s_and_cached(tmp_path: Path) -> None:
     teacher = gaussian_teacher()
-    arguments = {"steps": 20, "timesteps": GRID, "seed": 0, "count": 10, "root": str(tmp_path)}
+    arguments = {"solver": SolverSpec(steps=20), "timesteps": GRID, "seed": 0, "count": 10, "root": str(tmp_path)}
     first = teacher_trajectory(teacher, **arguments)
-    expected = torch.stack(list(teacher.states(evaluation_noise(0, 10, SHAPE), SolverSpec(steps=20), GRID)))
+    expected = torch.stack(list(teacher.states(Start(evaluation_noise(0, 10, SHAPE)), SolverSpec(steps=20), GRID)))
     assert torch.equal(first, expected)
 
     def never(done: int, total: int) -> None:
@@ -117,12 +119,18 @@ def test_trajectories_are_the_teacher_s_and_cached(tmp_path: Path) -> None:
 
 def test_solver_steps_are_those_that_pass_through_the_student_s_grid() -> None:
     teacher = gaussian_teacher()
-    assert solver_steps_for(teacher, GRID) == 20
-    assert solver_steps_for(teacher, solver_grid(1000, 50)[::10]) == 20
-    assert solver_steps_for(teacher, solver_grid(1000, 125)) == 125
-    assert solver_steps_for(teacher, GRID, 40) == 40
-    with pytest.raises(EvaluationError, match="50 steps do not pass through all of them"):
-        solver_steps_for(teacher, GRID, 50)
+
+    def steps(timesteps: Sequence[int], asked: int | None = None) -> int:
+        solver, grid = solver_grid_for(teacher, "ddim", timesteps, asked)
+        assert grid == teacher.grid(solver).at(timesteps)
+        return solver.steps
+
+    assert steps(GRID) == 20
+    assert steps(solver_grid(1000, 50)[::10]) == 20
+    assert steps(solver_grid(1000, 125)) == 125
+    assert steps(GRID, 40) == 40
+    with pytest.raises(EvaluationError, match="50 ddim steps do not pass through all of them"):
+        steps(GRID, 50)
 
 
 def test_an_unknown_shape_has_no_extractor() -> None:
@@ -156,7 +164,8 @@ def test_the_embedded_teacher_s_shipped_reference_is_what_it_computes(tmp_path: 
     assert len(reference.features) == samples
     assert not any(tmp_path.iterdir())
     noise = evaluation_noise(0, 16, SHAPE)
-    images = teacher_states(teacher, noise, 50, clean_timesteps(teacher))[-1]
+    solver = SolverSpec(steps=50)
+    images = teacher_states(teacher, Start(noise), solver, clean_timesteps(teacher, solver))[-1]
     torch.testing.assert_close(reference.pictures[:16], images, rtol=0, atol=0.02)
     torch.testing.assert_close(reference.features[:16], digits_extractor()(images), rtol=0.02, atol=0.02)
     assert (SHIPPED / f"{reference.digest}.npz").stat().st_size < 200 * samples

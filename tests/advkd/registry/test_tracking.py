@@ -11,7 +11,7 @@ from advkd.evaluation.errors import EvaluationError
 from advkd.export.lineage import lineage_of
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
 from advkd.teachers import EMBEDDED
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from tests.advkd.evaluation.conftest import Evaluated
 from tests.advkd.evaluation.parts import gaussian_teacher
 from tests.advkd.registry.candidates import candidate

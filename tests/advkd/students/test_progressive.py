@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from advkd.diffusion.schedule import linear_schedule, solver_grid, spread_captures
+from advkd.diffusion import linear_schedule, solver_grid, spread_captures
 from advkd.discriminators import DcganDiscriminator
 from advkd.students import ProgressiveStudent
 from advkd.students.loading import StudentError, load_student

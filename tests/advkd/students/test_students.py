@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from advkd.diffusion.schedule import implied_clean, linear_schedule, solver_grid
+from advkd.diffusion import Start, implied_clean, linear_schedule, solver_grid
 from advkd.students import LayerwiseStudent, StudentSpec
 from advkd.students.loading import StudentError, load_student, student_files
 from advkd.teachers import SolverSpec
@@ -188,7 +188,7 @@ def test_linear_submodules_reach_the_flow_map_of_a_gaussian_teacher() -> None:
     timesteps, steps = (999, 749, 499, 249, 0), 20
     model = student(timesteps, (1, 4, 4))
     noise = noise_of(64, (1, 4, 4), torch.float64)
-    states = list(teacher.states(noise, SolverSpec(steps=steps), timesteps))[1:]
+    states = list(teacher.states(Start(noise), SolverSpec(steps=steps), timesteps))[1:]
     coefficients = zip(model.coefficients.skip, model.coefficients.gain, strict=True)
     fitted = [
         least_squares(noise, implied_clean(state, noise, skip, gain))
@@ -209,7 +209,7 @@ def test_a_network_learns_the_gaussian_flow_map_by_gradient_descent() -> None:
     errors = []
     for _ in range(150):
         noise = torch.randn(64, 1, 4, 4, generator=generator)
-        targets = list(teacher.states(noise, SolverSpec(steps=10), grid))[1:]
+        targets = list(teacher.states(Start(noise), SolverSpec(steps=10), grid))[1:]
         predicted = model.states(noise, model.estimates(noise))
         loss = sum((a - b).square().mean() for a, b in zip(predicted, targets, strict=True))
         optimizer.zero_grad()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from advkd.diffusion.schedule import solver_grid
+from advkd.diffusion import Start, solver_grid
 from advkd.evaluation.classifier import FEATURES, ClassifierSpec, load_classifier, train_classifier
 from advkd.teachers import DIGITS_FOLDER, SolverSpec, load_teacher
 from advkd.teachers.digits.data import SHAPE, digit_images, digit_labels
@@ -24,7 +24,7 @@ def test_digits_are_images_in_range() -> None:
 def test_the_embedded_teacher_is_small_and_its_own_recipe() -> None:
     assert sum(path.stat().st_size for path in DIGITS_FOLDER.rglob("*.safetensors")) < 3 * 2**20
     teacher = load_teacher("digits")
-    assert (teacher.name, teacher.sample_shape) == ("digits", SHAPE)
+    assert (teacher.name, teacher.space.shape) == ("digits", SHAPE)
     shapes = {name: value.shape for name, value in build_unet().state_dict().items()}
     assert {name: value.shape for name, value in teacher.network.state_dict().items()} == shapes
 
@@ -32,7 +32,7 @@ def test_the_embedded_teacher_is_small_and_its_own_recipe() -> None:
 def test_the_embedded_teacher_draws_digits_that_the_classifier_recognises() -> None:
     teacher, classifier = load_teacher("digits"), load_classifier()
     noise = torch.from_numpy(initial_noise(11, 0, 64, SHAPE))
-    *_, images = teacher.states(noise, SolverSpec(steps=10), (solver_grid(1000, 10)[0], 0))
+    *_, images = teacher.states(Start(noise), SolverSpec(steps=10), (solver_grid(1000, 10)[0], 0))
     assert -1.6 < images.min() < -0.9
     assert 0.9 < images.max() < 1.6
     probabilities = classifier(images).softmax(1)

@@ -60,7 +60,7 @@ BROKEN = {
     ),
     "wrong network": (
         lambda f: edit(f / "model_index.json", unet=["diffusers", "UNet2DConditionModel"]),
-        "got 'DDPMPipeline' with .*UNet2DConditionModel",
+        "a DDPMPipeline must have a diffusers UNet2DModel, got .*UNet2DConditionModel",
     ),
     "remote code": (lambda f: edit(f / "model_index.json", unet=["my_module", "UNet2DModel"]), "my_module"),
     "class-conditional": (lambda f: edit(f / "unet" / "config.json", num_class_embeds=10), "must be unconditional"),

@@ -7,9 +7,9 @@ import pytest
 
 from advkd.files import download as folder_download
 from advkd.teachers import TeacherChangedError, TeacherError, load_teacher
-from advkd.teachers.folder import folder_fingerprint
+from advkd.teachers.families import folder_fingerprint
 from advkd.teachers.sources import HubId, hub_id, pinned, split_pin, teacher_name
-from advkd.trajectories.filling import PrecomputeSpec, cached_teacher
+from advkd.trajectories import PrecomputeSpec, cached_teacher
 from storage.errors import StoreError
 from storage.objects.access import delete, list_prefix, write_bytes
 from tests.advkd.conftest import FolderMaker, tiny_unet

@@ -11,11 +11,13 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
-from advkd.diffusion.schedule import solver_grid
+from advkd.diffusion import Start, solver_grid
 from advkd.teachers import EMBEDDED, SolverSpec, load_teacher
-from advkd.teachers.folder import PREDICTION_TYPES, folder_fingerprint, slug
+from advkd.teachers.families import folder_fingerprint
+from advkd.teachers.folder import slug
 from advkd.teachers.mixture import Mixture, MixtureTeacher
 from advkd.teachers.unet import UNetTeacher
+from advkd.teachers.unet_folder import PREDICTION_TYPES
 from storage.records.seeding import initial_noise, solver_seeds
 from tests.advkd.conftest import SIZE, FolderMaker, tiny_unet
 
@@ -92,7 +94,7 @@ def test_one_gaussian_has_a_closed_form_ddim_flow_map(steps: int) -> None:
     teacher = mixture_teacher(1, 4, (1, 2, 2), seed=6)
     matrix, shift = affine_flow_map(teacher, steps)
     noise = noise_of(7, (1, 2, 2), torch.float64)
-    *_, clean = teacher.states(noise, SolverSpec(steps=steps), solver_grid(1000, steps))
+    *_, clean = teacher.states(Start(noise), SolverSpec(steps=steps), solver_grid(1000, steps))
     expected = noise.flatten(1) @ matrix.T + shift
     # diffusers' coefficients are float32
     torch.testing.assert_close(clean.flatten(1), expected, rtol=1e-5, atol=1e-5)
@@ -118,7 +120,7 @@ def test_mixture_states_keep_the_dtype_and_begin_with_the_noise() -> None:
     teacher = mixture_teacher(2, 2, (1, 2, 2), seed=7)
     for dtype in (torch.float32, torch.float64):
         noise = noise_of(3, (1, 2, 2), dtype)
-        states = list(teacher.states(noise, SolverSpec(steps=4), (999, 499, 0)))
+        states = list(teacher.states(Start(noise), SolverSpec(steps=4), (999, 499, 0)))
         assert [state.dtype for state in states] == [dtype] * 3
         assert torch.equal(states[0], noise)
 
@@ -156,11 +158,11 @@ def test_ddim_states_are_those_of_diffusers(teacher_folder: FolderMaker, predict
     scheduler.set_timesteps(20)
     noise, grid = noise_of(4), solver_grid(1000, 20)
     expected = diffusers_states(unet, scheduler, noise)
-    found = list(teacher.states(noise, SolverSpec(steps=20), grid))
+    found = list(teacher.states(Start(noise), SolverSpec(steps=20), grid))
     assert len(found) == 21
     for mine, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
-    captured = list(teacher.states(noise, SolverSpec(steps=20), (999, 499, 0)))
+    captured = list(teacher.states(Start(noise), SolverSpec(steps=20), (999, 499, 0)))
     for mine, theirs in zip(captured, (found[0], found[10], found[20]), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -169,8 +171,8 @@ def test_clipping_of_the_scheduler_config_is_kept(teacher_folder: FolderMaker) -
     clipped = load_teacher(str(teacher_folder("clipped", clip_sample=True, prediction_type="sample")))
     free = load_teacher(str(teacher_folder("free", clip_sample=False, prediction_type="sample")))
     noise, solver = 30 * noise_of(2), SolverSpec(steps=2)
-    *_, bounded = clipped.states(noise, solver, (999, 0))
-    *_, unbounded = free.states(noise, solver, (999, 0))
+    *_, bounded = clipped.states(Start(noise), solver, (999, 0))
+    *_, unbounded = free.states(Start(noise), solver, (999, 0))
     assert bounded.abs().max() <= 1.0
     assert not torch.equal(bounded, unbounded)
     assert clipped.solver_config(solver) != free.solver_config(solver)
@@ -181,7 +183,7 @@ def test_ddpm_is_that_of_diffusers_and_independent_of_the_batch_split(teacher_fo
     teacher, unet = load_teacher(str(teacher_folder())), tiny_unet().eval()
     solver, grid = SolverSpec(kind="ddpm", steps=10), solver_grid(1000, 10)
     noise, seeds = noise_of(5), solver_seeds(0, 0, 5)
-    whole = list(teacher.states(noise, solver, grid, seeds))
+    whole = list(teacher.states(Start(noise), solver, grid, seeds))
     scheduler = DDPMScheduler(clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(10)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -190,7 +192,7 @@ def test_ddpm_is_that_of_diffusers_and_independent_of_the_batch_split(teacher_fo
         for k, time in enumerate(scheduler.timesteps):
             state = scheduler.step(unet(state, time).sample, time, state, generator=generators).prev_sample
             torch.testing.assert_close(whole[k + 1], state, rtol=1e-4, atol=1e-4)
-    parts = [list(teacher.states(noise[i:j], solver, grid, seeds[i:j])) for i, j in ((0, 2), (2, 5))]
+    parts = [list(teacher.states(Start(noise[i:j]), solver, grid, seeds[i:j])) for i, j in ((0, 2), (2, 5))]
     for k in range(len(grid)):
         torch.testing.assert_close(torch.cat([part[k] for part in parts]), whole[k], rtol=1e-4, atol=1e-4)
 
@@ -199,14 +201,14 @@ def test_ddpm_of_the_closed_form_teacher_reaches_the_data() -> None:
     """Ancestral sampling of the exact posterior has the mean of the mixture (few steps: a coarse check)."""
     teacher = mixture_teacher(2, 2, (1, 1, 2), seed=8)
     noise = torch.from_numpy(initial_noise(0, 0, 1000, (1, 1, 2)))
-    *_, clean = teacher.states(noise, SolverSpec(kind="ddpm", steps=100), (999, 0), solver_seeds(0, 0, 1000))
+    *_, clean = teacher.states(Start(noise), SolverSpec(kind="ddpm", steps=100), (999, 0), solver_seeds(0, 0, 1000))
     torch.testing.assert_close(clean.mean(0), teacher.sample_data(20_000, 0).mean(0), rtol=0, atol=0.15)
 
 
 @pytest.mark.parametrize("seeds", [None, [1]])
 def test_a_stochastic_solver_needs_a_seed_per_sample(seeds: list[int] | None) -> None:
     teacher = mixture_teacher(1, 2, (1, 2, 2), seed=1)
-    states = teacher.states(noise_of(2, (1, 2, 2)), SolverSpec(kind="ddpm", steps=2), (999, 0), seeds)
+    states = teacher.states(Start(noise_of(2, (1, 2, 2))), SolverSpec(kind="ddpm", steps=2), (999, 0), seeds)
     with pytest.raises(ValueError, match=r"one seed per sample, got [01] for 2 samples"):
         list(states)
 
@@ -215,13 +217,13 @@ def test_a_stochastic_solver_needs_a_seed_per_sample(seeds: list[int] | None) ->
 def test_states_are_asked_for_from_noise_to_clean(timesteps: tuple[int, ...]) -> None:
     teacher = mixture_teacher(1, 2, (1, 2, 2), seed=1)
     with pytest.raises(ValueError, match="must begin with the noise's"):
-        list(teacher.states(noise_of(2, (1, 2, 2)), SolverSpec(steps=4), timesteps))
+        list(teacher.states(Start(noise_of(2, (1, 2, 2))), SolverSpec(steps=4), timesteps))
 
 
 def test_a_solver_that_visits_every_timestep_ends_at_the_clean_state() -> None:
     teacher = mixture_teacher(1, 2, (1, 1, 2), seed=9)
     noise = noise_of(2, (1, 1, 2), torch.float64)
-    states = list(teacher.states(noise, SolverSpec(steps=1000), (999, 1, 0)))
+    states = list(teacher.states(Start(noise), SolverSpec(steps=1000), (999, 1, 0)))
     matrix, shift = affine_flow_map(teacher, 500)
     assert len(states) == 3
     torch.testing.assert_close(states[-1].flatten(1), noise.flatten(1) @ matrix.T + shift, rtol=0, atol=0.02)
@@ -265,7 +267,7 @@ def test_name_is_the_folders_slug(teacher_folder: FolderMaker) -> None:
 
 def test_half_precision_weights_run_in_float32(teacher_folder: FolderMaker) -> None:
     teacher = load_teacher(str(teacher_folder(unet=tiny_unet().half())))
-    *_, clean = teacher.states(noise_of(2), SolverSpec(steps=2), (999, 0))
+    *_, clean = teacher.states(Start(noise_of(2)), SolverSpec(steps=2), (999, 0))
     assert clean.dtype == torch.float32
     assert torch.isfinite(clean).all()
 
@@ -298,4 +300,4 @@ def test_teachers_that_are_loaded_at_once_leave_torch_as_it_was(teacher_folder: 
 
 def test_the_embedded_names() -> None:
     assert set(EMBEDDED) == {"digits", "mixture"}
-    assert EMBEDDED["mixture"]("cpu").sample_shape == (1, 16, 16)
+    assert EMBEDDED["mixture"]("cpu").space.shape == (1, 16, 16)

@@ -92,7 +92,7 @@ def test_a_run_with_other_settings_is_refused(
 
 
 def test_a_run_on_another_store_is_refused(mixture_store: str, tmp_path: Path) -> None:
-    from advkd.trajectories.filling import precompute
+    from advkd.trajectories import precompute
     from tests.advkd.conftest import mixture_spec
 
     stopped(mixture_store, tmp_path / "run")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from advkd.diffusion.schedule import linear_schedule
+from advkd.diffusion import linear_schedule
 from advkd.evaluation.evaluation import EvaluateSpec, evaluate
 from advkd.students.loading import load_student
 from advkd.teachers import EMBEDDED, SolverSpec
 from advkd.training.grid import training_grid
 from advkd.training.loop import train
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from storage import ShardCorruptError, open_store
 from tests.advkd.conftest import mixture_spec, tiny_train
 from tests.advkd.evaluation.parts import gaussian_teacher

@@ -16,7 +16,7 @@ from advkd.training.checkpoint import checkpoints
 from advkd.training.loop import StepMetrics, train
 from advkd.training.methods.layerwise_spec import TrainSpec
 from advkd.training.methods.table import build_method
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import precompute
 from storage import open_store
 from storage.records.seeding import initial_noise
 from tests.advkd.conftest import mixture_spec, tiny_train

@@ -22,7 +22,7 @@ from advkd.training.data import to_torch
 from advkd.training.loop import train
 from advkd.training.methods.layerwise_spec import TrainSpec
 from advkd.training.methods.spec_json import train_spec_from_json
-from advkd.trajectories.filling import compute_shard, precompute, trajectory_spec
+from advkd.trajectories import Filling, precompute, trajectory_spec
 from storage import Batch, ShardCorruptError, StoreIncompleteError, StoreNotFoundError, open_store, store_uri
 from tests.advkd.conftest import mixture_spec, tiny_train
 from tests.advkd.training.test_loop import run
@@ -69,7 +69,7 @@ def test_a_stochastic_store_is_refused(tmp_path: Path) -> None:
 
 def test_an_unsealed_store_is_refused(tmp_path: Path) -> None:
     spec = mixture_spec(tmp_path / "stores")
-    compute_shard(spec, 0)
+    Filling.of(spec).compute(0)
     uri = store_uri(spec.store, trajectory_spec(spec, load_teacher("mixture")))
     with pytest.raises(StoreIncompleteError):
         run(tiny_train(), uri, tmp_path / "run")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Protocol
 
-from advkd.trajectories.filling import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
+from advkd.trajectories import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from storage import list_prefix
 from storage.records.provenance import code_revision
 from tests.advkd.trajectories.forked import ENVIRONMENT, assert_one_thread, forking

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from advkd.teachers import SolverSpec
-from advkd.trajectories.filling import PrecomputeSpec, cached_teacher, trajectory_spec
+from advkd.trajectories import PrecomputeSpec, cached_teacher, trajectory_spec
 from storage import TrajectorySpec, is_sealed, join, list_prefix, missing_shards, read_bytes, store_uri, verify
 from storage.objects.access import list_leftovers
 from storage.records.checked_json import load_checked

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import advkd.trajectories.filling
 import storage.writing.writer
-from advkd.diffusion.schedule import NoiseSchedule
+from advkd.diffusion import UNCONDITIONAL, Pixels, Start, TimeGrid
 from advkd.teachers import SolverSpec, load_teacher
-from advkd.trajectories.filling import PrecomputeSpec, precompute, trajectory_spec
+from advkd.trajectories import PrecomputeSpec, precompute, trajectory_spec
 from advkd.trajectories.shard import ComputeSlots
 from storage import StoreFullError, verify
 from storage.layouts.table import layout_of
@@ -27,21 +27,24 @@ class Scaling:
 
     name = "scaling"
     fingerprint = "a" * 64
-    sample_shape = (3, 64, 64)
+    space = Pixels((3, 64, 64))
+    conditions = UNCONDITIONAL
 
     def __init__(self) -> None:
-        self.schedule: NoiseSchedule = load_teacher("mixture").schedule
         self.blocks = 0
+
+    def grid(self, solver: SolverSpec) -> TimeGrid:
+        return load_teacher("mixture").grid(solver)
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         return {}
 
     def states(
-        self, noise: Tensor, solver: SolverSpec, timesteps: Sequence[int], seeds: Sequence[int] | None = None
+        self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         self.blocks += 1
-        for number in range(len(timesteps)):
-            yield noise / (number + 1)
+        for number in range(len(labels)):
+            yield start.noise / (number + 1)
 
 
 @pytest.fixture

@@ -15,17 +15,17 @@ from typer.testing import CliRunner
 from advkd.cli import cache_plan as cache_plan_cli
 from advkd.cli.cache import app
 from advkd.teachers import SolverSpec
-from advkd.trajectories import plan as cache_plan
-from advkd.trajectories.costs import Prices, Requests
-from advkd.trajectories.filling import (
+from advkd.trajectories import (
+    Filling,
     PrecomputeSpec,
     cached_teacher,
-    compute_shard,
     precompute,
     seal_store,
     trajectory_spec,
     what_is_missing,
 )
+from advkd.trajectories import plan as cache_plan
+from advkd.trajectories.costs import Prices, Requests
 from advkd.trajectories.plan import CachePlan, plan_cache
 from advkd.trajectories.unseen_teacher import UnseenTeacher
 from storage import TrajectoryLoader, list_prefix, open_store, store_uri
@@ -93,7 +93,7 @@ class TestARealRun:
         with counting() as counted:
             identity, missing = what_is_missing(spec)
             for shard in missing:
-                compute_shard(spec, shard)
+                Filling.of(spec).compute(shard)
         assert asked(counted) == expected.precompute
         with counting() as counted:
             manifest = seal_store(spec)
@@ -152,7 +152,7 @@ class TestARealRun:
 
 
 class TestTheFiguresOfTheDesign:
-    """100 million samples (`storage.md`), planned without any teacher."""
+    """100 million samples (docs/cache.md), planned without any teacher."""
 
     PYRAMID = "256,128,64,32,16,8,8,16,32,64,128,256"
     FIGURES = (

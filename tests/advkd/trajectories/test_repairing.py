@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from advkd.trajectories.filling import PrecomputeSpec, compute_shard, precompute
+from advkd.trajectories import Filling, PrecomputeSpec, precompute
 from advkd.trajectories.repairing import RepairResult, repair
 from storage import (
     ManifestError,
@@ -264,7 +264,7 @@ def test_what_refuses_a_repair_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_growing_store_is_not_repaired(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, "zarr")
-    compute_shard(spec, 1)
+    Filling.of(spec).compute(1)
     uri = list_stores(str(tmp_path))[0].uri
     before = contents(uri)
     with pytest.raises(StoreIncompleteError, match="run precompute with the same settings"):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from advkd.training.loop import train
-from advkd.trajectories.filling import PrecomputeSpec, precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from storage import (
     StoreUnreachableError,
     TrajectoryLoader,
@@ -42,7 +42,7 @@ RUN_FACTS = {"created", "sealed", "elapsed_seconds", "author", "sha256"}
 ERRORS = ("500", "503")
 INSTANT_FAULTS = tuple(fault for fault in FAULTS if fault != "delay")
 STATED_SECONDS = 2 * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS)
-"""What the README says, about 40: two attempts that are not answered. Each of these faults is noticed at once."""
+"""What docs/cache.md says, about 45: two attempts that are not answered. Each of these faults is noticed at once."""
 
 
 @pytest.fixture(scope="module", params=LAYOUTS)

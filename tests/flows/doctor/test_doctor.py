@@ -9,8 +9,8 @@ import typer
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
+from advkd.trajectories import PrecomputeSpec
 from advkd.trajectories import filling as library
-from advkd.trajectories.filling import PrecomputeSpec
 from flows.doctor import machine as doctor_machine
 from flows.doctor import prefect as doctor_prefect
 from flows.doctor.checks import examine
@@ -73,7 +73,7 @@ def test_the_machine_s_own_problems(calm, tmp_path, monkeypatch):
 
 def test_a_store_that_nobody_fills_any_more(calm, tmp_path):
     spec = PrecomputeSpec(teacher="mixture", store=str(tmp_path / "stores"), samples=256, shard_samples=128)
-    library.compute_shard(spec, 0)
+    library.Filling.of(spec).compute(0)
     uri = store_uri(spec.store, library.what_is_missing(spec)[0])
     assert diagnose("--root", str(tmp_path), "--no-server")["stale stores"]["ok"]
     os.utime(Path(uri) / "commits" / "000000.json", (0, 0))

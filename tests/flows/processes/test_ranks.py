@@ -9,7 +9,7 @@ import pytest
 from torch.distributed.run import parse_args
 
 from advkd.training.checkpoint import checkpoints
-from advkd.trajectories.filling import precompute
+from advkd.trajectories import precompute
 from flows.processes.child import ChildError, ChildKilledError, run_module
 from flows.processes.ranks import launched, torchrun_arguments
 from flows.train import train

@@ -15,7 +15,7 @@ from typing import ClassVar
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from advkd.trajectories.filling import PrecomputeSpec
+from advkd.trajectories import PrecomputeSpec
 from flows.command import main
 from flows.precompute import precompute
 from flows.processes import fan_out

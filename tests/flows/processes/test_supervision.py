@@ -152,8 +152,8 @@ def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path)
     assert wait_until(lambda: client.read_flow_run(run.id).state.type == StateType.COMPLETED, 150)
     states = [state.name for state in client.read_flow_run_states(run.id)]
     assert states.index("Crashed") < states.index("AwaitingRetry") < states.index("Completed")
+    from advkd.trajectories import PrecomputeSpec
     from advkd.trajectories import filling as library
-    from advkd.trajectories.filling import PrecomputeSpec
 
     identity, missing = library.what_is_missing(PrecomputeSpec(**spec))
     assert missing == []

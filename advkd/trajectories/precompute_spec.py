@@ -1,0 +1,68 @@
+"""Which trajectories to cache, and where: one frozen dataclass for the command line, the flows and the presets."""
+
+from dataclasses import dataclass, field
+
+from advkd.diffusion import check_shrink
+from advkd.teachers import SolverSpec
+from storage.records import DTYPES, LAYOUTS, NOISES, check_seed
+
+DEFAULT_BLOCK = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecomputeSpec:
+    """Which trajectories to cache, and where.
+
+    Attributes:
+        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
+        store: root URI of the stores, a local path or `s3://bucket/prefix`.
+        samples: trajectories; asking for more later extends the same store.
+        solver: the teacher's solver and its number of steps.
+        captures: K, the states kept besides the noise, the clean one included.
+        shrink: how their distances in solver steps shrink towards the clean state, in (0, 1]: 1 spreads them evenly,
+            with 0.5 each is half of the one before.
+        timesteps: the captured timesteps themselves, from noise to clean, instead of `captures` and `shrink`.
+        seed: base seed of the noises, in [0, 2**63).
+        format: "zarr" or "webdataset".
+        dtype: "float16" or "float32".
+        noise: "stored", or "seeded": drawn again from the seed by every reader, the same values either way.
+        resolutions: `(H_k, W_k)` at which each captured timestep is stored, the noise's first; None: all in full.
+        uint8: `(timestep, low, high)` of near-clean states that are stored as uint8 of that range.
+        shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512 and about 64 MiB.
+        block_samples: samples per batch of the teacher and per chunk of the store.
+        device: torch device of the teacher, "cpu" or "cuda".
+    """
+
+    teacher: str = "digits"
+    store: str = "runs/stores"
+    samples: int = 8192
+    solver: SolverSpec = field(default_factory=SolverSpec)
+    captures: int = 4
+    shrink: float = 1.0
+    timesteps: tuple[int, ...] | None = None
+    seed: int = 0
+    format: str = "zarr"
+    dtype: str = "float16"
+    noise: str = "stored"
+    resolutions: tuple[tuple[int, int], ...] | None = None
+    uint8: tuple[tuple[int, float, float], ...] = ()
+    shard_samples: int | None = None
+    block_samples: int = DEFAULT_BLOCK
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_shrink(self.shrink)
+        for name, allowed in (("format", LAYOUTS), ("dtype", DTYPES), ("noise", NOISES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"PrecomputeSpec.{name} must be one of {allowed}, got {getattr(self, name)!r}; choose one of them"
+                )
+        for name in ("samples", "captures", "block_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"PrecomputeSpec.{name} must be positive, got {getattr(self, name)}; use at least 1")
+        if self.shard_samples is not None and (self.shard_samples < 1 or self.shard_samples % self.block_samples):
+            raise ValueError(
+                f"PrecomputeSpec.shard_samples must be a positive multiple of block_samples ({self.block_samples}), "
+                f"got {self.shard_samples}; choose another shard size"
+            )
