@@ -31,9 +31,6 @@ _PAPER_STEP = "tests/advkd/training/methods/test_paper_step.py"
 _CHECKPOINT = "tests/advkd/training/test_checkpoint.py"
 _DISTRIBUTED = "tests/advkd/training/test_distributed.py::test_two_processes_see_the_losses_of_one"
 _DISTANCES = "tests/advkd/evaluation/test_distances.py"
-_DAMAGE = (
-    "tests/storage/care/test_corruption.py::test_any_damage_to_a_store_with_every_encoding_is_named_and_never_read"
-)
 _GATE = "tests/advkd/registry/test_gate.py"
 
 METHOD = (
@@ -387,7 +384,7 @@ STORE = (
         "storage/records/problems.py",
         "if found.hexdigest() == entry.sha256:",
         "if found.hexdigest():",
-        (f"{_DAMAGE}[zarr]",),
+        ("tests/storage/reading/test_rereading.py",),
     ),
     Mutant(
         "the short shard is thought to be the last one in the order",

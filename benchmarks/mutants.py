@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -78,6 +79,7 @@ def main() -> None:
         sys.exit(f"--only must be in a mutant's name or file, got {options.only!r}; leave it out for all")
     for mutant in MUTANTS:
         mutated(mutant, ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _import_libraries()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -145,6 +147,7 @@ def _pytest(copy: Path, tests: Sequence[str], *, keep_bytecode: bool = False) ->
     log = copy.parent / "log.txt"
     process = os.fork()
     if process == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         code = _BROKEN
         try:
             code = _in_child(copy, log, tests, keep_bytecode)
@@ -154,7 +157,13 @@ def _pytest(copy: Path, tests: Sequence[str], *, keep_bytecode: bool = False) ->
             # Whatever happens: nothing of the parent's, its folder least of all, is tidied up here.
             sys.stderr.flush()
             os._exit(code)
-    _, status = os.waitpid(process, 0)
+    try:
+        _, status = os.waitpid(process, 0)
+    except BaseException:
+        # Ended itself: no tests go on without it.
+        os.kill(process, signal.SIGTERM)
+        os.waitpid(process, 0)
+        raise
     return os.waitstatus_to_exitcode(status), log.read_text(encoding="utf-8", errors="replace")
 
 
