@@ -116,7 +116,7 @@ def test_its_packages_are_imported_and_not_those_of_the_checkout(environment: En
 
 @pytest.mark.parametrize(
     ("command", "word"),
-    [(["advkd", "--help"], "precompute"), (["python", "-m", "flows.distill", "--help"], "--fan-out")],
+    [(["advkd", "--help"], "doctor"), (["python", "-m", "flows.distill", "--help"], "--fan-out")],
 )
 def test_a_command_says_how_it_is_used(command: list[str], word: str, environment: Environment) -> None:
     assert word in environment.run(*command)
