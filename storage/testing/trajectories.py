@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage import Manifest, TrajectorySpec, missing_shards, open_writer, seal
-from storage.records import initial_noise
+from storage.records import initial_noise, start_noise
 
 SHAPE = (2, 4, 4)
 
@@ -37,7 +37,7 @@ def states_of(spec: TrajectorySpec, start: int, stop: int) -> dict[int, npt.NDAr
     levels = zip(spec.timesteps, spec.signal, spec.sigma, strict=True)
     states = {t: np.tanh(noise) * a + s * noise for t, a, s in levels}
     # What readers draw again must be what was written.
-    return states | ({spec.timesteps[0]: noise} if spec.noise == "seeded" else {})
+    return states | ({spec.timesteps[0]: start_noise(spec, start, stop - start)} if spec.noise == "seeded" else {})
 
 
 def shard_states(spec: TrajectorySpec, shard: int) -> dict[int, npt.NDArray[np.float32]]:
