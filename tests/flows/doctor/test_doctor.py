@@ -89,7 +89,7 @@ def test_s3_that_works_leaves_nothing_behind(s3_root, s3_server):
     assert all(probe.ok for probe in probes.values()), probes
     assert list(probes)[-1] == "S3 delete"
     # rclone knows no conditional PUT, and the doctor must not believe it does.
-    assert "not there" in probes["S3 conditional put"].fact
+    assert "not supported" in probes["S3 conditional put"].fact
     assert not [path for path in s3_server.folder.rglob("*doctor*") if path.is_file()]
 
 
