@@ -67,12 +67,13 @@ def distill_plainly(root: str) -> float:
     asked = {**TINY, "precompute": PrecomputeSpec(**TINY["precompute"]), "train": _train_spec()}
     plan = recipe(preset="quick", root=root, **asked)
     store = library.precompute(plan.precompute, workers=os.cpu_count() or 1)
-    student = Path(plan.student(store))
+    places = plan.places(store)
+    student = Path(places.student)
     for _ in train(plan.train, store.uri, student):
         pass
     folder = str(student / STUDENT_FOLDER)
-    evaluate(plan.evaluation(store, folder))
-    register(plan.registration(store, folder))
+    evaluate(plan.evaluation(places, folder))
+    register(plan.registration(places, store.uri, folder))
     return time.perf_counter() - began
 
 

@@ -2,13 +2,11 @@
 
 from typing import Literal
 
-from prefect import flow
-
 from advkd.presets import PRESETS
 from advkd.trajectories import PrecomputeSpec
 from flows.evaluate import evaluate as evaluate_student
 from flows.precompute import precompute as fill_store
-from flows.processes import FanOut, ProcessCount, crash_if_cut_off, identify_lines, supervise
+from flows.processes import FanOut, ProcessCount, stage
 from flows.recipe import Device, Strict, TrainingSpec, recipe
 from flows.register import register as register_student
 from flows.results import DistillResult, Stopwatch, count, publish, summarize
@@ -18,7 +16,7 @@ from flows.train import train as train_student
 PresetName = Literal[*PRESETS]
 
 
-@flow(name="distill", persist_result=False, on_running=[identify_lines, supervise], on_failure=[crash_if_cut_off])
+@stage("distill")
 def distill(
     teacher: str = "digits",
     preset: PresetName = "full",
@@ -56,16 +54,17 @@ def distill(
     clock = Stopwatch()
     with clock.stage("precompute"):
         store = fill_store(plan.precompute, plan.fan_out)
+    places = plan.places(store)
     with clock.stage("train"):
-        student = train_student(plan.train, store.uri, plan.student(store), plan.processes)
+        student = train_student(plan.train, store.uri, places.student, plan.processes)
     with clock.stage("evaluate"):
-        evaluation = evaluate_student(plan.evaluation(store, student.folder))
+        evaluation = evaluate_student(plan.evaluation(places, student.folder))
     with clock.stage("register"):
-        version = register_student(plan.registration(store, student.folder))
-    counters = count(plan, store, student, evaluation, version, clock.seconds)
+        version = register_student(plan.registration(places, store.uri, student.folder))
+    counters = count(places, store, student, evaluation, version, clock.seconds)
     if version.created:
         note_counters(version, counters, plan.root)
-    result = summarize(plan, store, student, evaluation.report, version, counters)
+    result = summarize(plan, places, store, student, evaluation.report, version, counters)
     publish(result)
     return result
 

@@ -1,6 +1,6 @@
 """Flow `evaluate`: a student beside its teacher, in figures, pictures and a report."""
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 
 from advkd.device import torch_device
 from advkd.evaluation import (
@@ -16,7 +16,7 @@ from advkd.evaluation import (
 from advkd.files import file_sha256, read_published
 from advkd.students import fetched_student, student_files
 from advkd.trajectories import cached_teacher
-from flows.processes import crash_if_cut_off, identify_lines, supervise
+from flows.processes import stage
 from flows.recipe import Strict
 from flows.tasks import DAY, Evaluation, evaluate_student
 from storage import StoreNotFoundError
@@ -24,13 +24,7 @@ from storage.objects import join
 from storage.writing import CLAIMS, folder_claim
 
 
-@flow(
-    name="evaluate",
-    persist_result=False,
-    timeout_seconds=DAY,
-    on_running=[identify_lines, supervise],
-    on_failure=[crash_if_cut_off],
-)
+@stage("evaluate", timeout_seconds=DAY)
 def evaluate(spec: Strict[EvaluateSpec]) -> Evaluation:
     """Evaluates a student and writes its report; one that is there for the same student and teacher is kept.
 

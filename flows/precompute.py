@@ -3,14 +3,14 @@
 import os
 import time
 
-from prefect import flow, get_run_logger, unmapped
+from prefect import get_run_logger, unmapped
 from prefect.futures import as_completed
 
 from advkd import trajectories as library
 from advkd.device import torch_threads
 from advkd.runtime import Tally, progress
 from advkd.trajectories import ComputeSlots, PrecomputeSpec, StoreResult
-from flows.processes import FanOut, crash_if_cut_off, identify_lines, shard_runner, supervise
+from flows.processes import FanOut, shard_runner, stage
 from flows.recipe import Device, Strict, placed
 from flows.tasks import DAY, ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 
@@ -19,13 +19,7 @@ _LOOK_SECONDS = 1.0
 _SAY_SECONDS = 60.0
 
 
-@flow(
-    name="precompute",
-    persist_result=False,
-    timeout_seconds=30 * DAY,
-    on_running=[identify_lines, supervise],
-    on_failure=[crash_if_cut_off],
-)
+@stage("precompute", timeout_seconds=30 * DAY)
 def precompute(
     spec: Strict[PrecomputeSpec], fan_out: FanOut | None = None, device: Device | None = None
 ) -> StoreResult:

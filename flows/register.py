@@ -1,22 +1,16 @@
 """Flow `register`: an evaluated student into a new version of a registered model, if anything changed."""
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 
 from advkd.registry import DATABASE, RegisteredModel, RegisterSpec
-from flows.processes import crash_if_cut_off, identify_lines, supervise, tell_of_model
+from flows.processes import stage, tell_of_model
 from flows.recipe import Strict
 from flows.tasks import HOUR, register_student
 from storage import join
 from storage.writing import CLAIMS, folder_claim
 
 
-@flow(
-    name="register",
-    persist_result=False,
-    timeout_seconds=HOUR,
-    on_running=[identify_lines, supervise],
-    on_failure=[crash_if_cut_off],
-)
+@stage("register", timeout_seconds=HOUR)
 def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
     """Registers a student; what is registered already keeps its version.
 

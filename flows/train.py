@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 
 from advkd.students import is_student
 from advkd.training import STUDENT_FOLDER, Processes, RunSpec, newest_record, run_identity
-from flows.processes import ProcessCount, crash_if_cut_off, identify_lines, supervise
+from flows.processes import ProcessCount, stage
 from flows.recipe import Device, TrainingSpec, placed
 from flows.tasks import train_student
 from storage import join, open_store
@@ -24,7 +24,7 @@ class StudentResult:
     seconds: float
 
 
-@flow(name="train", persist_result=False, on_running=[identify_lines, supervise], on_failure=[crash_if_cut_off])
+@stage("train")
 def train(
     spec: TrainingSpec, store: str, out: str, processes: ProcessCount = 1, device: Device | None = None
 ) -> StudentResult:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import PREFECT_API_URL
@@ -14,7 +14,7 @@ from advkd.discovery import LookSpec, Memory, PlaceState, Skipped, look
 from advkd.registry import require_registry
 from advkd.teachers import pinned
 from flows.distill import distill
-from flows.processes import DISCOVERED, REFUSED, STARTED, crash_if_cut_off, identify_lines, supervise, tell_of_teacher
+from flows.processes import DISCOVERED, REFUSED, STARTED, stage, tell_of_teacher
 from flows.recipe import recipe
 from flows.requests import DistillationRequest, Placed, RequestSpec, deployed, digest_of, place
 from flows.tasks import HOUR
@@ -48,13 +48,7 @@ class WatchResult:
     skipped: tuple[Skipped, ...]
 
 
-@flow(
-    name="watch-teachers",
-    persist_result=False,
-    timeout_seconds=HOUR,
-    on_running=[identify_lines, supervise],
-    on_failure=[crash_if_cut_off],
-)
+@stage("watch-teachers", timeout_seconds=HOUR)
 def watch_teachers(
     sources: list[str],
     deployment: str = "distill/full",

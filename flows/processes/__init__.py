@@ -8,6 +8,7 @@ from flows.processes.logs import identify_lines, log_place
 from flows.processes.process_tree import descendants, end, marked_processes
 from flows.processes.ranks import ProcessCount
 from flows.processes.server import UI_ENVIRONMENT, own_server
+from flows.processes.stages import stage
 from flows.processes.supervision import MAX_RUNS, crash_if_cut_off, own_this_process, supervise
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "run_module",
     "shard_runner",
     "shards_per_gpu",
+    "stage",
     "supervise",
     "tell_of_model",
     "tell_of_teacher",

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from advkd import presets
 from advkd.evaluation import EvaluateSpec, protocols
@@ -18,12 +17,28 @@ from storage.objects import join
 _DEFAULTS = PrecomputeSpec()
 
 
+@dataclass(frozen=True)
+class Places:
+    """Folders or URIs of what one distillation makes, decided once its store is known.
+
+    Attributes:
+        student: of the run, its checkpoints and its student.
+        report: of the evaluation.
+        artifact: of the exported model.
+    """
+
+    student: str
+    report: str
+    artifact: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One distillation, apart from what only the stages themselves find out.
 
     Attributes:
         root: folder or URI of everything that is made.
+        teacher: its name, as a slug.
         precompute: which trajectories, and in which store.
         train: the training run.
         samples: images of the evaluation.
@@ -35,6 +50,7 @@ class Recipe:
     """
 
     root: str
+    teacher: str
     precompute: PrecomputeSpec
     train: RunSpec
     samples: int
@@ -44,22 +60,19 @@ class Recipe:
     fan_out: str | None = None
     processes: int = 1
 
-    def student(self, store: StoreResult) -> str:
-        """Folder of the student of a store: the same call, the same folder, so a run is continued by repeating it."""
+    def places(self, store: StoreResult) -> Places:
+        """Where everything made from a store goes: the same call, the same folders, so repeating a run continues it."""
         facts = [run_identity(self.train, store.digest), store.num_samples]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        return join(self.root, "students", f"{self._slug()}-{digest[:12]}")
+        name = f"{self.teacher}-{digest[:12]}"
+        return Places(*(join(self.root, kind, name) for kind in ("students", "reports", "models")))
 
-    def report(self, store: StoreResult) -> str:
-        """Folder of that student's report."""
-        return join(self.root, "reports", Path(self.student(store)).name)
-
-    def evaluation(self, store: StoreResult, student: str) -> EvaluateSpec:
-        """The evaluation of a student of that store."""
+    def evaluation(self, places: Places, student: str) -> EvaluateSpec:
+        """The evaluation of a student at its places."""
         return EvaluateSpec(
             student=student,
             teacher=self.precompute.teacher,
-            out=self.report(store),
+            out=places.report,
             references=self.root,
             features=self.features,
             real=self.real,
@@ -69,19 +82,11 @@ class Recipe:
             device=self.precompute.device,
         )
 
-    def registration(self, store: StoreResult, student: str) -> RegisterSpec:
+    def registration(self, places: Places, store: str, student: str) -> RegisterSpec:
         """The registration of that student with its report."""
         return RegisterSpec(
-            student=student,
-            report=self.report(store),
-            out=join(self.root, "models", Path(self.student(store)).name),
-            runs=self.root,
-            model=self.model,
-            store=store.uri,
+            student=student, report=places.report, out=places.artifact, runs=self.root, model=self.model, store=store
         )
-
-    def _slug(self) -> str:
-        return cached_teacher(self.precompute.teacher, self.precompute.device).name
 
 
 def recipe(
@@ -119,6 +124,7 @@ def recipe(
     loaded = cached_teacher(teacher, asked.device)
     plan = Recipe(
         root=root,
+        teacher=loaded.name,
         precompute=asked,
         train=placed(train or chosen.train, device),
         samples=chosen.evaluation_samples if samples is None else samples,

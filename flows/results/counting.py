@@ -5,7 +5,7 @@ from dataclasses import replace
 from advkd.registry import RegisteredModel
 from advkd.runtime import StageCounters
 from advkd.trajectories import StoreResult
-from flows.recipe import Recipe
+from flows.recipe import Places
 from flows.tasks import Evaluation
 from flows.train import StudentResult
 from storage import open_store
@@ -13,7 +13,7 @@ from storage.objects import list_objects
 
 
 def count(
-    plan: Recipe,
+    places: Places,
     store: StoreResult,
     student: StudentResult,
     evaluation: Evaluation,
@@ -21,7 +21,6 @@ def count(
     seconds: dict[str, float],
 ) -> dict[str, StageCounters]:
     """Counters by stage, in the order of the stages."""
-    report, artifact = plan.report(store), plan.registration(store, student.folder).out
     counted = {
         "precompute": StageCounters(
             passes=store.passes, samples=store.computed_samples, bytes_written=store.bytes_written
@@ -39,11 +38,11 @@ def count(
             passes=evaluation.passes,
             samples=evaluation.report.samples,
             bytes_read=_bytes(student.folder),
-            bytes_written=_bytes(report),
+            bytes_written=_bytes(places.report),
         )
     if model.created:
         counted["register"] = StageCounters(
-            bytes_read=_bytes(student.folder) + _bytes(report), bytes_written=_bytes(artifact)
+            bytes_read=_bytes(student.folder) + _bytes(places.report), bytes_written=_bytes(places.artifact)
         )
     return {stage: replace(one, seconds=seconds[stage]) for stage, one in counted.items()}
 

@@ -16,7 +16,7 @@ from advkd.evaluation import EvalReport, Worth, worth_sentence
 from advkd.registry import RegisteredModel
 from advkd.runtime import StageCounters
 from advkd.trajectories import StoreResult
-from flows.recipe import Recipe
+from flows.recipe import Places, Recipe
 from flows.train import StudentResult
 from storage.objects import join, local_folder, write_json
 
@@ -52,6 +52,7 @@ class Stopwatch:
 
 def summarize(
     plan: Recipe,
+    places: Places,
     store: StoreResult,
     student: StudentResult,
     report: EvalReport,
@@ -65,9 +66,9 @@ def summarize(
         **report.summary(),
         "store": _below(plan.root, store.uri),
         "student": _below(plan.root, student.folder),
-        "report": _below(plan.root, join(plan.report(store), "report.html")),
+        "report": _below(plan.root, join(places.report, "report.html")),
         "model": {"name": model.name, "version": str(model.version), "alias": model.alias},
-        "artifact": _below(plan.root, plan.registration(store, student.folder).out),
+        "artifact": _below(plan.root, places.artifact),
         "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
         "counters": {stage: asdict(counted) for stage, counted in counters.items()},
         "shards": {"computed": store.computed, "reused": store.shards - store.computed},
