@@ -13,7 +13,7 @@ import pytest
 
 from advkd.teachers import EMBEDDED
 from advkd.teachers.mixture import MixtureTeacher, digits_mixture_teacher
-from advkd.trajectories import filling as library
+from advkd import trajectories as library
 from flows.command import main
 from flows.distill import distill
 from flows.precompute import precompute
@@ -116,7 +116,7 @@ def test_a_place_for_log_lines_that_is_none_is_refused_before_anything_starts(ca
 
 
 def test_a_value_error_of_the_run_itself_is_no_bad_parameter(capsys, api, monkeypatch):
-    monkeypatch.setattr(library, "plan", refuse)
+    monkeypatch.setattr(library, "what_is_missing", refuse)
     code, out, err = run(precompute, ["--spec", '{"teacher": "mixture", "store": "stores"}'], capsys)
     assert (code, out, err) == (1, "", "error: rule, fact, remedy")
 
