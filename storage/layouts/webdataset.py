@@ -11,8 +11,7 @@ places in every tar.
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,33 +66,26 @@ class WebDatasetLayout:
         return {}
 
 
-@dataclass(frozen=True)
 class _Members:
-    """Where everything lies in the tar of a shard of a spec."""
+    """Where everything lies in the tar of a shard of a spec.
 
-    spec: TrajectorySpec
+    Attributes:
+        timesteps: stored timesteps in the order of their members.
+        headers: npy header of each timestep's member.
+        starts: where each timestep's member starts within a sample.
+        sample_bytes: bytes of a sample.
+    """
 
-    @cached_property
-    def timesteps(self) -> list[int]:
-        return sorted(self.spec.stored_timesteps, key=_extension)
-
-    @cached_property
-    def headers(self) -> dict[int, bytes]:
-        return {t: _npy_header(self.spec.encoding(t).stored_dtype, self.spec.encoding(t).shape) for t in self.timesteps}
-
-    @cached_property
-    def starts(self) -> dict[int, int]:
-        """Where a timestep's member starts within a sample; the json member is a block of header and one of text."""
-        starts, offset = {}, 2 * _BLOCK
+    # No functools.cached_property: in Python 3.11 it holds one lock for all instances of the class.
+    def __init__(self, spec: TrajectorySpec) -> None:
+        self.spec = spec
+        self.timesteps = sorted(spec.stored_timesteps, key=_extension)
+        self.headers = {t: _npy_header(spec.encoding(t).stored_dtype, spec.encoding(t).shape) for t in self.timesteps}
+        self.starts, offset = dict[int, int](), 2 * _BLOCK  # The json member is a block of header and one of text.
         for t in self.timesteps:
-            starts[t] = offset
-            offset += _BLOCK + _padded(self._size(t), _BLOCK)
-        starts[-1] = offset
-        return starts
-
-    @property
-    def sample_bytes(self) -> int:
-        return self.starts[-1]
+            self.starts[t] = offset
+            offset += _BLOCK + _padded(len(self.headers[t]) + spec.encoding(t).state_bytes, _BLOCK)
+        self.sample_bytes = offset
 
     @property
     def index_bytes(self) -> int:
@@ -105,10 +97,6 @@ class _Members:
     @property
     def tar_bytes(self) -> int:
         return _padded(self.spec.shard_samples * self.sample_bytes + 2 * _BLOCK, tarfile.RECORDSIZE)
-
-    def _size(self, timestep: int) -> int:
-        return len(self.headers[timestep]) + self.spec.encoding(timestep).state_bytes
-
 
 def _index_lines(members: _Members, shard: int, checksums: Sequence[int]) -> Iterator[str]:
     """Checksums are padded, so that an index has the same size whatever they are."""
