@@ -1,6 +1,6 @@
 """`python -m flows.serve`: server, deployments and workers of one machine; see `flows.serving.serve`."""
 
-from flows.serving import main
+from flows.serving import run_server
 
 if __name__ == "__main__":
-    main()
+    run_server()

@@ -80,12 +80,16 @@ def solver_grid_for(
     for steps in candidates:
         solver = SolverSpec(kind=kind, steps=steps)
         try:
-            return solver, teacher.grid(solver).at(timesteps)
+            grid = teacher.grid(solver)
+            chosen = grid.at(timesteps)
         except ValueError:
             continue
+        if grid.labels[0] == timesteps[0]:
+            return solver, chosen
     raise EvaluationError(
         f"a student's timesteps must be on the grid of its teacher's solver, got {tuple(timesteps)} where "
-        f"{f'{asked} {kind} steps do not' if asked else f'no number of {kind} steps does'} pass through all of them; "
+        f"{f'{asked} {kind} steps do not' if asked else f'no number of {kind} steps does'} start at the first and pass "
+        "through all of them; "
         "give the teacher that it was trained from"
     )
 

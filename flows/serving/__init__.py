@@ -2,7 +2,8 @@
 
 from flows.serving.automations import AUTOMATIONS, CANCEL_SECONDS, SILENCE_SECONDS
 from flows.serving.deploying import CHECKOUT, deploy, pool_limits, queue_limits
-from flows.serving.upkeep import PENDING_SECONDS, main
+from flows.serving.serve import run_server
+from flows.serving.upkeep import PENDING_SECONDS, run_upkeep
 
 __all__ = [
     "AUTOMATIONS",
@@ -11,7 +12,8 @@ __all__ = [
     "PENDING_SECONDS",
     "SILENCE_SECONDS",
     "deploy",
-    "main",
     "pool_limits",
     "queue_limits",
+    "run_server",
+    "run_upkeep",
 ]

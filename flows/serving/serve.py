@@ -184,7 +184,7 @@ def _refuse(message: str) -> int:
     return 1
 
 
-def main() -> None:
+def run_server() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Server, deployments and workers.")
     parser.add_argument(

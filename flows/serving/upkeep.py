@@ -190,7 +190,7 @@ def _refuse(message: str) -> int:
     return 2
 
 
-def main() -> None:
+def run_upkeep() -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m flows.upkeep", description="Ends runs that a server forgot.")
     parser.add_argument(

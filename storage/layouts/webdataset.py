@@ -98,6 +98,7 @@ class _Members:
     def tar_bytes(self) -> int:
         return _padded(self.spec.shard_samples * self.sample_bytes + 2 * _BLOCK, tarfile.RECORDSIZE)
 
+
 def _index_lines(members: _Members, shard: int, checksums: Sequence[int]) -> Iterator[str]:
     """Checksums are padded, so that an index has the same size whatever they are."""
     first, size = shard * members.spec.shard_samples, members.sample_bytes

@@ -150,7 +150,7 @@ class ReadingLaws:
             raise AssertionError("not needed to read")
 
         for kind in (LocalObjects, S3Objects):
-            for listing in ("entries", "folders", "leftovers"):
+            for listing in ("entries", "level", "leftovers"):
                 monkeypatch.setattr(kind, listing, forbidden)
         for module, name in ((pickle, "loads"), (pickle, "load"), (pickle, "Unpickler")):
             monkeypatch.setattr(module, name, forbidden)

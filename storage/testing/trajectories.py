@@ -36,8 +36,10 @@ def states_of(spec: TrajectorySpec, start: int, stop: int) -> dict[int, npt.NDAr
     noise = initial_noise(spec.base_seed, start, stop, spec.sample_shape)
     levels = zip(spec.timesteps, spec.signal, spec.sigma, strict=True)
     states = {t: np.tanh(noise) * a + s * noise for t, a, s in levels}
-    # What readers draw again must be what was written.
-    return states | ({spec.timesteps[0]: start_noise(spec, start, stop - start)} if spec.noise == "seeded" else {})
+    # A first state that is the noise itself is the noise from which solvers start (law 9), as readers draw it again.
+    if spec.signal[0] == 0.0 or spec.noise == "seeded":
+        states[spec.timesteps[0]] = start_noise(spec, start, stop - start)
+    return states
 
 
 def shard_states(spec: TrajectorySpec, shard: int) -> dict[int, npt.NDArray[np.float32]]:

@@ -5,14 +5,11 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from signal import SIGINT, SIGKILL, SIGTERM
 
 import psutil
 import pytest
 
-from advkd.teachers import EMBEDDED
-from advkd.teachers.mixture import MixtureTeacher, digits_mixture_teacher
 from advkd import trajectories as library
 from flows.command import main
 from flows.distill import distill
@@ -38,9 +35,9 @@ def run(flow, argv, capsys, **options):
     [
         (["--precompute", '{"sampels": 3}'], "precompute.sampels: Unexpected keyword argument"),
         (["--precompute", '{"solver": {"step": 3}}'], "precompute.solver.step: Unexpected keyword argument"),
-        (["--train", '{"samples": -1}'], "train: Value error, TrainSpec.samples must be"),
-        (["--train", '{"method": "paper", "samples": -1}'], "train: Value error, PaperSpec.samples must be"),
-        (["--train", '{"method": "paper", "warmup": 1}'], "train.warmup: Unexpected keyword argument"),
+        (["--train", '{"samples": -1}'], "train.layerwise: Value error, TrainSpec.samples must be"),
+        (["--train", '{"method": "paper", "samples": -1}'], "train.paper: Value error, PaperSpec.samples must be"),
+        (["--train", '{"method": "paper", "warmup": 1}'], "train.paper.warmup: Unexpected keyword argument"),
         (["--train", "{samples: 1}"], "must be JSON, got '{samples: 1}'"),
         (["--train", "[1]"], "must be a JSON object"),
         (["--preset", "fast"], "preset: Input should be 'quick', 'full' or 'paper'"),
@@ -96,14 +93,6 @@ def test_parameters_that_do_not_fit_the_teacher_are_told_before_the_run(argv, me
     assert (code, out) == (2, "")
     assert message in err
     assert "password" not in err
-
-
-def test_a_teacher_whose_images_have_no_extractor_is_refused_before_the_run(monkeypatch):
-    embedded = digits_mixture_teacher()
-    mixture = replace(embedded.mixture, basis=embedded.mixture.basis[:64], offset=embedded.mixture.offset[:64])
-    monkeypatch.setitem(EMBEDDED, "small", lambda device: MixtureTeacher(mixture, (1, 8, 8), "small"))
-    with pytest.raises(ValueError, match="needs a feature extractor for the images' shape, got 1x8x8"):
-        recipe("small", "quick")
 
 
 def test_a_place_for_log_lines_that_is_none_is_refused_before_anything_starts(capsys, monkeypatch, tmp_path):

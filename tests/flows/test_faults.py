@@ -84,15 +84,15 @@ def weights(folder):
 
 
 def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_missing(api, monkeypatch):
-    noise = trajectories.initial_noise
+    noise = trajectories.start_noise
 
-    def poisoned(seed, first, last, shape):
-        return noise(seed, first, last, shape) * (float("nan") if first >= 256 else 1.0)
+    def poisoned(identity, first, count):
+        return noise(identity, first, count) * (float("nan") if first >= 256 else 1.0)
 
     identity, missing = library.what_is_missing(SPEC)
     assert missing == [0, 1, 2]
     with monkeypatch.context() as patch:
-        patch.setattr(trajectories, "initial_noise", poisoned)
+        patch.setattr(trajectories, "start_noise", poisoned)
         with pytest.raises(NonFiniteError, match=r"states must be finite.*samples 256 to 383"):
             precompute(SPEC)
     uri = store_uri(SPEC.store, identity)

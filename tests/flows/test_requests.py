@@ -25,7 +25,7 @@ FINGERPRINT = "0" * 64
             r"must be those of distill, got .*presets.*; see `python -m flows.distill",
         ),
         ({"parameters": {"samples": "many"}}, r"must be those of distill, got .*samples: Input should be a valid int"),
-        ({"parameters": {"train": {"students": 3}}}, r"train.students: Unexpected keyword argument"),
+        ({"parameters": {"train": {"students": 3}}}, r"train.layerwise.students: Unexpected keyword argument"),
     ],
 )
 def test_orders_that_are_refused(settings, message):

@@ -62,7 +62,7 @@ def test_no_url_leads_to_a_path_or_another_store(
     client = opened(store)
     client.get("/")
     asked: list[str] = []
-    for method in ("read", "read_range", "read_into", "exists", "entries", "folders"):
+    for method in ("read", "read_range", "read_into", "exists", "entries", "level"):
         original = getattr(LocalObjects, method)
 
         def seen(self: LocalObjects, path: str, *rest: Any, original: Any = original) -> Any:

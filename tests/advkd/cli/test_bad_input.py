@@ -131,7 +131,7 @@ def test_bad_requests_for_samples(cli: Cli, mixture_store: str, tmp_path: Path) 
         ('{"samples": "many"}', ("TrainSpec.samples must be a whole number, got 'many'; correct it",)),
         (
             '{"method": "other"}',
-            ("method must name a method", "['layerwise', 'paper'], got 'other'", "advkd.methods"),
+            ("method must be one of ['layerwise', 'paper'], got 'other'", "advkd.methods"),
         ),
         ('{"method": "paper", "warmup": 0.4}', ("PaperSpec must be an object with keys among", "got ['warmup']")),
         (None, ("must be a JSON file", "FileNotFoundError")),

@@ -110,7 +110,7 @@ class TestConvert:
     def test_refusals(self, root: str) -> None:
         uri = store_uri(root, make_spec())
         assert "is zarr already" in refused("convert", uri, "--to", "zarr")
-        assert "must be one of" in refused("convert", uri, "--to", "parquet")
+        assert "a layout that is installed" in refused("convert", uri, "--to", "parquet")
         assert "not written yet" in refused("convert", store_uri(root, make_spec(base_seed=8)), "--to", "webdataset")
 
 

@@ -113,7 +113,9 @@ class TestShow:
         for timestep, values in statistics.items():
             largest = max(abs(values["min"]), abs(values["max"]))
             assert values["error_bound"] == spec.encoding(int(timestep)).error_bound(largest)
-            assert 0 < values["max_error"] <= values["error_bound"]
+            # The noise is rounded before the solver starts, so storing it loses nothing.
+            assert 0 <= values["max_error"] <= values["error_bound"]
+            assert (values["max_error"] > 0) == (timestep != "999")
         assert statistics["500"]["rms_detail"] > 0 == statistics["0"]["rms_detail"]
 
     def test_fits_into_a_hundred_columns(self, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_evaluate(cli: Cli, s3_root: str, monkeypatch: pytest.MonkeyPatch, tmp_p
         assert (evaluated.code, evaluated.uri) == (0, join(out, "report.html")), evaluated.err
         contents = read_contents(out)
         assert contents is not None
-        assert {"metrics.json", "report.html", "curve.png"} <= contents.files.keys()
+        assert {"metrics.json", "report.html", "strips.png"} <= contents.files.keys()
         assert EvalReport.from_json(read_bytes(join(out, "metrics.json"))).samples == 32
         assert sorted(list_prefix(out)) == sorted([*contents.files, "contents.json"])
 

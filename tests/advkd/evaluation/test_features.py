@@ -46,7 +46,7 @@ def test_a_copy_of_an_embedded_teacher_is_known_by_its_fingerprint() -> None:
 def test_a_shape_chooses_nothing(tmp_path: Path) -> None:
     """An untrained network of 1x16x16 was compared with digits, and its student became champion."""
     untrained = load_teacher(str(save_tiny_pipeline(tmp_path / "untrained")))
-    assert tuple(untrained.sample_shape) == SHAPE
+    assert tuple(untrained.space.image_shape) == SHAPE
     assert chosen_features("auto", untrained) == chosen_features("auto", gaussian_teacher()) == ()
     assert protocols("auto", None, untrained) == []
 
@@ -58,7 +58,7 @@ def test_asked_by_name_they_come_in_order(rows: None) -> None:
 
 @pytest.mark.parametrize("features", ["inception", "digits,inception", ""])
 def test_an_unknown_name_is_refused_at_once(features: str) -> None:
-    with pytest.raises(ValueError, match=r"EvaluateSpec\.features must name an extractor, one of \['digits'\], got"):
+    with pytest.raises(ValueError, match=r"EvaluateSpec\.features must be one of \['digits'\], got"):
         EvaluateSpec(student="a", out="b", features=features)
 
 
@@ -146,7 +146,10 @@ def test_digits_are_assumed_for_no_other_teacher_and_extractor(rows: None) -> No
             lambda folder: (folder / "a.png").write_bytes(b"no"),
             "must hold pictures, got something else in .*a.png; remove it",
         ),
-        (lambda folder: Image.new("L", (8, 8)).save(folder / "a.png"), r"shape \[1, 16, 16\], got \[1, 8, 8\] in"),
+        (
+            lambda folder: Image.new("L", (8, 8)).save(folder / "a.png"),
+            r"\[1, 16, 16\] of the teacher's, got \[1, 8, 8\] in",
+        ),
     ],
 )
 def test_real_images_that_are_none_are_refused(make: object, message: str, rows: None, tmp_path: Path) -> None:

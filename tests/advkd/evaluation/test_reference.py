@@ -148,7 +148,7 @@ def test_solver_steps_are_those_that_pass_through_the_student_s_grid() -> None:
     assert steps(solver_grid(1000, 50)[::10]) == 20
     assert steps(solver_grid(1000, 125)) == 125
     assert steps(GRID, 40) == 40
-    with pytest.raises(EvaluationError, match="50 ddim steps do not pass through all of them"):
+    with pytest.raises(EvaluationError, match="50 ddim steps do not start at the first and pass through all of them"):
         steps(GRID, 50)
 
 

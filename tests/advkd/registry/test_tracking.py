@@ -265,8 +265,8 @@ def test_a_version_without_distances_is_registered_and_makes_way(
             )
         )
 
-    assert submit(1, measured=False).alias == "champion"
-    assert submit(2, measured=True).reason == "the champion was evaluated without features"
+    assert submit(1, measured=False).alias == "challenger"
+    assert submit(2, measured=True).reason == "there was no champion"
     last = submit(3, measured=False)
     assert (last.alias, last.reason) == (
         "challenger",

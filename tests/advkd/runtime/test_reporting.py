@@ -64,5 +64,5 @@ def test_pieces_add_up():
 def test_a_stopped_tally_stops_its_pieces():
     tally = Tally(lambda *_: None, "trajectories", 20)
     tally.stop()
-    with pytest.raises(InterruptedError, match="run the same again"):
+    with pytest.raises(InterruptedError, match="run the same command again"):
         tally(0, 1, 10)

@@ -127,13 +127,13 @@ def test_a_spec_that_does_not_fit_the_store_is_refused_at_once(
         ({"warmup": 1.1}, r"must lie in \[0, 1\], got 1\.1"),
         (
             {"discriminator": DiscriminatorSpec(kind="patchgan")},
-            r"discriminator\.kind must name a discriminator, one of \['projection'\], got 'patchgan'; .*advkd\.discr",
+            r"discriminator\.kind must be one of \['projection'\], got 'patchgan'; .*advkd\.discr",
         ),
         ({"weight_decay": -0.1}, "weight_decay must be finite and not negative, got -0.1"),
         ({"trajectories": 0}, "trajectories must be a positive whole number, got 0; leave it out for all"),
         (
             {"adversarial": "lsgan"},
-            r"adversarial must name an adversarial loss, .* got 'lsgan'; .*advkd\.losses",
+            r"adversarial must be one of .* got 'lsgan'; .*advkd\.losses",
         ),
         ({"precision": "float16"}, "precision must be one of .* got 'float16'"),
         ({"learning_rate": 0.0}, r"learning_rate must be positive and finite, got 0\.0"),
@@ -165,7 +165,7 @@ def test_a_train_spec_goes_through_json() -> None:
         ({"student": {"width": "wide"}}, r"TrainSpec\.student\.width must be a whole number, got 'wide'"),
         ({"student": {"blocks": "deep"}}, r"TrainSpec\.student\.blocks must be a whole number, got 'deep'"),
         ({"student": {"width": 0}}, r"StudentSpec\.width must be positive, got 0; use at least 1"),
-        ({"method": "other"}, r"a training spec's method must name .* \['layerwise', 'paper'\], got 'other'"),
+        ({"method": "other"}, r"a training spec's method must be one of \['layerwise', 'paper'\], got 'other'"),
     ],
 )
 def test_a_train_spec_in_bad_json_is_refused(data: object, message: str) -> None:

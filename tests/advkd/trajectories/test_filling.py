@@ -251,7 +251,7 @@ def test_a_folder_without_weights_makes_no_store(tmp_path: Path, teacher_folder:
         ({"shard_samples": 12}, r"positive multiple of block_samples \(8\), got 12"),
         ({"seed": -1}, r"base seed must lie in \[0, 2\*\*63\), got -1"),
         ({"dtype": "bfloat16"}, r"PrecomputeSpec\.dtype must be one of .* got 'bfloat16'"),
-        ({"format": "lmdb"}, r"PrecomputeSpec\.format must name a layout, one of .* got 'lmdb'"),
+        ({"format": "lmdb"}, r"PrecomputeSpec\.format must be one of .* got 'lmdb'"),
         ({"timesteps": (0, 499)}, "strictly decreasing"),
         ({"timesteps": (1200, 0)}, r"must lie in \[0, 999\]"),
         ({"timesteps": (500, 0)}, "must be on the grid of the solver"),

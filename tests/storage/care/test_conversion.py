@@ -170,7 +170,7 @@ class TestRefused:
         fill(str(tmp_path), spec, 8)
         with pytest.raises(ValueError, match=f"is {spec.layout} already"):
             convert(store_uri(str(tmp_path), spec), spec.layout)
-        with pytest.raises(ValueError, match="must be one of"):
+        with pytest.raises(ValueError, match=r"needs a layout that is installed, one of"):
             convert(store_uri(str(tmp_path), spec), "parquet")
 
     def test_no_store_and_a_growing_one(self, tmp_path: Path, spec: TrajectorySpec) -> None:
