@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from advkd.files import is_remote
-from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
+from advkd.teachers.base import SolverSpec, Teacher
+from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
+from advkd.teachers.solving import time_grid
 from advkd.teachers.sources import (
     HubId,
     hub_id,
@@ -77,4 +79,5 @@ __all__ = [
     "pinned",
     "resolve_source",
     "teacher_name",
+    "time_grid",
 ]

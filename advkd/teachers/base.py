@@ -10,24 +10,12 @@ from advkd.diffusion import Conditions, Space, Start, TimeGrid
 from advkd.teachers.solvers import SOLVERS
 
 
-class TeacherError(ValueError):
-    """A teacher cannot be used; the message says what is wrong and how to fix it."""
-
-
-class TeacherChangedError(TeacherError):
-    """A teacher has changed since it was pinned or first read: it was replaced, or is being uploaded."""
-
-
-class TeacherUnreachableError(TeacherError, ConnectionError):
-    """A teacher could not be fetched; trying again later may help."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class SolverSpec:
     """The solver with which a teacher is sampled.
 
     Attributes:
-        kind: name in `SOLVERS`: "ddim" (deterministic), "ddpm" (ancestral), or one that an installed package adds.
+        kind: name in `SOLVERS`, which says how each solves; installed packages add others.
         steps: network passes per image, 1 to the teacher's number of training timesteps.
     """
 
@@ -37,7 +25,7 @@ class SolverSpec:
     def __post_init__(self) -> None:
         SOLVERS.choose(self.kind, "the solver")
         if self.steps < 1:
-            raise ValueError(f"solver steps must be positive, got {self.steps}; use 20 for a DDIM teacher")
+            raise ValueError(f"solver steps must be positive, got {self.steps}; use 20")
 
     @property
     def deterministic(self) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from advkd.files import files_sha256
-from advkd.teachers.base import Teacher, TeacherError
+from advkd.teachers.base import Teacher
+from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
 from advkd.teachers.unet import UNetFamily
 from storage.tables import Table

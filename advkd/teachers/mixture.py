@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advkd.diffusion import UNCONDITIONAL, NoiseSchedule, Pixels, Start, TimeGrid, discrete_grid, linear_schedule
+from advkd.diffusion import UNCONDITIONAL, NoiseSchedule, Pixels, Start, TimeGrid, linear_schedule
 from advkd.teachers.base import SolverSpec
-from advkd.teachers.solvers import SOLVERS
-from advkd.teachers.solving import build_scheduler, scheduler_facts, solve
+from advkd.teachers.solving import scheduler_facts, solve, time_grid
 
 _SCHEDULER_CONFIG: dict[str, object] = {
     "num_train_timesteps": 1000,
@@ -74,19 +73,23 @@ class MixtureTeacher:
 
     def grid(self, solver: SolverSpec) -> TimeGrid:
         """See `Teacher.grid`."""
-        return discrete_grid(self.schedule, SOLVERS[solver.kind].labels(self.schedule.train_timesteps, solver.steps))
+        return time_grid(_SCHEDULER_CONFIG, solver)
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`."""
-        return scheduler_facts(build_scheduler(_SCHEDULER_CONFIG, solver))
+        return scheduler_facts(_SCHEDULER_CONFIG, solver)
 
     def states(
         self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         """See `Teacher.states`; the states have the dtype of the noise."""
         noise = start.noise
-        for state in solve(self.clean_estimate, _SCHEDULER_CONFIG, solver, noise.double(), labels, seeds):
+        double = noise.double()
+        for state in solve(self._predict, _SCHEDULER_CONFIG, solver, double, labels, seeds):
             yield state.to(noise.dtype)
+
+    def _predict(self, state: Tensor, time: float) -> Tensor:
+        return self.clean_estimate(state, int(time))
 
     def clean_estimate(self, state: Tensor, timestep: int) -> Tensor:
         """Returns the exact `E[x_0 | x_t]`: float64 `[B, C, H, W]` for a state of the same shape."""

@@ -1,35 +1,69 @@
-"""The sampling loop of teachers with discrete times: a solver's scheduler around the teacher's prediction."""
+"""The sampling loop: a solver's scheduler around the teacher's prediction."""
 
+import hashlib
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from advkd.diffusion import CLEAN, check_captures
+from advkd.diffusion import CLEAN, TimeGrid, check_captures
 from advkd.teachers.base import SolverSpec
-from advkd.teachers.solvers import SOLVERS, Scheduler
+from advkd.teachers.schedulers import Scheduler, arithmetic_of, full_config
+from advkd.teachers.solvers import SOLVERS
 
-Predict = Callable[[Tensor, int], Tensor]
-
-
-def build_scheduler(config: Mapping[str, object], solver: SolverSpec) -> Scheduler:
-    """Builds the solver's scheduler from a teacher's config and sets its number of steps."""
-    scheduler = SOLVERS[solver.kind].build(config)
-    scheduler.set_timesteps(solver.steps)
-    return scheduler
+Predict = Callable[[Tensor, float], Tensor]
+_REPLACED = ("timestep_spacing", "clip_sample", "thresholding", "use_karras_sigmas")
 
 
-def scheduler_facts(scheduler: Scheduler) -> dict[str, Any]:
-    """Returns the scheduler's class and config as plain JSON, without diffusers' private keys."""
-    config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
-    return {"class": type(scheduler).__name__, **config}
+def build_scheduler(config: Mapping[str, Any], solver: SolverSpec) -> Scheduler:
+    """Builds the solver's scheduler from a teacher's config.
+
+    Raises:
+        ValueError: the solver does not solve networks that were trained in the teacher's way.
+    """
+    arithmetic = arithmetic_of(config)
+    if SOLVERS[solver.kind].arithmetic != arithmetic:
+        fitting = sorted(name for name, row in SOLVERS.items() if row.arithmetic == arithmetic)
+        raise ValueError(
+            f"a {arithmetic} teacher must be solved by one of {fitting}, got {solver.kind!r}; choose one with --solver"
+        )
+    return SOLVERS[solver.kind].build(config)
+
+
+def time_grid(config: Mapping[str, Any], solver: SolverSpec) -> TimeGrid:
+    """Returns all states that a solver passes through; raises `ValueError` as `build_scheduler` and its grid do."""
+    return SOLVERS[solver.kind].grid(build_scheduler(config, solver), solver.steps)
+
+
+def scheduler_facts(config: Mapping[str, Any], solver: SolverSpec) -> dict[str, Any]:
+    """Returns the scheduler's class and config as plain JSON, without diffusers' private keys.
+
+    `replaced` lists the settings of the teacher's own scheduler that the solver does not follow: [its own, the used].
+    """
+    scheduler = build_scheduler(config, solver)
+    used = {key: _plain(value) for key, value in scheduler.config.items() if not key.startswith("_")}
+    if isinstance(used.get("trained_betas"), list):
+        betas = json.dumps(used["trained_betas"]).encode()
+        used["trained_betas"] = f"sha256:{hashlib.sha256(betas).hexdigest()}"
+    own = full_config(config)
+    # What a scheduler does not know, it does not do.
+    pairs = {key: [own.get(key, False), used.get(key, False)] for key in _REPLACED if key in own}
+    replaced = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    return {"class": type(scheduler).__name__, **used} | ({"replaced": replaced} if replaced else {})
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity: DPM-Solvers' configs do."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @torch.no_grad()
 def solve(
     predict: Predict,
-    config: Mapping[str, object],
+    config: Mapping[str, Any],
     solver: SolverSpec,
     noise: Tensor,
     labels: Sequence[int],
@@ -38,8 +72,9 @@ def solve(
     """Yields the states at `labels` of one batch, each `[B, C, H, W]`.
 
     Args:
-        predict: returns the network's prediction for a state and a training timestep; the scheduler's config says what
-            it predicts (noise, velocity or the clean image).
+        predict: returns the network's prediction for a state and a time as the scheduler names it; the scheduler's
+            config says what it predicts (noise, velocity or the clean image). Channels beyond C are a predicted
+            variance.
         config: config of the teacher's scheduler.
         solver: the solver and its number of steps.
         noise: x_T.
@@ -49,21 +84,25 @@ def solve(
     Raises:
         ValueError: `labels` lack the noise or the clean state, or a stochastic solver has no seeds.
     """
-    scheduler = build_scheduler(config, solver)
-    grid = SOLVERS[solver.kind].labels(scheduler.config.num_train_timesteps, solver.steps)
+    row, scheduler = SOLVERS[solver.kind], build_scheduler(config, solver)
+    grid = row.grid(scheduler, solver.steps).labels
     if tuple(labels) != check_captures(grid, labels):
         raise ValueError(
             f"timesteps must begin with the noise's ({grid[0]}) and end with the clean state's (0), got "
             f"{tuple(labels)}; complete them with check_captures"
         )
-    arguments = {**SOLVERS[solver.kind].arguments, **_generators(solver, noise, seeds)}
-    wanted = set(labels)
+    arguments = {**row.arguments, **_generators(solver, noise, seeds)}
+    scheduler.set_timesteps(solver.steps)
+    times, wanted, channels = scheduler.timesteps.tolist(), set(labels), noise.shape[1]
     state = noise
-    for time, following in zip(grid, (*grid[1:], None), strict=True):
-        if time in wanted and (time != CLEAN or following is None):
+    for label, time in zip(grid, (*times, None), strict=True):
+        if label in wanted and (label != CLEAN or time is None):
             yield state
-        if following is not None:
-            state = scheduler.step(predict(state, time), time, state, return_dict=True, **arguments).prev_sample
+        if time is not None:
+            predicted = predict(state, time)
+            if not row.learned_variance:
+                predicted = predicted[:, :channels]
+            state = scheduler.step(predicted, time, state, return_dict=True, **arguments).prev_sample
 
 
 def _generators(solver: SolverSpec, noise: Tensor, seeds: Sequence[int] | None) -> dict[str, object]:

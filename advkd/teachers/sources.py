@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advkd.files import FolderKind, download_folder, is_remote, refuse_credentials
-from advkd.teachers.base import TeacherChangedError, TeacherError, TeacherUnreachableError
+from advkd.teachers.errors import TeacherChangedError, TeacherError, TeacherUnreachableError
 from advkd.teachers.families import check_folder, folder_fingerprint, is_wanted
 
 _PIN = "#sha256="

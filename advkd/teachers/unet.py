@@ -4,7 +4,7 @@ Loads safetensors only and classes from a fixed table only; never runs remote co
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.diffusion import UNCONDITIONAL, NoiseSchedule, Pixels, Start, TimeGrid, discrete_grid
+from advkd.diffusion import UNCONDITIONAL, Pixels
 from advkd.files import files_sha256
-from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
+from advkd.teachers.base import Teacher
+from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug, weights_file
-from advkd.teachers.solvers import SOLVERS
-from advkd.teachers.solving import build_scheduler, scheduler_facts, solve
+from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.schedulers import own_scheduler
 from advkd.teachers.unet_folder import deciding_files, scheduler_config
 
 # While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
@@ -26,17 +27,18 @@ from advkd.teachers.unet_folder import deciding_files, scheduler_config
 _LOADING = threading.Lock()
 
 
-class UNetTeacher:
-    """A `Teacher` that runs a `UNet2DModel` in float32 under diffusers' DDIM or DDPM scheduler."""
+class UNetTeacher(NetworkTeacher):
+    """A `Teacher` that runs a `UNet2DModel` in float32 under diffusers' schedulers."""
 
     def __init__(self, folder: Path, name: str | None = None, device: str = "cpu") -> None:
         """Loads and checks the folder.
 
         Raises:
-            TeacherError: the folder holds no pipeline, another class of network, pickle weights or a conditional
-                model, or was replaced while it was read.
+            TeacherError: the folder holds no pipeline, another class of network, a scheduler of unknown arithmetic,
+                pickle weights or a conditional model, or was replaced while it was read.
         """
-        self._scheduler_config = scheduler_config(folder)
+        self.scheduler = scheduler_config(folder)
+        own_scheduler(self.scheduler)
         files = deciding_files(folder)
         stamp = files_stamp(files)
         self.name = name or slug(folder.resolve().name)
@@ -48,34 +50,12 @@ class UNetTeacher:
                 f"a teacher must stay as it is while it is read, but {folder} changed meanwhile; wait until it is "
                 "whole and run again"
             )
-        self.space = Pixels(_sample_shape(self.network))
+        self.space = Pixels(_sample_shape(self.network, self.scheduler))
         self.conditions = UNCONDITIONAL
-        try:
-            alpha_bars = build_scheduler(self._scheduler_config, SolverSpec(steps=1)).alphas_cumprod
-        except Exception as error:
-            raise TeacherError(
-                f"a teacher's scheduler must be one that diffusers builds, got {type(error).__name__} for the config "
-                f"in {folder / 'scheduler'}; save the pipeline again"
-            ) from error
-        self.schedule = NoiseSchedule(tuple(alpha_bars.tolist()))
 
-    def grid(self, solver: SolverSpec) -> TimeGrid:
-        """See `Teacher.grid`."""
-        return discrete_grid(self.schedule, SOLVERS[solver.kind].labels(self.schedule.train_timesteps, solver.steps))
-
-    def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
-        """See `Teacher.solver_config`."""
-        return scheduler_facts(build_scheduler(self._scheduler_config, solver))
-
-    def states(
-        self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
-    ) -> Iterator[Tensor]:
-        """See `Teacher.states`; the states stay on the teacher's device."""
-        noise = start.noise.to(self.device, torch.float32, memory_format=torch.channels_last)
-        yield from solve(self._predict, self._scheduler_config, solver, noise, labels, seeds)
-
-    def _predict(self, state: Tensor, timestep: int) -> Tensor:
-        return self.network(state, timestep).sample  # type: ignore[no-any-return]
+    def predict(self, state: Tensor, time: float, condition: Mapping[str, Tensor]) -> Tensor:
+        """See `NetworkTeacher.predict`."""
+        return self.network(state, time, **condition).sample  # type: ignore[no-any-return]
 
 
 class UNetFamily:
@@ -122,13 +102,19 @@ def _load_unet(folder: Path) -> UNet2DModel:
     return unet.eval().requires_grad_(False)
 
 
-def _sample_shape(network: Any) -> tuple[int, int, int]:
+def _sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, int]:
     config = network.config
-    if config.in_channels != config.out_channels or config.sample_size is None:
+    if config.sample_size is None:
         raise TeacherError(
-            f"a teacher must map images to images of one size, got {config.in_channels} channels in, "
-            f"{config.out_channels} out, sample_size {config.sample_size}; learned variances are not "
-            "supported: choose another teacher"
+            "a teacher must say the size of its images, got sample_size null in the network's config.json; write the "
+            "size of the training images there, such as 32"
+        )
+    variance = str(scheduler.get("variance_type", "")).startswith("learned")
+    if config.out_channels != config.in_channels * (1 + variance):
+        raise TeacherError(
+            f"a teacher must map images to images, and to their variances where the scheduler's variance_type is "
+            f"learned, got {config.in_channels} channels in, {config.out_channels} out and variance_type "
+            f"{scheduler.get('variance_type')!r}; choose another teacher"
         )
     size = config.sample_size
     height, width = (size, size) if isinstance(size, int) else size

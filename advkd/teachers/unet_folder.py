@@ -6,10 +6,9 @@ Looks at files alone and uses no torch. Weights are safetensors only.
 from pathlib import Path
 from typing import Any
 
-from advkd.teachers.base import TeacherError
+from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json, weights_file
-
-PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+from advkd.teachers.schedulers import read_scheduler
 
 
 def deciding_files(folder: Path) -> tuple[Path, Path, Path]:
@@ -22,8 +21,8 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
     """Checks a teacher's folder and returns its scheduler's config.
 
     Raises:
-        TeacherError: the network is of another class or conditional, the weights are pickles, or the kind of prediction
-            is unknown.
+        TeacherError: the network is of another class or conditional, the weights are pickles, or the scheduler is
+            of an unknown class or prediction.
     """
     index = read_json(folder / "model_index.json")
     if index.get("unet") != ["diffusers", "UNet2DModel"]:
@@ -37,10 +36,4 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
         raise TeacherError(
             f"a teacher must be unconditional, got class embeddings in {folder}; choose an unconditional teacher"
         )
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if prediction not in PREDICTION_TYPES:
-        raise TeacherError(
-            f"prediction_type must be one of {PREDICTION_TYPES}, got {prediction!r} in {folder}; choose another teacher"
-        )
-    return scheduler
+    return read_scheduler(folder / "scheduler" / "scheduler_config.json")

@@ -12,10 +12,8 @@ from advkd.diffusion import (
     Pixels,
     Start,
     TimeGrid,
-    discrete_grid,
-    linear_schedule,
 )
-from advkd.teachers import SOLVERS, SolverSpec
+from advkd.teachers import SolverSpec, time_grid
 
 _SHAPE = re.compile(r"([0-9]+)x([0-9]+)x([0-9]+)")
 
@@ -46,8 +44,7 @@ class UnseenTeacher:
 
     def grid(self, solver: SolverSpec) -> TimeGrid:
         """That of the solver on DDPM's linear schedule."""
-        schedule = linear_schedule()
-        return discrete_grid(schedule, SOLVERS[solver.kind].labels(schedule.train_timesteps, solver.steps))
+        return time_grid({}, solver)
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """Nothing is known of it."""

@@ -64,10 +64,10 @@ BROKEN = {
     ),
     "remote code": (lambda f: edit(f / "model_index.json", unet=["my_module", "UNet2DModel"]), "my_module"),
     "class-conditional": (lambda f: edit(f / "unet" / "config.json", num_class_embeds=10), "must be unconditional"),
-    "learned variance": (lambda f: None, "must map images to images of one size, got 1 channels in, 2 out"),
+    "learned variance": (lambda f: None, "must map images to images, .* got 1 channels in, 2 out"),
     "unknown prediction": (
         lambda f: edit(f / "scheduler" / "scheduler_config.json", prediction_type="score"),
-        "prediction_type must be one of .* got 'score'",
+        "prediction_type of a variance preserving teacher must be one of .* got 'score'",
     ),
     "unknown schedule": (
         lambda f: edit(f / "scheduler" / "scheduler_config.json", beta_schedule="odd"),

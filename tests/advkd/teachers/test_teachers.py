@@ -16,8 +16,8 @@ from advkd.teachers import EMBEDDED, SolverSpec, load_teacher
 from advkd.teachers.families import folder_fingerprint
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import Mixture, MixtureTeacher
+from advkd.teachers.schedulers import PREDICTIONS, VARIANCE_PRESERVING
 from advkd.teachers.unet import UNetTeacher
-from advkd.teachers.unet_folder import PREDICTION_TYPES
 from storage.records.seeding import initial_noise, solver_seeds
 from tests.advkd.conftest import SIZE, FolderMaker, tiny_unet
 
@@ -159,7 +159,7 @@ def diffusers_states(unet: UNet2DModel, scheduler: DDIMScheduler, noise: Tensor)
     return states
 
 
-@pytest.mark.parametrize("prediction", PREDICTION_TYPES)
+@pytest.mark.parametrize("prediction", PREDICTIONS[VARIANCE_PRESERVING])
 @pytest.mark.parametrize("pipeline", ["ddpm", "ddim"])
 def test_ddim_states_are_those_of_diffusers(teacher_folder: FolderMaker, prediction: str, pipeline: str) -> None:
     folder = teacher_folder(pipeline=pipeline, prediction_type=prediction)
