@@ -38,7 +38,7 @@ class UNetTeacher(NetworkTeacher):
                 pickle weights or a conditional model, or was replaced while it was read.
         """
         self.scheduler = scheduler_config(folder)
-        own_scheduler(self.scheduler)
+        own_scheduler(self.scheduler, str(folder))
         files = deciding_files(folder)
         stamp = files_stamp(files)
         self.name = name or slug(folder.resolve().name)
@@ -53,7 +53,7 @@ class UNetTeacher(NetworkTeacher):
         self.space = Pixels(_sample_shape(self.network, self.scheduler))
         self.conditions = UNCONDITIONAL
 
-    def predict(self, state: Tensor, time: float, condition: Mapping[str, Tensor]) -> Tensor:
+    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """See `NetworkTeacher.predict`."""
         return self.network(state, time, **condition).sample  # type: ignore[no-any-return]
 
