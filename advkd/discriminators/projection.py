@@ -32,7 +32,10 @@ class DiscriminatorSpec:
 
 
 class ProjectionDiscriminator(nn.Module):
-    """`D(x, k, y) = psi(phi(x)) + <embedding_k + class_y, phi(x)>` (Eq. 3), without normalisation, as gradient penalties want it."""
+    """`D(x, k, y) = psi(phi(x)) + <embedding_k + class_y, phi(x)>` (Eq. 3); without labels y, class_y is absent.
+
+    There is no normalisation, as gradient penalties want it.
+    """
 
     per_sample = True
     takes_classes = True
@@ -40,7 +43,7 @@ class ProjectionDiscriminator(nn.Module):
     def __init__(
         self, spec: DiscriminatorSpec, shape: Sequence[int], submodules: int, classes: int | None = None
     ) -> None:
-        """Builds an untrained discriminator of images `[C, H, W]`, and of their labels in [0, `classes`) if it is given.
+        """Builds an untrained discriminator of images `[C, H, W]`, together with labels in [0, `classes`) if given.
 
         Raises:
             ValueError: `spec.patch` does not divide height and width.

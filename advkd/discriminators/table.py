@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from advkd.discriminators.projection import DiscriminatorSpec, ProjectionDiscriminator
+from advkd.discriminators.projection import ProjectionDiscriminator
 from storage.tables import Table
 
 BuildDiscriminator: TypeAlias = Callable[..., nn.Module]
