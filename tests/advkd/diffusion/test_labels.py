@@ -48,7 +48,9 @@ def test_labels_are_int64_and_each_class_is_as_likely() -> None:
     counts = np.bincount(drawn.numpy(), minlength=5)
     # Five standard deviations of a binomial.
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(5000 * 0.2 * 0.8)
-    assert not torch.equal(drawn, start_of(torch.zeros(5000, 1, 1, 1), numbered(), 4, range(5000)).condition["class_labels"])
+    assert not torch.equal(
+        drawn, start_of(torch.zeros(5000, 1, 1, 1), numbered(), 4, range(5000)).condition["class_labels"]
+    )
 
 
 @pytest.mark.parametrize(
