@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from advkd.diffusion import drawn_condition
 from advkd.evaluation import EvaluateSpec, EvaluationError, evaluate
+from advkd.evaluation.teacher_states import evaluation_start
 from advkd.export import export_student
 from advkd.students import LayerwiseStudent, StudentSpec, load_student
 from advkd.teachers import SolverSpec, Teacher, load_teacher
@@ -169,7 +170,9 @@ def test_the_student_shows_the_class_that_it_is_asked_for(classes: Classes) -> N
         assert (nearest == label).float().mean() > 0.95, (label, float(shade), found)
 
 
-def test_an_evaluation_gives_student_and_teacher_the_same_labels(classes: Classes, tmp_path: Path) -> None:
+def test_an_evaluation_gives_student_and_teacher_the_same_labels(
+    classes: Classes, teacher: Teacher, tmp_path: Path
+) -> None:
     spec = EvaluateSpec(
         student=str(classes.run), teacher=str(classes.teacher), out=str(tmp_path / "report"), features="none",
         references=str(tmp_path), samples=32,
@@ -177,6 +180,18 @@ def test_an_evaluation_gives_student_and_teacher_the_same_labels(classes: Classe
     report = evaluate(spec)
     # Shades of two samples are 0.8 apart (root mean square) where the labels are not the same.
     assert all(part.rmse_clean.value < 0.4 for part in report.submodules), report.submodules
+    scores = json.loads((tmp_path / "report" / "classes.json").read_text())
+    start = evaluation_start(teacher, spec.seed, 32)
+    counts = torch.bincount(start.condition["class_labels"], minlength=5).tolist()
+    assert {one["label"]: (one["name"], one["samples"]) for one in scores} == {
+        label: (NAMES[label], count) for label, count in enumerate(counts) if count
+    }
+    assert [one["rmse"] for one in scores] == sorted((one["rmse"] for one in scores), reverse=True)
+    squares = sum(one["samples"] * one["rmse"] ** 2 for one in scores)
+    assert squares / 32 == pytest.approx(report.submodules[-1].rmse_clean.value ** 2, rel=1e-6)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "5 of 5 classes" in page
+    assert "4 white" in page
 
 
 def test_a_teacher_of_other_classes_is_refused(classes: Classes, tmp_path: Path) -> None:
