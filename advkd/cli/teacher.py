@@ -24,6 +24,7 @@ def show_command(
         "fingerprint": teacher.fingerprint,
         "sample_shape": list(teacher.space.shape),
         "train_timesteps": teacher.grid(SolverSpec(steps=1)).labels[0] + 1,
+        **({} if teacher.conditions.facts is None else {"conditions": teacher.conditions.facts}),
     }
     typer.echo(json.dumps(facts) if as_json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
 

@@ -158,6 +158,7 @@ def test_a_store_holds_its_teachers_classes_and_each_samples_label_follows(class
 def test_a_store_is_whole_and_shows_its_classes(classes: Classes, cli: Cli) -> None:
     assert cli("cache", "verify", classes.store).code == 0
     assert "black" in cli("cache", "show", classes.store).out
+    assert "light" in cli("teacher", "show", classes.teacher).out
 
 
 def test_the_student_shows_the_class_that_it_is_asked_for(classes: Classes) -> None:
