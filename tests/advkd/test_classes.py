@@ -171,6 +171,20 @@ def test_the_student_shows_the_class_that_it_is_asked_for(classes: Classes) -> N
         assert (nearest == label).float().mean() > 0.95, (label, float(shade), found)
 
 
+def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(classes: Classes, tmp_path: Path) -> None:
+    spec = tiny_train()
+    list(train(spec, classes.store, tmp_path / "whole"))
+    for metrics in train(spec, classes.store, tmp_path / "halves"):
+        if metrics.samples == 56:
+            break
+    list(train(spec, classes.store, tmp_path / "halves"))
+    whole, halves = (
+        load_file(tmp_path / name / "student" / "diffusion_pytorch_model.safetensors") for name in ("whole", "halves")
+    )
+    assert whole.keys() == halves.keys() >= {"embedding.weight", "films.0.linear.weight"}
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
 def test_an_evaluation_gives_student_and_teacher_the_same_labels(
     classes: Classes, teacher: Teacher, tmp_path: Path
 ) -> None:
