@@ -15,7 +15,7 @@ from advkd.browse.comparing import Side, by_disagreement
 from advkd.browse.display import CONTRASTS, latent
 from advkd.browse.errors import RequestError
 from advkd.browse.histograms import histograms
-from advkd.browse.labels import LABELS, digits, has_labels
+from advkd.browse.labels import class_numbers, classes_of
 from advkd.browse.shard_map import shard_map
 from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
 from advkd.browse.shown import Shown, answer_key
@@ -104,14 +104,21 @@ def order(request: Request) -> Response:
     by = query.choice(request, "by", ORDERS[:-1])
     t = query.timestep(request, view.spec.timesteps)
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
-    label = query.integer(request, "label", -1, 0, LABELS - 1)
+    classes = classes_of(view.spec)
+    label = query.integer(request, "label", -1, 0, 9 if classes is None else len(classes.names) - 1)
     student = held.student(request.query_params.get("student", "") or "0", view) if by == "distance" else None
-    if label >= 0 and not has_labels(view.spec):
-        raise RequestError("only grey 16x16 digits have labels here, and this store holds none; drop label")
+    if label >= 0 and classes is None:
+        raise RequestError(
+            "only samples of class-conditional teachers and grey 16x16 digits have labels, and this store holds none; "
+            "drop label"
+        )
 
     def make() -> SortedSamples:
         found = _order(view, by, t, seed, student)
-        return found if label < 0 else kept(found, digits(view, found.samples), label)
+        if label < 0 or classes is None:
+            return found
+        told = classes.told.format(classes.names[label])
+        return kept(found, class_numbers(view, found.samples), label, told)
 
     key = answer_key(
         "order", view.store.name, view.stamp, by, t, seed, label, None if student is None else student.name

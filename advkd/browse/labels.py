@@ -1,8 +1,9 @@
-"""Class labels of samples: of unconditional teachers, what the embedded digit classifier reads in the clean images.
+"""Class labels of samples: those that a class-conditional teacher was given, which the store's seed tells.
 
-Stores hold no labels of their own so far; where the images are no digits there is nothing to filter by.
+Of an unconditional one, what the embedded digit classifier reads in the clean images, where they are digits.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,50 @@ import numpy.typing as npt
 
 from advkd.browse.sorting import chunks
 from advkd.browse.store_view import StoreSnapshot
+from advkd.diffusion import Labels, conditions_of
 from storage import TrajectorySpec
+from storage.records import condition_generator
 
 if TYPE_CHECKING:
     from advkd.evaluation import DigitClassifier
 
-LABELS = 10
 _DIGITS = (1, 16, 16)
 
 
-def has_labels(spec: TrajectorySpec) -> bool:
-    """Whether samples of a store can be told apart by class."""
-    clean = spec.timesteps[-1]
-    return tuple(spec.sample_shape) == _DIGITS and spec.state_shape(clean) == _DIGITS
+@dataclass(frozen=True)
+class Classes:
+    """The classes by which the samples of a store can be told apart."""
+
+    heading: str
+    names: tuple[str, ...]
+    """By number, as people choose among them."""
+    origin: str
+    """How the class of a sample is known."""
+    told: str
+    """Of samples of one class, whose name takes the place of {}."""
+
+
+def classes_of(spec: TrajectorySpec) -> Classes | None:
+    """Returns the classes of a store's samples, or None where nothing tells them apart."""
+    conditions, clean = conditions_of(spec.conditioning), spec.timesteps[-1]
+    if isinstance(conditions, Labels):
+        names = conditions.names or ("",) * conditions.classes
+        shown = tuple(f"{k} {name}".strip() for k, name in enumerate(names))
+        return Classes("Class", shown, "What the teacher was told to show", 'of class "{}"')
+    if conditions.facts is None and tuple(spec.sample_shape) == _DIGITS and spec.state_shape(clean) == _DIGITS:
+        origin = "As the embedded digit classifier reads the clean image"
+        return Classes("Digit", tuple(map(str, range(10))), origin, 'read as "{}" by the embedded classifier')
+    return None
+
+
+def class_numbers(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The class of each sample of a store that has classes, -1 where it cannot be read."""
+    conditions = conditions_of(view.spec.conditioning)
+    if not isinstance(conditions, Labels):
+        return digits(view, samples)
+    seed = view.spec.base_seed
+    drawn = [conditions.draw(condition_generator(seed, int(index)))["label"] for index in samples]
+    return np.array(drawn, dtype=np.int64)
 
 
 def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

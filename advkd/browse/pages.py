@@ -16,7 +16,7 @@ from advkd.browse.comparing import Side, comparable
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.facts import store_facts
-from advkd.browse.labels import LABELS, has_labels
+from advkd.browse.labels import classes_of
 from advkd.browse.sheets import first_samples, fitting_samples
 from advkd.browse.shown import grid_facts, largest_tile
 from advkd.browse.store_list import store_rows
@@ -54,7 +54,7 @@ def gallery(request: Request) -> Response:
     return _page(
         "gallery.html",
         **_of(request, view),
-        labels=range(LABELS) if has_labels(view.spec) else (),
+        classes=classes_of(view.spec),
         first=first,
     )
 

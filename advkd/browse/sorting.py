@@ -147,11 +147,11 @@ def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
     return SortedSamples(samples, np.zeros(0), what, len(samples) == count, 0)
 
 
-def kept(order: SortedSamples, read: npt.NDArray[np.int64], label: int) -> SortedSamples:
-    """Those of an order that were read as a label, `read` being -1 where a sample could not be read."""
+def kept(order: SortedSamples, read: npt.NDArray[np.int64], label: int, told: str) -> SortedSamples:
+    """Those of an order that have a label, `told` in words; `read` is -1 where a sample could not be read."""
     values = order.values[read == label] if len(order.values) else order.values
     samples, unreadable = order.samples[read == label], order.unreadable + int((read < 0).sum())
-    what = f'{len(samples):,} read as "{label}" by the embedded classifier among {order.what}'
+    what = f"{len(samples):,} {told} among {order.what}"
     return SortedSamples(samples, values, what, order.whole, unreadable)
 
 

@@ -70,6 +70,13 @@ def test_a_student_of_classes_gets_the_label_of_each_sample(tmp_path: Path, open
     distance = np.sqrt(((predicted[0].numpy() - truth) ** 2).reshape(64, -1).mean(1))
     order = client.get(f"/api/stores/{name}/order?by=distance&t=500&student=0").json()
     assert order["samples"] == np.argsort(-distance, kind="stable").tolist()
+    ones = client.get(f"/api/stores/{name}/order?by=number&t=0&label=1").json()
+    assert ones["what"].endswith(' of class "1" among all 64 samples')
+    assert ones["samples"] == torch.nonzero(labels == 1).flatten().tolist()
+    assert client.get(f"/api/stores/{name}/order?by=number&t=0&label=3").status_code == 400
+    page = client.get(f"/s/{name}/gallery").text
+    assert all(f'<option value="{k}">{k}</option>' in page for k in range(3))
+    assert client.get(f"/api/stores/{plain}/order?by=number&t=0&label=1").status_code == 400
     refused = client.get(f"/api/stores/{plain}/values/0?student=0")
     assert refused.status_code == 400
     assert "of its own conditions, got one that takes 'labels' for a store of noise alone" in refused.text
