@@ -125,7 +125,10 @@ def evaluate_command(
     out: Annotated[str, typer.Option(help="Folder or URI for report.html and metrics.json.")],
     references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
     samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
-    solver: Annotated[str, typer.Option(help="The teacher's solver, a deterministic one.")] = "ddim",
+    solver: Annotated[
+        str | None,
+        typer.Option(help="Solver of the submodules' targets; default: the first that fits, from ddim on."),
+    ] = None,
     features: Annotated[
         str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
     ] = "auto",

@@ -63,6 +63,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
+    curve = _curve(teacher, solver)
     extractors = chosen_features(spec.features, teacher)
     # Computing takes minutes: that `out` cannot be written is said before.
     _begin(spec.out)
@@ -70,13 +71,13 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         teacher,
         extractors,
         root=spec.references,
-        solver=spec.solver,
+        solver=curve.kind,
         real=spec.real,
         seed=spec.seed,
         samples=spec.samples,
         progress=partial(tell, REFERENCE_STAGE),
     )
-    theirs = references[0].pictures if references else _pictures(teacher, spec, partial(tell, REFERENCE_STAGE))
+    theirs = references[0].pictures if references else _pictures(teacher, curve, spec, partial(tell, REFERENCE_STAGE))
     trajectory = teacher_trajectory(
         teacher,
         solver=solver,
@@ -90,8 +91,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     images = teacher.space.decode(student_samples(student, start, spec.device, partial(tell, "student")))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
-    cost = measure_cost(student, teacher, solver=_fine(spec), device=spec.device, threads=spec.threads)
-    report = _report(spec, files, student, teacher, extractors, references, images, strips, solver.steps, cost)
+    cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
+    report = _report(spec, files, student, teacher, extractors, references, images, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     pictures = render_pictures(report, images[: len(theirs)], theirs, strips.decoded(teacher.space))
     observations = read_observations(files.config.parent)
@@ -121,7 +122,9 @@ def _begin(out: str) -> None:
     delete(join(out, PROBE))
 
 
-def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", steps: int | None = None) -> SolverSpec:
+def check_pair(
+    student: AnyStudent, teacher: Teacher, solver: str | None = None, steps: int | None = None
+) -> SolverSpec:
     """The solver that passes through the student's timesteps; a pair that does not belong together is refused.
 
     Raises:
@@ -195,12 +198,12 @@ def _enlarged(states: Tensor, like: Tensor) -> Tensor:
     return states if states.shape == like.shape else interpolate(states, size=like.shape[-2:], mode="nearest")
 
 
-def _pictures(teacher: Teacher, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
+def _pictures(teacher: Teacher, fine: SolverSpec, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
     """The teacher's first images at 50 steps, where no reference has them: `[P, C, H, W]`."""
     states = teacher_trajectory(
         teacher,
-        solver=_fine(spec),
-        timesteps=clean_timesteps(teacher, _fine(spec)),
+        solver=fine,
+        timesteps=clean_timesteps(teacher, fine),
         seed=spec.seed,
         count=min(spec.samples, PICTURES),
         root=spec.references,
@@ -209,8 +212,14 @@ def _pictures(teacher: Teacher, spec: EvaluateSpec, progress: Callable[[int, int
     return teacher.space.decode(states[-1])
 
 
-def _fine(spec: EvaluateSpec) -> SolverSpec:
-    return SolverSpec(kind=spec.solver, steps=TARGET_STEPS)
+def _curve(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
+    """The solver of the teacher's curve at its finest point: DDIM, or that of the store where DDIM does not fit."""
+    fine = SolverSpec(kind="ddim", steps=TARGET_STEPS)
+    try:
+        teacher.grid(fine)
+    except ValueError:
+        return replace(fine, kind=solver.kind)
+    return fine
 
 
 def _report(
@@ -222,7 +231,8 @@ def _report(
     references: Sequence[Reference],
     images: Tensor,
     strips: Strips,
-    solver_steps: int,
+    solver: SolverSpec,
+    curve: SolverSpec,
     cost: CostReport,
 ) -> EvalReport:
     return EvalReport(
@@ -232,12 +242,14 @@ def _report(
         timesteps=student.timesteps,
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
-        solver_steps=solver_steps,
+        solver=solver.kind,
+        solver_steps=solver.steps,
+        curve_solver=curve.kind,
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
         distances=tuple(_distances(images, *pair) for pair in zip(extractors, references, strict=True)),
-        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver_steps}", extractors),
+        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver.steps}", extractors),
         cost=cost,
         layout=LAYOUT,
     )

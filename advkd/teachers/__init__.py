@@ -7,6 +7,7 @@ from advkd.files import is_remote
 from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
+from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
@@ -73,6 +74,7 @@ __all__ = [
     "TeacherChangedError",
     "TeacherError",
     "check_folder",
+    "fitting_solver",
     "folder_fingerprint",
     "hub_id",
     "load_teacher",
