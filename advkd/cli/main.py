@@ -31,8 +31,9 @@ from advkd.runtime import (
     speaks,
     started_by_torchrun,
 )
+from advkd.text import replaced_text
 from advkd.trajectories import PrecomputeSpec, precompute
-from storage import StoreError, join, read_bytes
+from storage import StoreError, join, open_store, read_bytes
 
 app = typer.Typer(
     name="advkd",
@@ -65,9 +66,10 @@ def precompute_command(
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.sealed else "was sealed already"
+    replaced = replaced_text(open_store(result.uri).manifest.spec.sampler_config)
     _tell(
         f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
-        f"{result.seconds:.1f} s",
+        f"{result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
         result.uri,
         asdict(result),
         as_json,

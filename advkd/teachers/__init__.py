@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from advkd.files import is_remote
-from advkd.teachers.base import SolverSpec, Teacher
+from advkd.teachers.base import AUTO, SolverSpec, Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
 from advkd.teachers.fitting import fitting_solver
@@ -63,6 +63,7 @@ def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
 
 
 __all__ = [
+    "AUTO",
     "EMBEDDED",
     "SOLVERS",
     "TEACHERS",
