@@ -5,7 +5,8 @@ from pathlib import Path
 
 from advkd.files import is_remote
 from advkd.teachers.base import SolverSpec, Teacher, TeacherChangedError, TeacherError
-from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
+from advkd.teachers.conversion import convert_teacher
+from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
@@ -18,6 +19,7 @@ from advkd.teachers.sources import (
     teacher_name,
 )
 from advkd.teachers.unet import UNetTeacher
+from advkd.teachers.weights import Weights, WeightsError, weights_of
 
 DIGITS_FOLDER = Path(__file__).parent / "digits" / "pipeline"
 
@@ -70,11 +72,17 @@ __all__ = [
     "Teacher",
     "TeacherChangedError",
     "TeacherError",
+    "Weights",
+    "WeightsError",
     "check_folder",
+    "convert_teacher",
+    "deciding_files",
     "folder_fingerprint",
     "hub_id",
     "load_teacher",
     "pinned",
     "resolve_source",
+    "split_pin",
     "teacher_name",
+    "weights_of",
 ]
