@@ -43,16 +43,18 @@ def convert_teacher(source: str, out: Path, heard: Callable[[int, int], object] 
             f"only safetensors can be pinned, got a pin of pickles at {place}; convert without, then pin"
         )
     folder = resolve_pickled(place)
-    configs, weights = _parts(folder)
-    with whole_folder(out, "a converted teacher") as partial:
-        try:
-            _convert(folder, configs, weights, partial, heard or (lambda done, total: None))
-            check_folder(partial)
-        except BaseException as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if isinstance(error, TeacherError):
-                raise type(error)(str(error).replace(str(partial), str(out))) from error
-            raise
+    try:
+        configs, weights = _parts(folder)
+        with whole_folder(out, "a converted teacher") as partial:
+            try:
+                _convert(folder, configs, weights, partial, heard or (lambda done, total: None))
+                check_folder(partial)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+    except TeacherError as error:
+        # A copy's folder says nothing to people.
+        raise type(error)(str(error).replace(str(folder), place)) from error
 
 
 def _parts(folder: Path) -> tuple[list[str], list[str]]:

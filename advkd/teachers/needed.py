@@ -4,13 +4,12 @@ A teacher that nobody here supports, or whose configs rule it out, is refused be
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from advkd.teachers.checkpoints import INDEX, no_pipeline
 from advkd.teachers.families import family_of
 from advkd.teachers.weights import (
-    PICKLE,
     SAFETENSORS,
     STEM,
     WeightsError,
@@ -47,10 +46,8 @@ def needed_files(folder: Path, names: Collection[str], ending: str = SAFETENSORS
     try:
         family.check(folder)
     except WeightsError:
-        pickles = pickles_among({name for part in parts for name in part})
-        if not weights and pickles and ending != PICKLE:
-            raise only_pickles(folder, pickles) from None
         if not weights and ending == SAFETENSORS:
+            _refuse_pickles(folder, parts)
             raise
     return weights
 
@@ -87,6 +84,12 @@ def _weights(folder: Path, part: list[str], ending: str) -> list[str]:
         # Other names than those of diffusers' models are for the family to know.
         return [f"{where}{base}" for base in bases if base.endswith(f".{ending}")]
     return [f"{where}{base}" for base in weights_of(folder / where, bases, ending).names]
+
+
+def _refuse_pickles(folder: Path, parts: Iterable[list[str]]) -> None:
+    for where, bases in map(_bases, parts):
+        if pickles := pickles_among(bases):
+            raise only_pickles(folder / where, pickles) from None
 
 
 def _bases(part: list[str]) -> tuple[str, list[str]]:

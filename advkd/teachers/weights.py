@@ -91,9 +91,10 @@ def pickles_among(names: Collection[str]) -> list[str]:
 
 def only_pickles(folder: Path, names: Collection[str]) -> WeightsError:
     """Returns the error about a network whose weights are the pickles `names`."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return WeightsError(
-        f"teacher weights must be safetensors, got only pickle files {sorted(names)} in {folder}, which are never "
-        "loaded; make a safetensors copy: `advkd teacher convert SOURCE --out FOLDER`"
+        f"teacher weights must be safetensors, got only pickle files {sorted(names)[:_NAMED]}{more} in {folder}, "
+        "which are never loaded; make a safetensors copy: `advkd teacher convert SOURCE --out FOLDER`"
     )
 
 
