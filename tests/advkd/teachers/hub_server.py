@@ -14,7 +14,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class HubServer:
-    """Repositories by id, each a folder; `fetched` lists the files that were asked for."""
+    """Repositories by id, each a folder; `fetched` lists the files that were asked for.
+
+    Of gated ones the files are refused and the listing is not, as on the hub.
+    """
 
     endpoint: str = ""
     repositories: dict[str, Path] = field(default_factory=dict)
@@ -78,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refused(self, repository: str, revision: str) -> bool:
         code = None
-        if repository in self.hub.gated:
+        if repository in self.hub.gated and not self.path.startswith("/api/"):
             code = (403, "GatedRepo")
         elif repository not in self.hub.repositories:
             code = (404, "RepoNotFound")

@@ -131,6 +131,7 @@ def test_pickles_are_named_not_fetched_and_converted_on_demand(
 )
 def test_what_the_hub_refuses_is_told_by_its_reason(hub: HubServer, repository: Path, place: str, reason: str) -> None:
     hub.gated.add("org/gated")
+    hub.repositories["org/gated"] = repository
     with pytest.raises(TeacherUnreachableError, match=f"one that you may read, got '{place}', {reason}"):
         load_teacher(place)
 
