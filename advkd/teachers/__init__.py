@@ -5,8 +5,9 @@ from pathlib import Path
 
 from advkd.files import is_remote
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
+from advkd.teachers.conversion import convert_teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
-from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
+from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
 from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
@@ -21,6 +22,7 @@ from advkd.teachers.sources import (
     teacher_name,
 )
 from advkd.teachers.unet import UNetTeacher
+from advkd.teachers.weights import Weights, WeightsError, weights_of
 
 DIGITS_FOLDER = Path(__file__).parent / "digits" / "pipeline"
 
@@ -74,13 +76,19 @@ __all__ = [
     "Teacher",
     "TeacherChangedError",
     "TeacherError",
+    "Weights",
+    "WeightsError",
     "check_folder",
+    "convert_teacher",
+    "deciding_files",
     "fitting_solver",
     "folder_fingerprint",
     "hub_id",
     "load_teacher",
     "pinned",
     "resolve_source",
+    "split_pin",
     "teacher_name",
     "time_grid",
+    "weights_of",
 ]

@@ -17,10 +17,11 @@ from advkd.diffusion import UNCONDITIONAL, Pixels
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
-from advkd.teachers.folder import files_stamp, slug, weights_file
+from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
-from advkd.teachers.unet_folder import deciding_files, scheduler_config
+from advkd.teachers.unet_folder import deciding_files, network_folder, scheduler_config
+from advkd.teachers.weights import weights_of
 
 # While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
 # networks built later would then have no memory ("meta") or no initial weights.
@@ -77,27 +78,27 @@ class UNetFamily:
 
 
 def _load_unet(folder: Path) -> UNet2DModel:
-    variant = "fp16" if weights_file(folder / "unet").name.endswith(".fp16.safetensors") else None
+    network = network_folder(folder)
     try:
         with _LOADING:
             unet, loading = UNet2DModel.from_pretrained(
-                folder / "unet",
+                network,
                 use_safetensors=True,
                 torch_dtype=torch.float32,
-                variant=variant,
+                variant=weights_of(network).variant,
                 local_files_only=True,
                 output_loading_info=True,
             )
     except Exception as error:
         raise TeacherError(
-            f"a teacher's weights must fit its config, got {type(error).__name__} while loading {folder / 'unet'}; "
+            f"a teacher's weights must fit its config, got {type(error).__name__} while loading {network}; "
             "save the pipeline again"
         ) from error
     # diffusers only warns about missing and unexpected weights, and leaves missing ones uninitialised.
     wrong = {kind: names[:3] for kind, names in loading.items() if names}
     if wrong:
         raise TeacherError(
-            f"a teacher's weights must fit its config, got {wrong} in {folder / 'unet'}; save the pipeline again"
+            f"a teacher's weights must fit its config, got {wrong} in {network}; save the pipeline again"
         )
     return unet.eval().requires_grad_(False)
 

@@ -1,28 +1,37 @@
 """Checks the folder of a UNet teacher: `DDPMPipeline` or `DDIMPipeline` with an unconditional `UNet2DModel`.
 
-Looks at files alone and uses no torch. Weights are safetensors only.
+Looks at files alone and uses no torch. Weights are safetensors only. Network and scheduler lie in subfolders, or all at
+the root.
 """
 
 from pathlib import Path
 from typing import Any
 
 from advkd.teachers.errors import TeacherError
-from advkd.teachers.folder import read_json, weights_file
+from advkd.teachers.folder import part_of, read_json
 from advkd.teachers.schedulers import read_scheduler
+from advkd.teachers.weights import weights_of
 
 
-def deciding_files(folder: Path) -> tuple[Path, Path, Path]:
-    """Returns the files that decide what the teacher computes."""
-    weights = weights_file(folder / "unet")
-    return folder / "scheduler" / "scheduler_config.json", folder / "unet" / "config.json", weights
+def network_folder(folder: Path) -> Path:
+    """Returns where the network of a teacher lies."""
+    return part_of(folder, "unet", "config.json")
+
+
+def deciding_files(folder: Path) -> tuple[Path, ...]:
+    """Returns the files that decide what the teacher computes: configs, then the weights with all shards."""
+    network = network_folder(folder)
+    weights = (network / name for name in weights_of(network).names)
+    return _scheduler_file(folder), network / "config.json", *weights
 
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
     """Checks a teacher's folder and returns its scheduler's config.
 
     Raises:
-        TeacherError: the network is of another class or conditional, the weights are pickles, or the scheduler is
-            of an unknown class or prediction.
+        TeacherError: the network is of another class or conditional, or the scheduler is of an unknown class or
+            prediction.
+        WeightsError: of all the files, only the weights are missing or pickles.
     """
     index = read_json(folder / "model_index.json")
     if index.get("unet") != ["diffusers", "UNet2DModel"]:
@@ -30,10 +39,17 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
             f"a {index.get('_class_name')} must have a diffusers UNet2DModel, got {index.get('unet')!r} in {folder}; "
             "convert it or choose another teacher"
         )
-    weights_file(folder / "unet")
-    config = read_json(folder / "unet" / "config.json")
+    network = network_folder(folder)
+    config = read_json(network / "config.json")
     if config.get("num_class_embeds") or config.get("class_embed_type"):
         raise TeacherError(
             f"a teacher must be unconditional, got class embeddings in {folder}; choose an unconditional teacher"
         )
-    return read_scheduler(folder / "scheduler" / "scheduler_config.json")
+    scheduler = read_scheduler(_scheduler_file(folder))
+    weights_of(network)
+    return scheduler
+
+
+def _scheduler_file(folder: Path) -> Path:
+    name = "scheduler_config.json"
+    return part_of(folder, "scheduler", name) / name
