@@ -127,7 +127,7 @@ def recipe(
         root=root,
         teacher=loaded.name,
         precompute=asked,
-        train=placed(train or chosen.train, device),
+        train=placed(train or presets.fitted(chosen.train, loaded.space.shape), device),
         samples=chosen.evaluation_samples if samples is None else samples,
         features=features,
         real=real,
