@@ -37,7 +37,7 @@ PRESETS: dict[str, Preset] = {
     # Worth 19.7 teacher steps, recall 0.972: 494 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md).
     "full": Preset(
         precompute=PrecomputeSpec(
-            samples=16384, solver=SolverSpec(kind=AUTO, steps=20), captures=4, shrink=0.5, shard_samples=1024
+            samples=16384, solver=SolverSpec(steps=50), captures=4, shrink=0.5, shard_samples=1024
         ),
         train=TrainSpec(
             student=StudentSpec(width=32, blocks=2),
@@ -79,7 +79,7 @@ def preset(name: str) -> Preset:
 
 
 def fitted(train: RunSpec, shape: tuple[int, int, int]) -> RunSpec:
-    """Returns a preset's training for states of `shape`, `[C, H, W]`: with the largest patch that divides their sides."""
+    """Returns a preset's training for states `[C, H, W]`: with the largest patch that divides their sides."""
     if not isinstance(train, TrainSpec):
         return train
     patches = range(train.student.patch, 0, -1)
