@@ -11,6 +11,8 @@ from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_fil
 from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
+from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.python import is_factory, python_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.solving import time_grid
 from advkd.teachers.sources import (
@@ -33,7 +35,7 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 
 
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
-    """Loads a teacher from an embedded name, a diffusers folder, the URI of such a folder, or a hub id.
+    """Loads a teacher: an embedded name, a diffusers folder, its URI, a hub id, or a factory in Python.
 
     Raises:
         TeacherError: the source does not exist or holds no supported teacher. `TeacherChangedError`: its fingerprint
@@ -54,6 +56,8 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
 def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
     if place in EMBEDDED:
         return EMBEDDED[place](device)
+    if is_factory(place) and not Path(place).is_dir():
+        return python_teacher(place, device)
     try:
         folder = resolve_source(place, fingerprint)
     except TeacherError as error:
@@ -71,6 +75,7 @@ __all__ = [
     "TEACHERS",
     "Family",
     "HubId",
+    "NetworkTeacher",
     "Solver",
     "SolverSpec",
     "Teacher",
