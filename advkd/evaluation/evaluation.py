@@ -13,10 +13,12 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
 from advkd.diffusion import Start, implied_clean
+from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import Extractor, chosen_features
+from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
@@ -27,7 +29,6 @@ from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
     evaluation_start,
-    solver_grid_for,
     teacher_trajectory,
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
@@ -43,7 +44,6 @@ METRICS = "metrics.json"
 REPORT = "report.html"
 PROBE = "writable"
 BATCH = 256
-SCHEDULE_TOLERANCE = 1e-4
 
 
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
@@ -94,18 +94,23 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
     report = _report(spec, files, student, teacher, extractors, references, images, strips, solver, curve, cost)
     tell("metrics", 1, 1)
-    pictures = render_pictures(report, images[: len(theirs)], theirs, strips.decoded(teacher.space))
+    decoded = strips.decoded(teacher.space)
+    pictures = render_pictures(report, images[: len(theirs)], theirs, decoded)
+    labels = start.condition.get("class_labels")
+    classes = class_scores(teacher.conditions, labels, decoded.student_clean[-1], decoded.teacher_clean[-1])
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
     sentence = training_sentence(observations) if observations else ""
-    page = render_report(report, pictures, sentence, _trajectories(spec.student))
+    page = render_report(report, pictures, sentence, _trajectories(spec.student), classes)
     with workplace(spec.out) as folder:
-        for optional in (TRAINING_PICTURE, CURVE_PICTURE):
+        for optional in (TRAINING_PICTURE, CURVE_PICTURE, CLASSES):
             delete(str(folder / optional))
         for name, png in pictures.files().items():
             write_bytes(str(folder / name), png)
+        if classes:
+            write_bytes(str(folder / CLASSES), classes_json(classes).encode())
         write_bytes(str(folder / REPORT), page.encode())
         write_bytes(str(folder / METRICS), report.to_json().encode())
         publish(folder, spec.out)
@@ -120,31 +125,6 @@ def _begin(out: str) -> None:
     delete(join(out, METRICS))
     write_bytes(join(out, PROBE), b"")
     delete(join(out, PROBE))
-
-
-def check_pair(
-    student: AnyStudent, teacher: Teacher, solver: str | None = None, steps: int | None = None
-) -> SolverSpec:
-    """The solver that passes through the student's timesteps; a pair that does not belong together is refused.
-
-    Raises:
-        EvaluationError: other shape, no solver's grid that starts at the first of its timesteps and holds all of them,
-            or other noise levels.
-    """
-    if student.sample_shape != teacher.space.shape:
-        raise EvaluationError(
-            f"student and teacher must have states of one shape, got {_by(student.sample_shape)} from the student and "
-            f"{_by(teacher.space.shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
-        )
-    found, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
-    theirs = list(grid.sigma)
-    ours = list(student.config["sigma"])
-    if max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) > SCHEDULE_TOLERANCE:
-        raise EvaluationError(
-            f"student and teacher must have one noise schedule, got sigma {_rounded(ours)} in the student and "
-            f"{_rounded(theirs)} in teacher {teacher.name!r}; give the teacher that it was trained from"
-        )
-    return found
 
 
 @torch.no_grad()
@@ -325,14 +305,6 @@ def _finite(samples: Tensor) -> Tensor:
             "checkpoint or train again with a lower learning rate"
         )
     return samples
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
-def _rounded(values: list[float]) -> list[float]:
-    return [round(value, 4) for value in values]
 
 
 def _silent(stage: str, done: int, total: int) -> None:

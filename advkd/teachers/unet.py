@@ -1,6 +1,7 @@
-"""A teacher from a diffusers `DDPMPipeline` or `DDIMPipeline` with an unconditional, pixel-space `UNet2DModel`.
+"""A teacher from a diffusers `DDPMPipeline` or `DDIMPipeline` with a pixel-space `UNet2DModel`.
 
-Loads safetensors only and classes from a fixed table only; never runs remote code.
+Its conditions are class labels or none. Loads safetensors only and network classes from a fixed table only; never runs
+remote code.
 """
 
 import threading
@@ -13,14 +14,14 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.diffusion import UNCONDITIONAL, Pixels
+from advkd.diffusion import Pixels, conditions_of
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
-from advkd.teachers.unet_folder import deciding_files, network_folder, scheduler_config
+from advkd.teachers.unet_folder import conditions_facts, deciding_files, network_folder, scheduler_config
 from advkd.teachers.weights import weights_of
 
 # While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
@@ -36,7 +37,7 @@ class UNetTeacher(NetworkTeacher):
 
         Raises:
             TeacherError: the folder holds no pipeline, another class of network, a scheduler of unknown arithmetic,
-                pickle weights or a conditional model, or was replaced while it was read.
+                pickle weights or conditions other than class labels, or was replaced while it was read.
         """
         self.scheduler = scheduler_config(folder)
         own_scheduler(self.scheduler, str(folder))
@@ -52,7 +53,7 @@ class UNetTeacher(NetworkTeacher):
                 "whole and run again"
             )
         self.space = Pixels(_sample_shape(self.network, self.scheduler))
-        self.conditions = UNCONDITIONAL
+        self.conditions = conditions_of(conditions_facts(folder))
 
     def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """See `NetworkTeacher.predict`."""

@@ -1,4 +1,4 @@
-"""Checks the folder of a UNet teacher: `DDPMPipeline` or `DDIMPipeline` with an unconditional `UNet2DModel`.
+"""Checks the folder of a UNet teacher: `DDPMPipeline` or `DDIMPipeline` with a `UNet2DModel`.
 
 Looks at files alone and uses no torch. Weights are safetensors only. Network and scheduler lie in subfolders, or all at
 the root.
@@ -7,6 +7,7 @@ the root.
 from pathlib import Path
 from typing import Any
 
+from advkd.teachers.class_labels import class_facts
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import part_of, read_json
 from advkd.teachers.schedulers import read_scheduler
@@ -29,8 +30,8 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
     """Checks a teacher's folder and returns its scheduler's config.
 
     Raises:
-        TeacherError: the network is of another class or conditional, or the scheduler is of an unknown class or
-            prediction.
+        TeacherError: the network is of another class, has conditions other than class labels, or the scheduler is of
+            an unknown class or prediction.
         WeightsError: of all the files, only the weights are missing or pickles.
     """
     index = read_json(folder / "model_index.json")
@@ -39,15 +40,16 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
             f"a {index.get('_class_name')} must have a diffusers UNet2DModel, got {index.get('unet')!r} in {folder}; "
             "convert it or choose another teacher"
         )
-    network = network_folder(folder)
-    config = read_json(network / "config.json")
-    if config.get("num_class_embeds") or config.get("class_embed_type"):
-        raise TeacherError(
-            f"a teacher must be unconditional, got class embeddings in {folder}; choose an unconditional teacher"
-        )
+    conditions_facts(folder)
     scheduler = read_scheduler(_scheduler_file(folder))
-    weights_of(network)
+    weights_of(network_folder(folder))
     return scheduler
+
+
+def conditions_facts(folder: Path) -> dict[str, Any] | None:
+    """Returns the facts of the teacher's conditions, None for an unconditional one; see `class_facts`."""
+    config = read_json(network_folder(folder) / "config.json")
+    return class_facts(config, read_json(folder / "model_index.json"), folder)
 
 
 def _scheduler_file(folder: Path) -> Path:
