@@ -11,6 +11,7 @@ from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
+from advkd.teachers.ldm import LDMFamily
 from advkd.teachers.unet import UNetFamily
 from storage.tables import Table
 
@@ -38,7 +39,9 @@ class Family(Protocol):
 
 
 TEACHERS: Table[Family] = Table(
-    "advkd.teachers", "a teacher family", {"DDPMPipeline": UNetFamily(), "DDIMPipeline": UNetFamily()}
+    "advkd.teachers",
+    "a teacher family",
+    {"DDPMPipeline": UNetFamily(), "DDIMPipeline": UNetFamily(), "LDMPipeline": LDMFamily()},
 )
 """Families by the class of pipeline that a folder's `model_index.json` names."""
 

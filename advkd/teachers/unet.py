@@ -3,7 +3,6 @@
 Loads safetensors only and classes from a fixed table only; never runs remote code.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,13 @@ from torch import Tensor, nn
 from advkd.device import torch_device
 from advkd.diffusion import UNCONDITIONAL, Pixels
 from advkd.files import files_sha256
+from advkd.networks import NetworkError, load_network
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
-from advkd.teachers.folder import files_stamp, slug, weights_file
+from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
 from advkd.teachers.unet_folder import deciding_files, scheduler_config
-
-# While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
-# networks built later would then have no memory ("meta") or no initial weights.
-_LOADING = threading.Lock()
 
 
 class UNetTeacher(NetworkTeacher):
@@ -50,7 +46,7 @@ class UNetTeacher(NetworkTeacher):
                 f"a teacher must stay as it is while it is read, but {folder} changed meanwhile; wait until it is "
                 "whole and run again"
             )
-        self.space = Pixels(_sample_shape(self.network, self.scheduler))
+        self.space = Pixels(sample_shape(self.network, self.scheduler))
         self.conditions = UNCONDITIONAL
 
     def predict(self, state: Tensor, time: float, condition: Mapping[str, Tensor]) -> Tensor:
@@ -77,32 +73,14 @@ class UNetFamily:
 
 
 def _load_unet(folder: Path) -> UNet2DModel:
-    variant = "fp16" if weights_file(folder / "unet").name.endswith(".fp16.safetensors") else None
     try:
-        with _LOADING:
-            unet, loading = UNet2DModel.from_pretrained(
-                folder / "unet",
-                use_safetensors=True,
-                torch_dtype=torch.float32,
-                variant=variant,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except Exception as error:
-        raise TeacherError(
-            f"a teacher's weights must fit its config, got {type(error).__name__} while loading {folder / 'unet'}; "
-            "save the pipeline again"
-        ) from error
-    # diffusers only warns about missing and unexpected weights, and leaves missing ones uninitialised.
-    wrong = {kind: names[:3] for kind, names in loading.items() if names}
-    if wrong:
-        raise TeacherError(
-            f"a teacher's weights must fit its config, got {wrong} in {folder / 'unet'}; save the pipeline again"
-        )
-    return unet.eval().requires_grad_(False)
+        return load_network(UNet2DModel, folder / "unet")
+    except NetworkError as error:
+        raise TeacherError(str(error)) from error
 
 
-def _sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, int]:
+def sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Returns `[C, H, W]` of a UNet's states; raises `TeacherError` if its config does not say it."""
     config = network.config
     if config.sample_size is None:
         raise TeacherError(
