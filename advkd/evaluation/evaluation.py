@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.diffusion import Start, implied_clean
+from advkd.diffusion import Space, Start, decoded, implied_clean
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import Extractor, chosen_features
+from advkd.evaluation.features import Extractor, chosen_features, state_features
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
@@ -87,13 +87,14 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         progress=partial(tell, TRAJECTORIES_STAGE),
     )
     start = evaluation_start(teacher, spec.seed, spec.samples)
-    images = teacher.space.decode(student_samples(student, start, spec.device, partial(tell, "student")))
+    samples = student_samples(student, start, spec.device, partial(tell, "student"))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=_fine(spec), device=spec.device, threads=spec.threads)
-    report = _report(spec, files, student, teacher, extractors, references, images, strips, solver.steps, cost)
+    report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver.steps, cost)
     tell("metrics", 1, 1)
-    pictures = render_pictures(report, images[: len(theirs)], theirs, strips.decoded(teacher.space))
+    ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
+    pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
@@ -206,7 +207,7 @@ def _pictures(teacher: Teacher, spec: EvaluateSpec, progress: Callable[[int, int
         root=spec.references,
         progress=progress,
     )
-    return teacher.space.decode(states[-1])
+    return decoded(teacher.space, states[-1], spec.device)
 
 
 def _fine(spec: EvaluateSpec) -> SolverSpec:
@@ -220,7 +221,7 @@ def _report(
     teacher: Teacher,
     extractors: Sequence[Extractor],
     references: Sequence[Reference],
-    images: Tensor,
+    samples: Tensor,
     strips: Strips,
     solver_steps: int,
     cost: CostReport,
@@ -236,15 +237,17 @@ def _report(
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
-        distances=tuple(_distances(images, *pair) for pair in zip(extractors, references, strict=True)),
-        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver_steps}", extractors),
+        distances=tuple(
+            _distances(state_features(extractor, teacher.space, samples, spec.device), extractor, reference)
+            for extractor, reference in zip(extractors, references, strict=True)
+        ),
+        submodules=_submodules(strips, teacher.space, spec.device, f"teacher@{solver_steps}", extractors),
         cost=cost,
         layout=LAYOUT,
     )
 
 
-def _distances(images: Tensor, extractor: Extractor, reference: Reference) -> Distances:
-    features = extractor(images)
+def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> Distances:
     to_teacher = score(features, reference.teacher_set, extractor)
     return Distances(
         extractor=extractor.name,
@@ -259,32 +262,33 @@ def _distances(images: Tensor, extractor: Extractor, reference: Reference) -> Di
 
 
 def _submodules(
-    strips: Strips, images: Strips, teacher: str, extractors: Sequence[Extractor]
+    strips: Strips, space: Space, device: str, teacher: str, extractors: Sequence[Extractor]
 ) -> tuple[SubmoduleScores, ...]:
     """Errors between states, distances between the images that they are decoded to."""
+
+    def frechet(ours: Tensor, theirs: Tensor, reference: str) -> tuple[Metric, ...]:
+        return tuple(
+            frechet_metric(
+                state_features(extractor, space, ours, device),
+                ReferenceSet(reference, state_features(extractor, space, theirs, device)),
+                extractor,
+            )
+            for extractor in extractors
+        )
+
     scores = []
     for k, timestep in enumerate(strips.timesteps[1:]):
         state, clean = f"{teacher}, state at {timestep}", f"{teacher}, clean estimate at {timestep}"
         scores.append(
             SubmoduleScores(
                 timestep=timestep,
-                fd_state=tuple(
-                    _frechet(extractor, images.student_states[k], images.teacher_states[k], state)
-                    for extractor in extractors
-                ),
-                fd_clean=tuple(
-                    _frechet(extractor, images.student_clean[k], images.teacher_clean[k], clean)
-                    for extractor in extractors
-                ),
+                fd_state=frechet(strips.student_states[k], strips.teacher_states[k], state),
+                fd_clean=frechet(strips.student_clean[k], strips.teacher_clean[k], clean),
                 rmse_state=_rmse(strips.student_states[k], strips.teacher_states[k], state),
                 rmse_clean=_rmse(strips.student_clean[k], strips.teacher_clean[k], clean),
             )
         )
     return tuple(scores)
-
-
-def _frechet(extractor: Extractor, ours: Tensor, theirs: Tensor, reference: str) -> Metric:
-    return frechet_metric(extractor(ours), ReferenceSet(reference, extractor(theirs)), extractor)
 
 
 def _rmse(ours: Tensor, theirs: Tensor, reference: str) -> Metric:

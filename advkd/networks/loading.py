@@ -23,9 +23,10 @@ def network_weights(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     pickles = sorted(path.name for kind in ("*.bin", "*.pt", "*.ckpt") for path in folder.glob(kind))
+    found = f"only pickle files {pickles}" if pickles else "none"
     raise NetworkError(
-        f"a network's weights must be safetensors, got {f'only pickle files {pickles}' if pickles else 'none'} in {folder}; save "
-        "the pipeline again with safe_serialization=True"
+        f"a network's weights must be safetensors, got {found} in {folder}; save the pipeline again with "
+        "safe_serialization=True"
     )
 
 
@@ -52,7 +53,8 @@ def load_network(kind: Any, folder: Path) -> Any:
             )
     except Exception as error:
         raise NetworkError(
-            f"a network's weights must fit its config, got {type(error).__name__} while loading {folder}; save the pipeline again"
+            f"a network's weights must fit its config, got {type(error).__name__} while loading {folder}; "
+            "save the pipeline again"
         ) from error
     # diffusers only warns about missing and unexpected weights, and leaves missing ones uninitialised.
     wrong = {what: names[:3] for what, names in loading.items() if names}

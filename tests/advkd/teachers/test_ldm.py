@@ -121,5 +121,5 @@ def test_an_autoencoder_of_other_latents_is_refused(own_folder: Path) -> None:
 
 def test_weights_that_do_not_fit_are_refused_before_anything_is_computed(own_folder: Path) -> None:
     change(own_folder / "vqvae" / "config.json", mid_block_add_attention=False)
-    with pytest.raises(TeacherError, match="weights must fit its config, got .* in .*vqvae"):
+    with pytest.raises(TeacherError, match=r"weights must fit its config, got .* in .*vqvae"):
         load_teacher(str(own_folder))
