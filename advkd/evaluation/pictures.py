@@ -46,7 +46,8 @@ class Strips:
 
         def images(states: Tensor) -> Tensor:
             drawn = states[:, :STRIP_NOISES]
-            return decoded(space, drawn.flatten(0, 1), device).unflatten(0, drawn.shape[:2])
+            shown: Tensor = decoded(space, drawn.flatten(0, 1), device).unflatten(0, drawn.shape[:2])
+            return shown
 
         return Strips(
             timesteps=self.timesteps,
