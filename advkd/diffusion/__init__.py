@@ -1,6 +1,7 @@
 """The mathematics that teachers and students share: start, condition, schedule, time grid, skip, space. No I/O."""
 
 from advkd.diffusion.conditions import CONDITIONS, UNCONDITIONAL, Conditions, conditions_of, drawn_condition, start_of
+from advkd.diffusion.labels import LABELS, Labels
 from advkd.diffusion.schedule import (
     CLEAN,
     NoiseSchedule,
@@ -23,9 +24,11 @@ from advkd.diffusion.time_grid import (
 __all__ = [
     "CLEAN",
     "CONDITIONS",
+    "LABELS",
     "SPACES",
     "UNCONDITIONAL",
     "Conditions",
+    "Labels",
     "NoiseSchedule",
     "Pixels",
     "SkipCoefficients",

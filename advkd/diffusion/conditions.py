@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from advkd.diffusion.labels import LABELS, Labels
 from advkd.diffusion.start import Start
 from storage.records import condition_generator
 from storage.tables import Table
@@ -55,7 +56,7 @@ class BuildConditions(Protocol):
         """Builds the conditions from their `facts`; raises `ValueError` if the facts do not fit."""
 
 
-CONDITIONS: Table[BuildConditions] = Table("advkd.conditions", "a kind of condition", {})
+CONDITIONS: Table[BuildConditions] = Table("advkd.conditions", "a kind of condition", {LABELS: Labels})
 """Builders by the "kind" in the facts. No facts mean no condition."""
 
 UNCONDITIONAL = Unconditional()

@@ -15,6 +15,7 @@ from advkd.diffusion import UNCONDITIONAL
 from advkd.networks import AUTOENCODERS
 from advkd.teachers import unet_folder
 from advkd.teachers.base import Teacher
+from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import slug
 from advkd.teachers.latents import (
     SteadyFolder,
@@ -66,6 +67,11 @@ class LDMFamily:
     def check(self, folder: Path) -> None:
         """See `Family.check`."""
         unet_folder.scheduler_config(folder)
+        if unet_folder.conditions_facts(folder) is not None:
+            raise TeacherError(
+                f"an LDMPipeline gives its unet no classes, got num_class_embeds in {folder / 'unet'}; choose another "
+                "teacher"
+            )
         check_component(folder, _AUTOENCODER, tuple(AUTOENCODERS))
         check_autoencoder(folder, _AUTOENCODER)
 

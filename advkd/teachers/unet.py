@@ -1,6 +1,6 @@
-"""A teacher from a diffusers `DDPMPipeline` or `DDIMPipeline` with an unconditional, pixel-space `UNet2DModel`.
+"""A teacher from a diffusers `DDPMPipeline` or `DDIMPipeline` with a pixel-space `UNet2DModel`.
 
-Loads safetensors only and classes from a fixed table only; never runs remote code.
+Class labels are its only conditions. Loads safetensors only and classes from a fixed table only; never runs remote code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.diffusion import UNCONDITIONAL, Pixels
+from advkd.diffusion import Pixels, conditions_of
 from advkd.files import files_sha256
 from advkd.networks import NetworkError, load_network
 from advkd.teachers.base import Teacher
@@ -20,7 +20,7 @@ from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
-from advkd.teachers.unet_folder import deciding_files, scheduler_config
+from advkd.teachers.unet_folder import conditions_facts, deciding_files, scheduler_config
 
 
 class UNetTeacher(NetworkTeacher):
@@ -31,7 +31,7 @@ class UNetTeacher(NetworkTeacher):
 
         Raises:
             TeacherError: the folder holds no pipeline, another class of network, a scheduler of unknown arithmetic,
-                pickle weights or a conditional model, or was replaced while it was read.
+                pickle weights or conditions other than class labels, or was replaced while it was read.
         """
         self.scheduler = scheduler_config(folder)
         own_scheduler(self.scheduler)
@@ -47,7 +47,7 @@ class UNetTeacher(NetworkTeacher):
                 "whole and run again"
             )
         self.space = Pixels(sample_shape(self.network, self.scheduler))
-        self.conditions = UNCONDITIONAL
+        self.conditions = conditions_of(conditions_facts(folder))
 
     def predict(self, state: Tensor, time: float, condition: Mapping[str, Tensor]) -> Tensor:
         """See `NetworkTeacher.predict`."""

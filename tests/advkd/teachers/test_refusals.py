@@ -63,7 +63,25 @@ BROKEN = {
         "a DDPMPipeline must have a diffusers UNet2DModel, got .*UNet2DConditionModel",
     ),
     "remote code": (lambda f: edit(f / "model_index.json", unet=["my_module", "UNet2DModel"]), "my_module"),
-    "class-conditional": (lambda f: edit(f / "unet" / "config.json", num_class_embeds=10), "must be unconditional"),
+    "classes by their times": (
+        lambda f: edit(f / "unet" / "config.json", class_embed_type="timestep"),
+        "must embed the numbers of its classes .* got class_embed_type 'timestep'",
+    ),
+    "classes as they are": (
+        lambda f: edit(f / "unet" / "config.json", class_embed_type="identity"),
+        "must embed the numbers of its classes .* got class_embed_type 'identity'",
+    ),
+    "no classes at all": (
+        lambda f: edit(f / "unet" / "config.json", num_class_embeds=0),
+        "must have at least one class, .* got 0",
+    ),
+    "names of other classes": (
+        lambda f: (
+            edit(f / "unet" / "config.json", num_class_embeds=3),
+            edit(f / "model_index.json", id2label={"0": "dark", "1": "bright"}),
+        ),
+        "id2label must name its 3 classes by their numbers, got .*'1': 'bright'",
+    ),
     "learned variance": (lambda f: None, "must map images to images, .* got 1 channels in, 2 out"),
     "unknown prediction": (
         lambda f: edit(f / "scheduler" / "scheduler_config.json", prediction_type="score"),
