@@ -57,7 +57,7 @@ def solver_grid(train_timesteps: int, steps: int) -> tuple[int, ...]:
         near = sorted(divisors, key=lambda n: abs(n - steps))[:3]
         raise ValueError(
             f"solver steps must divide the teacher's {train_timesteps} timesteps, got {steps}; "
-            f"use one of {sorted(near)}"
+            f"use one of {sorted(near)}, or a solver that takes any number, such as unipc"
         )
     return (*range(train_timesteps - 1, -1, -(train_timesteps // steps)), CLEAN)
 

@@ -88,12 +88,15 @@ class MixtureTeacher:
         for state in solve(self._predict, _SCHEDULER_CONFIG, solver, double, labels, seeds):
             yield state.to(noise.dtype)
 
-    def _predict(self, state: Tensor, time: float) -> Tensor:
+    def _predict(self, state: Tensor, time: Tensor) -> Tensor:
         return self.clean_estimate(state, int(time))
 
     def clean_estimate(self, state: Tensor, timestep: int) -> Tensor:
         """Returns the exact `E[x_0 | x_t]`: float64 `[B, C, H, W]` for a state of the same shape."""
-        a, s = self.schedule.signal(timestep), self.schedule.sigma(timestep)
+        return self.posterior_mean(state, self.schedule.signal(timestep), self.schedule.sigma(timestep))
+
+    def posterior_mean(self, state: Tensor, a: float, s: float) -> Tensor:
+        """Returns the exact `E[x_0 | a x_0 + s eps = state]`: float64 `[B, C, H, W]`; `s` must be positive."""
         parts = self.mixture
         # In the coordinates of the basis, y = a z + s eps, so every component stays Gaussian.
         y = (state.double().flatten(1) - a * parts.offset) @ parts.basis

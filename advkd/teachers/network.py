@@ -32,7 +32,7 @@ class NetworkTeacher(ABC):
     scheduler: Mapping[str, Any]
 
     @abstractmethod
-    def predict(self, state: Tensor, time: float, condition: Mapping[str, Tensor]) -> Tensor:
+    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """Returns the network's prediction for states `[B, C, H, W]`; channels beyond C are a predicted variance."""
 
     def grid(self, solver: SolverSpec) -> TimeGrid:

@@ -78,7 +78,7 @@ def prediction_of(config: Mapping[str, Any]) -> str:
     return str(config.get("prediction_type", default))
 
 
-def own_scheduler(config: Mapping[str, Any]) -> Scheduler:
+def own_scheduler(config: Mapping[str, Any], place: str = "") -> Scheduler:
     """Builds a teacher's own scheduler, whose class completes the config by its own defaults.
 
     Raises:
@@ -92,7 +92,7 @@ def own_scheduler(config: Mapping[str, Any]) -> Scheduler:
     except Exception as error:
         raise TeacherError(
             f"a teacher's scheduler must be one that diffusers builds, got {type(error).__name__} for the config "
-            f"of its {name}; save the pipeline again"
+            f"of its {name}{f' in {place}' if place else ''}; save the pipeline again"
         ) from error
 
 

@@ -14,7 +14,7 @@ from advkd.teachers.base import SolverSpec
 from advkd.teachers.schedulers import Scheduler, arithmetic_of, full_config
 from advkd.teachers.solvers import SOLVERS
 
-Predict = Callable[[Tensor, float], Tensor]
+Predict = Callable[[Tensor, Tensor], Tensor]
 _REPLACED = ("timestep_spacing", "clip_sample", "thresholding", "use_karras_sigmas")
 
 
@@ -72,7 +72,7 @@ def solve(
     """Yields the states at `labels` of one batch, each `[B, C, H, W]`.
 
     Args:
-        predict: returns the network's prediction for a state and a time as the scheduler names it; the scheduler's
+        predict: returns the network's prediction for a state and a time, a scalar as the scheduler has it; its
             config says what it predicts (noise, velocity or the clean image). Channels beyond C are a predicted
             variance.
         config: config of the teacher's scheduler.
@@ -93,7 +93,7 @@ def solve(
         )
     arguments = {**row.arguments, **_generators(solver, noise, seeds)}
     scheduler.set_timesteps(solver.steps)
-    times, wanted, channels = scheduler.timesteps.tolist(), set(labels), noise.shape[1]
+    times, wanted, channels = list(scheduler.timesteps), set(labels), noise.shape[1]
     state = noise
     for label, time in zip(grid, (*times, None), strict=True):
         if label in wanted and (label != CLEAN or time is None):

@@ -34,7 +34,7 @@ class UNetTeacher(NetworkTeacher):
                 pickle weights or conditions other than class labels, or was replaced while it was read.
         """
         self.scheduler = scheduler_config(folder)
-        own_scheduler(self.scheduler)
+        own_scheduler(self.scheduler, str(folder))
         files = deciding_files(folder)
         stamp = files_stamp(files)
         self.name = name or slug(folder.resolve().name)
@@ -49,7 +49,7 @@ class UNetTeacher(NetworkTeacher):
         self.space = Pixels(sample_shape(self.network, self.scheduler))
         self.conditions = conditions_of(conditions_facts(folder))
 
-    def predict(self, state: Tensor, time: float, condition: Mapping[str, Tensor]) -> Tensor:
+    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """See `NetworkTeacher.predict`."""
         return self.network(state, time, **condition).sample  # type: ignore[no-any-return]
 

@@ -49,9 +49,14 @@ def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], load
     final = out / CHECKPOINTS / f"{state.samples:012d}"
     with whole_folder(final, "a checkpoint") as partial:
         _write(partial, state, identity, loader)
+    remove_older(out)
+    return final
+
+
+def remove_older(out: Path) -> None:
+    """Removes all complete checkpoints but the newest two."""
     for old in checkpoints(out)[:-KEEP]:
         remove_folder(old)
-    return final
 
 
 def checkpoints(out: Path) -> list[Path]:

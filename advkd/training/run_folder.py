@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from advkd.files import own_folder, publish, workplace
-from advkd.training.checkpoint import CHECKPOINTS, KEEP, STATE, saved_checkpoints
+from advkd.training.checkpoint import CHECKPOINTS, KEEP, STATE, remove_older, saved_checkpoints
 from advkd.training.observer import LOG
 from storage import StoreNotFoundError, join, read_bytes, write_bytes
 from storage.folders import clear_unfinished, fetch_folder, remove_published, unfinished_below
@@ -59,6 +59,13 @@ class RunFolder:
         self._require_claim()
         self.publish_observations()
         publish(folder, join(self._uri, CHECKPOINTS, folder.name))
+        self.remove_older()
+
+    def remove_older(self) -> None:
+        """Removes all checkpoints but the newest two: a killed run may have left one more."""
+        if not self._remote:
+            remove_older(self.path)
+            return
         for old in saved_checkpoints(self._uri)[:-KEEP]:
             remove_published(old)
 
@@ -107,12 +114,16 @@ def run_folder(uri: str, *, writes: bool) -> Iterator[RunFolder]:
             yield RunFolder(uri, path)
         elif local_folder(uri) is not None:
             with own_folder(path):
-                yield RunFolder(uri, path)
+                folder = RunFolder(uri, path)
+                folder.remove_older()
+                yield folder
         else:
             with CLAIMS.turn(run_claim(uri), logger.warning, f"the run in {uri}"):
                 for begun in unfinished_below(uri):
                     clear_unfinished(begun)
-                yield RunFolder(uri, path)
+                folder = RunFolder(uri, path)
+                folder.remove_older()
+                yield folder
 
 
 def run_claim(uri: str) -> str:

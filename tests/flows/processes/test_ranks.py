@@ -49,7 +49,8 @@ def ranks(tmp_path, monkeypatch):
 
     yield run
     left = [int(file.read_text()) for file in tmp_path.glob("*.pid")]
-    assert len(left) == 2
+    # A process that another's failure ends may not have come so far.
+    assert left
     assert wait_until(lambda: not any(map(is_running, left)))
 
 
