@@ -9,6 +9,7 @@ from typing import Protocol
 
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
+from advkd.teachers.dit import DiTFamily
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
 from advkd.teachers.ldm import LDMFamily
@@ -41,7 +42,12 @@ class Family(Protocol):
 TEACHERS: Table[Family] = Table(
     "advkd.teachers",
     "a teacher family",
-    {"DDPMPipeline": UNetFamily(), "DDIMPipeline": UNetFamily(), "LDMPipeline": LDMFamily()},
+    {
+        "DDPMPipeline": UNetFamily(),
+        "DDIMPipeline": UNetFamily(),
+        "LDMPipeline": LDMFamily(),
+        "DiTPipeline": DiTFamily(),
+    },
 )
 """Families by the class of pipeline that a folder's `model_index.json` names."""
 

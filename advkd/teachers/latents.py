@@ -1,6 +1,7 @@
 """What families of latent teachers have in common: the autoencoder in their folder, and the space that it makes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +34,32 @@ def check_component(folder: Path, part: str, classes: tuple[str, ...]) -> None:
 
 def component_files(folder: Path, part: str) -> tuple[Path, Path]:
     """Returns a component's config and its safetensors; raises `TeacherError` if there are none."""
-    try:
+    with _of_a_teacher():
         return folder / part / "config.json", network_weights(folder / part)
-    except NetworkError as error:
-        raise TeacherError(str(error)) from error
 
 
 def check_autoencoder(folder: Path, part: str) -> None:
     """Refuses an autoencoder that cannot decode; raises `TeacherError`, see `read_autoencoder`."""
-    try:
+    with _of_a_teacher():
         read_autoencoder(folder / part)
-    except NetworkError as error:
-        raise TeacherError(str(error)) from error
 
 
 def latent_space(folder: Path, part: str, shape: tuple[int, int, int]) -> AutoencoderSpace:
     """Returns the space of a teacher's states `[C, H, W]`; raises `TeacherError` if its autoencoder cannot be used."""
-    try:
+    with _of_a_teacher():
         return AutoencoderSpace.of(folder / part, shape)
-    except NetworkError as error:
-        raise TeacherError(str(error)) from error
 
 
 def load_component(kind: Any, folder: Path, part: str) -> Any:
     """Loads a network of a teacher on the CPU; raises `TeacherError` if its weights do not fit."""
-    try:
+    with _of_a_teacher():
         return load_network(kind, folder / part)
+
+
+@contextmanager
+def _of_a_teacher() -> Iterator[None]:
+    try:
+        yield
     except NetworkError as error:
         raise TeacherError(str(error)) from error
 

@@ -43,7 +43,7 @@ class LDMTeacher(NetworkTeacher):
         """
         LDMFamily().check(folder)
         self.scheduler = unet_folder.scheduler_config(folder)
-        own_scheduler(self.scheduler)
+        own_scheduler(self.scheduler, str(folder))
         steady = SteadyFolder(folder, _deciding_files)
         self.name = name or slug(folder.resolve().name)
         self.fingerprint = steady.fingerprint
@@ -54,7 +54,7 @@ class LDMTeacher(NetworkTeacher):
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
         self.conditions = UNCONDITIONAL
 
-    def predict(self, state: Tensor, time: float, condition: Mapping[str, Tensor]) -> Tensor:
+    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """See `NetworkTeacher.predict`."""
         return self.network(state, time).sample  # type: ignore[no-any-return]
 

@@ -145,3 +145,24 @@ def test_an_export_decodes_by_diffusers_alone(run: Path, teacher: Path, tmp_path
     # The artifact is a student like any other.
     sampled = cli("sample", tmp_path / "model", "--n", 4, "--out", tmp_path / "grid.png")
     assert sampled.code == 0, sampled.err
+
+
+@pytest.mark.thorough
+def test_in_an_object_store_the_autoencoder_travels_along(
+    teacher: Path, s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    sizes = ("--samples", 16, "--steps", 4, "--captures", 2, "--shard-samples", 16, "--block-samples", 8)
+    made = cli("precompute", "--teacher", teacher, "--store", f"{s3_root}/stores", *sizes)
+    assert made.code == 0, made.err
+    spec = write_spec(tmp_path / "spec.json", samples=32, rise_samples=8)
+    trained = cli("train", "--store", made.uri, "--out", f"{s3_root}/run", "--spec", spec)
+    assert trained.code == 0, trained.err
+    # On another machine, where nothing was fetched before.
+    monkeypatch.setenv("ADVKD_CACHE", str(tmp_path / "cache"))
+    sampled = cli("sample", f"{s3_root}/run", "--n", 4, "--out", tmp_path / "grid.png")
+    assert sampled.code == 0, sampled.err
+    exported = cli("export", f"{s3_root}/run", "--out", f"{s3_root}/model")
+    assert exported.code == 0, exported.err
+    again = cli("sample", f"{s3_root}/model", "--n", 4, "--out", tmp_path / "again.png")
+    assert again.code == 0, again.err
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "grid.png").read_bytes()

@@ -1,10 +1,20 @@
 """Latent teachers at tiny size, with random weights, as diffusers saves them: 8x8 latents of 16x16 images."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, LDMPipeline, UNet2DModel, VQModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDIMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    LDMPipeline,
+    UNet2DModel,
+    VQModel,
+)
 
 _BLOCKS: dict[str, Any] = {
     "down_block_types": ("DownEncoderBlock2D",) * 2,
@@ -55,4 +65,32 @@ def ldm_folder(folder: Path, autoencoder: Any = None) -> Path:
     vae = autoencoder if autoencoder is not None else tiny_vq()
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195, clip_sample=False)
     LDMPipeline(vae, tiny_latent_unet(channels=vae.config.latent_channels), scheduler).save_pretrained(folder)
+    return folder
+
+
+NAMES = ("tench, Tinca tinca", "goldfish", "shark")
+
+
+def tiny_dit(seed: int = 0, **changes: object) -> DiTTransformer2DModel:
+    torch.manual_seed(seed)
+    chosen: dict[str, Any] = {
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "in_channels": 4,
+        "out_channels": 8,
+        "num_layers": 2,
+        "sample_size": 8,
+        "patch_size": 2,
+        "num_embeds_ada_norm": len(NAMES),
+    }
+    return DiTTransformer2DModel(**(chosen | changes))
+
+
+def dit_folder(folder: Path, *, names: tuple[str, ...] | None = NAMES, **scheduler: object) -> Path:
+    """Saves a `DiTPipeline` with names for its classes, as on the hub."""
+    DiTPipeline(tiny_dit(), tiny_kl(), DDIMScheduler(clip_sample=False, **scheduler)).save_pretrained(folder)
+    if names is not None:
+        index = folder / "model_index.json"
+        labels = {str(k): name for k, name in enumerate(names)}
+        index.write_text(json.dumps(json.loads(index.read_text()) | {"id2label": labels}))
     return folder

@@ -120,7 +120,7 @@ def test_a_folder_that_is_replaced_while_it_is_loaded_is_none(
 
 
 def test_code_and_pickles_are_not_even_fetched(uploaded: str, cache: Path) -> None:
-    for key in ("pipeline.py", "unet/model.py", "unet/diffusion_pytorch_model.bin", "vae/config.json"):
+    for key in ("pipeline.py", "unet/model.py", "unet/diffusion_pytorch_model.bin", "text_encoder/config.json"):
         write_bytes(f"{uploaded}/{key}", b"import os")
     fingerprint = load_teacher(uploaded).fingerprint
     kept = {path.relative_to(cache / fingerprint).as_posix() for path in (cache / fingerprint).rglob("*.*")}
