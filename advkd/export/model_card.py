@@ -1,7 +1,7 @@
 """The card of an artifact: what it is, how to use it, how good it is by which protocol, where it comes from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advkd.evaluation import EvalReport, Metric, worth_sentence
@@ -29,7 +29,7 @@ tags: [diffusion, distillation, one-step]
 
 # {title}
 
-{headline}It makes images of {" x ".join(map(str, config["sample_shape"]))} from unit normal noise in
+{headline}It makes images of {_shapes(config)} from unit normal noise in
 one forward pass; the chain inside predicts its teacher's states at {", ".join(map(str, config["timesteps"][1:]))}.
 
 ## Use
@@ -39,7 +39,7 @@ from diffusers import DiffusionPipeline
 folder = "."  # this folder
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
 images = pipe(batch_size=16, seed=0).images  # or generator=torch.Generator().manual_seed(0), as everywhere in diffusers
-states = pipe.student.sample(16, seed=0, states=True).states  # what every submodule predicts, in [-1, 1]
+states = pipe.student.sample(16, seed=0, states=True).states  # what every submodule predicts, {_states(config)}
 ```
 `trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
 short and import torch, numpy and diffusers only; read them first.
@@ -47,6 +47,19 @@ short and import torch, numpy and diffusers only; read them first.
 {_measured(report)}
 ## Lineage
 {_lineage(lineage, report)}"""
+
+
+def _shapes(config: Mapping[str, Any]) -> str:
+    states, space = _by(config["sample_shape"]), config.get("space") or {}
+    return f"{_by(space['image_shape'])}, decoded from latents of {states}," if "image_shape" in space else states
+
+
+def _states(config: Mapping[str, Any]) -> str:
+    return "in [-1, 1]" if config.get("space") is None else "not decoded"
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _measured(report: EvalReport | None) -> str:
