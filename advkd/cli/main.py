@@ -162,6 +162,10 @@ def sample_command(
     n: Annotated[int, typer.Option("--n", help="Images.")] = 16,
     seed: Annotated[int, typer.Option(help="Base seed; image i depends on (seed, i) alone.")] = 0,
     out: Annotated[str, typer.Option(help="PNG file to write: a path or URI.")] = "grid.png",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of the images, a number or name; give more, or all. Default: drawn from the seed."),
+    ] = None,
     runs: Runs = "runs",
     device: Device = "cpu",
     as_json: AsJson = False,
@@ -169,7 +173,7 @@ def sample_command(
     """Sample a student in one network pass and write a grid of images."""
     from advkd.cli.sample import sample_grid
 
-    sample_grid(place, n, seed, out, device, runs)
+    sample_grid(place, n, seed, out, device, runs, label or ())
     _tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
 
 

@@ -2,7 +2,7 @@
 
 from advkd.discriminators.dcgan import NORMS, DcganDiscriminator
 from advkd.discriminators.projection import DiscriminatorSpec, ProjectionDiscriminator
-from advkd.discriminators.table import DISCRIMINATORS, is_per_sample
+from advkd.discriminators.table import DISCRIMINATORS, is_per_sample, takes_classes
 
 __all__ = [
     "DISCRIMINATORS",
@@ -11,4 +11,5 @@ __all__ = [
     "DiscriminatorSpec",
     "ProjectionDiscriminator",
     "is_per_sample",
+    "takes_classes",
 ]

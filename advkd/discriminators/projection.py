@@ -1,4 +1,4 @@
-"""One discriminator for all submodules, conditioned on k by projection (Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637).
+"""One discriminator for all submodules, conditioned on k, and on class labels, by projection (Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637).
 
 It judges clean-image estimates, not noisy states: their noise is a known function of x_T and only gives cheap cues.
 """
@@ -32,12 +32,18 @@ class DiscriminatorSpec:
 
 
 class ProjectionDiscriminator(nn.Module):
-    """`D(x, k) = psi(phi(x)) + <embedding_k, phi(x)>` (Eq. 3), without normalisation, as gradient penalties want it."""
+    """`D(x, k, y) = psi(phi(x)) + <embedding_k + class_y, phi(x)>` (Eq. 3); without labels y, class_y is absent.
+
+    There is no normalisation, as gradient penalties want it.
+    """
 
     per_sample = True
+    takes_classes = True
 
-    def __init__(self, spec: DiscriminatorSpec, shape: Sequence[int], submodules: int) -> None:
-        """Builds an untrained discriminator of images `[C, H, W]`.
+    def __init__(
+        self, spec: DiscriminatorSpec, shape: Sequence[int], submodules: int, classes: int | None = None
+    ) -> None:
+        """Builds an untrained discriminator of images `[C, H, W]`, together with labels in [0, `classes`) if given.
 
         Raises:
             ValueError: `spec.patch` does not divide height and width.
@@ -64,9 +70,21 @@ class ProjectionDiscriminator(nn.Module):
         self.psi = nn.Linear(2 * width, 1)
         self.embedding = nn.Embedding(submodules, 2 * width)
         nn.init.zeros_(self.embedding.weight)
+        if classes is not None:
+            self.classes = nn.Embedding(classes, 2 * width)
+            nn.init.zeros_(self.classes.weight)
 
-    def forward(self, images: Tensor, submodule: Tensor) -> Tensor:
-        """Logits `[B]` of clean estimates `[B, C, H, W]` of the submodules `[B]` (int64, 0 to K - 1)."""
+    def forward(self, images: Tensor, submodule: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """Returns logits `[B]` of clean estimates.
+
+        Args:
+            images: the estimates, `[B, C, H, W]`.
+            submodule: whose they are, int64 `[B]`, 0 to K - 1.
+            class_labels: of the samples, int64 `[B]`, where it was built for classes.
+        """
         patches = nn.functional.pixel_unshuffle(images, self.patch)
         found = self.body(patches.contiguous(memory_format=torch.channels_last)).mean((2, 3))
-        return self.psi(found).squeeze(1) + (self.embedding(submodule) * found).sum(1)  # type: ignore[no-any-return]
+        seen_as = self.embedding(submodule)
+        if class_labels is not None:
+            seen_as = seen_as + self.classes(class_labels)
+        return self.psi(found).squeeze(1) + (seen_as * found).sum(1)  # type: ignore[no-any-return]

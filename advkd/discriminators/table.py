@@ -1,20 +1,21 @@
 """The one table of discriminators: what `DiscriminatorSpec.kind` may name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 from torch import nn
 
-from advkd.discriminators.projection import DiscriminatorSpec, ProjectionDiscriminator
+from advkd.discriminators.projection import ProjectionDiscriminator
 from storage.tables import Table
 
-BuildDiscriminator: TypeAlias = Callable[[DiscriminatorSpec, Sequence[int], int], nn.Module]
+BuildDiscriminator: TypeAlias = Callable[..., nn.Module]
 """From the spec, the images' shape `[C, H, W]` and the number of submodules to a module that maps clean estimates
 `[B, C, H, W]` and submodules `[B]` to logits: `[B]`, or `[B, ...]` with one for every patch.
 
 Raises `ValueError` where the spec does not fit the shape. A module with `per_sample = True` promises one logit for
 every sample, from that sample alone (no BatchNorm): both players then share one backward pass through it. Without it
-each loss has a pass of its own."""
+each loss has a pass of its own. A row with `takes_classes = True` is also given `classes=N` where samples have class
+labels, and its module `class_labels=` `[B]`; any other judges images alone."""
 
 DISCRIMINATORS: Table[BuildDiscriminator] = Table(
     "advkd.discriminators", "a discriminator", {"projection": ProjectionDiscriminator}
@@ -24,3 +25,8 @@ DISCRIMINATORS: Table[BuildDiscriminator] = Table(
 def is_per_sample(discriminator: nn.Module) -> bool:
     """Whether a discriminator promises one logit for every sample, from that sample alone."""
     return getattr(discriminator, "per_sample", False) is True
+
+
+def takes_classes(kind: BuildDiscriminator) -> bool:
+    """Whether a row judges images together with their class labels."""
+    return getattr(kind, "takes_classes", False) is True

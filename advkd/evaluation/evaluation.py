@@ -17,6 +17,7 @@ from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import Extractor, chosen_features, state_features
+from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
@@ -27,7 +28,6 @@ from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
     evaluation_start,
-    solver_grid_for,
     teacher_trajectory,
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
@@ -43,7 +43,6 @@ METRICS = "metrics.json"
 REPORT = "report.html"
 PROBE = "writable"
 BATCH = 256
-SCHEDULE_TOLERANCE = 1e-4
 
 
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
@@ -120,29 +119,6 @@ def _begin(out: str) -> None:
     delete(join(out, METRICS))
     write_bytes(join(out, PROBE), b"")
     delete(join(out, PROBE))
-
-
-def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", steps: int | None = None) -> SolverSpec:
-    """The solver that passes through the student's timesteps; a pair that does not belong together is refused.
-
-    Raises:
-        EvaluationError: other shape, no solver's grid that starts at the first of its timesteps and holds all of them,
-            or other noise levels.
-    """
-    if student.sample_shape != teacher.space.shape:
-        raise EvaluationError(
-            f"student and teacher must have states of one shape, got {_by(student.sample_shape)} from the student and "
-            f"{_by(teacher.space.shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
-        )
-    found, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
-    theirs = list(grid.sigma)
-    ours = list(student.config["sigma"])
-    if max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) > SCHEDULE_TOLERANCE:
-        raise EvaluationError(
-            f"student and teacher must have one noise schedule, got sigma {_rounded(ours)} in the student and "
-            f"{_rounded(theirs)} in teacher {teacher.name!r}; give the teacher that it was trained from"
-        )
-    return found
 
 
 @torch.no_grad()
@@ -317,14 +293,6 @@ def _finite(samples: Tensor) -> Tensor:
             "checkpoint or train again with a lower learning rate"
         )
     return samples
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
-def _rounded(values: list[float]) -> list[float]:
-    return [round(value, 4) for value in values]
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
+from advkd.diffusion import LABELS, Labels
 from advkd.evaluation import EvalReport, Metric, worth_sentence
 from advkd.export.lineage import Lineage
+
+_TASK = "pipeline_tag: unconditional-image-generation\n"
 
 
 def model_card(
@@ -20,16 +24,20 @@ def model_card(
         report: its evaluation; None: the card says that it was not evaluated.
     """
     title = "One-pass student" if lineage is None else f"One-pass student of {lineage.teacher}"
+    conditions = config.get("conditioning")
+    labels = Labels(conditions) if conditions is not None and conditions.get("kind") == LABELS else None
+    one, each = (
+        ("", "") if labels is None else (", class_labels=0", ", class_labels=torch.zeros(16, dtype=torch.int64)")
+    )
     headline = "" if report is None else f"{worth_sentence(report.worth)} "
     return f"""---
 library_name: diffusers
-pipeline_tag: unconditional-image-generation
-tags: [diffusion, distillation, one-step]
+{_TASK if conditions is None else ""}tags: [diffusion, distillation, one-step]
 ---
 
 # {title}
 
-{headline}It makes images of {_shapes(config)} from unit normal noise in
+{headline}It makes images of {_shapes(config)} from unit normal noise{_besides(conditions, labels)} in
 one forward pass; the chain inside predicts its teacher's states at {", ".join(map(str, config["timesteps"][1:]))}.
 
 ## Use
@@ -38,8 +46,8 @@ from diffusers import DiffusionPipeline
 
 folder = "."  # this folder
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-images = pipe(batch_size=16, seed=0).images  # or generator=torch.Generator().manual_seed(0), as everywhere in diffusers
-states = pipe.student.sample(16, seed=0, states=True).states  # what every submodule predicts, {_states(config)}
+images = pipe(batch_size=16, seed=0{one}).images  # or generator=torch.Generator().manual_seed(0), as everywhere in diffusers
+states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every submodule predicts, {_states(config)}
 ```
 `trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
 short and import torch, numpy and diffusers only; read them first.
@@ -60,6 +68,13 @@ def _states(config: Mapping[str, Any]) -> str:
 
 def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
+
+
+def _besides(conditions: Mapping[str, Any] | None, labels: Labels | None) -> str:
+    """What the student takes beside noise, as the first sentence says it."""
+    if labels is not None:
+        return f" and a class, {shorten(labels.known, 200)},"
+    return "" if conditions is None else f" and {conditions.get('kind')}"
 
 
 def _measured(report: EvalReport | None) -> str:

@@ -23,19 +23,20 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
     @torch.no_grad()
     def __call__(
         self,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         num_inference_steps: int = 1,
         output_type: str = "pil",
         return_dict: bool = True,
         noise: torch.Tensor | None = None,
         seed: int | None = None,
+        class_labels: int | str | list[int | str] | torch.Tensor | None = None,
         **condition: torch.Tensor,
     ) -> ImagePipelineOutput | tuple[torch.Tensor]:
         """Samples `batch_size` images.
 
         Args:
-            batch_size: number of images.
+            batch_size: number of images; None: one for each label in a list, otherwise 1.
             generator: of the noise; a list gives every image its own, so that it does not depend on the batch.
             num_inference_steps: 1, for callers who always give it: there is one pass, and no progress bar.
             output_type: "pil", "np" (`[B, H, W, C]`) or "pt" (`[B, C, H, W]`), the last two in [0, 1]; "latent": the
@@ -43,10 +44,13 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
             return_dict: whether to return an `ImagePipelineOutput` rather than a tuple.
             noise: unit normal `[B, C, H, W]` to start from, instead of a fresh one; B images are made.
             seed: image i is made of the noise of (seed, i) alone, as by the student's `sample`.
-            **condition: what the images are conditioned on, each `[B, ...]`, by the names that the student takes.
+            class_labels: of a class-conditional student: the class of all images, or a list with that of each; numbers,
+                or names where the student's config has them.
+            **condition: what else the images are conditioned on, each `[B, ...]`, by the names that the student takes.
 
         Raises:
-            ValueError: a value out of range, more than one source of noise, generators or noise that do not fit.
+            ValueError: a value out of range, more than one source of noise, generators or noise that do not fit, labels
+                that are missing, unknown or not as many as images.
         """
         kinds = ("pil", "np", "pt", "latent")
         if output_type not in kinds:
@@ -64,10 +68,15 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         ]
         if len(given) > 1:
             raise ValueError(f"noise must come from one source, got {' and '.join(given)}; give one of them")
+        if isinstance(class_labels, torch.Tensor):
+            class_labels = class_labels.tolist()
+        count = self._count(batch_size, noise, class_labels)
+        if class_labels is not None:
+            condition = {**condition, "class_labels": self._numbers(class_labels, count)}
         clean = (
-            self.student.sample(batch_size, seed, **condition).images
+            self.student.sample(count, seed, **condition).images
             if seed is not None
-            else self._clean(batch_size, generator, noise, condition)
+            else self._clean(count, generator, noise, condition)
         )
         if output_type == "latent":
             return ImagePipelineOutput(images=clean) if return_dict else (clean,)
@@ -86,6 +95,22 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         parts = (latents + space["shift_factor"]).split(at_once)
         return torch.cat([self.decoder.decode(part).sample for part in parts])
 
+    def _count(self, batch_size: int | None, noise: torch.Tensor | None, class_labels: Any) -> int:
+        if noise is not None:
+            return len(noise)
+        each = len(class_labels) if isinstance(class_labels, list) else 1
+        return each if batch_size is None else batch_size
+
+    def _numbers(self, class_labels: int | str | list[int | str], count: int) -> torch.Tensor:
+        """The classes of all images as the student takes them, checked: int64 `[count]`, on the CPU."""
+        each = class_labels if isinstance(class_labels, list) else [class_labels] * count
+        if len(each) != count:
+            raise ValueError(
+                f"class_labels must be one, or as many as images ({count}), got {len(each)}; give one for each image"
+            )
+        known = getattr(self.student, "labels", None)
+        return torch.tensor([int(label) if known is None else known.number(label) for label in each], dtype=torch.int64)
+
     def _clean(
         self,
         count: int,
@@ -97,7 +122,7 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         if noise is not None:
             if tuple(noise.shape[1:]) != shape:
                 raise ValueError(f"noise must have the shape [B, *{shape}], got {tuple(noise.shape)}; reshape it")
-            return self.student(noise.to(self._execution_device, self.student.dtype), **condition)  # type: ignore[no-any-return]
+            return self._pass(noise.to(self._execution_device, self.student.dtype), condition)
         if count < 1:
             raise ValueError(f"batch_size must be positive, got {count}; ask for at least 1")
         if isinstance(generator, list) and len(generator) != count:
@@ -105,4 +130,8 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         drawn = randn_tensor(
             (count, *shape), generator=generator, device=self._execution_device, dtype=self.student.dtype
         )
-        return self.student(drawn, **condition)  # type: ignore[no-any-return]
+        return self._pass(drawn, condition)
+
+    def _pass(self, noise: torch.Tensor, condition: dict[str, torch.Tensor]) -> torch.Tensor:
+        moved = {name: values.to(noise.device) for name, values in condition.items()}
+        return self.student(noise, **moved)  # type: ignore[no-any-return]

@@ -34,7 +34,8 @@ class StudentSpec:
 class Student(Protocol):
     """A chain of K submodules; one forward pass from noise to the clean state.
 
-    An unconditional student is called with noise alone: `predictions(noise)`, `student(noise)`.
+    An unconditional student is called with noise alone: `predictions(noise)`, `student(noise)`. The class of any other
+    names the kinds of conditions that it takes as `condition_kinds`.
     """
 
     timesteps: tuple[int, ...]

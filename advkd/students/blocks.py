@@ -1,4 +1,4 @@
-"""The layers of the layerwise student: residual blocks that start as the identity, and heads.
+"""The layers of the layerwise student: residual blocks and conditions that start as the identity, and heads.
 
 There is no normalisation: on a CPU, GroupNorm takes half of a training step in bfloat16, and a chain whose blocks start
 as the identity trains without it (`docs/recipe.md`).
@@ -22,6 +22,21 @@ class ResidualBlock(nn.Module):
         """Maps `[B, width, H, W]` to the same shape."""
         inner = self.conv1(nn.functional.silu(hidden))
         return hidden + self.conv2(nn.functional.silu(inner))  # type: ignore[no-any-return]
+
+
+class Film(nn.Module):
+    """`h (1 + scale(c)) + shift(c)`, of a condition's embedding c (Perez et al. 2018, https://arxiv.org/abs/1709.07871)."""
+
+    def __init__(self, embedded: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(embedded, 2 * width)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        """Maps `[B, width, H, W]` to the same shape, by embeddings `[B, embedded]`."""
+        scale, shift = self.linear(embedding)[:, :, None, None].chunk(2, dim=1)
+        return hidden * (1 + scale) + shift  # type: ignore[no-any-return]
 
 
 class CleanHead(nn.Module):

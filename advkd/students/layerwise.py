@@ -4,7 +4,7 @@ Adv-KD (https://arxiv.org/abs/2405.20675), with the skip that the noise schedule
 is a diffusers `ModelMixin`, so `save_pretrained` and `from_pretrained` (config.json and safetensors) work as usual.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,13 +12,20 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from advkd.diffusion import skip_coefficients
-from advkd.students.blocks import CleanHead, ResidualBlock
+from advkd.diffusion import LABELS, Labels, skip_coefficients
+from advkd.students.blocks import CleanHead, Film, ResidualBlock
+from advkd.students.class_labels import check_labels
 from advkd.students.sampling import SeededSampling
 
 
 class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """`h_0 = stem(x_T)`, `h_k = S_k(h_{k-1})`, `F_k = head_k(h_k)`, `x_hat_k = skip_k x_T + gain_k F_k`."""
+    """`h_0 = stem(x_T)`, `h_k = S_k(h_{k-1})`, `F_k = head_k(h_k)`, `x_hat_k = skip_k x_T + gain_k F_k`.
+
+    With class labels y, `h_k = S_k(h_{k-1} (1 + scale_k(y)) + shift_k(y))`; scales and shifts start at zero.
+    """
+
+    condition_kinds = (LABELS,)
+    """Kinds of conditions that it takes."""
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -31,6 +38,7 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         blocks: int | Sequence[int] = 2,
         patch: int = 2,
         space: Mapping[str, Any] | None = None,
+        conditioning: Mapping[str, Any] | None = None,
     ) -> None:
         """Builds an untrained student.
 
@@ -43,9 +51,11 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             blocks: see `StudentSpec`.
             patch: see `StudentSpec`.
             space: facts of the states' space (`advkd.diffusion.space_of`); None means pixels.
+            conditioning: facts of class labels (`advkd.diffusion.Labels`); None: an unconditional student.
 
         Raises:
-            ValueError: `patch` does not divide the image, the grid is invalid, or `blocks` does not fit the grid.
+            ValueError: `patch` does not divide the image, the grid is invalid, `blocks` does not fit the grid, or the
+                conditions are no class labels.
         """
         super().__init__()
         channels, height, width_px = sample_shape
@@ -68,37 +78,55 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         self.submodules = nn.ModuleList(nn.Sequential(*chain) for chain in chains)
         self.heads = nn.ModuleList(CleanHead(width, channels, patch) for _ in self.timesteps[1:])
         self.patch = patch
+        self.labels = None if conditioning is None else Labels(conditioning)
+        # Last, so that all other weights are drawn as those of an unconditional student.
+        if self.labels is not None:
+            self.embedding = nn.Embedding(self.labels.classes, width)
+            self.films = nn.ModuleList(Film(width, width) for _ in self.timesteps[1:])
+
+    def register_to_config(self, **settings: Any) -> None:
+        """Notes the settings; an unconditional student's say nothing of conditions."""
+        noted = {name: value for name, value in settings.items() if name != "conditioning" or value is not None}
+        super().register_to_config(**noted)
 
     @property
     def output_weight(self) -> Tensor:
         """Weights W of the last head, at which the gradients of two losses are compared (docs/method.md 4.3)."""
         return self.heads[-1].conv.weight  # type: ignore[union-attr, return-value]
 
-    def estimates(self, noise: Tensor) -> list[Tensor]:
-        """Returns the clean estimates `F_1 ... F_K` for unit normal `noise`, each `[B, C, H, W]`."""
-        hidden = self._stem(noise)
-        clean = []
-        for submodule, head in zip(self.submodules, self.heads, strict=True):
-            hidden = submodule(hidden)
-            clean.append(head(hidden))
-        return clean
+    def estimates(self, noise: Tensor, class_labels: Tensor | None = None) -> list[Tensor]:
+        """Returns the clean estimates `F_1 ... F_K` for unit normal `noise`, each `[B, C, H, W]`; see `forward`."""
+        return [head(hidden) for hidden, head in zip(self._hidden(noise, class_labels), self.heads, strict=True)]
 
     def states(self, noise: Tensor, estimates: Sequence[Tensor]) -> list[Tensor]:
         """Returns the predicted states at `timesteps[1:]`, from noisy to clean."""
         pairs = zip(self.coefficients.skip, self.coefficients.gain, estimates, strict=True)
         return [skip * noise + gain * estimate for skip, gain, estimate in pairs]
 
-    def predictions(self, noise: Tensor) -> list[Tensor]:
-        """Returns the predicted states at `timesteps[1:]` for unit normal `noise`, each `[B, C, H, W]`."""
-        return self.states(noise, self.estimates(noise))
+    def predictions(self, noise: Tensor, class_labels: Tensor | None = None) -> list[Tensor]:
+        """Returns the predicted states at `timesteps[1:]` for `noise`, each `[B, C, H, W]`; see `forward`."""
+        return self.states(noise, self.estimates(noise, class_labels))
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """Returns the clean state for unit normal `noise`, both `[B, C, H, W]`, in one pass; skips the inner heads."""
-        hidden = self._stem(noise)
-        for submodule in self.submodules:
-            hidden = submodule(hidden)
-        return self.heads[-1](hidden)  # type: ignore[no-any-return]
+    def forward(self, noise: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        """Returns the clean state in one pass, `[B, C, H, W]`; skips the inner heads.
 
-    def _stem(self, noise: Tensor) -> Tensor:
+        Args:
+            noise: unit normal, `[B, C, H, W]`.
+            class_labels: int64 `[B]`, in [0, N), of a student with class labels; None for an unconditional one.
+
+        Raises:
+            ValueError: labels are missing, superfluous, not one for each noise, or, on the CPU, out of range.
+        """
+        for hidden in self._hidden(noise, class_labels):
+            last = hidden
+        return self.heads[-1](last)  # type: ignore[no-any-return]
+
+    def _hidden(self, noise: Tensor, class_labels: Tensor | None) -> Iterator[Tensor]:
+        """Yields `h_1 ... h_K`."""
+        check_labels(self.labels, class_labels, len(noise))
         patches = nn.functional.pixel_unshuffle(noise, self.patch)
-        return self.stem(patches.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
+        hidden = self.stem(patches.contiguous(memory_format=torch.channels_last))
+        embedding = None if class_labels is None else self.embedding(class_labels)
+        for k, submodule in enumerate(self.submodules):
+            hidden = submodule(hidden if embedding is None else self.films[k](hidden, embedding))
+            yield hidden

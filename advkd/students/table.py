@@ -22,14 +22,15 @@ STUDENTS: Table[type[Any]] = Table(
 class EstimatingStudent(Protocol):
     """What the layerwise method asks of a student besides `Student`: it distils and judges clean estimates.
 
-    Its class takes the fields of `StudentSpec`, `kind` apart, beside the store's grid.
+    Its class takes the fields of `StudentSpec`, `kind` apart, beside the store's grid; where the store's conditions are
+    among its `condition_kinds`, their facts as `conditioning` as well.
     """
 
     @property
     def output_weight(self) -> Tensor:
         """A weight of the last submodule's head, where the gradients of two losses are compared."""
 
-    def estimates(self, noise: Tensor) -> list[Tensor]:
+    def estimates(self, noise: Tensor, **condition: Tensor) -> list[Tensor]:
         """The clean estimates of every submodule, each `[B, C, H, W]`."""
 
     def states(self, noise: Tensor, estimates: list[Tensor]) -> list[Tensor]:

@@ -1,21 +1,26 @@
 """Whether a store fits a run, and which of its timesteps the run trains on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from storage import TrajectorySpec
 
 
-def refuse_conditions(store: TrajectorySpec) -> None:
-    """For methods whose students take noise alone.
+def refuse_conditions(store: TrajectorySpec, taken: Sequence[str] = ()) -> None:
+    """Refuses conditions that a method's student does not take.
+
+    Args:
+        store: the store's facts.
+        taken: kinds of conditions that the student takes besides noise.
 
     Raises:
-        ValueError: the store's samples are conditioned on something.
+        ValueError: the store's samples are conditioned on something else.
     """
-    if store.conditioning is not None:
+    if store.conditioning is not None and store.conditioning.get("kind") not in taken:
         raise ValueError(
-            f"this method's student takes noise alone, got a store conditioned on {store.conditioning.get('kind')!r}; "
-            "train by a method whose student takes that condition"
+            f"this method's student takes noise alone{''.join(f', or with {kind}' for kind in taken)}, got a store "
+            f"conditioned on {store.conditioning.get('kind')!r}; train by a method whose student takes that condition"
         )
 
 

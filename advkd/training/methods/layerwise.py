@@ -5,15 +5,16 @@ pass forth and back through the discriminator both players (`advkd.losses.gradie
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.diffusion import SkipCoefficients, implied_clean
-from advkd.discriminators import DISCRIMINATORS, is_per_sample
+from advkd.diffusion import LABELS, Labels, SkipCoefficients, implied_clean
+from advkd.discriminators import DISCRIMINATORS, is_per_sample, takes_classes
 from advkd.losses import ADVERSARIAL, gradient_penalty, pseudo_huber, pulls
 from advkd.optimizers import Ema, Muon
 from advkd.students import STUDENTS, AnyStudent
@@ -94,18 +95,24 @@ class LayerwiseMethod:
         with autocast(self.spec, batch.noise):
             estimates = self.state.student.estimates(batch.noise, **batch.condition)
         played = self.state.adversarial_steps > 0
+        judged = [partial(self._logits, k, self._judged_by(batch)) for k in range(len(estimates))]
         return Comparisons(
             inputs=batch.noise,
             submodules=tuple(
-                Comparison(self._clean(batch, k), estimate.float(), partial(self._logits, k) if played else None)
+                Comparison(self._clean(batch, k), estimate.float(), judged[k] if played else None)
                 for k, estimate in enumerate(estimates)
             ),
         )
 
-    def _logits(self, submodule: int, images: Tensor) -> Tensor:
+    def _logits(self, submodule: int, condition: Mapping[str, Tensor], images: Tensor) -> Tensor:
         which = torch.full((len(images),), submodule, device=images.device)
         with autocast(self.spec, images):
-            return self.state.discriminator(images, which).float()  # type: ignore[no-any-return]
+            return self.state.discriminator(images, which, **condition).float()  # type: ignore[no-any-return]
+
+    def _judged_by(self, batch: TrajectoryBatch) -> Mapping[str, Tensor]:
+        """What the discriminator is told of a batch besides."""
+        told = () if _judged_classes(self.spec, self.store) is None else ("class_labels",)
+        return {name: batch.condition[name] for name in told}
 
     def _draw_submodules(self) -> Tensor:
         """Which submodule's estimate is judged of each sample, drawn for the batches of all processes alike."""
@@ -126,21 +133,24 @@ class LayerwiseMethod:
         real = _pick([self._clean(part, k) for k in range(len(estimates))], submodule)
         fake = _pick(estimates, submodule)
         toward_teacher = torch.autograd.grad(distillation, estimates, retain_graph=True)
-        judged = self._discriminator_backward(real, fake.detach(), submodule)
+        told = self._judged_by(part)
+        judged = self._discriminator_backward(
+            real, fake.detach(), lambda images: state.discriminator(images, submodule, **told)
+        )
         toward_real = torch.autograd.grad(fake, estimates, judged.toward_real, retain_graph=True)
         scale = self._balance(estimates[-1], toward_teacher[-1], toward_real[-1])
         both = [(d + scale * g) / spec.accumulate for d, g in zip(toward_teacher, toward_real, strict=True)]
         torch.autograd.backward(estimates, both)
         return torch.stack([distillation.detach(), judged.generator_loss, scale, *judged.discriminator])
 
-    def _discriminator_backward(self, real: Tensor, fake: Tensor, submodule: Tensor) -> _Judged:
+    def _discriminator_backward(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> _Judged:
         """Adds the gradients of its own loss to the discriminator's, and reads the student's off the same pass."""
         spec, discriminator = self.spec, self.state.discriminator
         penalised = self.state.adversarial_steps % spec.penalty_every == 0
         real, fake = real.requires_grad_(penalised), fake.requires_grad_()
         # Second derivatives are taken in float32.
         with autocast(spec, real, enabled=not penalised):
-            logits_real, logits_fake = (discriminator(images, submodule).float() for images in (real, fake))
+            logits_real, logits_fake = (judge(images).float() for images in (real, fake))
         pull, penalty = pulls(ADVERSARIAL[spec.adversarial], logits_real, logits_fake), None
         if penalised:
             penalty = gradient_penalty(logits_real, real) + gradient_penalty(logits_fake, fake)
@@ -180,7 +190,7 @@ class LayerwiseMethod:
 
 
 def _check(spec: TrainSpec, store: TrajectorySpec) -> None:
-    refuse_conditions(store)
+    refuse_conditions(store, getattr(STUDENTS[spec.student.kind], "condition_kinds", ()))
     if not store.deterministic:
         raise ValueError(
             f"a pointwise distillation loss needs a deterministic sampler, got a cache of {store.sampler!r} "
@@ -200,9 +210,7 @@ def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         student = _student(spec, store).to(device, memory_format=torch.channels_last)
-        discriminator = DISCRIMINATORS[spec.discriminator.kind](
-            spec.discriminator, store.sample_shape, len(store.timesteps) - 1
-        ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        discriminator = _discriminator(spec, store).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainState(
         student=student,
         discriminator=discriminator,
@@ -232,8 +240,25 @@ def _student(spec: TrainSpec, store: TrajectorySpec) -> AnyStudent:
         blocks=spec.student.blocks,
         patch=spec.student.patch,
         space=store.space,
+        **({} if store.conditioning is None else {"conditioning": dict(store.conditioning)}),
     )
     return student
+
+
+def _discriminator(spec: TrainSpec, store: TrajectorySpec) -> nn.Module:
+    classes = _judged_classes(spec, store)
+    told = {} if classes is None else {"classes": classes}
+    return DISCRIMINATORS[spec.discriminator.kind](
+        spec.discriminator, store.sample_shape, len(store.timesteps) - 1, **told
+    )
+
+
+def _judged_classes(spec: TrainSpec, store: TrajectorySpec) -> int | None:
+    """How many classes the discriminator is told of; None where it judges images alone."""
+    facts = store.conditioning
+    if facts is None or facts.get("kind") != LABELS or not takes_classes(DISCRIMINATORS[spec.discriminator.kind]):
+        return None
+    return Labels(facts).classes
 
 
 def _pick(candidates: list[Tensor], which: Tensor) -> Tensor:

@@ -1,0 +1,54 @@
+"""Whether a student and a teacher belong together."""
+
+import json
+from collections.abc import Mapping
+from textwrap import shorten
+from typing import Any
+
+from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.teacher_states import solver_grid_for
+from advkd.students import AnyStudent
+from advkd.teachers import SolverSpec, Teacher
+
+SCHEDULE_TOLERANCE = 1e-4
+
+
+def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", steps: int | None = None) -> SolverSpec:
+    """The solver that passes through the student's timesteps; a pair that does not belong together is refused.
+
+    Raises:
+        EvaluationError: other shape or conditions, no solver's grid that starts at the first of its timesteps and holds
+            all of them, or other noise levels.
+    """
+    if student.sample_shape != teacher.space.shape:
+        raise EvaluationError(
+            f"student and teacher must have states of one shape, got {_by(student.sample_shape)} from the student and "
+            f"{_by(teacher.space.shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
+        )
+    ours_told, theirs_told = student.config.get("conditioning"), teacher.conditions.facts
+    if ours_told != theirs_told:
+        raise EvaluationError(
+            f"student and teacher must have the same conditions, got {_told(ours_told)} in the student and "
+            f"{_told(theirs_told)} in teacher {teacher.name!r}; give the teacher that it was trained from"
+        )
+    found, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
+    theirs = list(grid.sigma)
+    ours = list(student.config["sigma"])
+    if max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) > SCHEDULE_TOLERANCE:
+        raise EvaluationError(
+            f"student and teacher must have one noise schedule, got sigma {_rounded(ours)} in the student and "
+            f"{_rounded(theirs)} in teacher {teacher.name!r}; give the teacher that it was trained from"
+        )
+    return found
+
+
+def _told(conditioning: Mapping[str, Any] | None) -> str:
+    return "none" if conditioning is None else shorten(json.dumps(conditioning, sort_keys=True), 120)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [round(value, 4) for value in values]

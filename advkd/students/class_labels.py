@@ -1,0 +1,31 @@
+"""What class labels a student may be given."""
+
+from torch import Tensor
+
+from advkd.diffusion import Labels
+
+
+def check_labels(labels: Labels | None, class_labels: Tensor | None, count: int) -> None:
+    """Checks what a student is given besides `count` noises.
+
+    Values on a GPU are not read: a pass would wait for them. Whoever takes labels from people checks them before.
+
+    Raises:
+        ValueError: labels are missing, superfluous, not one for each noise, or, on the CPU, out of range.
+    """
+    if labels is None:
+        if class_labels is not None:
+            raise ValueError("an unconditional student takes noise alone, got class_labels; leave them out")
+        return
+    if class_labels is None:
+        raise ValueError(
+            f"a student with class labels needs one for each image, got none; give class_labels, of {labels.known}"
+        )
+    if class_labels.shape != (count,):
+        raise ValueError(
+            f"class_labels must be one for each of the {count} noises, got {list(class_labels.shape)}; give [{count}]"
+        )
+    if class_labels.device.type == "cpu":
+        wrong = class_labels[(class_labels < 0) | (class_labels >= labels.classes)].tolist()
+        if wrong:
+            raise ValueError(f"a label must be one of {labels.known}, got {wrong[0]}; choose one of them")
