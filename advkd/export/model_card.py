@@ -46,7 +46,7 @@ from diffusers import DiffusionPipeline
 
 folder = "."  # this folder
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-images = pipe(batch_size=16, seed=0{one}).images  # or generator=torch.Generator().manual_seed(0), as everywhere in diffusers
+images = pipe(batch_size=16, seed=0{one}).images  # or generator=torch.Generator().manual_seed(0), as in diffusers
 states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every submodule predicts, {_states(config)}
 ```
 `trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
