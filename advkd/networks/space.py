@@ -95,7 +95,7 @@ class AutoencoderSpace:
         """
         if self._network is None:
             raise NetworkError(
-                f"latents are decoded by a {self.facts['class']}, got none for sha256 {self.sha256[:12]}; say where "
+                f"latents must be decoded by the autoencoder of class {self.facts['class']}, got none for sha256 {self.sha256[:12]}; say where "
                 "its folder is"
             )
         network = self._network.to(states.device)

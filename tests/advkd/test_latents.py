@@ -17,7 +17,7 @@ from advkd.networks import DECODER
 from storage import open_store
 from tests.advkd.cli.calls import Cli, assert_refused
 from tests.advkd.conftest import write_spec
-from tests.advkd.teachers.latents import ldm_folder
+from tests.advkd.teachers.latents import dit_folder, ldm_folder
 
 # As an application would: no advkd, no storage.
 LOADS = """
@@ -36,6 +36,24 @@ assert 0 <= images["np"].min() and images["np"].max() <= 1
 assert pipe(batch_size=2, generator=torch.Generator().manual_seed(1), output_type="np").images.shape == (2, 16, 16, 3)
 np.savez(out, latent=images["latent"].numpy(), images=images["pt"].numpy())
 """
+
+LOADS_CLASSES = """
+import sys
+import torch
+from diffusers import DiffusionPipeline
+folder = sys.argv[1]
+pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
+assert not {"advkd", "storage"} & sys.modules.keys()
+images = pipe(seed=0, class_labels=["goldfish", "shark"], output_type="pt").images
+assert images.shape == (2, 3, 16, 16)
+assert not torch.equal(images, pipe(seed=0, class_labels=["shark", "shark"], output_type="pt").images)
+"""
+
+
+def alone(folder: Path) -> dict[str, str]:
+    """The environment of an application that knows nothing of this project and reaches no hub."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return own | {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +146,8 @@ def test_an_export_decodes_by_diffusers_alone(run: Path, teacher: Path, tmp_path
     exported = cli("export", run, "--out", tmp_path / "model")
     assert exported.code == 0, exported.err
     assert json.loads((tmp_path / "model" / "model_index.json").read_text())[DECODER] == ["diffusers", "VQModel"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
     loads = [sys.executable, "-W", "error", "-c", LOADS, str(tmp_path / "model"), str(tmp_path / "out.npz")]
-    loaded = subprocess.run(loads, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    loaded = subprocess.run(loads, cwd=tmp_path, env=alone(tmp_path), capture_output=True, text=True, check=False)
     assert loaded.returncode == 0, loaded.stderr
     found = np.load(tmp_path / "out.npz")
     from advkd.students import load_student
@@ -166,3 +182,24 @@ def test_in_an_object_store_the_autoencoder_travels_along(
     again = cli("sample", f"{s3_root}/model", "--n", 4, "--out", tmp_path / "again.png")
     assert again.code == 0, again.err
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "grid.png").read_bytes()
+
+
+def test_classes_and_latents_together(tmp_path: Path, cli: Cli) -> None:
+    """A `DiTPipeline` from its folder to an image of a class, by diffusers alone."""
+    dit = dit_folder(tmp_path / "dit")
+    sizes = ("--samples", 32, "--steps", 4, "--captures", 2, "--shard-samples", 16, "--block-samples", 8)
+    made = cli("precompute", "--teacher", dit, "--store", tmp_path / "stores", *sizes)
+    assert made.code == 0, made.err
+    spec = write_spec(tmp_path / "spec.json", samples=400)
+    trained = cli("train", "--store", made.uri, "--out", tmp_path / "run", "--spec", spec)
+    assert trained.code == 0, trained.err
+    out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 16)
+    evaluated = cli("evaluate", "--student", tmp_path / "run", "--teacher", dit, *out)
+    assert evaluated.code == 0, evaluated.err
+    sampled = cli("sample", tmp_path / "run", "--n", 4, "--label", "goldfish", "--out", tmp_path / "grid.png")
+    assert sampled.code == 0, sampled.err
+    exported = cli("export", tmp_path / "run", "--out", tmp_path / "model")
+    assert exported.code == 0, exported.err
+    loads = [sys.executable, "-W", "error", "-c", LOADS_CLASSES, str(tmp_path / "model")]
+    loaded = subprocess.run(loads, cwd=tmp_path, env=alone(tmp_path), capture_output=True, text=True, check=False)
+    assert loaded.returncode == 0, loaded.stderr
