@@ -95,8 +95,8 @@ class AutoencoderSpace:
         """
         if self._network is None:
             raise NetworkError(
-                f"latents must be decoded by the autoencoder of class {self.facts['class']}, got none for sha256 {self.sha256[:12]}; say where "
-                "its folder is"
+                f"latents must be decoded by the autoencoder of class {self.facts['class']} that they were made with, "
+                f"got none for sha256 {self.sha256[:12]}; say where its folder is"
             )
         network = self._network.to(states.device)
         at_once = max(1, _PIXELS_AT_ONCE // (self.image_shape[1] * self.image_shape[2]))

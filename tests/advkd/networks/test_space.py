@@ -54,7 +54,7 @@ def test_it_is_built_again_from_json_and_decodes_where_its_files_are_found(
     assert (again.folder, again.facts, again.image_shape) == (folder, space.facts, (3, 16, 16))
     torch.testing.assert_close(again.decode(latents(2)), space.decode(latents(2)), rtol=0, atol=0)
     blind = space_of(space.facts, SHAPE)
-    with pytest.raises(NetworkError, match=r"autoencoder of class AutoencoderKL, got none for sha256 .*; say where"):
+    with pytest.raises(NetworkError, match=r"class AutoencoderKL that .*, got none for sha256 .*; say where"):
         blind.decode(latents(1))
     with pytest.raises(NetworkError, match=r"got it in none of \['.*nowhere'\]; copy the teacher's vae"):
         space_of(space.facts, SHAPE, [str(tmp_path / "nowhere")])
