@@ -31,8 +31,9 @@ from advkd.runtime import (
     speaks,
     started_by_torchrun,
 )
+from advkd.text import replaced_text
 from advkd.trajectories import PrecomputeSpec, precompute
-from storage import StoreError, join, read_bytes
+from storage import StoreError, join, open_store, read_bytes
 
 app = typer.Typer(
     name="advkd",
@@ -65,9 +66,10 @@ def precompute_command(
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.sealed else "was sealed already"
+    replaced = replaced_text(open_store(result.uri).manifest.spec.sampler_config)
     _tell(
         f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
-        f"{result.seconds:.1f} s",
+        f"{result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
         result.uri,
         asdict(result),
         as_json,
@@ -125,7 +127,10 @@ def evaluate_command(
     out: Annotated[str, typer.Option(help="Folder or URI for report.html and metrics.json.")],
     references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
     samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
-    solver: Annotated[str, typer.Option(help="The teacher's solver, a deterministic one.")] = "ddim",
+    solver: Annotated[
+        str | None,
+        typer.Option(help="Solver of the submodules' targets; default: the first that fits, from ddim on."),
+    ] = None,
     features: Annotated[
         str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
     ] = "auto",

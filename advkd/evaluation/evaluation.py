@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.diffusion import Space, Start, decoded, implied_clean
+from advkd.diffusion import Start, decoded, implied_clean
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
@@ -21,9 +21,10 @@ from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
-from advkd.evaluation.results import LAYOUT, Distances, EvalReport, SubmoduleScores
-from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
+from advkd.evaluation.results import LAYOUT, Distances, EvalReport
+from advkd.evaluation.scores import score
 from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress
+from advkd.evaluation.submodules import submodule_scores
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
@@ -62,6 +63,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
+    curve = _curve(teacher, solver)
     extractors = chosen_features(spec.features, teacher)
     # Computing takes minutes: that `out` cannot be written is said before.
     _begin(spec.out)
@@ -69,13 +71,13 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         teacher,
         extractors,
         root=spec.references,
-        solver=spec.solver,
+        solver=curve.kind,
         real=spec.real,
         seed=spec.seed,
         samples=spec.samples,
         progress=partial(tell, REFERENCE_STAGE),
     )
-    theirs = references[0].pictures if references else _pictures(teacher, spec, partial(tell, REFERENCE_STAGE))
+    theirs = references[0].pictures if references else _pictures(teacher, curve, spec, partial(tell, REFERENCE_STAGE))
     trajectory = teacher_trajectory(
         teacher,
         solver=solver,
@@ -89,8 +91,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     samples = student_samples(student, start, spec.device, partial(tell, "student"))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
-    cost = measure_cost(student, teacher, solver=_fine(spec), device=spec.device, threads=spec.threads)
-    report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver.steps, cost)
+    cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
+    report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
     pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
@@ -172,12 +174,12 @@ def _enlarged(states: Tensor, like: Tensor) -> Tensor:
     return states if states.shape == like.shape else interpolate(states, size=like.shape[-2:], mode="nearest")
 
 
-def _pictures(teacher: Teacher, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
+def _pictures(teacher: Teacher, fine: SolverSpec, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
     """The teacher's first images at 50 steps, where no reference has them: `[P, C, H, W]`."""
     states = teacher_trajectory(
         teacher,
-        solver=_fine(spec),
-        timesteps=clean_timesteps(teacher, _fine(spec)),
+        solver=fine,
+        timesteps=clean_timesteps(teacher, fine),
         seed=spec.seed,
         count=min(spec.samples, PICTURES),
         root=spec.references,
@@ -186,8 +188,14 @@ def _pictures(teacher: Teacher, spec: EvaluateSpec, progress: Callable[[int, int
     return decoded(teacher.space, states[-1], spec.device)
 
 
-def _fine(spec: EvaluateSpec) -> SolverSpec:
-    return SolverSpec(kind=spec.solver, steps=TARGET_STEPS)
+def _curve(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
+    """The solver of the teacher's curve at its finest point: DDIM, or that of the store where DDIM does not fit."""
+    fine = SolverSpec(kind="ddim", steps=TARGET_STEPS)
+    try:
+        teacher.grid(fine)
+    except ValueError:
+        return replace(fine, kind=solver.kind)
+    return fine
 
 
 def _report(
@@ -199,7 +207,8 @@ def _report(
     references: Sequence[Reference],
     samples: Tensor,
     strips: Strips,
-    solver_steps: int,
+    solver: SolverSpec,
+    curve: SolverSpec,
     cost: CostReport,
 ) -> EvalReport:
     return EvalReport(
@@ -209,7 +218,9 @@ def _report(
         timesteps=student.timesteps,
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
-        solver_steps=solver_steps,
+        solver=solver.kind,
+        solver_steps=solver.steps,
+        curve_solver=curve.kind,
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
@@ -217,7 +228,7 @@ def _report(
             _distances(state_features(extractor, teacher.space, samples, spec.device), extractor, reference)
             for extractor, reference in zip(extractors, references, strict=True)
         ),
-        submodules=_submodules(strips, teacher.space, spec.device, f"teacher@{solver_steps}", extractors),
+        submodules=submodule_scores(strips, teacher.space, spec.device, f"teacher@{solver.steps}", extractors),
         cost=cost,
         layout=LAYOUT,
     )
@@ -234,49 +245,6 @@ def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> 
         to_teacher=to_teacher,
         to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
         curve=reference.points,
-    )
-
-
-def _submodules(
-    strips: Strips, space: Space, device: str, teacher: str, extractors: Sequence[Extractor]
-) -> tuple[SubmoduleScores, ...]:
-    """Errors between states, distances between the images that they are decoded to."""
-
-    def frechet(ours: Tensor, theirs: Tensor, reference: str) -> tuple[Metric, ...]:
-        return tuple(
-            frechet_metric(
-                state_features(extractor, space, ours, device),
-                ReferenceSet(reference, state_features(extractor, space, theirs, device)),
-                extractor,
-            )
-            for extractor in extractors
-        )
-
-    scores = []
-    for k, timestep in enumerate(strips.timesteps[1:]):
-        state, clean = f"{teacher}, state at {timestep}", f"{teacher}, clean estimate at {timestep}"
-        scores.append(
-            SubmoduleScores(
-                timestep=timestep,
-                fd_state=frechet(strips.student_states[k], strips.teacher_states[k], state),
-                fd_clean=frechet(strips.student_clean[k], strips.teacher_clean[k], clean),
-                rmse_state=_rmse(strips.student_states[k], strips.teacher_states[k], state),
-                rmse_clean=_rmse(strips.student_clean[k], strips.teacher_clean[k], clean),
-            )
-        )
-    return tuple(scores)
-
-
-def _rmse(ours: Tensor, theirs: Tensor, reference: str) -> Metric:
-    value = (ours.double() - theirs.double()).square().mean().sqrt().item()
-    return Metric(
-        name="paired RMSE",
-        value=value,
-        n_fake=len(ours),
-        n_ref=len(theirs),
-        reference=reference,
-        extractor="pixels",
-        extractor_sha256="",
     )
 
 

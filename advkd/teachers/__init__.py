@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from advkd.files import is_remote
-from advkd.teachers.base import SolverSpec, Teacher
+from advkd.teachers.base import AUTO, SolverSpec, Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
+from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
@@ -62,6 +63,7 @@ def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
 
 
 __all__ = [
+    "AUTO",
     "EMBEDDED",
     "SOLVERS",
     "TEACHERS",
@@ -73,6 +75,7 @@ __all__ = [
     "TeacherChangedError",
     "TeacherError",
     "check_folder",
+    "fitting_solver",
     "folder_fingerprint",
     "hub_id",
     "load_teacher",

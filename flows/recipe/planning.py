@@ -8,7 +8,7 @@ from advkd import presets
 from advkd.evaluation import EvaluateSpec, protocols
 from advkd.files import refuse_credentials
 from advkd.registry import RegisterSpec, require_registry
-from advkd.teachers import Teacher
+from advkd.teachers import Teacher, fitting_solver
 from advkd.training import Processes, RunSpec, build_method, run_identity
 from advkd.trajectories import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
 from flows.recipe.parameters import placed
@@ -77,7 +77,7 @@ class Recipe:
             features=self.features,
             real=self.real,
             samples=self.samples,
-            solver=self.precompute.solver.kind if self.precompute.solver.deterministic else "ddim",
+            solver=self.precompute.solver.kind if self.precompute.solver.deterministic else None,
             solver_steps=self.precompute.solver.steps if self.precompute.solver.deterministic else None,
             device=self.precompute.device,
         )
@@ -122,6 +122,7 @@ def recipe(
     store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
     asked = placed(replace(asked, teacher=teacher, store=store), device)
     loaded = cached_teacher(teacher, asked.device)
+    asked = replace(asked, solver=fitting_solver(asked.solver, loaded))
     plan = Recipe(
         root=root,
         teacher=loaded.name,
