@@ -26,9 +26,9 @@ def model_card(
     title = "One-pass student" if lineage is None else f"One-pass student of {lineage.teacher}"
     conditions = config.get("conditioning")
     labels = Labels(conditions) if conditions is not None and conditions.get("kind") == LABELS else None
-    one, each = (
-        ("", "") if labels is None else (", class_labels=0", ", class_labels=torch.zeros(16, dtype=torch.int64)")
-    )
+    one = "" if labels is None else ", class_labels=0"
+    each = "" if labels is None else ", class_labels=torch.zeros(16, dtype=torch.int64)"
+    besides = _besides(conditions, labels)
     headline = "" if report is None else f"{worth_sentence(report.worth)} "
     return f"""---
 library_name: diffusers
@@ -37,7 +37,7 @@ library_name: diffusers
 
 # {title}
 
-{headline}It makes images of {_shapes(config)} from unit normal noise{_besides(conditions, labels)} in
+{headline}It makes images of {_shapes(config)} from unit normal noise{besides} in
 one forward pass; the chain inside predicts its teacher's states at {", ".join(map(str, config["timesteps"][1:]))}.
 
 ## Use

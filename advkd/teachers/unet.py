@@ -1,7 +1,7 @@
 """A teacher from a diffusers `DDPMPipeline` or `DDIMPipeline` with a pixel-space `UNet2DModel`.
 
-Class labels are its only conditions. Loads safetensors only and classes from a fixed table only; never runs remote
-code.
+Its conditions are class labels or none. Loads safetensors only and network classes from a fixed table only; never runs
+remote code.
 """
 
 from collections.abc import Mapping, Sequence
