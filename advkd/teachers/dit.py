@@ -1,20 +1,23 @@
 """A teacher from a diffusers `DiTPipeline`: a class-conditional transformer whose states are latents of its `vae`.
 
 Diffusion Transformers (https://arxiv.org/abs/2212.09748). Loads safetensors only and classes from a fixed table only;
-never runs remote code. Without guidance: every sample is of its own class, at guidance scale 1.
+never runs remote code.
 """
 
+import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
 from advkd.diffusion import conditions_of
 from advkd.networks import AUTOENCODERS
-from advkd.teachers.base import Teacher
+from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.class_labels import class_facts
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json, slug
@@ -52,15 +55,38 @@ class DiTTeacher(NetworkTeacher):
         network = load_component(DiTTransformer2DModel, folder, _NETWORK)
         self.space = latent_space(folder, _AUTOENCODER, _sample_shape(network.config))
         self.conditions = conditions_of(_conditions_facts(folder))
+        self.guidance = 1.0
+        self._null = network.config.num_embeds_ada_norm
         self._learned = str(self.scheduler.get("variance_type", "")).startswith("learned")
         steady.require_unchanged()
         self.network: nn.Module = network.to(self.device)
 
     def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
         """See `NetworkTeacher.predict`; the variance is left out where the scheduler does not know of it."""
+        labels, channels = condition["class_labels"], state.shape[1]
+        if self.guidance > 1:
+            # One call for both halves, with and without classes, as in `DiTPipeline`.
+            state, labels = torch.cat([state, state]), torch.cat([labels, torch.full_like(labels, self._null)])
         times = time.to(state.device).expand(len(state))
-        predicted: Tensor = self.network(state, timestep=times, **condition).sample
-        return predicted if self._learned else predicted[:, : state.shape[1]]
+        predicted: Tensor = self.network(state, timestep=times, class_labels=labels).sample
+        if self.guidance > 1:
+            conditional, unconditional = predicted.chunk(2)
+            noise, free = conditional[:, :channels], unconditional[:, :channels]
+            # Ho and Salimans 2022, Eq. 6, with w = guidance - 1.
+            predicted = torch.cat([free + self.guidance * (noise - free), conditional[:, channels:]], dim=1)
+        return predicted if self._learned else predicted[:, :channels]
+
+    def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
+        """See `Teacher.solver_config`; with the guidance scale, if any."""
+        guidance = {"guidance_scale": self.guidance} if self.guidance > 1 else {}
+        return super().solver_config(solver) | guidance
+
+    def guided(self, scale: float) -> "DiTTeacher":
+        """Returns the teacher under classifier-free guidance of a scale above 1; they share the network."""
+        other = copy.copy(self)
+        other.guidance = scale
+        other.fingerprint = hashlib.sha256(f"{self.fingerprint} guidance_scale {scale!r}".encode()).hexdigest()
+        return other
 
 
 class DiTFamily:

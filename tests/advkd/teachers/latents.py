@@ -86,9 +86,15 @@ def tiny_dit(seed: int = 0, **changes: object) -> DiTTransformer2DModel:
     return DiTTransformer2DModel(**(chosen | changes))
 
 
-def dit_folder(folder: Path, *, names: tuple[str, ...] | None = NAMES, **scheduler: object) -> Path:
+def dit_folder(
+    folder: Path,
+    *,
+    names: tuple[str, ...] | None = NAMES,
+    dit: DiTTransformer2DModel | None = None,
+    **scheduler: object,
+) -> Path:
     """Saves a `DiTPipeline` with names for its classes, as on the hub."""
-    DiTPipeline(tiny_dit(), tiny_kl(), DDIMScheduler(clip_sample=False, **scheduler)).save_pretrained(folder)
+    DiTPipeline(dit or tiny_dit(), tiny_kl(), DDIMScheduler(clip_sample=False, **scheduler)).save_pretrained(folder)
     if names is not None:
         index = folder / "model_index.json"
         labels = {str(k): name for k, name in enumerate(names)}

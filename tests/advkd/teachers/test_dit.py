@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, DiTPipeline
 
 from advkd.diffusion import Start
 from advkd.teachers import SolverSpec, Teacher, TeacherError, check_folder, load_teacher
-from tests.advkd.teachers.latents import NAMES, dit_folder
+from tests.advkd.teachers.latents import NAMES, dit_folder, tiny_dit
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,47 @@ def test_states_and_images_are_those_of_diffusers_own_loop_without_guidance(fold
     images = (teacher.space.decode(states[-1]) / 2 + 0.5).clamp(0, 1)
     assert images.shape == (3, 3, 16, 16)
     torch.testing.assert_close(images, own.images, rtol=0, atol=1e-4)
+
+
+def test_guidance_is_that_of_the_pipeline_and_part_of_the_source(tmp_path: Path) -> None:
+    # diffusers' pipeline takes class 1000 for none, whatever the network.
+    folder = dit_folder(tmp_path / "thousand", names=None, dit=tiny_dit(num_embeds_ada_norm=1000))
+    plain, guided = load_teacher(str(folder)), load_teacher(f"{folder}#guidance=4")
+    pipe = DiTPipeline.from_pretrained(folder)
+    pipe.scheduler = DDIMScheduler.from_config(
+        pipe.scheduler.config, timestep_spacing="trailing", set_alpha_to_one=True
+    )
+    pipe.set_progress_bar_config(disable=True)
+    noise = torch.randn(3, *guided.space.shape, generator=torch.Generator().manual_seed(1))
+    classes = torch.tensor([207, 0, 999])
+    solver = SolverSpec(steps=4)
+    states = states_of(guided, noise, classes, solver)
+    drawn = torch.Generator().manual_seed(1)
+    settings = {"guidance_scale": 4.0, "num_inference_steps": 4, "output_type": "pt"}
+    own = pipe(class_labels=classes.tolist(), generator=drawn, **settings)
+    images = (guided.space.decode(states[-1]) / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(images, own.images, rtol=0, atol=1e-4)
+    assert not torch.allclose(states[-1], states_of(plain, noise, classes, solver)[-1], atol=1e-2)
+
+    # Another teacher, which the store's identity tells in plain words, and which can be pinned.
+    assert guided.fingerprint != plain.fingerprint
+    assert guided.solver_config(solver) == plain.solver_config(solver) | {"guidance_scale": 4.0}
+    assert load_teacher(f"{folder}#guidance=1").fingerprint == plain.fingerprint
+    pin = f"#sha256={guided.fingerprint}"
+    assert load_teacher(f"{folder}#guidance=4.0{pin}").fingerprint == guided.fingerprint
+    with pytest.raises(TeacherError, match="must still be what it was"):
+        load_teacher(f"{folder}#guidance=3{pin}")
+
+
+@pytest.mark.parametrize("scale", ["0.5", "nan", "much", ""])
+def test_a_scale_that_is_none_is_refused(scale: str) -> None:
+    with pytest.raises(TeacherError, match=rf"must be a number from 1 .* got '{scale}'; write `mixture#guidance=4`"):
+        load_teacher(f"mixture#guidance={scale}")
+
+
+def test_guidance_of_a_teacher_without_classes_is_refused() -> None:
+    with pytest.raises(TeacherError, match=r"guidance is for .*, got 4 for 'digits-mixture'|got 4 for 'mixture'"):
+        load_teacher("mixture#guidance=4")
 
 
 def test_its_conditions_are_its_classes_by_name(folder: Path, tmp_path: Path) -> None:
