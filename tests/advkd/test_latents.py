@@ -185,11 +185,12 @@ def test_in_an_object_store_the_autoencoder_travels_along(
 
 
 def test_classes_and_latents_together(tmp_path: Path, cli: Cli) -> None:
-    """A `DiTPipeline` from its folder to an image of a class, by diffusers alone."""
-    dit = dit_folder(tmp_path / "dit")
+    """A `DiTPipeline` under guidance, from its folder to an image of a class, by diffusers alone."""
+    dit = f"{dit_folder(tmp_path / 'dit')}#guidance=2"
     sizes = ("--samples", 32, "--steps", 4, "--captures", 2, "--shard-samples", 16, "--block-samples", 8)
     made = cli("precompute", "--teacher", dit, "--store", tmp_path / "stores", *sizes)
     assert made.code == 0, made.err
+    assert open_store(made.uri).manifest.spec.sampler_config["guidance_scale"] == 2.0
     spec = write_spec(tmp_path / "spec.json", samples=400)
     trained = cli("train", "--store", made.uri, "--out", tmp_path / "run", "--spec", spec)
     assert trained.code == 0, trained.err
