@@ -21,7 +21,7 @@ from advkd.cli import registry as registry_cli
 from advkd.cli import teacher as teacher_cli
 from advkd.cli.browse import browse_command
 from advkd.cli.precompute_options import takes_precompute_options
-from advkd.presets import preset
+from advkd.presets import fitted, preset
 from advkd.runtime import (
     SilencedError,
     alike_on_this_machine,
@@ -102,7 +102,10 @@ def train_command(
     from advkd.training import STUDENT_FOLDER, train, train_spec_from_json
 
     with alike_on_this_machine():
-        base = preset(preset_name).train if spec_file is None else train_spec_from_json(_read_json(spec_file))
+        if spec_file is None:
+            base = fitted(preset(preset_name).train, open_store(store).manifest.spec.sample_shape)
+        else:
+            base = train_spec_from_json(_read_json(spec_file))
         spec = replace(
             base,
             samples=base.samples if samples is None else samples,

@@ -2,7 +2,7 @@
 
 from advkd.networks.autoencoder import AUTOENCODERS, copy_autoencoder, read_autoencoder
 from advkd.networks.kept import DECODER, KeptDecoder, decoder_places, keep_decoder, kept_decoder
-from advkd.networks.loading import NetworkError, load_network, network_weights
+from advkd.networks.loading import NetworkError, load_network
 from advkd.networks.space import AutoencoderSpace
 
 __all__ = [
@@ -16,6 +16,5 @@ __all__ = [
     "keep_decoder",
     "kept_decoder",
     "load_network",
-    "network_weights",
     "read_autoencoder",
 ]

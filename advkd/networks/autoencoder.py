@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from advkd.files import file_sha256
-from advkd.networks.loading import NetworkError, network_weights
+from advkd.networks.loading import NetworkError
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+_VARIANTS = (None, "fp16", "bf16", "non_ema")
 
 
 def _blocks(config: Mapping[str, Any]) -> int:
@@ -35,11 +36,11 @@ AUTOENCODERS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
 
 
 def read_autoencoder(folder: Path) -> dict[str, Any]:
-    """Returns the config of an autoencoder's folder.
+    """Returns the config of an autoencoder's folder, whose weights may yet be missing.
 
     Raises:
-        NetworkError: there is no folder, its class is none of `AUTOENCODERS`, its weights are no safetensors, or its
-            config does not say the scaling factor.
+        NetworkError: there is no folder, its class is none of `AUTOENCODERS`, or its config does not say the scaling
+            factor.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -59,7 +60,6 @@ def read_autoencoder(folder: Path) -> dict[str, Any]:
             f"an autoencoder must say its scaling_factor, got {scaling!r} in {folder / CONFIG}; write the one there "
             "that the teacher was trained with (diffusers would silently take its class's default)"
         )
-    network_weights(folder)
     return dict(config)
 
 
@@ -71,7 +71,7 @@ def autoencoder_facts(folder: Path, shape: Sequence[int]) -> dict[str, Any]:
         shape: `[C, H, W]` of the states.
 
     Raises:
-        NetworkError: see `read_autoencoder`; or it decodes another number of channels.
+        NetworkError: see `read_autoencoder`; or it has no safetensors, or decodes another number of channels.
     """
     config = read_autoencoder(folder)
     channels, height, width = shape
@@ -99,7 +99,7 @@ def autoencoder_facts(folder: Path, shape: Sequence[int]) -> dict[str, Any]:
 
 def autoencoder_sha256(folder: Path) -> str:
     """Returns the sha256 over config and weights; the notes that diffusers leaves in a config do not count."""
-    weights = file_sha256(network_weights(folder))
+    weights = file_sha256(_weights(folder))
     return hashlib.sha256(f"{_plain_config(folder)}\n{weights}\n".encode()).hexdigest()
 
 
@@ -111,7 +111,30 @@ def copy_autoencoder(folder: Path, out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).write_text(_plain_config(folder) + "\n", encoding="utf-8")
-    shutil.copyfile(network_weights(folder), out / WEIGHTS)
+    shutil.copyfile(_weights(folder), out / WEIGHTS)
+
+
+def autoencoder_variant(folder: Path) -> str | None:
+    """Returns the variant of an autoencoder's weights, None if they are plain.
+
+    Raises:
+        NetworkError: there are no weights in one file of safetensors.
+    """
+    for variant in _VARIANTS:
+        if (folder / _name(variant)).is_file():
+            return variant
+    raise NetworkError(
+        f"an autoencoder's weights must be in {WEIGHTS}, got none in {folder}; save the pipeline again with "
+        "safe_serialization=True"
+    )
+
+
+def _weights(folder: Path) -> Path:
+    return folder / _name(autoencoder_variant(folder))
+
+
+def _name(variant: str | None) -> str:
+    return WEIGHTS if variant is None else WEIGHTS.replace(".", f".{variant}.", 1)
 
 
 def _plain_config(folder: Path) -> str:

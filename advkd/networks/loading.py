@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 
-_NAMES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
-
 # While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
 # networks built later would then have no memory ("meta") or no initial weights.
 _LOADING = threading.Lock()
@@ -17,30 +15,17 @@ class NetworkError(ValueError):
     """A folder holds no usable network; the message says what is wrong and how to fix it."""
 
 
-def network_weights(folder: Path) -> Path:
-    """Returns the safetensors file of a network's folder; raises `NetworkError` if there is none."""
-    for name in _NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    pickles = sorted(path.name for kind in ("*.bin", "*.pt", "*.ckpt") for path in folder.glob(kind))
-    found = f"only pickle files {pickles}" if pickles else "none"
-    raise NetworkError(
-        f"a network's weights must be safetensors, got {found} in {folder}; save the pipeline again with "
-        "safe_serialization=True"
-    )
-
-
-def load_network(kind: Any, folder: Path) -> Any:
+def load_network(kind: Any, folder: Path, variant: str | None = None) -> Any:
     """Loads a network on the CPU in float32, in evaluation mode and without gradients.
 
     Args:
         kind: the class, one of diffusers'; the config may not choose another.
         folder: with config.json and safetensors.
+        variant: of the safetensors, as their names say it, such as "fp16".
 
     Raises:
         NetworkError: there are no safetensors, or they do not fit the config.
     """
-    variant = "fp16" if network_weights(folder).name.endswith(".fp16.safetensors") else None
     try:
         with _LOADING:
             network, loading = kind.from_pretrained(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advkd.networks.autoencoder import AUTOENCODERS, autoencoder_facts, autoencoder_sha256
+from advkd.networks.autoencoder import AUTOENCODERS, autoencoder_facts, autoencoder_sha256, autoencoder_variant
 from advkd.networks.loading import NetworkError, load_network
 
 Shape = tuple[int, int, int]
@@ -75,7 +75,7 @@ class AutoencoderSpace:
 
         space = AutoencoderSpace(self.facts, self.shape)
         space.folder = folder
-        space._network = load_network(getattr(diffusers, self.facts["class"]), folder)
+        space._network = load_network(getattr(diffusers, self.facts["class"]), folder, autoencoder_variant(folder))
         return space
 
     def _holds(self, folder: Path) -> bool:

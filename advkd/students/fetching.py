@@ -49,7 +49,7 @@ def _fingerprint(folder: Path) -> str:
 STUDENTS = FolderKind(
     name="students",
     noun="a student",
-    wanted=_wanted,
+    needed=lambda _, keys: [key for key in keys if _wanted(key)],
     check=student_files,
     fingerprint=_fingerprint,
     error=StudentError,

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from advkd.device import torch_device
 from advkd.diffusion import conditions_of
-from advkd.networks import AUTOENCODERS
 from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.class_labels import class_facts
 from advkd.teachers.errors import TeacherError
@@ -52,7 +51,7 @@ class DiTTeacher(NetworkTeacher):
         self.name = name or slug(folder.resolve().name)
         self.fingerprint = steady.fingerprint
         self.device = torch_device(device)
-        network = load_component(DiTTransformer2DModel, folder, _NETWORK)
+        network = load_component(DiTTransformer2DModel, folder / _NETWORK)
         self.space = latent_space(folder, _AUTOENCODER, _sample_shape(network.config))
         self.conditions = conditions_of(_conditions_facts(folder))
         self.guidance = 1.0
@@ -97,11 +96,10 @@ class DiTFamily:
     def check(self, folder: Path) -> None:
         """See `Family.check`."""
         check_component(folder, _NETWORK, ("DiTTransformer2DModel",))
-        component_files(folder, _NETWORK)
         _conditions_facts(folder)
-        check_component(folder, _AUTOENCODER, tuple(AUTOENCODERS))
         check_autoencoder(folder, _AUTOENCODER)
         read_scheduler(folder / _SCHEDULER)
+        _deciding_files(folder)
 
     def deciding_files(self, folder: Path) -> Sequence[Path]:
         """See `Family.deciding_files`; the autoencoder counts, as distances are measured between images."""

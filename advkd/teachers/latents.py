@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from advkd.files import files_sha256
-from advkd.networks import AutoencoderSpace, NetworkError, load_network, network_weights, read_autoencoder
+from advkd.networks import AUTOENCODERS, AutoencoderSpace, NetworkError, load_network, read_autoencoder
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, read_json
+from advkd.teachers.weights import weights_of
 
 
 def check_component(folder: Path, part: str, classes: tuple[str, ...]) -> None:
@@ -32,14 +33,14 @@ def check_component(folder: Path, part: str, classes: tuple[str, ...]) -> None:
         )
 
 
-def component_files(folder: Path, part: str) -> tuple[Path, Path]:
-    """Returns a component's config and its safetensors; raises `TeacherError` if there are none."""
-    with _of_a_teacher():
-        return folder / part / "config.json", network_weights(folder / part)
+def component_files(folder: Path, part: str) -> tuple[Path, ...]:
+    """Returns a component's config and its weights with all shards; raises `WeightsError` if there are none."""
+    return folder / part / "config.json", *(folder / part / name for name in weights_of(folder / part).names)
 
 
 def check_autoencoder(folder: Path, part: str) -> None:
-    """Refuses an autoencoder that cannot decode; raises `TeacherError`, see `read_autoencoder`."""
+    """Refuses an autoencoder by its config; raises `TeacherError`, see `read_autoencoder`."""
+    check_component(folder, part, tuple(AUTOENCODERS))
     with _of_a_teacher():
         read_autoencoder(folder / part)
 
@@ -50,10 +51,11 @@ def latent_space(folder: Path, part: str, shape: tuple[int, int, int]) -> Autoen
         return AutoencoderSpace.of(folder / part, shape)
 
 
-def load_component(kind: Any, folder: Path, part: str) -> Any:
-    """Loads a network of a teacher on the CPU; raises `TeacherError` if its weights do not fit."""
+def load_component(kind: Any, folder: Path) -> Any:
+    """Loads the network in a folder on the CPU; raises `TeacherError` if its weights do not fit."""
+    variant = weights_of(folder).variant
     with _of_a_teacher():
-        return load_network(kind, folder / part)
+        return load_network(kind, folder, variant)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from advkd.device import torch_device
 from advkd.diffusion import UNCONDITIONAL
-from advkd.networks import AUTOENCODERS
 from advkd.teachers import unet_folder
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherError
@@ -20,7 +19,6 @@ from advkd.teachers.folder import slug
 from advkd.teachers.latents import (
     SteadyFolder,
     check_autoencoder,
-    check_component,
     component_files,
     latent_space,
     load_component,
@@ -48,7 +46,7 @@ class LDMTeacher(NetworkTeacher):
         self.name = name or slug(folder.resolve().name)
         self.fingerprint = steady.fingerprint
         self.device = torch_device(device)
-        network = load_component(UNet2DModel, folder, "unet")
+        network = load_component(UNet2DModel, unet_folder.network_folder(folder))
         self.space = latent_space(folder, _AUTOENCODER, sample_shape(network, self.scheduler))
         steady.require_unchanged()
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
@@ -66,14 +64,14 @@ class LDMFamily:
 
     def check(self, folder: Path) -> None:
         """See `Family.check`."""
+        check_autoencoder(folder, _AUTOENCODER)
         unet_folder.scheduler_config(folder)
         if unet_folder.conditions_facts(folder) is not None:
             raise TeacherError(
                 f"an LDMPipeline gives its unet no classes, got num_class_embeds in {folder / 'unet'}; choose another "
                 "teacher"
             )
-        check_component(folder, _AUTOENCODER, tuple(AUTOENCODERS))
-        check_autoencoder(folder, _AUTOENCODER)
+        component_files(folder, _AUTOENCODER)
 
     def deciding_files(self, folder: Path) -> Sequence[Path]:
         """See `Family.deciding_files`; the autoencoder counts, as distances are measured between images."""

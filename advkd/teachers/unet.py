@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from advkd.device import torch_device
 from advkd.diffusion import Pixels, conditions_of
 from advkd.files import files_sha256
-from advkd.networks import NetworkError, load_network
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug
+from advkd.teachers.latents import load_component
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
-from advkd.teachers.unet_folder import conditions_facts, deciding_files, scheduler_config
+from advkd.teachers.unet_folder import conditions_facts, deciding_files, network_folder, scheduler_config
 
 
 class UNetTeacher(NetworkTeacher):
@@ -74,10 +74,7 @@ class UNetFamily:
 
 
 def _load_unet(folder: Path) -> UNet2DModel:
-    try:
-        return load_network(UNet2DModel, folder / "unet")
-    except NetworkError as error:
-        raise TeacherError(str(error)) from error
+    return load_component(UNet2DModel, network_folder(folder))
 
 
 def sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, int]:

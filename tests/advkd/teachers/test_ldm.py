@@ -96,7 +96,7 @@ def change(file: Path, **changes: object) -> None:
 
 DAMAGES = {
     "no folder": (lose_the_folder, r"got no config\.json at .*vqvae"),
-    "pickled": (pickle_the_weights, "must be safetensors, got only pickle files .*; save the pipeline again"),
+    "pickled": (pickle_the_weights, "must be safetensors, got only pickle files .*; make a safetensors copy"),
     "no scaling": (lose_the_scaling, "must say its scaling_factor, got None in .*; write the one there"),
     "another class": (name_another_class, "must be of the class that the pipeline names, got 'AutoencoderDC'"),
     "a class of no row": (take_another_class, "vqvae of a LDMPipeline must be a diffusers AutoencoderKL or VQModel"),
