@@ -12,19 +12,20 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.diffusion import Start, implied_clean
+from advkd.diffusion import Start, decoded, implied_clean
 from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import Extractor, chosen_features
+from advkd.evaluation.features import Extractor, chosen_features, state_features
 from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
-from advkd.evaluation.results import LAYOUT, Distances, EvalReport, SubmoduleScores
-from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
+from advkd.evaluation.results import LAYOUT, Distances, EvalReport
+from advkd.evaluation.scores import score
 from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress
+from advkd.evaluation.submodules import submodule_scores
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
@@ -88,16 +89,17 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         progress=partial(tell, TRAJECTORIES_STAGE),
     )
     start = evaluation_start(teacher, spec.seed, spec.samples)
-    images = teacher.space.decode(student_samples(student, start, spec.device, partial(tell, "student")))
+    samples = student_samples(student, start, spec.device, partial(tell, "student"))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
-    report = _report(spec, files, student, teacher, extractors, references, images, strips, solver, curve, cost)
+    report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
     tell("metrics", 1, 1)
-    decoded = strips.decoded(teacher.space)
-    pictures = render_pictures(report, images[: len(theirs)], theirs, decoded)
+    ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
+    shown = strips.decoded(teacher.space, spec.device)
+    pictures = render_pictures(report, ours, theirs, shown)
     labels = start.condition.get("class_labels")
-    classes = class_scores(teacher.conditions, labels, decoded.student_clean[-1], decoded.teacher_clean[-1])
+    classes = class_scores(teacher.conditions, labels, shown.student_clean[-1], shown.teacher_clean[-1])
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
@@ -189,7 +191,7 @@ def _pictures(teacher: Teacher, fine: SolverSpec, spec: EvaluateSpec, progress: 
         root=spec.references,
         progress=progress,
     )
-    return teacher.space.decode(states[-1])
+    return decoded(teacher.space, states[-1], spec.device)
 
 
 def _curve(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
@@ -209,7 +211,7 @@ def _report(
     teacher: Teacher,
     extractors: Sequence[Extractor],
     references: Sequence[Reference],
-    images: Tensor,
+    samples: Tensor,
     strips: Strips,
     solver: SolverSpec,
     curve: SolverSpec,
@@ -228,15 +230,17 @@ def _report(
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
-        distances=tuple(_distances(images, *pair) for pair in zip(extractors, references, strict=True)),
-        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver.steps}", extractors),
+        distances=tuple(
+            _distances(state_features(extractor, teacher.space, samples, spec.device), extractor, reference)
+            for extractor, reference in zip(extractors, references, strict=True)
+        ),
+        submodules=submodule_scores(strips, teacher.space, spec.device, f"teacher@{solver.steps}", extractors),
         cost=cost,
         layout=LAYOUT,
     )
 
 
-def _distances(images: Tensor, extractor: Extractor, reference: Reference) -> Distances:
-    features = extractor(images)
+def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> Distances:
     to_teacher = score(features, reference.teacher_set, extractor)
     return Distances(
         extractor=extractor.name,
@@ -247,48 +251,6 @@ def _distances(images: Tensor, extractor: Extractor, reference: Reference) -> Di
         to_teacher=to_teacher,
         to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
         curve=reference.points,
-    )
-
-
-def _submodules(
-    strips: Strips, images: Strips, teacher: str, extractors: Sequence[Extractor]
-) -> tuple[SubmoduleScores, ...]:
-    """Errors between states, distances between the images that they are decoded to."""
-    scores = []
-    for k, timestep in enumerate(strips.timesteps[1:]):
-        state, clean = f"{teacher}, state at {timestep}", f"{teacher}, clean estimate at {timestep}"
-        scores.append(
-            SubmoduleScores(
-                timestep=timestep,
-                fd_state=tuple(
-                    _frechet(extractor, images.student_states[k], images.teacher_states[k], state)
-                    for extractor in extractors
-                ),
-                fd_clean=tuple(
-                    _frechet(extractor, images.student_clean[k], images.teacher_clean[k], clean)
-                    for extractor in extractors
-                ),
-                rmse_state=_rmse(strips.student_states[k], strips.teacher_states[k], state),
-                rmse_clean=_rmse(strips.student_clean[k], strips.teacher_clean[k], clean),
-            )
-        )
-    return tuple(scores)
-
-
-def _frechet(extractor: Extractor, ours: Tensor, theirs: Tensor, reference: str) -> Metric:
-    return frechet_metric(extractor(ours), ReferenceSet(reference, extractor(theirs)), extractor)
-
-
-def _rmse(ours: Tensor, theirs: Tensor, reference: str) -> Metric:
-    value = (ours.double() - theirs.double()).square().mean().sqrt().item()
-    return Metric(
-        name="paired RMSE",
-        value=value,
-        n_fake=len(ours),
-        n_ref=len(theirs),
-        reference=reference,
-        extractor="pixels",
-        extractor_sha256="",
     )
 
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from advkd.diffusion import Space
+from advkd.diffusion import Space, decoded
 from advkd.evaluation.distances import Worth
 from advkd.evaluation.results import Distances, EvalReport
 
@@ -41,16 +41,17 @@ class Strips:
     teacher_clean: Tensor
     student_clean: Tensor
 
-    def decoded(self, space: Space) -> "Strips":
-        """The same as images."""
+    def decoded(self, space: Space, device: str) -> "Strips":
+        """The first noises, those that are drawn, as images."""
 
         def images(states: Tensor) -> Tensor:
-            decoded: Tensor = space.decode(states.flatten(0, 1)).unflatten(0, states.shape[:2])
-            return decoded
+            drawn = states[:, :STRIP_NOISES]
+            shown: Tensor = decoded(space, drawn.flatten(0, 1), device).unflatten(0, drawn.shape[:2])
+            return shown
 
         return Strips(
             timesteps=self.timesteps,
-            noise=space.decode(self.noise),
+            noise=decoded(space, self.noise[:STRIP_NOISES], device),
             teacher_states=images(self.teacher_states),
             student_states=images(self.student_states),
             teacher_clean=images(self.teacher_clean),

@@ -10,6 +10,7 @@ from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
 from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
+from advkd.teachers.guidance import guided, split_guidance
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.python import is_factory, python_teacher
@@ -37,6 +38,8 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
     """Loads a teacher: an embedded name, a diffusers folder, its URI, a hub id, or a factory in Python.
 
+    The source may end with a guidance scale (`#guidance=4`), and after that with a pin.
+
     Raises:
         TeacherError: the source does not exist or holds no supported teacher. `TeacherChangedError`: its fingerprint
             is not the one that the source is pinned to (`#sha256=<fingerprint>`).
@@ -44,7 +47,9 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
         ValueError: the URI holds credentials.
     """
     place, fingerprint = split_pin(source)
-    teacher = _load(place, fingerprint, device)
+    place, scale = split_guidance(place)
+    # A copy of a folder is known by the fingerprint of the teacher as it lies there.
+    teacher = guided(_load(place, fingerprint if scale is None else None, device), scale)
     if fingerprint not in (None, teacher.fingerprint):
         raise TeacherChangedError(
             f"a pinned teacher must still be what it was, got {teacher.fingerprint[:12]} instead of "

@@ -10,8 +10,10 @@ from typing import Protocol
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
 from advkd.teachers.checkpoints import INDEX, no_pipeline
+from advkd.teachers.dit import DiTFamily
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
+from advkd.teachers.ldm import LDMFamily
 from advkd.teachers.unet import UNetFamily
 from storage.tables import Table
 
@@ -44,7 +46,14 @@ class Family(Protocol):
 
 
 TEACHERS: Table[Family] = Table(
-    "advkd.teachers", "a teacher family", {"DDPMPipeline": UNetFamily(), "DDIMPipeline": UNetFamily()}
+    "advkd.teachers",
+    "a teacher family",
+    {
+        "DDPMPipeline": UNetFamily(),
+        "DDIMPipeline": UNetFamily(),
+        "LDMPipeline": LDMFamily(),
+        "DiTPipeline": DiTFamily(),
+    },
 )
 """Families by the class of pipeline that a folder's `model_index.json` names."""
 

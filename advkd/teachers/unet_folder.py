@@ -30,7 +30,7 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
     """Checks a teacher's folder and returns its scheduler's config.
 
     Raises:
-        TeacherError: the network is of another class, has conditions other than class labels, or the scheduler is of
+        TeacherError: the network is of another class or has conditions other than class labels, or the scheduler is of
             an unknown class or prediction.
         WeightsError: of all the files, only the weights are missing or pickles.
     """
@@ -48,8 +48,8 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
 
 def conditions_facts(folder: Path) -> dict[str, Any] | None:
     """Returns the facts of the teacher's conditions, None for an unconditional one; see `class_facts`."""
-    config = read_json(network_folder(folder) / "config.json")
-    return class_facts(config, read_json(folder / "model_index.json"), folder)
+    network = read_json(network_folder(folder) / "config.json")
+    return class_facts(network, read_json(folder / "model_index.json"), folder)
 
 
 def _scheduler_file(folder: Path) -> Path:

@@ -101,8 +101,8 @@ def test_what_is_not_supported_is_refused_by_name_before_its_weights_come(hub: H
 
 def test_configs_that_rule_a_teacher_out_do_so_before_its_weights_come(hub: HubServer, repository: Path) -> None:
     config = repository / "unet" / "config.json"
-    config.write_text(config.read_text().replace('"num_class_embeds": null', '"num_class_embeds": 10'))
-    with pytest.raises(TeacherError, match=r"must be unconditional, got class embeddings in org/tiny;"):
+    config.write_text(config.read_text().replace('"class_embed_type": null', '"class_embed_type": "timestep"'))
+    with pytest.raises(TeacherError, match=r"must embed the numbers of its classes .* in org/tiny;"):
         load_teacher("org/tiny")
     assert set(hub.fetched) == PLAIN - {WEIGHTS}
 

@@ -122,7 +122,7 @@ def test_a_folder_that_is_replaced_while_it_is_loaded_is_none(
 
 
 def test_code_and_pickles_are_not_even_fetched(uploaded: str, cache: Path) -> None:
-    for key in ("pipeline.py", "unet/model.py", "unet/diffusion_pytorch_model.bin", "vae/config.json"):
+    for key in ("pipeline.py", "unet/model.py", "unet/diffusion_pytorch_model.bin", "text_encoder/config.json"):
         write_bytes(f"{uploaded}/{key}", b"import os")
     fingerprint = load_teacher(uploaded).fingerprint
     kept = {path.relative_to(cache / fingerprint).as_posix() for path in (cache / fingerprint).rglob("*.*")}
@@ -153,7 +153,7 @@ def test_other_layouts_are_fetched_as_far_as_needed(
     ("key", "old", "new", "message"),
     [
         ("model_index.json", "DDPMPipeline", "FluxPipeline", r"must be one of .* got 'FluxPipeline' in s3://"),
-        ("unet/config.json", '"class_embed_type": null', '"class_embed_type": "timestep"', "must be unconditional"),
+        ("unet/config.json", '"class_embed_type": null', '"class_embed_type": "timestep"', "must embed the numbers"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_its_weights_come(
