@@ -22,7 +22,7 @@ from advkd.browse.shown import Shown, answer_key
 from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.store_list import store_rows
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, clean_image, implies_clean, start_of
+from advkd.browse.students import ShownStudent, clean_image, implies_clean
 
 ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
 SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
@@ -90,7 +90,7 @@ def values(request: Request) -> Response:
     for number in sorted(set(request.query_params.getlist("student"))):
         student = held.student(number, view)
         assert student is not None
-        predicted = student.states(start_of(spec, [index], noise))
+        predicted = student.states(spec, [index], noise)
         for t in student.shared_timesteps(spec):
             planes.add(f"student {number}", "state", t, predicted[t][0])
             if implies_clean(spec, t):

@@ -11,7 +11,7 @@ from advkd.browse.errors import RequestError
 from advkd.browse.marks import Mark
 from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, SortedSamples, chunks, norm, sorted_order, subset
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, start_of
+from advkd.browse.students import ShownStudent
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Side:
             looked = self.view.read(samples, [timestep])
             return looked.states[timestep], looked.marks
         looked = self.view.read(samples, [first])
-        return self.student.states(start_of(spec, samples, looked.states[first]))[timestep], looked.marks
+        return self.student.states(spec, samples, looked.states[first])[timestep], looked.marks
 
 
 def nearest(timesteps: Sequence[int], timestep: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, start_of
+from advkd.browse.students import ShownStudent
 from storage import States
 
 MOST_SAMPLES = 4096
@@ -121,7 +121,7 @@ def by_student(view: StoreSnapshot, student: ShownStudent, timestep: int, seed: 
     chosen = subset(view, seed, MOST_STUDENT_SAMPLES, [first, timestep])
 
     def distance(portion: Sequence[int], states: States) -> Values:
-        predicted = student.states(start_of(spec, portion, states[first]))[timestep]
+        predicted = student.states(spec, portion, states[first])[timestep]
         return norm(predicted - states[timestep].astype(np.float32))
 
     return _ordered(chosen, view, [first, timestep], distance)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.errors import NotShownError, RequestError
-from advkd.diffusion import SkipCoefficients, implied_clean, skip_coefficients
+from advkd.diffusion import SkipCoefficients, conditions_of, drawn_condition, implied_clean, skip_coefficients
 from storage import ByteCache, States, TrajectorySpec
 from storage.records import start_noise
 
@@ -44,6 +44,13 @@ class ShownStudent:
                 f"a student is shown beside trajectories of its own shape, got one of {list(theirs)} for a store of "
                 f"{list(ours)}; give a student that was trained on such a store"
             )
+        told, shown = self.model.config.get("conditioning"), spec.conditioning
+        if told != (None if shown is None else dict(shown)):
+            kinds = ["noise alone" if facts is None else repr(facts.get("kind")) for facts in (told, shown)]
+            return (
+                f"a student is shown beside trajectories of its own conditions, got one that takes {kinds[0]} for a "
+                f"store of {kinds[1]} or of other classes; give a student that was trained on such a store"
+            )
         if self.shared_timesteps(spec) == ():
             return (
                 f"a student is compared at the timesteps that it predicts, {list(self.model.timesteps[1:])}, and the "
@@ -55,25 +62,31 @@ class ShownStudent:
         """The timesteps that a submodule predicts and a store has."""
         return tuple(t for t in self.model.timesteps[1:] if t in spec.timesteps)
 
-    def states(self, noise: npt.NDArray[Any]) -> States:
-        """The predicted states by timestep, float32 `[B, C, H_k, W_k]`, for x_T `[B, C, H, W]`."""
+    def states(self, spec: TrajectorySpec, samples: Sequence[int], stored: npt.NDArray[Any]) -> States:
+        """The predicted states of some samples of a store by timestep, float32 `[B, C, H_k, W_k]`.
+
+        `stored` is their first state; see `start_of`.
+        """
+        noise = start_of(spec, samples, stored)
         key = _Predicted(self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest())
         found: States | None = self.kept.get(key)
         if found is None:
             with _RUNNING:
                 # Somebody may have run it for the same noise meanwhile.
-                found = self.kept.get(key) or self._run(noise)
+                found = self.kept.get(key) or self._run(spec, samples, noise)
             self.kept.put(key, found, sum(state.nbytes for state in found.values()))
         return found
 
-    def _run(self, noise: npt.NDArray[Any]) -> States:
+    def _run(self, spec: TrajectorySpec, samples: Sequence[int], noise: npt.NDArray[Any]) -> States:
         import torch
 
+        condition = drawn_condition(conditions_of(spec.conditioning), spec.base_seed, samples)
         found: dict[int, list[npt.NDArray[Any]]] = {t: [] for t in self.model.timesteps[1:]}
         with torch.inference_mode():
             for start in range(0, len(noise), _BATCH):
                 batch = torch.from_numpy(noise[start : start + _BATCH].astype(np.float32))
-                for t, state in zip(found, self.model.predictions(batch), strict=True):
+                told = {name: values[start : start + _BATCH] for name, values in condition.items()}
+                for t, state in zip(found, self.model.predictions(batch, **told), strict=True):
                     found[t].append(state.float().numpy())
         return {t: np.concatenate(parts) for t, parts in found.items()}
 

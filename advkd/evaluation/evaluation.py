@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
 from advkd.diffusion import Start, decoded, implied_clean
+from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
@@ -96,17 +97,20 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
     pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
+    classes = class_scores(teacher.conditions, start.condition.get("class_labels"), strips, teacher.space, spec.device)
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
     sentence = training_sentence(observations) if observations else ""
-    page = render_report(report, pictures, sentence, _trajectories(spec.student))
+    page = render_report(report, pictures, sentence, _trajectories(spec.student), classes)
     with workplace(spec.out) as folder:
-        for optional in (TRAINING_PICTURE, CURVE_PICTURE):
+        for optional in (TRAINING_PICTURE, CURVE_PICTURE, CLASSES):
             delete(str(folder / optional))
         for name, png in pictures.files().items():
             write_bytes(str(folder / name), png)
+        if classes:
+            write_bytes(str(folder / CLASSES), classes_json(classes).encode())
         write_bytes(str(folder / REPORT), page.encode())
         write_bytes(str(folder / METRICS), report.to_json().encode())
         publish(folder, spec.out)

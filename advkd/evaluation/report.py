@@ -1,22 +1,30 @@
 """The self-contained page of an evaluation: pictures inside it, no script, nothing fetched. Its HTML: `templates/`."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from advkd.evaluation.classes import ClassScores
 from advkd.evaluation.pictures import Pictures
 from advkd.evaluation.results import Distances, EvalReport, worth_sentence
 from advkd.evaluation.scores import Metric, Scores
 
 RECOMMENDED_SAMPLES = 2000
+_CLASSES_SHOWN = 12
 
 Rows = list[tuple[str, ...]]
 """A table, the header first."""
 
 
-def render_report(report: EvalReport, pictures: Pictures, training: str = "", trajectories: str = "") -> str:
+def render_report(
+    report: EvalReport,
+    pictures: Pictures,
+    training: str = "",
+    trajectories: str = "",
+    classes: Sequence[ClassScores] = (),
+) -> str:
     """The page as one HTML text.
 
     Args:
@@ -24,6 +32,7 @@ def render_report(report: EvalReport, pictures: Pictures, training: str = "", tr
         pictures: what is drawn of them.
         training: the sentence above the picture of the training, where there is one.
         trajectories: permanent link to what the student was trained on, where that is known.
+        classes: figures of every class, the worst first, where samples have class labels.
     """
     return _TEMPLATES.get_template("report.html").render(
         report=report,
@@ -31,6 +40,8 @@ def render_report(report: EvalReport, pictures: Pictures, training: str = "", tr
         recommended_samples=RECOMMENDED_SAMPLES,
         pictures=pictures,
         submodules=_submodules(report),
+        classes=_classes(classes),
+        all_classes=len(classes),
         training=training,
         metrics=[table for distances in report.distances for table in _metrics(distances)],
         costs=_costs(report),
@@ -55,6 +66,11 @@ def _submodules(report: EvalReport) -> Rows:
         for part in report.submodules
     ]
     return [header, *rows]
+
+
+def _classes(scores: Sequence[ClassScores]) -> Rows:
+    rows = [(f"{one.label} {one.name}".strip(), str(one.samples), _number(one.rmse)) for one in scores[:_CLASSES_SHOWN]]
+    return [("class", "samples", "paired RMSE, clean"), *rows] if rows else []
 
 
 def _metrics(distances: Distances) -> Iterator[tuple[Metric, Rows]]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from advkd.browse.students import Students, clean_image, implies_clean
-from advkd.diffusion import implied_clean, skip_coefficients
+from advkd.diffusion import conditions_of, drawn_condition, implied_clean, skip_coefficients
 from advkd.students import LayerwiseStudent
 from storage import ByteCache, digest
 from storage.testing.oracles import shown_states, spec_of_kind
@@ -41,6 +41,38 @@ def test_implied_clean_images_are_those_of_the_schedule(kind: str) -> None:
     assert not implies_clean(image_spec(deterministic=False, sampler="ddpm"), 500)
     # A foreign schedule whose noise holds as much signal as its states: what they imply would be a division by zero.
     assert not implies_clean(image_spec(signal=(1.0, 1.0, 1.0), sigma=(1.0, 1.0, 0.0)), 500)
+
+
+def test_a_student_of_classes_gets_the_label_of_each_sample(tmp_path: Path, opened: Opened) -> None:
+    facts = {"kind": "labels", "classes": 3, "distribution": "uniform"}
+    spec, unlabelled = image_spec(conditioning=facts), image_spec()
+    for one in (spec, unlabelled):
+        fill(str(tmp_path / "stores"), one, 64)
+    torch.manual_seed(0)
+    model = LayerwiseStudent(
+        (1, 8, 8), (999, 500, 0), (0.01, 0.5, 1.0), (0.99, 0.8, 0.0), width=8, blocks=1, conditioning=facts
+    )
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn(weight.shape)
+    model.save_pretrained(tmp_path / "run" / "student")
+    client = opened(str(tmp_path / "stores"), students=(str(tmp_path / "run" / "student"),))
+    labels = drawn_condition(conditions_of(facts), spec.base_seed, range(64))["class_labels"]
+    noise = torch.from_numpy(shown_states(spec, 0, 64)[999].astype(np.float32))
+    with torch.no_grad():
+        predicted = model.predictions(noise, class_labels=labels)
+    name, plain = digest(spec)[:16], digest(unlabelled)[:16]
+    for index in (0, 9, 63):
+        found = planes(client.get(f"/api/stores/{name}/values/{index}?student=0").content)
+        for t, states in zip((500, 0), predicted, strict=True):
+            np.testing.assert_allclose(found["student 0", "state", t], states[index].numpy(), atol=1e-5)
+    truth = shown_states(spec, 0, 64)[500].astype(np.float32)
+    distance = np.sqrt(((predicted[0].numpy() - truth) ** 2).reshape(64, -1).mean(1))
+    order = client.get(f"/api/stores/{name}/order?by=distance&t=500&student=0").json()
+    assert order["samples"] == np.argsort(-distance, kind="stable").tolist()
+    refused = client.get(f"/api/stores/{plain}/values/0?student=0")
+    assert refused.status_code == 400
+    assert "of its own conditions, got one that takes 'labels' for a store of noise alone" in refused.text
 
 
 def test_its_states_are_those_of_the_student(tmp_path: Path, opened: Opened) -> None:

@@ -47,6 +47,40 @@ def test_conditioning_is_a_projection() -> None:
     torch.testing.assert_close(extrapolated, 2 * logits[1] - logits[0], rtol=1e-4, atol=1e-5)
 
 
+def test_labels_are_a_projection_beside_the_submodules() -> None:
+    """D(x, k, y) - D(x, k, z) = <v_y - v_z, phi(x)>, whatever k is; without classes all is as it was."""
+    torch.manual_seed(0)
+    model = ProjectionDiscriminator(DiscriminatorSpec(width=8), (1, 16, 16), 3, classes=5)
+    plain, images = ProjectionDiscriminator(DiscriminatorSpec(width=8), (1, 16, 16), 3), torch.randn(4, 1, 16, 16)
+    own = {name: weight for name, weight in model.state_dict().items() if name != "classes.weight"}
+    plain.load_state_dict(own)
+    which, labels = torch.tensor([0, 1, 2, 1]), torch.tensor([4, 0, 2, 2])
+    with torch.no_grad():
+        # A fresh one treats all classes alike.
+        assert torch.equal(model(images, which, class_labels=labels), plain(images, which))
+        torch.nn.init.normal_(model.classes.weight)
+        torch.nn.init.normal_(model.embedding.weight)
+        differences = [
+            model(images, torch.full((4,), k), class_labels=labels)
+            - model(images, torch.full((4,), k), class_labels=torch.zeros(4, dtype=torch.long))
+            for k in range(3)
+        ]
+    for k in (1, 2):
+        torch.testing.assert_close(differences[k], differences[0], rtol=1e-4, atol=1e-5)
+    assert float(differences[0][1]) == 0.0
+    assert float(differences[0].abs().sum()) > 0.01
+
+
+def test_a_discriminator_without_classes_draws_what_it_drew() -> None:
+    torch.manual_seed(0)
+    ProjectionDiscriminator(DiscriminatorSpec(width=8), (1, 16, 16), 3)
+    plain = torch.rand(1)
+    torch.manual_seed(0)
+    model = ProjectionDiscriminator(DiscriminatorSpec(width=8), (1, 16, 16), 3, classes=None)
+    assert torch.equal(torch.rand(1), plain)
+    assert "classes.weight" not in model.state_dict()
+
+
 def test_a_fresh_discriminator_treats_all_submodules_alike() -> None:
     torch.manual_seed(0)
     model, images = ProjectionDiscriminator(DiscriminatorSpec(width=8), (1, 16, 16), 4), torch.randn(4, 1, 16, 16)

@@ -50,6 +50,7 @@ class PlainLayerwise:
         self.average = {n: w.detach().clone() for n, w in self.student.named_parameters()}
         self.draws = torch.Generator().manual_seed(spec.seed)
         self.samples = self.games = 0
+        self.told: dict[str, Tensor] = {}
 
     def step(self, batch: TrajectoryBatch) -> PlainStep:
         """One step on a whole batch in float64."""
@@ -63,6 +64,7 @@ class PlainLayerwise:
         reports = []
         for start in range(0, spec.batch_size, rows):
             part = slice(start, start + rows)
+            self.told = {name: values[part] for name, values in batch.condition.items()}
             noise, states = batch.noise[part], [state[part] for state in batch.states]
             if judged is None:
                 loss = self._distillation(noise, states)
@@ -104,7 +106,7 @@ class PlainLayerwise:
         spec, share = self.spec, 1 / self.spec.accumulate
         real = torch.stack([self._clean(noise, states[k], k)[row] for row, k in enumerate(judged.tolist())])
         fake = self._fake(noise, judged).detach()
-        on_real, on_fake = self.discriminator(real, judged), self.discriminator(fake, judged)
+        on_real, on_fake = self._judge(real, judged), self._judge(fake, judged)
         judgement = discriminator_loss(spec.adversarial, on_real, on_fake)
         theirs.add(judgement, share)
         if penalised:
@@ -129,7 +131,7 @@ class PlainLayerwise:
     def _distillation(self, noise: Tensor, states: list[Tensor]) -> Tensor:
         """Pseudo-Huber (Song & Dhariwal 2023, section 3.3) per pixel, weighted, over samples and submodules."""
         losses = []
-        for k, estimate in enumerate(self.student.estimates(noise)):
+        for k, estimate in enumerate(self.student.estimates(noise, **self.told)):
             difference = self.skip[k] * noise + self.gain[k] * estimate - states[k]
             size = difference[0].numel()
             c = 0.00054 * math.sqrt(size)
@@ -138,11 +140,15 @@ class PlainLayerwise:
         return sum(losses[1:], losses[0]) / len(losses)
 
     def _game(self, noise: Tensor, real: Tensor, judged: Tensor) -> Tensor:
-        on_real = self.discriminator(real, judged)
-        return generator_loss(self.spec.adversarial, on_real, self.discriminator(self._fake(noise, judged), judged))
+        on_real = self._judge(real, judged)
+        return generator_loss(self.spec.adversarial, on_real, self._judge(self._fake(noise, judged), judged))
+
+    def _judge(self, images: Tensor, judged: Tensor) -> Tensor:
+        logits: Tensor = self.discriminator(images, judged, **self.told)
+        return logits
 
     def _fake(self, noise: Tensor, judged: Tensor) -> Tensor:
-        estimates = self.student.estimates(noise)
+        estimates = self.student.estimates(noise, **self.told)
         return torch.stack([estimates[k][row] for row, k in enumerate(judged.tolist())])
 
     def _clean(self, noise: Tensor, state: Tensor, submodule: int) -> Tensor:
@@ -151,7 +157,7 @@ class PlainLayerwise:
 
     def _squared_slope(self, images: Tensor, judged: Tensor) -> Tensor:
         images = images.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(self.discriminator(images, judged).sum(), images, create_graph=True)
+        (slope,) = torch.autograd.grad(self._judge(images, judged).sum(), images, create_graph=True)
         return slope.square().sum() / len(images)
 
     def _follow(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from advkd.diffusion import conditions_of
 from advkd.optimizers.ema import Ema
 from advkd.training.data import TrajectoryBatch
 from advkd.training.loop import StepMetrics, _steps
@@ -50,12 +51,15 @@ class Pair:
         metrics = next(self.steps)
         assert metrics is not None
         states = [torch.from_numpy(self.batches[number].states[t]).double() for t in self.method.store.timesteps]
-        return metrics, self.plain.step(TrajectoryBatch(states[0], tuple(states[1:])))
+        batch = TrajectoryBatch(states[0], tuple(states[1:]))
+        facts = self.method.store
+        told = batch.conditioned(conditions_of(facts.conditioning), facts.base_seed, self.batches[number].indices)
+        return metrics, self.plain.step(told)
 
 
-def pair(out: Path, **changes: object) -> Pair:
+def pair(out: Path, conditioning: dict[str, object] | None = None, **changes: object) -> Pair:
     spec = tiny_train(**{**SETTINGS, **changes})
-    facts = make_spec(sample_shape=(1, 8, 8))
+    facts = make_spec(sample_shape=(1, 8, 8), conditioning=conditioning)
     method = LayerwiseMethod(spec, facts)
     _disturb(method)
     plain = PlainLayerwise(spec, method.store, method.state.student, method.state.discriminator)
@@ -143,6 +147,12 @@ def test_a_run_is_the_plain_one_whether_the_limit_binds_or_not(tmp_path: Path, l
     balances = [balance for step in done for balance in step.balances]
     assert len(balances) == 6 * accumulate
     assert all((balance > limit) == (limit == BOUND) for balance in balances)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_with_class_labels_is_the_plain_one(tmp_path: Path, accumulate: int) -> None:
+    five = {"kind": "labels", "classes": 5, "distribution": "uniform"}
+    followed(tmp_path, conditioning=five, accumulate=accumulate, adversarial_limit=FREE)
 
 
 @pytest.mark.parametrize("game", ["non-saturating", "hinge", "wgan"])
