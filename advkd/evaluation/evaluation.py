@@ -96,10 +96,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
-    shown = strips.decoded(teacher.space, spec.device)
-    pictures = render_pictures(report, ours, theirs, shown)
-    labels = start.condition.get("class_labels")
-    classes = class_scores(teacher.conditions, labels, shown.student_clean[-1], shown.teacher_clean[-1])
+    pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
+    classes = class_scores(teacher.conditions, start.condition.get("class_labels"), strips, teacher.space, spec.device)
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))

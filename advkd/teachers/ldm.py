@@ -65,12 +65,13 @@ class LDMFamily:
     def check(self, folder: Path) -> None:
         """See `Family.check`."""
         check_autoencoder(folder, _AUTOENCODER)
-        unet_folder.scheduler_config(folder)
         if unet_folder.conditions_facts(folder) is not None:
             raise TeacherError(
                 f"an LDMPipeline gives its unet no classes, got num_class_embeds in {folder / 'unet'}; choose another "
                 "teacher"
             )
+        # Missing weights are said last: before they are fetched, all else must be right.
+        unet_folder.scheduler_config(folder)
         component_files(folder, _AUTOENCODER)
 
     def deciding_files(self, folder: Path) -> Sequence[Path]:

@@ -8,7 +8,8 @@ from diffusers import DDIMScheduler, LDMPipeline
 
 from advkd.diffusion import Start
 from advkd.teachers import SolverSpec, TeacherError, check_folder, folder_fingerprint, load_teacher
-from tests.advkd.teachers.latents import ldm_folder, tiny_kl, tiny_taesd, tiny_vq
+from storage import write_bytes
+from tests.advkd.teachers.latents import dit_folder, ldm_folder, tiny_kl, tiny_taesd, tiny_vq
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +124,31 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_computed(own_fol
     change(own_folder / "vqvae" / "config.json", mid_block_add_attention=False)
     with pytest.raises(TeacherError, match=r"weights must fit its config, got .* in .*vqvae"):
         load_teacher(str(own_folder))
+
+
+def upload(folder: Path, uri: str) -> str:
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        write_bytes(f"{uri}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+    return uri
+
+
+def test_all_its_parts_come_from_an_object_store(
+    folder: Path, s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADVKD_CACHE", str(tmp_path / "cache"))
+    for place, name in ((folder, "ldm"), (dit_folder(tmp_path / "dit"), "dit")):
+        uri = upload(place, f"{s3_root}/{name}")
+        fetched, local = load_teacher(uri), load_teacher(str(place))
+        assert fetched.fingerprint == local.fingerprint
+        assert fetched.space.facts == local.space.facts
+
+
+def test_a_config_that_rules_it_out_does_so_before_weights_come(
+    own_folder: Path, s3_root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADVKD_CACHE", str(tmp_path / "cache"))
+    lose_the_scaling(own_folder)
+    for weights in own_folder.rglob("*.safetensors"):
+        weights.write_bytes(b"never read")
+    with pytest.raises(TeacherError, match=r"must say its scaling_factor, got None in s3://.*vqvae"):
+        load_teacher(upload(own_folder, f"{s3_root}/ruled-out"))
