@@ -44,6 +44,7 @@ def show_command(
         "train_timesteps": teacher.grid(fitting_solver(SolverSpec(kind=AUTO, steps=1), teacher)).labels[0] + 1,
         "solvers": solvers if as_json else "; ".join(f"{kind} ({text})" if text else kind for kind, text in solvers),
         "files": files,
+        **({} if teacher.conditions.facts is None else {"conditions": teacher.conditions.facts}),
     }
     if as_json:
         typer.echo(json.dumps(facts))

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from storage import (
 )
 
 _VALUE_WIDTH = 82
+_LISTED = 12
 
 
 def summary_json(summary: StoreSummary) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def facts_rows(
     """Returns the rows of `facts_table` by name."""
     kind = "ODE (deterministic)" if spec.deterministic else "SDE (stochastic)"
     guidance = "none" if spec.guidance_scale is None else f"{spec.guidance_scale:g}"
-    conditioning = "none" if spec.conditioning is None else _json_text(spec.conditioning)
+    conditioning = "none" if spec.conditioning is None else _json_text(_short(spec.conditioning))
     noise = "stored" if spec.noise == "stored" else "not stored; readers draw it from the seed"
     rows = {
         "state": summary.state,
@@ -213,6 +214,13 @@ def _stored_text(spec: TrajectorySpec, timestep: int) -> str:
         return encoding.stored_dtype
     low, high = encoding.uint8_range
     return f"uint8 of [{low:g}, {high:g}]"
+
+
+def _short(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with long lists, such as a thousand names of classes, cut."""
+    lists = {name: value for name, value in facts.items() if isinstance(value, list | tuple) and len(value) > _LISTED}
+    cut = {name: [*value[:_LISTED], f"... {len(value) - _LISTED} more"] for name, value in lists.items()}
+    return {**facts, **cut}
 
 
 def _json_text(value: object) -> str:

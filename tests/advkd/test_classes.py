@@ -158,6 +158,7 @@ def test_a_store_holds_its_teachers_classes_and_each_samples_label_follows(class
 def test_a_store_is_whole_and_shows_its_classes(classes: Classes, cli: Cli) -> None:
     assert cli("cache", "verify", classes.store).code == 0
     assert "black" in cli("cache", "show", classes.store).out
+    assert "light" in cli("teacher", "show", classes.teacher).out
 
 
 def test_the_student_shows_the_class_that_it_is_asked_for(classes: Classes) -> None:
@@ -168,6 +169,20 @@ def test_the_student_shows_the_class_that_it_is_asked_for(classes: Classes) -> N
         found = brightness(images)
         nearest = (found[:, None] - SHADES).abs().argmin(1)
         assert (nearest == label).float().mean() > 0.95, (label, float(shade), found)
+
+
+def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(classes: Classes, tmp_path: Path) -> None:
+    spec = tiny_train()
+    list(train(spec, classes.store, tmp_path / "whole"))
+    for metrics in train(spec, classes.store, tmp_path / "halves"):
+        if metrics.samples == 56:
+            break
+    list(train(spec, classes.store, tmp_path / "halves"))
+    whole, halves = (
+        load_file(tmp_path / name / "student" / "diffusion_pytorch_model.safetensors") for name in ("whole", "halves")
+    )
+    assert whole.keys() == halves.keys() >= {"embedding.weight", "films.0.linear.weight"}
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
 def test_an_evaluation_gives_student_and_teacher_the_same_labels(
