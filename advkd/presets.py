@@ -3,10 +3,10 @@
 Comments beside an entry give measured figures; `docs/demo.md` says how they were measured.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from advkd.students import StudentSpec
-from advkd.teachers import SolverSpec
+from advkd.teachers import AUTO, SolverSpec
 from advkd.training import PaperSpec, RunSpec, TrainSpec
 from advkd.trajectories import PrecomputeSpec
 
@@ -23,7 +23,9 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     # The demo, worth 9.9 teacher steps: 53 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md).
     "quick": Preset(
-        precompute=PrecomputeSpec(samples=5120, solver=SolverSpec(steps=20), captures=4, shrink=0.5, shard_samples=256),
+        precompute=PrecomputeSpec(
+            samples=5120, solver=SolverSpec(kind=AUTO, steps=10), captures=4, shrink=0.5, shard_samples=256
+        ),
         train=TrainSpec(
             student=StudentSpec(width=32, blocks=2),
             samples=64_000,
@@ -74,3 +76,12 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"a preset must be one of {sorted(PRESETS)}, got {name!r}; choose one of them")
     return PRESETS[name]
+
+
+def fitted(train: RunSpec, shape: tuple[int, int, int]) -> RunSpec:
+    """Returns a preset's training for states `[C, H, W]`: with the largest patch that divides their sides."""
+    if not isinstance(train, TrainSpec):
+        return train
+    patches = range(train.student.patch, 0, -1)
+    patch = next(side for side in patches if shape[1] % side == 0 and shape[2] % side == 0)
+    return replace(train, student=replace(train.student, patch=patch))

@@ -36,7 +36,7 @@ class ValueRange:
 
 def latent(spec: TrajectorySpec) -> bool:
     """Whether states are no pictures, so that what is black and what is white is a matter of statistics."""
-    return spec.sample_shape[0] not in (1, _COLOURS)
+    return spec.space is not None or spec.sample_shape[0] not in (1, _COLOURS)
 
 
 def value_range(manifest: Manifest, timestep: int) -> ValueRange:

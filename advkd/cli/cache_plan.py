@@ -6,7 +6,18 @@ from typing import Annotated, Any
 import typer
 
 from advkd.cli.precompute_options import takes_precompute_options
-from advkd.text import AsJson, billed_text, clear_errors, columns, duration_text, facts, grid_table, print_json, stdout
+from advkd.text import (
+    AsJson,
+    billed_text,
+    clear_errors,
+    columns,
+    duration_text,
+    facts,
+    grid_table,
+    print_json,
+    replaced_text,
+    stdout,
+)
 from advkd.trajectories import (
     CachePlan,
     PrecomputeSpec,
@@ -93,6 +104,7 @@ def _facts(plan: CachePlan) -> Any:
     rows = {
         "samples": f"{plan.num_samples:,}" + (f", and {hidden:,} that fill the last shard" if hidden else ""),
         "sampler": f"{spec.sampler}, {spec.solver_steps} steps: {plan.passes:,} network passes",
+        **({"solver": replaced} if (replaced := replaced_text(spec.sampler_config)) else {}),
         "layout": f"{spec.layout}, {spec.shard_samples} samples per shard, {spec.block_samples} per block",
         "shards": f"{plan.num_shards:,} of {billed_text(plan.shard_bytes)}",
         "bytes": f"{billed_text(plan.data_bytes)} ({plan.data_bytes:,}), states {spec.trajectory_bytes:,} per sample",

@@ -21,7 +21,7 @@ from advkd.cli import registry as registry_cli
 from advkd.cli import teacher as teacher_cli
 from advkd.cli.browse import browse_command
 from advkd.cli.precompute_options import takes_precompute_options
-from advkd.presets import preset
+from advkd.presets import fitted, preset
 from advkd.runtime import (
     SilencedError,
     alike_on_this_machine,
@@ -31,8 +31,9 @@ from advkd.runtime import (
     speaks,
     started_by_torchrun,
 )
+from advkd.text import replaced_text
 from advkd.trajectories import PrecomputeSpec, precompute
-from storage import StoreError, join, read_bytes
+from storage import StoreError, join, open_store, read_bytes
 
 app = typer.Typer(
     name="advkd",
@@ -65,9 +66,10 @@ def precompute_command(
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.sealed else "was sealed already"
+    replaced = replaced_text(open_store(result.uri).manifest.spec.sampler_config)
     _tell(
         f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
-        f"{result.seconds:.1f} s",
+        f"{result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
         result.uri,
         asdict(result),
         as_json,
@@ -100,7 +102,10 @@ def train_command(
     from advkd.training import STUDENT_FOLDER, train, train_spec_from_json
 
     with alike_on_this_machine():
-        base = preset(preset_name).train if spec_file is None else train_spec_from_json(_read_json(spec_file))
+        if spec_file is None:
+            base = fitted(preset(preset_name).train, open_store(store).manifest.spec.sample_shape)
+        else:
+            base = train_spec_from_json(_read_json(spec_file))
         spec = replace(
             base,
             samples=base.samples if samples is None else samples,
@@ -125,7 +130,10 @@ def evaluate_command(
     out: Annotated[str, typer.Option(help="Folder or URI for report.html and metrics.json.")],
     references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
     samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
-    solver: Annotated[str, typer.Option(help="The teacher's solver, a deterministic one.")] = "ddim",
+    solver: Annotated[
+        str | None,
+        typer.Option(help="Solver of the submodules' targets; default: the first that fits, from ddim on."),
+    ] = None,
     features: Annotated[
         str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
     ] = "auto",

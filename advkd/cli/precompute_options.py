@@ -17,7 +17,9 @@ def precompute_spec(
     teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")] = "digits",
     store: Annotated[str, typer.Option(help="Root URI of the stores: a folder or s3://bucket/prefix.")] = "runs/stores",
     samples: Annotated[int, typer.Option(help="Trajectories; more of them later extend the same store.")] = 8192,
-    solver: Annotated[str, typer.Option(help="ddim (deterministic) or ddpm (ancestral).")] = "ddim",
+    solver: Annotated[
+        str, typer.Option(help="unipc, dpmpp, ddim, ddpm (ancestral), flow-euler; auto: the best that fits.")
+    ] = "ddim",
     steps: Annotated[int, typer.Option(help="Solver steps, network passes per trajectory.")] = 20,
     captures: Annotated[int, typer.Option(help="States kept besides the noise, clean included.")] = 4,
     shrink: Annotated[float, typer.Option(help="Their distances shrink by this, noise to clean; 1: even.")] = 1.0,

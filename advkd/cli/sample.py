@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from advkd.device import torch_device
-from advkd.diffusion import Conditions, Labels, conditions_of, drawn_condition, space_of
+from advkd.diffusion import Conditions, Labels, conditions_of, decoded, drawn_condition, space_of
 from advkd.evaluation import grid_png
+from advkd.networks import decoder_places
 from advkd.registry import student_folder
-from advkd.students import load_student
+from advkd.students import load_student, student_files
 from storage import write_bytes
 
 
@@ -23,14 +24,16 @@ def sample_grid(
 
     Raises:
         StudentError: the folder holds no usable student.
-        ValueError: `n` is below 1, the seed is out of range, this machine lacks the device, there is no such label, or
-            the student takes none.
+        ValueError: `n` is below 1, the seed is out of range, this machine lacks the device, there is no such label, the
+            student takes none, or its latents have no autoencoder beside it.
     """
-    student = load_student(student_folder(place, runs)).to(torch_device(device))
+    folder = student_folder(place, runs)
+    student = load_student(folder).to(torch_device(device))
     conditions = conditions_of(student.config.get("conditioning"))
     condition = drawn_condition(conditions, seed, range(n)) if not labels else _labelled(conditions, labels, n)
-    space = space_of(student.config.get("space"), student.sample_shape)
-    images = space.decode(student.sample(n, seed, **condition).images)
+    weights = student_files(folder).weights.parent
+    space = space_of(student.config.get("space"), student.sample_shape, decoder_places(weights))
+    images = decoded(space, student.sample(n, seed, **condition).images, student.device)
     write_bytes(out, grid_png(images, columns=math.ceil(math.sqrt(n))))
 
 

@@ -1,4 +1,4 @@
-"""`advkd teacher`: show a teacher, and train the embedded one."""
+"""`advkd teacher`: show a teacher, convert one from pickles, and train the embedded one."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,27 @@ from typing import Annotated
 
 import typer
 
+from advkd.files import publish, workplace
 from advkd.runtime import progress
-from advkd.teachers import SolverSpec, load_teacher
+from advkd.teachers import (
+    AUTO,
+    EMBEDDED,
+    SOLVERS,
+    SolverSpec,
+    Teacher,
+    convert_teacher,
+    deciding_files,
+    fitting_solver,
+    folder_fingerprint,
+    load_teacher,
+    resolve_source,
+    split_pin,
+)
+from advkd.text import replaced_text
 
-app = typer.Typer(name="teacher", help="Look at teachers, and train the embedded one.", no_args_is_help=True)
+app = typer.Typer(name="teacher", help="Look at teachers, convert them, train the embedded one.", no_args_is_help=True)
+
+_SHOWN = 4
 
 
 @app.command("show")
@@ -17,16 +34,50 @@ def show_command(
     source: Annotated[str, typer.Argument(metavar="TEACHER", help="Embedded name, folder, s3:// URI or hub id.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Print a teacher's name, fingerprint and shape, which are part of a store's identity."""
-    teacher = load_teacher(source)
+    """Print a teacher's name, fingerprint and shape, which are part of a store's identity, and its solvers."""
+    teacher, files = load_teacher(source), _files(source)
+    solvers = _solvers(teacher)
     facts = {
         "name": teacher.name,
         "fingerprint": teacher.fingerprint,
         "sample_shape": list(teacher.space.shape),
-        "train_timesteps": teacher.grid(SolverSpec(steps=1)).labels[0] + 1,
+        "train_timesteps": teacher.grid(fitting_solver(SolverSpec(kind=AUTO, steps=1), teacher)).labels[0] + 1,
+        "solvers": solvers if as_json else "; ".join(f"{kind} ({text})" if text else kind for kind, text in solvers),
+        "files": files,
         **({} if teacher.conditions.facts is None else {"conditions": teacher.conditions.facts}),
     }
-    typer.echo(json.dumps(facts) if as_json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    facts["files"] = ", ".join(files[:_SHOWN]) + more
+    typer.echo("\n".join(f"{name}: {value}" for name, value in facts.items() if value != ""))
+
+
+@app.command("convert")
+def convert_command(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, s3:// URI or hub id with pickled weights.")],
+    out: Annotated[str, typer.Option(help="New folder, or URI, for the pipeline with safetensors.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Make a safetensors folder of a teacher that has only pickles (.bin); other commands never open pickles."""
+    with workplace(out) as folder, progress() as report:
+        convert_teacher(source, folder, lambda done, total: report("converting", done, total))
+        fingerprint = folder_fingerprint(folder)
+        publish(folder, out)
+    typer.echo(json.dumps({"uri": out, "fingerprint": fingerprint}) if as_json else out)
+
+
+def _solvers(teacher: Teacher) -> list[tuple[str, str]]:
+    """Returns the solvers that take the teacher, each with the settings of the teacher's scheduler that it replaces."""
+    fitting = []
+    for kind in SOLVERS:
+        try:
+            teacher.grid(SolverSpec(kind=kind, steps=1))
+        except ValueError:
+            continue
+        fitting.append((kind, replaced_text(teacher.solver_config(SolverSpec(kind=kind, steps=1)))))
+    return fitting
 
 
 @app.command("train-digits")
@@ -44,3 +95,12 @@ def train_digits_command(
         for step in train_digits(spec, out):
             report("teacher", step.images, spec.images, f"loss {step.loss:.4f}")
     typer.echo(json.dumps({"uri": str(out), "images": spec.images}) if as_json else str(out))
+
+
+def _files(source: str) -> list[str]:
+    """Names of the files that decide what the teacher computes, which say its variant of weights; none if embedded."""
+    place, fingerprint = split_pin(source)
+    if place in EMBEDDED:
+        return []
+    folder = resolve_source(place, fingerprint)
+    return [path.relative_to(folder).as_posix() for path in deciding_files(folder)]

@@ -10,7 +10,7 @@ from advkd.diffusion.schedule import (
     linear_schedule,
     skip_coefficients,
 )
-from advkd.diffusion.spaces import SPACES, Pixels, Space, space_of
+from advkd.diffusion.spaces import SPACES, Pixels, Space, decoded, space_of
 from advkd.diffusion.start import Start
 from advkd.diffusion.time_grid import (
     TimeGrid,
@@ -38,6 +38,7 @@ __all__ = [
     "check_captures",
     "check_shrink",
     "conditions_of",
+    "decoded",
     "discrete_grid",
     "drawn_condition",
     "implied_clean",

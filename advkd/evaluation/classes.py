@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from advkd.diffusion import Conditions, Labels
+from advkd.diffusion import Conditions, Labels, Space, decoded
+from advkd.evaluation.pictures import Strips
 
 CLASSES = "classes.json"
 
@@ -30,19 +31,21 @@ class ClassScores:
 
 
 def class_scores(
-    conditions: Conditions, class_labels: Tensor | None, ours: Tensor, theirs: Tensor
+    conditions: Conditions, class_labels: Tensor | None, strips: Strips, space: Space, device: str
 ) -> tuple[ClassScores, ...]:
     """Compares the clean images of every class that is among the samples, the worst class first.
 
     Args:
         conditions: the teacher's; without class labels there are no scores.
         class_labels: of at least N samples, int64 `[M]`.
-        ours: the student's images, `[N, C, H, W]`.
-        theirs: the teacher's of the same noises.
+        strips: student and teacher on the same N noises.
+        space: of their states.
+        device: where the last clean states are decoded.
     """
     if not isinstance(conditions, Labels) or class_labels is None:
         return ()
-    labels = class_labels[: len(ours)].cpu()
+    labels = class_labels[: strips.student_clean.shape[1]].cpu()
+    ours, theirs = (decoded(space, states[-1], device) for states in (strips.student_clean, strips.teacher_clean))
     squares = (ours.double() - theirs.double()).square().flatten(1).mean(1)
     found = []
     for label in labels.unique().tolist():

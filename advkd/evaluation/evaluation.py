@@ -12,19 +12,20 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.diffusion import Start, implied_clean
+from advkd.diffusion import Start, decoded, implied_clean
 from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import Extractor, chosen_features
+from advkd.evaluation.features import Extractor, chosen_features, state_features
 from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
 from advkd.evaluation.report import render_report
-from advkd.evaluation.results import LAYOUT, Distances, EvalReport, SubmoduleScores
-from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric, score
+from advkd.evaluation.results import LAYOUT, Distances, EvalReport
+from advkd.evaluation.scores import score
 from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress
+from advkd.evaluation.submodules import submodule_scores
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
@@ -63,6 +64,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
+    curve = _curve(teacher, solver)
     extractors = chosen_features(spec.features, teacher)
     # Computing takes minutes: that `out` cannot be written is said before.
     _begin(spec.out)
@@ -70,13 +72,13 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         teacher,
         extractors,
         root=spec.references,
-        solver=spec.solver,
+        solver=curve.kind,
         real=spec.real,
         seed=spec.seed,
         samples=spec.samples,
         progress=partial(tell, REFERENCE_STAGE),
     )
-    theirs = references[0].pictures if references else _pictures(teacher, spec, partial(tell, REFERENCE_STAGE))
+    theirs = references[0].pictures if references else _pictures(teacher, curve, spec, partial(tell, REFERENCE_STAGE))
     trajectory = teacher_trajectory(
         teacher,
         solver=solver,
@@ -87,16 +89,15 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         progress=partial(tell, TRAJECTORIES_STAGE),
     )
     start = evaluation_start(teacher, spec.seed, spec.samples)
-    images = teacher.space.decode(student_samples(student, start, spec.device, partial(tell, "student")))
+    samples = student_samples(student, start, spec.device, partial(tell, "student"))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
-    cost = measure_cost(student, teacher, solver=_fine(spec), device=spec.device, threads=spec.threads)
-    report = _report(spec, files, student, teacher, extractors, references, images, strips, solver.steps, cost)
+    cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
+    report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
     tell("metrics", 1, 1)
-    decoded = strips.decoded(teacher.space)
-    pictures = render_pictures(report, images[: len(theirs)], theirs, decoded)
-    labels = start.condition.get("class_labels")
-    classes = class_scores(teacher.conditions, labels, decoded.student_clean[-1], decoded.teacher_clean[-1])
+    ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
+    pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
+    classes = class_scores(teacher.conditions, start.condition.get("class_labels"), strips, teacher.space, spec.device)
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
@@ -177,22 +178,28 @@ def _enlarged(states: Tensor, like: Tensor) -> Tensor:
     return states if states.shape == like.shape else interpolate(states, size=like.shape[-2:], mode="nearest")
 
 
-def _pictures(teacher: Teacher, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
+def _pictures(teacher: Teacher, fine: SolverSpec, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
     """The teacher's first images at 50 steps, where no reference has them: `[P, C, H, W]`."""
     states = teacher_trajectory(
         teacher,
-        solver=_fine(spec),
-        timesteps=clean_timesteps(teacher, _fine(spec)),
+        solver=fine,
+        timesteps=clean_timesteps(teacher, fine),
         seed=spec.seed,
         count=min(spec.samples, PICTURES),
         root=spec.references,
         progress=progress,
     )
-    return teacher.space.decode(states[-1])
+    return decoded(teacher.space, states[-1], spec.device)
 
 
-def _fine(spec: EvaluateSpec) -> SolverSpec:
-    return SolverSpec(kind=spec.solver, steps=TARGET_STEPS)
+def _curve(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
+    """The solver of the teacher's curve at its finest point: DDIM, or that of the store where DDIM does not fit."""
+    fine = SolverSpec(kind="ddim", steps=TARGET_STEPS)
+    try:
+        teacher.grid(fine)
+    except ValueError:
+        return replace(fine, kind=solver.kind)
+    return fine
 
 
 def _report(
@@ -202,9 +209,10 @@ def _report(
     teacher: Teacher,
     extractors: Sequence[Extractor],
     references: Sequence[Reference],
-    images: Tensor,
+    samples: Tensor,
     strips: Strips,
-    solver_steps: int,
+    solver: SolverSpec,
+    curve: SolverSpec,
     cost: CostReport,
 ) -> EvalReport:
     return EvalReport(
@@ -214,19 +222,23 @@ def _report(
         timesteps=student.timesteps,
         teacher=teacher.name,
         teacher_fingerprint=teacher.fingerprint,
-        solver_steps=solver_steps,
+        solver=solver.kind,
+        solver_steps=solver.steps,
+        curve_solver=curve.kind,
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
-        distances=tuple(_distances(images, *pair) for pair in zip(extractors, references, strict=True)),
-        submodules=_submodules(strips, strips.decoded(teacher.space), f"teacher@{solver_steps}", extractors),
+        distances=tuple(
+            _distances(state_features(extractor, teacher.space, samples, spec.device), extractor, reference)
+            for extractor, reference in zip(extractors, references, strict=True)
+        ),
+        submodules=submodule_scores(strips, teacher.space, spec.device, f"teacher@{solver.steps}", extractors),
         cost=cost,
         layout=LAYOUT,
     )
 
 
-def _distances(images: Tensor, extractor: Extractor, reference: Reference) -> Distances:
-    features = extractor(images)
+def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> Distances:
     to_teacher = score(features, reference.teacher_set, extractor)
     return Distances(
         extractor=extractor.name,
@@ -237,48 +249,6 @@ def _distances(images: Tensor, extractor: Extractor, reference: Reference) -> Di
         to_teacher=to_teacher,
         to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
         curve=reference.points,
-    )
-
-
-def _submodules(
-    strips: Strips, images: Strips, teacher: str, extractors: Sequence[Extractor]
-) -> tuple[SubmoduleScores, ...]:
-    """Errors between states, distances between the images that they are decoded to."""
-    scores = []
-    for k, timestep in enumerate(strips.timesteps[1:]):
-        state, clean = f"{teacher}, state at {timestep}", f"{teacher}, clean estimate at {timestep}"
-        scores.append(
-            SubmoduleScores(
-                timestep=timestep,
-                fd_state=tuple(
-                    _frechet(extractor, images.student_states[k], images.teacher_states[k], state)
-                    for extractor in extractors
-                ),
-                fd_clean=tuple(
-                    _frechet(extractor, images.student_clean[k], images.teacher_clean[k], clean)
-                    for extractor in extractors
-                ),
-                rmse_state=_rmse(strips.student_states[k], strips.teacher_states[k], state),
-                rmse_clean=_rmse(strips.student_clean[k], strips.teacher_clean[k], clean),
-            )
-        )
-    return tuple(scores)
-
-
-def _frechet(extractor: Extractor, ours: Tensor, theirs: Tensor, reference: str) -> Metric:
-    return frechet_metric(extractor(ours), ReferenceSet(reference, extractor(theirs)), extractor)
-
-
-def _rmse(ours: Tensor, theirs: Tensor, reference: str) -> Metric:
-    value = (ours.double() - theirs.double()).square().mean().sqrt().item()
-    return Metric(
-        name="paired RMSE",
-        value=value,
-        n_fake=len(ours),
-        n_ref=len(theirs),
-        reference=reference,
-        extractor="pixels",
-        extractor_sha256="",
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from advkd.diffusion import Pixels, Space, decoded
 from advkd.evaluation.classifier import FEATURES as DIGIT_FEATURES
 from advkd.evaluation.classifier import WEIGHTS, load_classifier
 from advkd.evaluation.errors import EvaluationError
@@ -86,6 +87,16 @@ def digits_extractor() -> FeatureExtractor:
 
 
 FEATURES: Table[Callable[[], Extractor]] = Table("advkd.features", "an extractor", {DIGITS: digits_extractor})
+
+
+def state_features(extractor: Extractor, space: Space, states: Tensor, device: str) -> Tensor:
+    """Features of the images of states `[B, *space.shape]`: float32 `[B, dims]` on the CPU.
+
+    Where images are decoded, no more of them are held than an extractor looks at.
+    """
+    if isinstance(space, Pixels):
+        return extractor(states)
+    return torch.cat([extractor(decoded(space, part, device)) for part in states.split(BATCH)])
 
 
 def check_features(features: str) -> None:

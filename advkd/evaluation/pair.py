@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from textwrap import shorten
 from typing import Any
 
+from advkd.diffusion import Pixels
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.teacher_states import solver_grid_for
 from advkd.students import AnyStudent
@@ -13,17 +14,26 @@ from advkd.teachers import SolverSpec, Teacher
 SCHEDULE_TOLERANCE = 1e-4
 
 
-def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", steps: int | None = None) -> SolverSpec:
+def check_pair(
+    student: AnyStudent, teacher: Teacher, solver: str | None = None, steps: int | None = None
+) -> SolverSpec:
     """The solver that passes through the student's timesteps; a pair that does not belong together is refused.
 
     Raises:
-        EvaluationError: other shape or conditions, no solver's grid that starts at the first of its timesteps and holds
-            all of them, or other noise levels.
+        EvaluationError: other shape, latents or conditions, no solver's grid that starts at the first of its timesteps
+            and holds all of them, or other noise levels.
     """
     if student.sample_shape != teacher.space.shape:
         raise EvaluationError(
             f"student and teacher must have states of one shape, got {_by(student.sample_shape)} from the student and "
             f"{_by(teacher.space.shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
+        )
+    pixels = Pixels(student.sample_shape).facts
+    our_space, their_space = student.config.get("space") or pixels, teacher.space.facts
+    if our_space != their_space:
+        raise EvaluationError(
+            f"student and teacher must have states of one space, got {_told(our_space)} in the student and "
+            f"{_told(their_space)} in teacher {teacher.name!r}; give the teacher that it was trained from"
         )
     ours_told, theirs_told = student.config.get("conditioning"), teacher.conditions.facts
     if ours_told != theirs_told:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from advkd.diffusion import Space
+from advkd.diffusion import Space, decoded
 from advkd.evaluation.distances import Worth
 from advkd.evaluation.results import Distances, EvalReport
 
@@ -41,16 +41,17 @@ class Strips:
     teacher_clean: Tensor
     student_clean: Tensor
 
-    def decoded(self, space: Space) -> "Strips":
-        """The same as images."""
+    def decoded(self, space: Space, device: str) -> "Strips":
+        """The first noises, those that are drawn, as images."""
 
         def images(states: Tensor) -> Tensor:
-            decoded: Tensor = space.decode(states.flatten(0, 1)).unflatten(0, states.shape[:2])
-            return decoded
+            drawn = states[:, :STRIP_NOISES]
+            shown: Tensor = decoded(space, drawn.flatten(0, 1), device).unflatten(0, drawn.shape[:2])
+            return shown
 
         return Strips(
             timesteps=self.timesteps,
-            noise=space.decode(self.noise),
+            noise=decoded(space, self.noise[:STRIP_NOISES], device),
             teacher_states=images(self.teacher_states),
             student_states=images(self.student_states),
             teacher_clean=images(self.teacher_clean),
@@ -101,8 +102,8 @@ def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips
         teacher_grid=_png(theirs),
         strips=_png(_strip_picture(strips, strips.teacher_states, strips.student_states, with_noise=True)),
         clean_strips=_png(_strip_picture(strips, strips.teacher_clean, strips.student_clean, with_noise=False)),
-        curve=None if headline is None else curve_png(headline, dark=False),
-        curve_dark=None if headline is None else curve_png(headline, dark=True),
+        curve=None if headline is None else curve_png(headline, report.curve_solver, dark=False),
+        curve_dark=None if headline is None else curve_png(headline, report.curve_solver, dark=True),
     )
 
 
@@ -118,15 +119,17 @@ def grid_png(images: Tensor, columns: int = COLUMNS) -> bytes:
     return _png(image_grid(images, columns))
 
 
-def curve_png(measured: Distances, *, dark: bool) -> bytes:
-    """The teacher's curve, log-log, with the student's single pass placed on it."""
+def curve_png(measured: Distances, solver: str, *, dark: bool) -> bytes:
+    """The teacher's curve under a solver, log-log, with the student's single pass placed on it."""
     ink, faint = ("#d7dae0", "#3c4149") if dark else ("#24292f", "#d9dde3")
     figure = Figure(figsize=(7.2, 4.2), dpi=160)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     points = [(point.steps, point.to_teacher.fd.value) for point in measured.curve if point.to_teacher is not None]
     steps, distances = zip(*points, strict=True)
-    axes.loglog(steps, distances, "o-", color=TEACHER_COLOUR, linewidth=2, markersize=6, label="teacher, n DDIM steps")
+    axes.loglog(
+        steps, distances, "o-", color=TEACHER_COLOUR, linewidth=2, markersize=6, label=f"teacher, n {solver} steps"
+    )
     fd, worth = measured.to_teacher.fd.value, measured.worth.steps
     axes.plot([1, max(worth, 1.001)], [fd, fd], "--", color=STUDENT_COLOUR, linewidth=1.2)
     axes.plot([worth, worth], [min(*distances, fd) * 0.5, fd], "--", color=STUDENT_COLOUR, linewidth=1.2)

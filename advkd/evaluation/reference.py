@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from advkd.diffusion import decoded
 from advkd.evaluation.arrays import Array, Arrays, content_digest, pack_arrays, read_arrays, write_arrays
 from advkd.evaluation.distances import CURVE_STEPS
-from advkd.evaluation.features import AUTO, Extractor, chosen_features
+from advkd.evaluation.features import AUTO, Extractor, chosen_features, state_features
 from advkd.evaluation.real import is_default, real_images
 from advkd.evaluation.scores import ReferenceSet, Scores, score
 from advkd.evaluation.teacher_states import (
@@ -199,16 +200,15 @@ def _compute(
 ) -> list[Arrays]:
     """One pass over the numbers of steps, however many extractors look at its images."""
     start = evaluation_start(teacher, seed, samples)
-    counter = PassCounter(samples * sum(STEPS), progress)
+    counter, device = PassCounter(samples * sum(STEPS), progress), str(getattr(teacher, "device", "cpu"))
     features: list[dict[int, Tensor]] = [{} for _ in wanted]
     for steps in STEPS:
         sampled = SolverSpec(kind=solver, steps=steps)
         states = teacher_states(teacher, start, sampled, clean_timesteps(teacher, sampled), counter.add)
-        images = teacher.space.decode(states[-1])
         for one, mine in zip(wanted, features, strict=True):
             # Rounded as they are stored, so that the curve and every later student meet the same numbers.
-            mine[steps] = one.extractor(images).half().float()
-    pictures = images[:PICTURES].numpy().astype(np.float16)
+            mine[steps] = state_features(one.extractor, teacher.space, states[-1], device).half().float()
+    pictures = decoded(teacher.space, states[-1][:PICTURES], device).numpy().astype(np.float16)
     return [
         {
             "features": mine[TARGET_STEPS].numpy().astype(np.float16),

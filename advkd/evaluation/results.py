@@ -90,7 +90,9 @@ class EvalReport:
         timesteps: the student's time grid.
         teacher: name (slug).
         teacher_fingerprint: sha256 over all that the teacher's states depend on.
-        solver_steps: steps of the teacher's trajectories that the submodules are compared with.
+        solver: of the teacher's trajectories that the submodules are compared with.
+        solver_steps: its steps.
+        curve_solver: of the teacher's own curve, which gives the worth.
         seed: base seed of the noises.
         first_index: index of the first noise; no store has it.
         samples: number of noises.
@@ -106,7 +108,9 @@ class EvalReport:
     timesteps: tuple[int, ...]
     teacher: str
     teacher_fingerprint: str
+    solver: str
     solver_steps: int
+    curve_solver: str
     seed: int
     first_index: int
     samples: int

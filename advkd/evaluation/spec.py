@@ -33,7 +33,9 @@ class EvaluateSpec:
         samples: noises; at least 2000 for a worth that is reported.
         trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
         seed: base seed of the noises; no store can hold the same ones, whatever its seed.
-        solver: kind of the teacher's deterministic solver, by which it is sampled here.
+        solver: kind of the deterministic solver behind the submodules' targets, as in the store; None: the first that
+            passes through the student's timesteps, ddim before others. The teacher's own curve is that of ddim, or of
+            this solver where ddim does not fit the teacher.
         solver_steps: the teacher's steps behind the submodules' targets, as in the store; None: the fewest from 20 on
             that pass through the student's timesteps.
         device: "cpu" or "cuda".
@@ -49,7 +51,7 @@ class EvaluateSpec:
     samples: int = SAMPLES
     trajectory_samples: int = 256
     seed: int = 0
-    solver: str = "ddim"
+    solver: str | None = None
     solver_steps: int | None = None
     device: str = "cpu"
     threads: int = 1
@@ -65,7 +67,7 @@ class EvaluateSpec:
                     f"EvaluateSpec.{name} must be at least {MIN_SAMPLES}, got {getattr(self, name)}; use {SAMPLES} for "
                     "a worth that is reported"
                 )
-        if not SolverSpec(kind=self.solver).deterministic:
+        if self.solver is not None and not SolverSpec(kind=self.solver).deterministic:
             raise ValueError(
                 "EvaluateSpec.solver must be deterministic, so that both can be compared noise by noise, got "
                 f"{self.solver!r}; use ddim"

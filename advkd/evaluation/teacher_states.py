@@ -5,6 +5,7 @@ noise of an evaluation was ever trained on, whichever base seeds the two have.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from advkd.diffusion import Start, TimeGrid, start_of
 from advkd.evaluation.arrays import content_digest, read_arrays, write_arrays
 from advkd.evaluation.errors import EvaluationError
-from advkd.teachers import SolverSpec, Teacher
+from advkd.teachers import SOLVERS, SolverSpec, Teacher
 from storage.objects import join
 from storage.records import initial_noise
 
@@ -67,18 +68,23 @@ def clean_timesteps(teacher: Teacher, solver: SolverSpec) -> tuple[int, int]:
 
 
 def solver_grid_for(
-    teacher: Teacher, kind: str, timesteps: Sequence[int], asked: int | None = None
+    teacher: Teacher, kind: str | None, timesteps: Sequence[int], asked: int | None = None
 ) -> tuple[SolverSpec, TimeGrid]:
     """The solver whose grid holds all of a student's timesteps, and its grid at these.
 
-    Its steps are those asked for, or the fewest from 20 on; fewer where the teacher allows no 20.
+    Its steps are those asked for, or the fewest from 20 on; fewer where the teacher allows no 20. Where no kind is
+    asked for, it is the first deterministic one of the table.
 
     Raises:
         EvaluationError: no such number of steps.
     """
     candidates = [asked] if asked else [*range(MIN_SOLVER_STEPS, MAX_SOLVER_STEPS + 1), *range(1, MIN_SOLVER_STEPS)]
-    for steps in candidates:
-        solver = SolverSpec(kind=kind, steps=steps)
+    deterministic = sorted(
+        (name for name, row in SOLVERS.items() if row.deterministic), key=lambda name: name != "ddim"
+    )
+    kinds = deterministic if kind is None else [kind]
+    for name, steps in product(kinds, candidates):
+        solver = SolverSpec(kind=name, steps=steps)
         try:
             grid = teacher.grid(solver)
             chosen = grid.at(timesteps)
@@ -86,11 +92,11 @@ def solver_grid_for(
             continue
         if grid.labels[0] == timesteps[0]:
             return solver, chosen
+    name = kind or "solver"
+    which = f"{asked} {name} steps do not" if asked else f"no number of {name} steps does"
     raise EvaluationError(
-        f"a student's timesteps must be on the grid of its teacher's solver, got {tuple(timesteps)} where "
-        f"{f'{asked} {kind} steps do not' if asked else f'no number of {kind} steps does'} start at the first and pass "
-        "through all of them; "
-        "give the teacher that it was trained from"
+        f"a student's timesteps must be on the grid of its teacher's solver, got {tuple(timesteps)} where {which} "
+        "start at the first and pass through all of them; give the teacher that it was trained from"
     )
 
 

@@ -2,6 +2,7 @@
 
     model_index.json  pipeline.py  README.md
     student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py (or progressive_student.py)
+    decoder/          config.json  diffusion_pytorch_model.safetensors  of latents: the teacher's autoencoder
 
 diffusers runs the two Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
 short and import torch, numpy and diffusers alone.
@@ -14,12 +15,14 @@ from pathlib import Path
 
 import diffusers
 
+from advkd.diffusion import space_of
 from advkd.evaluation import EvalReport
 from advkd.export import pipeline
 from advkd.export.bundle import bundle_source
 from advkd.export.lineage import Lineage
 from advkd.export.model_card import model_card
 from advkd.files import whole_folder
+from advkd.networks import DECODER, AutoencoderSpace, copy_autoencoder, decoder_places
 from advkd.students import CONFIG, WEIGHTS, AnyStudent, load_student, student_files
 
 PIPELINE_MODULE = "pipeline"
@@ -43,15 +46,21 @@ def export_artifact(
 
     Raises:
         StudentError: no usable student.
+        ValueError: the autoencoder of its latents is not beside it.
         OSError: it cannot be written; what was begun is removed.
     """
-    kind = type(load_student(student_folder))
+    student = load_student(student_folder)
     final = Path(out)
     files = student_files(student_folder)
+    # Before anything is written: a student of latents whose autoencoder is lost would make no images.
+    space = space_of(student.config.get("space"), student.sample_shape, decoder_places(files.weights.parent))
+    decoder = space if isinstance(space, AutoencoderSpace) else None
     with whole_folder(final, "an artifact") as partial:
         (partial / "student").mkdir(exist_ok=True)
         shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
-        for name, text in _texts(kind, files.config, lineage, report).items():
+        if decoder is not None and decoder.folder is not None:
+            copy_autoencoder(decoder.folder, partial / DECODER)
+        for name, text in _texts(type(student), files.config, decoder, lineage, report).items():
             (partial / name).write_text(text, encoding="utf-8")
     return final
 
@@ -72,13 +81,21 @@ def student_module(kind: type[AnyStudent]) -> str:
     return f"{kind.__module__.rpartition('.')[2]}_student"
 
 
-def _texts(kind: type[AnyStudent], config: Path, lineage: Lineage | None, report: EvalReport | None) -> dict[str, str]:
+def _texts(
+    kind: type[AnyStudent],
+    config: Path,
+    decoder: AutoencoderSpace | None,
+    lineage: Lineage | None,
+    report: EvalReport | None,
+) -> dict[str, str]:
     module = student_module(kind)
     index = {
         "_class_name": [PIPELINE_MODULE, pipeline.AdvKDPipeline.__name__],
         "_diffusers_version": diffusers.__version__,
         "student": [module, kind.__name__],
     }
+    if decoder is not None:
+        index[DECODER] = ["diffusers", decoder.facts["class"]]
     student = json.loads(config.read_text(encoding="utf-8"))
     # diffusers may note where a model was loaded from, which is nobody else's business.
     student.pop("_name_or_path", None)

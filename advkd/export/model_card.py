@@ -1,7 +1,7 @@
 """The card of an artifact: what it is, how to use it, how good it is by which protocol, where it comes from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
@@ -37,7 +37,7 @@ library_name: diffusers
 
 # {title}
 
-{headline}It makes images of {" x ".join(map(str, config["sample_shape"]))} from unit normal noise{besides} in
+{headline}It makes images of {_shapes(config)} from unit normal noise{besides} in
 one forward pass; the chain inside predicts its teacher's states at {", ".join(map(str, config["timesteps"][1:]))}.
 
 ## Use
@@ -47,7 +47,7 @@ from diffusers import DiffusionPipeline
 folder = "."  # this folder
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
 images = pipe(batch_size=16, seed=0{one}).images  # or generator=torch.Generator().manual_seed(0), as in diffusers
-states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every submodule predicts, in [-1, 1]
+states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every submodule predicts, {_states(config)}
 ```
 `trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
 short and import torch, numpy and diffusers only; read them first.
@@ -55,6 +55,19 @@ short and import torch, numpy and diffusers only; read them first.
 {_measured(report)}
 ## Lineage
 {_lineage(lineage, report)}"""
+
+
+def _shapes(config: Mapping[str, Any]) -> str:
+    states, space = _by(config["sample_shape"]), config.get("space") or {}
+    return f"{_by(space['image_shape'])}, decoded from latents of {states}," if "image_shape" in space else states
+
+
+def _states(config: Mapping[str, Any]) -> str:
+    return "in [-1, 1]" if config.get("space") is None else "not decoded"
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _besides(conditions: Mapping[str, Any] | None, labels: Labels | None) -> str:

@@ -11,13 +11,14 @@ from diffusers.utils.torch_utils import randn_tensor
 
 
 class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Samples images in a single forward pass of a student network."""
+    """Samples images in a single forward pass of a student network, and decodes them if they are latents."""
 
-    model_cpu_offload_seq = "student"
+    model_cpu_offload_seq = "student->decoder"
+    _optional_components = ("decoder",)
 
-    def __init__(self, student: ModelMixin) -> None:
+    def __init__(self, student: ModelMixin, decoder: ModelMixin | None = None) -> None:
         super().__init__()
-        self.register_modules(student=student)
+        self.register_modules(student=student, decoder=decoder)
 
     @torch.no_grad()
     def __call__(
@@ -39,7 +40,7 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
             generator: of the noise; a list gives every image its own, so that it does not depend on the batch.
             num_inference_steps: 1, for callers who always give it: there is one pass, and no progress bar.
             output_type: "pil", "np" (`[B, H, W, C]`) or "pt" (`[B, C, H, W]`), the last two in [0, 1]; "latent": the
-                student's own states, the only ones of a student whose states are no pixels.
+                student's own states, the only ones of a student whose states are no pixels and that has no decoder.
             return_dict: whether to return an `ImagePipelineOutput` rather than a tuple.
             noise: unit normal `[B, C, H, W]` to start from, instead of a fresh one; B images are made.
             seed: image i is made of the noise of (seed, i) alone, as by the student's `sample`.
@@ -55,7 +56,7 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         if output_type not in kinds:
             raise ValueError(f"output_type must be one of {kinds}, got {output_type!r}; choose one of them")
         space = self.student.config.get("space")
-        if space is not None and output_type != "latent":
+        if space is not None and self.decoder is None and output_type != "latent":
             raise ValueError(
                 f"this student's states are no pixels but {space.get('kind')!r}, got output_type {output_type!r}; ask "
                 'for "latent" and decode them as its teacher does'
@@ -79,12 +80,20 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         )
         if output_type == "latent":
             return ImagePipelineOutput(images=clean) if return_dict else (clean,)
-        images = (clean / 2 + 0.5).clamp(0, 1)
+        images = clean if space is None else self._decoded(clean, space)
+        images = (images / 2 + 0.5).clamp(0, 1)
         if output_type != "pt":
             images = images.cpu().permute(0, 2, 3, 1).float().numpy()
         if output_type == "pil":
             images = self.numpy_to_pil(images)
         return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+    def _decoded(self, states: torch.Tensor, space: dict[str, Any]) -> torch.Tensor:
+        latents = states.to(self._execution_device, self.decoder.dtype) / space["scaling_factor"]
+        # Decoders take far more memory than students: a fixed number of pixels at a time.
+        at_once = max(1, 2**20 // (space["image_shape"][1] * space["image_shape"][2]))
+        parts = (latents + space["shift_factor"]).split(at_once)
+        return torch.cat([self.decoder.decode(part).sample for part in parts])
 
     def _count(self, batch_size: int | None, noise: torch.Tensor | None, class_labels: Any) -> int:
         if noise is not None:

@@ -7,6 +7,7 @@ from advkd.files.places import is_remote, refuse_credentials
 from advkd.files.published import publish, read_published, workplace
 from advkd.files.records import record_from_json
 from advkd.files.scratch import scratch_folder
+from advkd.files.telling import told
 
 __all__ = [
     "FolderKind",
@@ -22,6 +23,7 @@ __all__ = [
     "refuse_credentials",
     "remove_folder",
     "scratch_folder",
+    "told",
     "whole_folder",
     "workplace",
 ]

@@ -10,10 +10,11 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from advkd.files.telling import told
 from storage.errors import StoreError, StoreNotFoundError
 from storage.folders import FolderContents, fetch_file, read_contents, unfinished_files
 from storage.objects import ObjectInfo, join, list_objects, read_json, write_json
@@ -28,8 +29,11 @@ class FolderKind:
     """Of the folder in the cache: `teachers`."""
     noun: str
     """For messages: `a teacher`."""
-    wanted: Callable[[str], bool]
-    """Whether the object of a key is fetched; no other is ever asked for."""
+    needed: Callable[[Path, Collection[str]], Collection[str]]
+    """From what was fetched so far and the keys of all objects: the keys to fetch next, until all of them are there.
+
+    No others are ever asked for. It may raise `error`, before anything large is fetched.
+    """
     check: Callable[[Path], object]
     """Raises `error` for a folder that is none of its kind."""
     fingerprint: Callable[[Path], str]
@@ -100,10 +104,13 @@ def _fetch(kind: FolderKind, uri: str, listed: Sequence[ObjectInfo], cache: Path
     try:
         partial.mkdir(parents=True)
         contents = _whole(kind, uri)
-        for entry in (one for one in listed if kind.wanted(one.key)):
-            sha256 = fetch_file(join(uri, entry.key), partial / entry.key, entry.size)
-            if contents is not None and (entry.key not in contents.files or contents.files[entry.key].sha256 != sha256):
-                raise _changed(kind, uri)
+        sizes = {entry.key: entry.size for entry in listed}
+        while keys := [key for key in kind.needed(partial, sizes) if not (partial / key).exists()]:
+            with told(uri, {key: sizes[key] for key in keys}) as arrived:
+                for key in keys:
+                    sha256 = fetch_file(join(uri, key), partial / key, sizes[key], arrived)
+                    if contents is not None and (key not in contents.files or contents.files[key].sha256 != sha256):
+                        raise _changed(kind, uri)
         # Whatever was read may be half of one and half of another.
         if listing_stamp(list_objects(uri)) != listing_stamp(listed):
             raise _changed(kind, uri)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from advkd.files import FolderKind, download_folder, files_sha256, is_remote, refuse_credentials
+from advkd.networks import DECODER
 from advkd.students.loading import CONFIG, OBSERVATIONS, WEIGHTS, StudentError, student_files
 from storage.folders import read_contents
 from storage.objects import join, local_folder
@@ -38,7 +39,7 @@ def is_student(place: str) -> bool:
 
 
 def _wanted(key: str) -> bool:
-    return key.removeprefix("student/") in (CONFIG, WEIGHTS, OBSERVATIONS)
+    return key.removeprefix("student/").removeprefix(f"{DECODER}/") in (CONFIG, WEIGHTS, OBSERVATIONS)
 
 
 def _fingerprint(folder: Path) -> str:
@@ -48,7 +49,7 @@ def _fingerprint(folder: Path) -> str:
 STUDENTS = FolderKind(
     name="students",
     noun="a student",
-    wanted=_wanted,
+    needed=lambda _, keys: [key for key in keys if _wanted(key)],
     check=student_files,
     fingerprint=_fingerprint,
     error=StudentError,

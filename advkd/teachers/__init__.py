@@ -4,11 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from advkd.files import is_remote
-from advkd.teachers.base import SolverSpec, Teacher
+from advkd.teachers.base import AUTO, SolverSpec, Teacher
+from advkd.teachers.conversion import convert_teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
-from advkd.teachers.families import TEACHERS, Family, check_folder, folder_fingerprint, load_folder
+from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
+from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
+from advkd.teachers.guidance import guided, split_guidance
 from advkd.teachers.mixture import digits_mixture_teacher
+from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.python import is_factory, python_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.solving import time_grid
 from advkd.teachers.sources import (
@@ -20,6 +25,7 @@ from advkd.teachers.sources import (
     teacher_name,
 )
 from advkd.teachers.unet import UNetTeacher
+from advkd.teachers.weights import Weights, WeightsError, weights_of
 
 DIGITS_FOLDER = Path(__file__).parent / "digits" / "pipeline"
 
@@ -30,7 +36,9 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 
 
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
-    """Loads a teacher from an embedded name, a diffusers folder, the URI of such a folder, or a hub id.
+    """Loads a teacher: an embedded name, a diffusers folder, its URI, a hub id, or a factory in Python.
+
+    The source may end with a guidance scale (`#guidance=4`), and after that with a pin.
 
     Raises:
         TeacherError: the source does not exist or holds no supported teacher. `TeacherChangedError`: its fingerprint
@@ -39,7 +47,9 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
         ValueError: the URI holds credentials.
     """
     place, fingerprint = split_pin(source)
-    teacher = _load(place, fingerprint, device)
+    place, scale = split_guidance(place)
+    # A copy of a folder is known by the fingerprint of the teacher as it lies there.
+    teacher = guided(_load(place, fingerprint if scale is None else None, device), scale)
     if fingerprint not in (None, teacher.fingerprint):
         raise TeacherChangedError(
             f"a pinned teacher must still be what it was, got {teacher.fingerprint[:12]} instead of "
@@ -51,6 +61,8 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
 def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
     if place in EMBEDDED:
         return EMBEDDED[place](device)
+    if is_factory(place) and not Path(place).is_dir():
+        return python_teacher(place, device)
     try:
         folder = resolve_source(place, fingerprint)
     except TeacherError as error:
@@ -62,22 +74,31 @@ def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
 
 
 __all__ = [
+    "AUTO",
     "EMBEDDED",
     "SOLVERS",
     "TEACHERS",
     "Family",
     "HubId",
+    "NetworkTeacher",
     "Solver",
     "SolverSpec",
     "Teacher",
     "TeacherChangedError",
     "TeacherError",
+    "Weights",
+    "WeightsError",
     "check_folder",
+    "convert_teacher",
+    "deciding_files",
+    "fitting_solver",
     "folder_fingerprint",
     "hub_id",
     "load_teacher",
     "pinned",
     "resolve_source",
+    "split_pin",
     "teacher_name",
     "time_grid",
+    "weights_of",
 ]

@@ -9,13 +9,16 @@ from torch import Tensor
 from advkd.diffusion import Conditions, Space, Start, TimeGrid
 from advkd.teachers.solvers import SOLVERS
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SolverSpec:
     """The solver with which a teacher is sampled.
 
     Attributes:
-        kind: name in `SOLVERS`, which says how each solves; installed packages add others.
+        kind: name in `SOLVERS`, which says how each solves; installed packages add others. "auto" stands for the
+            best one that fits the teacher (`advkd.teachers.fitting_solver`).
         steps: network passes per image, 1 to the teacher's number of training timesteps.
     """
 
@@ -23,14 +26,15 @@ class SolverSpec:
     steps: int = 20
 
     def __post_init__(self) -> None:
-        SOLVERS.choose(self.kind, "the solver")
+        if self.kind != AUTO:
+            SOLVERS.choose(self.kind, "the solver")
         if self.steps < 1:
             raise ValueError(f"solver steps must be positive, got {self.steps}; use 20")
 
     @property
     def deterministic(self) -> bool:
         """Whether the states are a function of the noise, so that a pointwise loss on them makes sense."""
-        return SOLVERS[self.kind].deterministic
+        return self.kind == AUTO or SOLVERS[self.kind].deterministic
 
 
 class Teacher(Protocol):

@@ -9,22 +9,30 @@ from typing import Protocol
 
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
+from advkd.teachers.checkpoints import INDEX, no_pipeline
+from advkd.teachers.dit import DiTFamily
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
+from advkd.teachers.ldm import LDMFamily
 from advkd.teachers.unet import UNetFamily
 from storage.tables import Table
-
-INDEX = "model_index.json"
 
 
 class Family(Protocol):
     """All teachers that are saved as one class of pipeline."""
 
     folders: tuple[str, ...]
-    """Subfolders whose JSON and safetensors files the family reads; no others are fetched."""
+    """Parts of the pipeline whose JSON and safetensors files the family reads; no others are fetched.
+
+    Each is a subfolder; where it has none, the part lies at the root.
+    """
 
     def check(self, folder: Path) -> None:
-        """Raises `TeacherError` if the family cannot use the folder."""
+        """Raises `TeacherError` if the family cannot use the folder.
+
+        Called once before weights are fetched, with JSON alone: what is wrong then must be a `WeightsError` if it is
+        only that weights are missing, as `weights_of` raises.
+        """
 
     def deciding_files(self, folder: Path) -> Sequence[Path]:
         """Returns the files that decide what the teacher computes, in a fixed order."""
@@ -38,13 +46,22 @@ class Family(Protocol):
 
 
 TEACHERS: Table[Family] = Table(
-    "advkd.teachers", "a teacher family", {"DDPMPipeline": UNetFamily(), "DDIMPipeline": UNetFamily()}
+    "advkd.teachers",
+    "a teacher family",
+    {
+        "DDPMPipeline": UNetFamily(),
+        "DDIMPipeline": UNetFamily(),
+        "LDMPipeline": LDMFamily(),
+        "DiTPipeline": DiTFamily(),
+    },
 )
 """Families by the class of pipeline that a folder's `model_index.json` names."""
 
 
 def family_of(folder: Path) -> Family:
     """Returns the family of a folder; raises `TeacherError` if it is no pipeline or of an unknown class."""
+    if not (folder / INDEX).is_file():
+        raise no_pipeline(folder)
     pipeline = read_json(folder / INDEX).get("_class_name")
     if not isinstance(pipeline, str) or pipeline not in TEACHERS:
         raise TeacherError(
@@ -59,18 +76,16 @@ def check_folder(folder: Path) -> None:
     family_of(folder).check(folder)
 
 
+def deciding_files(folder: Path) -> Sequence[Path]:
+    """Returns the files that decide what the teacher computes; see `Family.deciding_files`."""
+    return family_of(folder).deciding_files(folder)
+
+
 def folder_fingerprint(folder: Path) -> str:
     """Returns the sha256 over names and contents of the files that decide what the teacher computes."""
-    return files_sha256(folder, family_of(folder).deciding_files(folder))
+    return files_sha256(folder, deciding_files(folder))
 
 
 def load_folder(folder: Path, name: str | None, device: str) -> Teacher:
     """Loads the teacher in a folder; see `Family.load`."""
     return family_of(folder).load(folder, name, device)
-
-
-def is_wanted(key: str) -> bool:
-    """Returns whether an object's key belongs to a teacher of any family."""
-    folder, _, name = key.rpartition("/")
-    known = {inner for family in TEACHERS.values() for inner in family.folders}
-    return key == INDEX or (folder in known and name.endswith((".json", ".safetensors")))

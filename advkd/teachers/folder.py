@@ -1,4 +1,4 @@
-"""Files of a teacher's folder: its JSON, its weights, their stamp. Uses no torch; weights are safetensors only."""
+"""Files of a teacher's folder: where its parts lie, its JSON, their stamp. Uses no torch."""
 
 import json
 import re
@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from advkd.teachers.errors import TeacherError
-
-_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors")
 
 
 def files_stamp(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:
@@ -20,6 +18,17 @@ def files_stamp(files: Iterable[Path]) -> tuple[tuple[int, int, int], ...]:
 def slug(text: str) -> str:
     """Reduces text to lower-case letters, digits and dashes; returns "teacher" if nothing is left."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "teacher"
+
+
+def part_of(folder: Path, name: str, config: str) -> Path:
+    """Returns where a part of a pipeline lies: in its subfolder, or, as in old repositories, at the root with the rest.
+
+    Args:
+        folder: the pipeline's.
+        name: of the part and its subfolder: `unet`.
+        config: name of the part's JSON file, by which it is known at the root: `config.json`.
+    """
+    return folder if not (folder / name).is_dir() and (folder / config).is_file() else folder / name
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -36,20 +45,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise TeacherError(f"{path.name} must be a JSON object, got another value at {path}; save the teacher again")
     return loaded
-
-
-def weights_file(folder: Path) -> Path:
-    """Returns the safetensors file in a network's folder; raises `TeacherError` if there is none."""
-    for name in _WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    pickles = [p.name for p in (*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.ckpt"))]
-    if pickles:
-        raise TeacherError(
-            f"teacher weights must be safetensors, got only pickle files {sorted(pickles)} in {folder}, which are "
-            "never loaded; save the pipeline again with safe_serialization=True"
-        )
-    raise TeacherError(
-        f"a teacher needs weights, got no {_WEIGHTS[0]} in {folder}; save the pipeline again with "
-        "safe_serialization=True"
-    )

@@ -4,17 +4,20 @@ A source may be pinned by `#sha256=<fingerprint>` at its end: if its place then 
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from advkd.files import FolderKind, download_folder, is_remote, refuse_credentials
-from advkd.teachers.errors import TeacherChangedError, TeacherError, TeacherUnreachableError
-from advkd.teachers.families import check_folder, folder_fingerprint, is_wanted
+from advkd.files import FolderKind, download_folder, files_sha256, is_remote, refuse_credentials
+from advkd.teachers.errors import TeacherChangedError, TeacherError
+from advkd.teachers.families import check_folder, family_of, folder_fingerprint
+from advkd.teachers.hub import hub_folder
+from advkd.teachers.needed import needed_files
+from advkd.teachers.weights import PICKLE, SAFETENSORS
 
 _PIN = "#sha256="
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES = ("*.json", "*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,22 @@ def resolve_source(place: str, fingerprint: str | None = None) -> Path:
     """Returns the local folder of a teacher: the folder itself, or a copy (JSON and safetensors only) of a remote one.
 
     Raises:
-        TeacherError: the place is no folder, no URI and no hub id that can be fetched.
+        TeacherError: the place is no folder, no URI and no hub id that can be fetched, or holds no supported teacher.
         StoreError: the object store could not deliver the teacher.
         ValueError: the URI holds credentials.
     """
+    return _resolve(_FOLDERS, SAFETENSORS, place, fingerprint)
+
+
+def resolve_pickled(place: str) -> Path:
+    """Returns the local folder of a teacher with pickled weights, to be converted; see `resolve_source`."""
+    return _resolve(_PICKLED, PICKLE, place)
+
+
+def _resolve(kind: FolderKind, ending: str, place: str, fingerprint: str | None = None) -> Path:
     if is_remote(place):
         refuse_credentials(place)
-        return download_folder(_FOLDERS, place, fingerprint)
+        return download_folder(kind, place, fingerprint)
     if Path(place).is_dir():
         return Path(place)
     hub = hub_id(place)
@@ -80,23 +92,33 @@ def resolve_source(place: str, fingerprint: str | None = None) -> Path:
             f"a teacher must be an embedded name, a folder, a URI or a hub id, got {place!r}, which is none of them; "
             "check the spelling or the path"
         )
-    from huggingface_hub import snapshot_download
+    return hub_folder(hub.repository, hub.revision, ending)
 
-    try:
-        return Path(snapshot_download(hub.repository, revision=hub.revision, allow_patterns=list(HUB_FILES)))
-    except Exception as error:
-        raise TeacherUnreachableError(
-            f"a hub id must be reachable or cached, got {place!r}, which could not be fetched "
-            f"({type(error).__name__}); check the name and the network, or give a local folder"
-        ) from error
+
+def _needed_pickles(folder: Path, names: Collection[str]) -> list[str]:
+    return needed_files(folder, names, PICKLE)
+
+
+def _all_files_sha256(folder: Path) -> str:
+    return files_sha256(folder, sorted(path for path in folder.rglob("*") if path.is_file()))
 
 
 _FOLDERS = FolderKind(
     name="teachers",
     noun="a teacher",
-    wanted=is_wanted,
+    needed=needed_files,
     check=check_folder,
     fingerprint=folder_fingerprint,
+    error=TeacherError,
+    changed=TeacherChangedError,
+)
+
+_PICKLED = FolderKind(
+    name="pickled-teachers",
+    noun="a teacher",
+    needed=_needed_pickles,
+    check=family_of,
+    fingerprint=_all_files_sha256,
     error=TeacherError,
     changed=TeacherChangedError,
 )

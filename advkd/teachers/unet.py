@@ -4,7 +4,6 @@ Its conditions are class labels or none. Loads safetensors only and network clas
 remote code.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,11 @@ from advkd.diffusion import Pixels, conditions_of
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
-from advkd.teachers.folder import files_stamp, slug, weights_file
+from advkd.teachers.folder import files_stamp, slug
+from advkd.teachers.latents import load_component
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
-from advkd.teachers.unet_folder import conditions_facts, deciding_files, scheduler_config
-
-# While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
-# networks built later would then have no memory ("meta") or no initial weights.
-_LOADING = threading.Lock()
+from advkd.teachers.unet_folder import conditions_facts, deciding_files, network_folder, scheduler_config
 
 
 class UNetTeacher(NetworkTeacher):
@@ -51,7 +47,7 @@ class UNetTeacher(NetworkTeacher):
                 f"a teacher must stay as it is while it is read, but {folder} changed meanwhile; wait until it is "
                 "whole and run again"
             )
-        self.space = Pixels(_sample_shape(self.network, self.scheduler))
+        self.space = Pixels(sample_shape(self.network, self.scheduler))
         self.conditions = conditions_of(conditions_facts(folder))
 
     def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
@@ -78,32 +74,11 @@ class UNetFamily:
 
 
 def _load_unet(folder: Path) -> UNet2DModel:
-    variant = "fp16" if weights_file(folder / "unet").name.endswith(".fp16.safetensors") else None
-    try:
-        with _LOADING:
-            unet, loading = UNet2DModel.from_pretrained(
-                folder / "unet",
-                use_safetensors=True,
-                torch_dtype=torch.float32,
-                variant=variant,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except Exception as error:
-        raise TeacherError(
-            f"a teacher's weights must fit its config, got {type(error).__name__} while loading {folder / 'unet'}; "
-            "save the pipeline again"
-        ) from error
-    # diffusers only warns about missing and unexpected weights, and leaves missing ones uninitialised.
-    wrong = {kind: names[:3] for kind, names in loading.items() if names}
-    if wrong:
-        raise TeacherError(
-            f"a teacher's weights must fit its config, got {wrong} in {folder / 'unet'}; save the pipeline again"
-        )
-    return unet.eval().requires_grad_(False)
+    return load_component(UNet2DModel, network_folder(folder))
 
 
-def _sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, int]:
+def sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Returns `[C, H, W]` of a UNet's states; raises `TeacherError` if its config does not say it."""
     config = network.config
     if config.sample_size is None:
         raise TeacherError(

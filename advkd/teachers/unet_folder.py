@@ -1,6 +1,7 @@
 """Checks the folder of a UNet teacher: `DDPMPipeline` or `DDIMPipeline` with a `UNet2DModel`.
 
-Looks at files alone and uses no torch. Weights are safetensors only.
+Looks at files alone and uses no torch. Weights are safetensors only. Network and scheduler lie in subfolders, or all at
+the root.
 """
 
 from pathlib import Path
@@ -8,22 +9,30 @@ from typing import Any
 
 from advkd.teachers.class_labels import class_facts
 from advkd.teachers.errors import TeacherError
-from advkd.teachers.folder import read_json, weights_file
+from advkd.teachers.folder import part_of, read_json
 from advkd.teachers.schedulers import read_scheduler
+from advkd.teachers.weights import weights_of
 
 
-def deciding_files(folder: Path) -> tuple[Path, Path, Path]:
-    """Returns the files that decide what the teacher computes."""
-    weights = weights_file(folder / "unet")
-    return folder / "scheduler" / "scheduler_config.json", folder / "unet" / "config.json", weights
+def network_folder(folder: Path) -> Path:
+    """Returns where the network of a teacher lies."""
+    return part_of(folder, "unet", "config.json")
+
+
+def deciding_files(folder: Path) -> tuple[Path, ...]:
+    """Returns the files that decide what the teacher computes: configs, then the weights with all shards."""
+    network = network_folder(folder)
+    weights = (network / name for name in weights_of(network).names)
+    return _scheduler_file(folder), network / "config.json", *weights
 
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
     """Checks a teacher's folder and returns its scheduler's config.
 
     Raises:
-        TeacherError: the network is of another class, has conditions other than class labels, or pickles as weights,
-            or the scheduler is of an unknown class or prediction.
+        TeacherError: the network is of another class or has conditions other than class labels, or the scheduler is of
+            an unknown class or prediction.
+        WeightsError: of all the files, only the weights are missing or pickles.
     """
     index = read_json(folder / "model_index.json")
     if index.get("unet") != ["diffusers", "UNet2DModel"]:
@@ -31,11 +40,18 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
             f"a {index.get('_class_name')} must have a diffusers UNet2DModel, got {index.get('unet')!r} in {folder}; "
             "convert it or choose another teacher"
         )
-    weights_file(folder / "unet")
     conditions_facts(folder)
-    return read_scheduler(folder / "scheduler" / "scheduler_config.json")
+    scheduler = read_scheduler(_scheduler_file(folder))
+    weights_of(network_folder(folder))
+    return scheduler
 
 
 def conditions_facts(folder: Path) -> dict[str, Any] | None:
     """Returns the facts of the teacher's conditions, None for an unconditional one; see `class_facts`."""
-    return class_facts(read_json(folder / "unet" / "config.json"), read_json(folder / "model_index.json"), folder)
+    network = read_json(network_folder(folder) / "config.json")
+    return class_facts(network, read_json(folder / "model_index.json"), folder)
+
+
+def _scheduler_file(folder: Path) -> Path:
+    name = "scheduler_config.json"
+    return part_of(folder, "scheduler", name) / name

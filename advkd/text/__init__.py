@@ -1,6 +1,7 @@
 """Text for people: sizes, times, facts of stores, links, tables. Imports no torch, because pages and servers use it."""
 
 from advkd.text.links import DEFAULT_PORT, store_link
+from advkd.text.replaced import replaced_text
 from advkd.text.store_facts import (
     facts_rows,
     facts_table,
@@ -34,6 +35,7 @@ __all__ = [
     "growth_json",
     "manifest_json",
     "print_json",
+    "replaced_text",
     "size_and_time",
     "size_text",
     "statistics_rows",

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from advkd.text.replaced import replaced_text
 from advkd.text.terminal import columns, facts
 from advkd.text.units import age_text, duration_text, size_text
 from storage import (
@@ -88,6 +89,7 @@ def facts_rows(
         "teacher": spec.teacher,
         "fingerprint": spec.fingerprint,
         "sampler": f"{spec.sampler}, {spec.solver_steps} steps, {kind}",
+        **({"solver": replaced} if (replaced := replaced_text(spec.sampler_config)) else {}),
         "sampler config": _json_text(spec.sampler_config),
         "guidance": guidance,
         "conditioning": conditioning,

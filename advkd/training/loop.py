@@ -14,6 +14,7 @@ from typing import Any
 from advkd.device import no_denormals, torch_device, torch_threads
 from advkd.diffusion import conditions_of
 from advkd.files import whole_folder
+from advkd.networks import DECODER, KeptDecoder, kept_decoder
 from advkd.students import OBSERVATIONS
 from advkd.training.alarms import TrainingAlarmError, refuse_non_finite
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
@@ -103,6 +104,7 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder
     if cursor:
         loader.load_state_dict(cursor)
     observer = Observer(spec, method, out)
+    decoder = kept_decoder(store, manifest.spec.space) if processes.first else None
     last = spec.steps * spec.batch_size
     # Closed however this ends: the loader reads ahead in threads.
     with closing(iter(loader)) as batches, _told_of_alarms(folder, processes.first):
@@ -115,7 +117,7 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder
             if metrics is not None:
                 yield metrics
     if processes.first:
-        export_student(state, out / STUDENT_FOLDER, observer.observations)
+        export_student(state, out / STUDENT_FOLDER, observer.observations, decoder)
         folder.publish_student(out / STUDENT_FOLDER)
     processes.wait()
 
@@ -143,10 +145,13 @@ def _loader(spec: RunSpec, store: str, method: Method, num_samples: int | None) 
     )
 
 
-def export_student(state: TrainState, folder: Path, observations: Sequence[Observation] = ()) -> None:
+def export_student(
+    state: TrainState, folder: Path, observations: Sequence[Observation] = (), decoder: KeptDecoder | None = None
+) -> None:
     """Saves the averaged student as config.json and safetensors; the folder appears whole or not at all.
 
-    What was observed of its training lies beside them as `monitors.json`, for an evaluation to draw.
+    What was observed of its training lies beside them as `monitors.json`, for an evaluation to draw; the autoencoder of
+    its latents is copied to `decoder/`.
 
     Raises:
         OSError: it cannot be written; nothing of it is kept.
@@ -157,6 +162,8 @@ def export_student(state: TrainState, folder: Path, observations: Sequence[Obser
         averaged.save_pretrained(partial, safe_serialization=True)
         if observations:
             (partial / OBSERVATIONS).write_text(observations_to_json(observations), encoding="utf-8")
+        if decoder is not None:
+            decoder.fetch(partial / DECODER)
 
 
 def _steps(

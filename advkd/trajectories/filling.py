@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
 from advkd.device import torch_threads
+from advkd.networks import keep_decoder
 from advkd.runtime import Report, Tally
 from advkd.teachers import Teacher
 from advkd.trajectories.identity import cached_teacher, trajectory_spec
@@ -124,7 +125,11 @@ class Filling:
         return None if other is None else other.holder
 
     def seal(self) -> Sealing:
-        """Writes the manifest, last, unless it is there; refused while shards are missing."""
+        """Writes the manifest, last, unless it is there; refused while shards are missing.
+
+        The autoencoder of latents is there before, so that students can be trained where the teacher is not.
+        """
+        keep_decoder(self.spec.store, self.teacher.space)
         return seal_once(self.spec.store, self.identity, self.spec.samples)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from advkd.diffusion import Pixels, check_captures, spread_captures
-from advkd.teachers import Teacher, load_teacher
+from advkd.teachers import Teacher, fitting_solver, load_teacher
 from advkd.trajectories.precompute_spec import PrecomputeSpec
 from storage import TrajectorySpec, default_shard_samples
 
@@ -29,7 +29,8 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
     Raises:
         ValueError: timesteps that the solver does not pass through, or an impossible shard size.
     """
-    grid, asked = teacher.grid(spec.solver), spec.timesteps
+    solver, asked = fitting_solver(spec.solver, teacher), spec.timesteps
+    grid = teacher.grid(solver)
     captured = grid.at(
         spread_captures(grid.labels, spec.captures, spec.shrink)
         if asked is None
@@ -39,10 +40,10 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
     identity = TrajectorySpec(
         teacher=teacher.name,
         fingerprint=teacher.fingerprint,
-        sampler=spec.solver.kind,
-        deterministic=spec.solver.deterministic,
-        sampler_config=teacher.solver_config(spec.solver),
-        solver_steps=spec.solver.steps,
+        sampler=solver.kind,
+        deterministic=solver.deterministic,
+        sampler_config=teacher.solver_config(solver),
+        solver_steps=solver.steps,
         timesteps=captured.labels,
         signal=captured.signal,
         sigma=captured.sigma,

@@ -8,7 +8,7 @@ from advkd import presets
 from advkd.evaluation import EvaluateSpec, protocols
 from advkd.files import refuse_credentials
 from advkd.registry import RegisterSpec, require_registry
-from advkd.teachers import Teacher
+from advkd.teachers import AUTO, SolverSpec, Teacher, fitting_solver
 from advkd.training import Processes, RunSpec, build_method, run_identity
 from advkd.trajectories import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
 from flows.recipe.parameters import placed
@@ -77,7 +77,7 @@ class Recipe:
             features=self.features,
             real=self.real,
             samples=self.samples,
-            solver=self.precompute.solver.kind if self.precompute.solver.deterministic else "ddim",
+            solver=self.precompute.solver.kind if self.precompute.solver.deterministic else None,
             solver_steps=self.precompute.solver.steps if self.precompute.solver.deterministic else None,
             device=self.precompute.device,
         )
@@ -122,11 +122,12 @@ def recipe(
     store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
     asked = placed(replace(asked, teacher=teacher, store=store), device)
     loaded = cached_teacher(teacher, asked.device)
+    asked = replace(asked, solver=_solver(asked, loaded, own=precompute is None))
     plan = Recipe(
         root=root,
         teacher=loaded.name,
         precompute=asked,
-        train=placed(train or chosen.train, device),
+        train=placed(train or presets.fitted(chosen.train, loaded.space.shape), device),
         samples=chosen.evaluation_samples if samples is None else samples,
         features=features,
         real=real,
@@ -136,6 +137,17 @@ def recipe(
     )
     _check_stages(plan, loaded)
     return plan
+
+
+def _solver(asked: PrecomputeSpec, teacher: Teacher, *, own: bool) -> SolverSpec:
+    """Returns the solver: of a preset's deterministic one that does not solve this teacher, the one that does."""
+    try:
+        teacher.grid(fitting_solver(asked.solver, teacher))
+    except ValueError:
+        if not own or not asked.solver.deterministic:
+            raise
+        return fitting_solver(replace(asked.solver, kind=AUTO), teacher)
+    return fitting_solver(asked.solver, teacher)
 
 
 def _check_stages(plan: Recipe, teacher: Teacher) -> None:

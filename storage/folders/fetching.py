@@ -1,7 +1,7 @@
 """Reading a published folder: into a local one, every byte checked against its record."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from storage.errors import FolderDamagedError, StoreNotFoundError
@@ -55,8 +55,15 @@ def read_file(uri: str, name: str) -> bytes:
     return data
 
 
-def fetch_file(uri: str, path: Path, size: int) -> str:
-    """Copies an object into a new local file, in parts, and returns its sha256."""
+def fetch_file(uri: str, path: Path, size: int, arrived: Callable[[int], object] = int) -> str:
+    """Copies an object into a new local file, in parts, and returns its sha256.
+
+    Args:
+        uri: Of the object.
+        path: Of the file, which must not be there.
+        size: Of the object in bytes.
+        arrived: Called with the bytes of each part.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     sha = hashlib.sha256()
     with path.open("xb") as file:
@@ -64,6 +71,7 @@ def fetch_file(uri: str, path: Path, size: int) -> str:
             part = read_range(uri, start, min(start + PART_BYTES, size))
             sha.update(part)
             file.write(part)
+            arrived(len(part))
     return sha.hexdigest()
 
 

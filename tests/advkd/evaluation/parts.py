@@ -6,7 +6,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from advkd.students import LayerwiseStudent
-from advkd.teachers import Teacher
+from advkd.teachers import SolverSpec, Teacher
 from advkd.teachers.mixture import Mixture, MixtureTeacher
 
 SHAPE = (1, 16, 16)
@@ -31,9 +31,9 @@ def gaussian_teacher(dims: int = 24, shape: tuple[int, int, int] = SHAPE) -> Mix
 def make_student(teacher: Teacher, grid: tuple[int, ...] = GRID, width: int = 8, seed: int = 0) -> LayerwiseStudent:
     """An untrained student, with heads small enough to stay in range."""
     torch.manual_seed(seed)
-    signal = [teacher.schedule.signal(t) for t in grid]
-    sigma = [teacher.schedule.sigma(t) for t in grid]
-    student = LayerwiseStudent(teacher.space.shape, grid, signal, sigma, width=width, blocks=1)
+    levels = teacher.grid(SolverSpec(steps=20)).at(grid)
+
+    student = LayerwiseStudent(teacher.space.shape, grid, levels.signal, levels.sigma, width=width, blocks=1)
     # Also those that start as zeros: a test must see every weight.
     with torch.no_grad():
         for parameter in student.parameters():

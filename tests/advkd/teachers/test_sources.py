@@ -11,8 +11,10 @@ from advkd.teachers.sources import HubId, hub_id, pinned, split_pin, teacher_nam
 from advkd.trajectories import PrecomputeSpec, cached_teacher
 from storage.errors import StoreError
 from storage.folders import fetching
-from storage.objects.access import delete, list_prefix, write_bytes
+from storage.objects.access import delete, list_prefix, read_bytes, write_bytes
+from tests.advkd.cli.calls import Cli
 from tests.advkd.conftest import FolderMaker, tiny_unet
+from tests.advkd.teachers.folders import as_root, as_variants, pickled
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -120,11 +122,65 @@ def test_a_folder_that_is_replaced_while_it_is_loaded_is_none(
 
 
 def test_code_and_pickles_are_not_even_fetched(uploaded: str, cache: Path) -> None:
-    for key in ("pipeline.py", "unet/model.py", "unet/diffusion_pytorch_model.bin", "vae/config.json"):
+    for key in ("pipeline.py", "unet/model.py", "unet/diffusion_pytorch_model.bin", "text_encoder/config.json"):
         write_bytes(f"{uploaded}/{key}", b"import os")
     fingerprint = load_teacher(uploaded).fingerprint
     kept = {path.relative_to(cache / fingerprint).as_posix() for path in (cache / fingerprint).rglob("*.*")}
     assert kept == {"model_index.json", "scheduler/scheduler_config.json", "unet/config.json", WEIGHTS}
+
+
+@pytest.mark.parametrize("layout", ["root", "bf16", "sharded"])
+def test_other_layouts_are_fetched_as_far_as_needed(
+    s3_root: str, teacher_folder: FolderMaker, cache: Path, layout: str
+) -> None:
+    folder = teacher_folder()
+    if layout == "root":
+        as_root(folder)
+        (folder / "v1-pruned.safetensors").write_bytes(b"not to be fetched")
+    elif layout == "bf16":
+        as_variants(folder, "bf16", "non_ema")
+    else:
+        shutil.rmtree(folder / "unet")
+        tiny_unet().save_pretrained(folder / "unet", max_shard_size="10KB")
+    upload(folder, f"{s3_root}/one")
+    fingerprint = load_teacher(f"{s3_root}/one").fingerprint
+    assert fingerprint == load_teacher(str(folder)).fingerprint
+    names = {path.name for path in (cache / fingerprint).rglob("*.safetensors")}
+    assert not names & {"v1-pruned.safetensors", "diffusion_pytorch_model.non_ema.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "message"),
+    [
+        ("model_index.json", "DDPMPipeline", "FluxPipeline", r"must be one of .* got 'FluxPipeline' in s3://"),
+        ("unet/config.json", '"class_embed_type": null', '"class_embed_type": "timestep"', "must embed the numbers"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_its_weights_come(
+    uploaded: str, monkeypatch: pytest.MonkeyPatch, key: str, old: str, new: str, message: str
+) -> None:
+    asked, read = [], fetching.read_range
+    monkeypatch.setattr(fetching, "read_range", lambda uri, *part: asked.append(uri) or read(uri, *part))
+    write_bytes(f"{uploaded}/{key}", read_bytes(f"{uploaded}/{key}").replace(old.encode(), new.encode()))
+    with pytest.raises(TeacherError, match=message):
+        load_teacher(uploaded)
+    assert asked[0] == f"{uploaded}/model_index.json"
+    assert not any(uri.endswith(".safetensors") for uri in asked)
+
+
+def test_pickles_are_named_and_converted_on_demand(
+    s3_root: str, teacher_folder: FolderMaker, cache: Path, tmp_path: Path, cli: Cli
+) -> None:
+    folder = teacher_folder()
+    expected = load_teacher(str(folder)).fingerprint
+    pickled(folder)
+    upload(folder, f"{s3_root}/old")
+    with pytest.raises(TeacherError, match=r"got only pickle files .* in s3://.*/old/unet, .*advkd teacher convert"):
+        load_teacher(f"{s3_root}/old")
+    assert list(cache.glob("*")) == []
+    result = cli("teacher", "convert", f"{s3_root}/old", "--out", f"{s3_root}/new")
+    assert result.uri == f"{s3_root}/new", result
+    assert load_teacher(f"{s3_root}/new").fingerprint == expected
 
 
 def test_what_is_no_teacher_is_told_with_its_uri(uploaded: str, s3_root: str, cache: Path) -> None:

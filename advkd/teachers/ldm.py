@@ -1,0 +1,87 @@
+"""A teacher from a diffusers `LDMPipeline`: an unconditional `UNet2DModel` whose states are latents of its `vqvae`.
+
+Loads safetensors only and classes from a fixed table only; never runs remote code.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+
+from advkd.device import torch_device
+from advkd.diffusion import UNCONDITIONAL
+from advkd.teachers import unet_folder
+from advkd.teachers.base import Teacher
+from advkd.teachers.errors import TeacherError
+from advkd.teachers.folder import slug
+from advkd.teachers.latents import (
+    SteadyFolder,
+    check_autoencoder,
+    component_files,
+    latent_space,
+    load_component,
+)
+from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.schedulers import own_scheduler
+from advkd.teachers.unet import sample_shape
+
+_AUTOENCODER = "vqvae"
+
+
+class LDMTeacher(NetworkTeacher):
+    """A `Teacher` that runs the `UNet2DModel` of an `LDMPipeline` in float32; its states are what the UNet sees."""
+
+    def __init__(self, folder: Path, name: str | None = None, device: str = "cpu") -> None:
+        """Loads and checks the folder.
+
+        Raises:
+            TeacherError: see `LDMFamily.check`; weights do not fit, or the folder was replaced while it was read.
+        """
+        LDMFamily().check(folder)
+        self.scheduler = unet_folder.scheduler_config(folder)
+        own_scheduler(self.scheduler, str(folder))
+        steady = SteadyFolder(folder, _deciding_files)
+        self.name = name or slug(folder.resolve().name)
+        self.fingerprint = steady.fingerprint
+        self.device = torch_device(device)
+        network = load_component(UNet2DModel, unet_folder.network_folder(folder))
+        self.space = latent_space(folder, _AUTOENCODER, sample_shape(network, self.scheduler))
+        steady.require_unchanged()
+        self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
+        self.conditions = UNCONDITIONAL
+
+    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+        """See `NetworkTeacher.predict`."""
+        return self.network(state, time).sample  # type: ignore[no-any-return]
+
+
+class LDMFamily:
+    """The row of `LDMPipeline` in `TEACHERS`."""
+
+    folders: tuple[str, ...] = ("scheduler", "unet", _AUTOENCODER)
+
+    def check(self, folder: Path) -> None:
+        """See `Family.check`."""
+        check_autoencoder(folder, _AUTOENCODER)
+        if unet_folder.conditions_facts(folder) is not None:
+            raise TeacherError(
+                f"an LDMPipeline gives its unet no classes, got num_class_embeds in {folder / 'unet'}; choose another "
+                "teacher"
+            )
+        # Missing weights are said last: before they are fetched, all else must be right.
+        unet_folder.scheduler_config(folder)
+        component_files(folder, _AUTOENCODER)
+
+    def deciding_files(self, folder: Path) -> Sequence[Path]:
+        """See `Family.deciding_files`; the autoencoder counts, as distances are measured between images."""
+        return _deciding_files(folder)
+
+    def load(self, folder: Path, name: str | None, device: str) -> Teacher:
+        """See `Family.load`."""
+        return LDMTeacher(folder, name=name, device=device)
+
+
+def _deciding_files(folder: Path) -> tuple[Path, ...]:
+    return *unet_folder.deciding_files(folder), *component_files(folder, _AUTOENCODER)

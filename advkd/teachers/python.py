@@ -1,0 +1,66 @@
+"""A teacher in Python: `package.module:factory`, where `factory(device)` returns a `Teacher`."""
+
+import importlib
+import re
+
+from advkd.teachers.base import Teacher
+from advkd.teachers.errors import TeacherError
+
+_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_MEMBERS = ("name", "fingerprint", "space", "conditions", "grid", "solver_config", "states")
+_NAME = re.compile(r"[a-z0-9-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_factory(place: str) -> bool:
+    """Returns whether a place is written as `package.module:factory`."""
+    return bool(_FACTORY.fullmatch(place))
+
+
+def python_teacher(place: str, device: str) -> Teacher:
+    """Imports the module, calls the factory with the device, and checks what it returns.
+
+    Raises:
+        TeacherError: there is no such module or factory, or what it returns is no teacher.
+    """
+    module, _, name = place.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise TeacherError(
+            f"a teacher in Python must be an importable package.module:factory, got {place!r} ({error}); install its "
+            "package beside advkd, or correct the name"
+        ) from error
+    if not callable(factory):
+        raise TeacherError(
+            f"a teacher's factory must be called with a device, but {place} is a {type(factory).__name__}, and the "
+            "object is not callable; name a function"
+        )
+    teacher = factory(device)
+    missing = [member for member in _MEMBERS if not hasattr(teacher, member)]
+    if missing:
+        raise TeacherError(
+            f"a teacher's factory must return an object with {', '.join(_MEMBERS)} (advkd.teachers.Teacher), got a "
+            f"{type(teacher).__name__} without {', '.join(missing)} from {place}; add them"
+        )
+    _check_facts(teacher, place)
+    return teacher  # type: ignore[no-any-return]
+
+
+def _check_facts(teacher: Teacher, place: str) -> None:
+    if not isinstance(teacher.name, str) or not _NAME.fullmatch(teacher.name):
+        raise TeacherError(
+            f"a teacher's name must be made of lower-case letters, digits and dashes, got {teacher.name!r} from "
+            f"{place}; correct it"
+        )
+    if not isinstance(teacher.fingerprint, str) or not _SHA256.fullmatch(teacher.fingerprint):
+        raise TeacherError(
+            f"a teacher's fingerprint must be a sha256 in 64 hex digits, got {teacher.fingerprint!r} from {place}; "
+            "take it over everything that its states depend on, weights included"
+        )
+    shape = tuple(teacher.space.shape)
+    if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise TeacherError(
+            f"a teacher's states must have a shape [C, H, W] of positive numbers, got {shape} from {place}; correct "
+            "its space"
+        )

@@ -1,0 +1,64 @@
+"""A teacher in Python: the documented example, and what is no teacher."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from advkd.teachers import AUTO, SolverSpec, TeacherError, load_teacher
+from advkd.trajectories import PrecomputeSpec, precompute
+from storage import open_store, verify
+
+DOCS = Path(__file__).parents[3] / "docs" / "teachers.md"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    (tmp_path / "site" / "my_package").mkdir(parents=True)
+    yield tmp_path / "site" / "my_package"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
+
+
+def test_the_documented_example_is_cached(package: Path, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(import hashlib.*?)```", DOCS.read_text(), re.S)
+    (package / "teacher.py").write_text(example)
+    spec = PrecomputeSpec(
+        teacher="my_package.teacher:small", store=str(tmp_path / "stores"), samples=8, block_samples=8,
+        solver=SolverSpec(kind=AUTO, steps=8), captures=2,
+    )  # fmt: skip
+    result = precompute(spec)
+    assert verify(result.uri) == []
+    identity = open_store(result.uri).manifest.spec
+    assert (identity.teacher, identity.sampler, identity.sample_shape) == ("small", "flow-euler", (3, 16, 16))
+    assert len(example.splitlines()) <= 30
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, r"must be an importable package\.module:factory, got 'my_package\.teacher:make'"),
+        ("make = 3", "object is not callable"),
+        ("other = print", r"got 'my_package\.teacher:make' \(module 'my_package\.teacher' has no attribute 'make'\)"),
+        ("def make(device): return {}", "got a dict without name, fingerprint, space, .* from my_package"),
+        ("name='Upper'", "name must be made of lower-case letters.* got 'Upper'"),
+        ("fingerprint='1234'", "fingerprint must be a sha256 in 64 hex digits, got '1234'"),
+        ("space=Pixels((16, 16))", r"a shape \[C, H, W\] of positive numbers, got \(16, 16\)"),
+    ],
+)
+def test_what_is_no_teacher_is_refused(package: Path, code: str | None, message: str) -> None:
+    head = "from types import SimpleNamespace\nfrom advkd.diffusion import Pixels, UNCONDITIONAL\n"
+    good = {
+        "name": "'fine'", "fingerprint": "'a' * 64", "space": "Pixels((1, 8, 8))", "conditions": "UNCONDITIONAL",
+        "grid": "None", "solver_config": "None", "states": "None",
+    }  # fmt: skip
+    if code is not None:
+        name, _, value = code.partition("=")
+        if name in good:
+            fields = ", ".join(f"{key}={text}" for key, text in (good | {name: value}).items())
+            code = f"def make(device): return SimpleNamespace({fields})"
+        (package / "teacher.py").write_text(head + code)
+    with pytest.raises(TeacherError, match=message):
+        load_teacher("my_package.teacher:make")
