@@ -6,12 +6,12 @@ from advkd.diffusion import Labels
 
 
 def check_labels(labels: Labels | None, class_labels: Tensor | None, count: int) -> None:
-    """Checks what a student is given besides `count` noises.
+    """Checks what a student is given for `count` images besides noise.
 
     Values on a GPU are not read: a pass would wait for them. Whoever takes labels from people checks them before.
 
     Raises:
-        ValueError: labels are missing, superfluous, not one for each noise, or, on the CPU, out of range.
+        ValueError: labels are missing, superfluous, not one for each image, or, on the CPU, out of range.
     """
     if labels is None:
         if class_labels is not None:
@@ -23,7 +23,7 @@ def check_labels(labels: Labels | None, class_labels: Tensor | None, count: int)
         )
     if class_labels.shape != (count,):
         raise ValueError(
-            f"class_labels must be one for each of the {count} noises, got {list(class_labels.shape)}; give [{count}]"
+            f"class_labels must be one for each of the {count} images, got {list(class_labels.shape)}; give [{count}]"
         )
     if class_labels.device.type == "cpu":
         wrong = class_labels[(class_labels < 0) | (class_labels >= labels.classes)].tolist()

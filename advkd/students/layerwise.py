@@ -121,9 +121,13 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             last = hidden
         return self.heads[-1](last)  # type: ignore[no-any-return]
 
+    def check_condition(self, count: int, class_labels: Tensor | None = None) -> None:  # type: ignore[override]
+        """See `SeededSampling.check_condition`."""
+        check_labels(self.labels, class_labels, count)
+
     def _hidden(self, noise: Tensor, class_labels: Tensor | None) -> Iterator[Tensor]:
         """Yields `h_1 ... h_K`."""
-        check_labels(self.labels, class_labels, len(noise))
+        self.check_condition(len(noise), class_labels)
         patches = nn.functional.pixel_unshuffle(noise, self.patch)
         hidden = self.stem(patches.contiguous(memory_format=torch.channels_last))
         embedding = None if class_labels is None else self.embedding(class_labels)

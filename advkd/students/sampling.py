@@ -29,6 +29,17 @@ class Samples:
 class SeededSampling:
     """Mixin for students: modules from noise to image that have `predictions` and `sample_shape`."""
 
+    def check_condition(self, count: int, **condition: Tensor) -> None:
+        """Checks a condition before anything is computed: students that take one say what is wrong with it.
+
+        Args:
+            count: images.
+            **condition: condition tensors, each `[count, ...]`.
+
+        Raises:
+            ValueError: it is missing, superfluous or none that the student knows.
+        """
+
     @torch.no_grad()
     def sample(
         self: Any, n: int, seed: int = 0, *, batch_size: int = BATCH_SIZE, states: bool = False, **condition: Tensor
@@ -47,11 +58,12 @@ class SeededSampling:
             **condition: condition tensors, each `[n, ...]`, for a conditional student.
 
         Raises:
-            ValueError: `n` or `batch_size` is below 1, or the seed is out of range.
+            ValueError: `n` or `batch_size` is below 1, the seed is out of range, or the condition does not fit.
         """
         for name, count in (("images", n), ("rows per pass", batch_size)):
             if count < 1:
                 raise ValueError(f"the number of {name} must be positive, got {count}; ask for at least 1")
+        self.check_condition(n, **condition)
         weight = next(self.parameters())
         passes = []
         for first, noise in _noises(n, seed, batch_size, self.sample_shape):

@@ -93,8 +93,8 @@ def test_samples_take_a_label_for_each_image() -> None:
         (None, "a student with class labels needs one for each image, got none; give class_labels, of 0 to 4"),
         (torch.tensor([0, 5, 1]), "a label must be one of 0 to 4, got 5; choose one of them"),
         (torch.tensor([0, 1, -1]), "a label must be one of 0 to 4, got -1; choose one of them"),
-        (torch.tensor([0, 1]), r"class_labels must be one for each of the 3 noises, got \[2\]"),
-        (torch.tensor(1), r"class_labels must be one for each of the 3 noises, got \[\]"),
+        (torch.tensor([0, 1]), r"class_labels must be one for each of the 3 images, got \[2\]"),
+        (torch.tensor(1), r"class_labels must be one for each of the 3 images, got \[\]"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels: torch.Tensor | None, message: str) -> None:
@@ -102,6 +102,8 @@ def test_labels_that_do_not_fit_are_refused(labels: torch.Tensor | None, message
     for run in (model, model.estimates, model.predictions):
         with pytest.raises(ValueError, match=message):
             run(noise, class_labels=labels)
+    with pytest.raises(ValueError, match=message):
+        model.sample(3, class_labels=labels)
 
 
 def test_an_unconditional_one_takes_no_labels() -> None:
