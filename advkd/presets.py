@@ -82,6 +82,12 @@ def fitted(train: RunSpec, shape: tuple[int, int, int]) -> RunSpec:
     """Returns a preset's training for states `[C, H, W]`: with the largest patch that divides their sides."""
     if not isinstance(train, TrainSpec):
         return train
-    patches = range(train.student.patch, 0, -1)
-    patch = next(side for side in patches if shape[1] % side == 0 and shape[2] % side == 0)
-    return replace(train, student=replace(train.student, patch=patch))
+    return replace(
+        train,
+        student=replace(train.student, patch=_patch(train.student.patch, shape)),
+        discriminator=replace(train.discriminator, patch=_patch(train.discriminator.patch, shape)),
+    )
+
+
+def _patch(largest: int, shape: tuple[int, int, int]) -> int:
+    return next(side for side in range(largest, 0, -1) if shape[1] % side == 0 and shape[2] % side == 0)

@@ -288,9 +288,30 @@ JUDGEMENT = (
     Mutant(
         "the discriminator does not know which submodule it judges",
         "advkd/discriminators/projection.py",
-        "self.psi(found).squeeze(1) + (self.embedding(submodule) * found).sum(1)",
+        "self.psi(found).squeeze(1) + (seen_as * found).sum(1)",
         "self.psi(found).squeeze(1)",
         ("tests/advkd/discriminators/test_discriminators.py::test_conditioning_is_a_projection",),
+    ),
+    Mutant(
+        "a scheduler without clip_sample clips",
+        "advkd/teachers/schedulers.py",
+        '{"clip_sample": False} | full_config(config)',
+        "full_config(config)",
+        ("tests/advkd/teachers/test_schedulers.py::test_a_config_is_completed_by_its_own_class",),
+    ),
+    Mutant(
+        "flow matching starts before its noise",
+        "advkd/teachers/solvers.py",
+        "tuple(1.0 - sigma for sigma in sigmas)",
+        "tuple(1.0 - sigma**2 for sigma in sigmas)",
+        ("tests/advkd/teachers/test_schedulers.py::test_flow_matching_is_that_of_diffusers",),
+    ),
+    Mutant(
+        "a solver with memory skips its corrector",
+        "advkd/teachers/solvers.py",
+        '"disable_corrector": ()',
+        '"disable_corrector": (0, 1, 2)',
+        ("tests/advkd/teachers/test_schedulers.py::test_fast_solvers_are_those_of_diffusers",),
     ),
     Mutant(
         "a sample is its own nearest neighbour",

@@ -1,10 +1,13 @@
 """Loads diffusers' networks from local folders: safetensors only, in float32, one at a time per process."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import logging
 
 # While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
 # networks built later would then have no memory ("meta") or no initial weights.
@@ -13,6 +16,18 @@ _LOADING = threading.Lock()
 
 class NetworkError(ValueError):
     """A folder holds no usable network; the message says what is wrong and how to fix it."""
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Keeps diffusers' own progress bar over shards away from logs and JSON."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_network(kind: Any, folder: Path, variant: str | None = None) -> Any:
@@ -27,7 +42,7 @@ def load_network(kind: Any, folder: Path, variant: str | None = None) -> Any:
         NetworkError: there are no safetensors, or they do not fit the config.
     """
     try:
-        with _LOADING:
+        with _LOADING, _no_bar():
             network, loading = kind.from_pretrained(
                 folder,
                 use_safetensors=True,
