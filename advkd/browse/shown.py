@@ -75,8 +75,13 @@ class Shown:
         """All students for a page: number, name, and why one does not fit."""
         loaded = [self.students.student(number) for number in range(len(self.students))]
         return [
-            {"number": number, "name": one.name, "refused": one.refusal(spec), "timesteps": one.shared_timesteps(spec)}
-            for number, one in enumerate(loaded)
+            {
+                "number": number,
+                "name": student.name,
+                "refused": student.refusal(spec),
+                "timesteps": student.shared_timesteps(spec),
+            }
+            for number, student in enumerate(loaded)
         ]
 
     def answer(self, key: Answer, make: Callable[[], T], size: Callable[[T], int | None]) -> T:
@@ -88,9 +93,9 @@ class Shown:
         if held is not None:
             return held
         made = make()
-        found = size(made)
-        if found is not None:
-            self.catalogue.kept.put(key, made, found)
+        num_bytes = size(made)
+        if num_bytes is not None:
+            self.catalogue.kept.put(key, made, num_bytes)
         return made
 
     def order(self, key: Answer, make: Callable[[], SortedSamples]) -> SortedSamples:

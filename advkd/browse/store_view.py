@@ -130,13 +130,13 @@ class StoreSnapshot:
         for shard in np.unique(indices // spec.shard_samples).tolist():
             here = np.flatnonzero(indices // spec.shard_samples == shard)
             try:
-                found = _read(self.reader, indices[here].tolist(), timesteps)
+                read = _read(self.reader, indices[here].tolist(), timesteps)
             except StoreIncompleteError as error:
                 mark = Mark("pending", str(error), int(indices[here[0]]))
             except (ShardCorruptError, ManifestError) as error:
                 mark = self._mark(shard, Mark("corrupt", str(error), int(indices[here[0]])))
             else:
-                for t, values in found.items():
+                for t, values in read.items():
                     states[t][here] = values
                 continue
             marks |= dict.fromkeys(indices[here].tolist(), mark)
@@ -245,11 +245,11 @@ def _read(reader: Reader, samples: Sequence[int], timesteps: Sequence[int]) -> S
         # A sample lies in one piece with all its timesteps, and is read and checked once.
         return reader.read_samples(samples, timesteps)
     first, *others = timesteps
-    found = reader.read_samples(samples, [first])
+    states_read = reader.read_samples(samples, [first])
     read: Callable[[int], States] = lambda t: reader.read_samples(samples, [t])  # noqa: E731
     for states in _READING.map(read, others) if len(others) > 1 else map(read, others):
-        found |= states
-    return found
+        states_read |= states
+    return states_read
 
 
 def _stamp(manifest: Manifest) -> str:

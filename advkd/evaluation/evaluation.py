@@ -133,7 +133,7 @@ def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", step
             f"student and teacher must have states of one shape, got {_by(student.sample_shape)} from the student and "
             f"{_by(teacher.space.shape)} from teacher {teacher.name!r}; give the teacher that it was trained from"
         )
-    found, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
+    fitting, grid = solver_grid_for(teacher, solver, student.timesteps, steps)
     theirs = list(grid.sigma)
     ours = list(student.config["sigma"])
     if max(abs(a - b) for a, b in zip(theirs, ours, strict=True)) > SCHEDULE_TOLERANCE:
@@ -141,7 +141,7 @@ def check_pair(student: AnyStudent, teacher: Teacher, solver: str = "ddim", step
             f"student and teacher must have one noise schedule, got sigma {_rounded(ours)} in the student and "
             f"{_rounded(theirs)} in teacher {teacher.name!r}; give the teacher that it was trained from"
         )
-    return found
+    return fitting
 
 
 @torch.no_grad()

@@ -53,12 +53,12 @@ def download_folder(kind: FolderKind, uri: str, fingerprint: str | None = None) 
         StoreError: the object store did not answer, or the cache cannot be written.
     """
     cache = Path(default_cache_folder()) / kind.name
-    if fingerprint is not None and (found := _intact(kind, cache, fingerprint)):
-        return found
+    if fingerprint is not None and (folder := _intact(kind, cache, fingerprint)):
+        return folder
     listed = list_objects(uri)
     seen = str(cache / "seen" / f"{_sha256(uri, listing_stamp(listed))}.json")
-    if (known := _remembered(seen)) and fingerprint is None and (found := _intact(kind, cache, known)):
-        return found
+    if (known := _remembered(seen)) and fingerprint is None and (folder := _intact(kind, cache, known)):
+        return folder
     folder, content = _fetch(kind, uri, listed, cache)
     write_json(seen, {"fingerprint": content})
     return folder
@@ -100,7 +100,7 @@ def _fetch(kind: FolderKind, uri: str, listed: Sequence[ObjectInfo], cache: Path
     try:
         partial.mkdir(parents=True)
         contents = _whole(kind, uri)
-        for entry in (one for one in listed if kind.wanted(one.key)):
+        for entry in (info for info in listed if kind.wanted(info.key)):
             sha256 = fetch_file(join(uri, entry.key), partial / entry.key, entry.size)
             if contents is not None and (entry.key not in contents.files or contents.files[entry.key].sha256 != sha256):
                 raise _changed(kind, uri)

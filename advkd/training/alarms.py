@@ -85,11 +85,11 @@ def collapsed(observations: Sequence[Observation], bounds: AlarmBounds = BOUNDS)
         playing = seen.submodules[-1].margin is not None
         return below(bounds.spread if playing else bounds.constant, seen)
 
-    found = _trailing(observations, lost)
-    before = observations[: len(observations) - len(found)]
+    constant = _trailing(observations, lost)
+    before = observations[: len(observations) - len(constant)]
     earlier = [seen.submodules[submodules - 1].spread for seen in before if len(seen.submodules) >= submodules]
     if any(ratio is not None and ratio >= bounds.varied for ratio in earlier):
-        return found
+        return constant
     return _trailing(observations, partial(below, bounds.constant))
 
 
@@ -109,22 +109,22 @@ def raise_alarms(spec: RunSpec, observations: Sequence[Observation], out: Path, 
         CollapseError: see `AlarmBounds.spread`.
         ExplodingDiscriminatorError: see `AlarmBounds.margin` and `AlarmBounds.discriminator_gradient`.
     """
-    found = collapsed(observations, bounds)
-    if len(found) >= bounds.in_a_row:
-        values = ", ".join(f"{seen.submodules[-1].spread:.3g}" for seen in found)
+    bad = collapsed(observations, bounds)
+    if len(bad) >= bounds.in_a_row:
+        values = ", ".join(f"{seen.submodules[-1].spread:.3g}" for seen in bad)
         raise CollapseError(
             f"a student's images must stay {bounds.spread:g} times as varied as its teacher's, got {values} "
-            f"{_when(found)}; {_kept(observations, found, out)}; "
+            f"{_when(bad)}; {_kept(observations, bad, out)}; "
             f"{_change(spec, lower=('adversarial_weight', 'learning_rate'), higher=('penalty_weight',))}"
         )
-    found = exploding(observations, bounds)
-    if len(found) >= bounds.in_a_row:
-        margins = ", ".join(f"{_margin(seen):.3g}" for seen in found)
-        norms = ", ".join(f"{seen.discriminator_gradient or 0.0:.3g}" for seen in found)
+    bad = exploding(observations, bounds)
+    if len(bad) >= bounds.in_a_row:
+        margins = ", ".join(f"{_margin(seen):.3g}" for seen in bad)
+        norms = ", ".join(f"{seen.discriminator_gradient or 0.0:.3g}" for seen in bad)
         raise ExplodingDiscriminatorError(
             f"a discriminator's margins must stay within {bounds.margin:g} logits and its gradient norm within "
-            f"{bounds.discriminator_gradient:g}, got {margins} and {norms} {_when(found)}; "
-            f"{_kept(observations, found, out)}; "
+            f"{bounds.discriminator_gradient:g}, got {margins} and {norms} {_when(bad)}; "
+            f"{_kept(observations, bad, out)}; "
             f"{_change(spec, lower=('discriminator_learning_rate', 'learning_rate'), higher=('penalty_weight',))}"
         )
 
@@ -170,13 +170,13 @@ def _margin(seen: Observation) -> float:
     return max((abs(part.margin) for part in seen.submodules if part.margin is not None), default=0.0)
 
 
-def _when(found: Sequence[Observation]) -> str:
-    return f"in {len(found)} observations in a row, after {found[0].samples} to {found[-1].samples} samples"
+def _when(bad: Sequence[Observation]) -> str:
+    return f"in {len(bad)} observations in a row, after {bad[0].samples} to {bad[-1].samples} samples"
 
 
-def _kept(observations: Sequence[Observation], found: Sequence[Observation], out: Path) -> str:
+def _kept(observations: Sequence[Observation], bad: Sequence[Observation], out: Path) -> str:
     """Which checkpoint an observation vouches for: the newest up to the last one that was not bad."""
-    good = max((seen.samples for seen in observations if seen.samples < found[0].samples), default=0)
+    good = max((seen.samples for seen in observations if seen.samples < bad[0].samples), default=0)
     there = checkpoints(out)
     kept = [folder for folder in there if int(folder.name) <= good]
     if kept:
@@ -186,9 +186,9 @@ def _kept(observations: Sequence[Observation], found: Sequence[Observation], out
 
 def _change(spec: RunSpec, lower: tuple[str, ...], higher: tuple[str, ...]) -> str:
     """The settings to change, of those that the run's method has."""
-    found = [
+    changes = [
         f"{verb} {' or '.join(f'{name} ({getattr(spec, name):g})' for name in names if hasattr(spec, name))}"
         for verb, names in (("lower", lower), ("raise", higher))
         if any(hasattr(spec, name) for name in names)
     ]
-    return f"{', or '.join(found)}, and run again in another output folder"
+    return f"{', or '.join(changes)}, and run again in another output folder"

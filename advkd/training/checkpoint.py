@@ -64,8 +64,8 @@ def saved_checkpoints(run: str) -> list[str]:
     here = local_folder(run)
     if here is not None:
         return [str(folder) for folder in checkpoints(here)]
-    found = (key.split("/") for key in list_prefix(join(run, CHECKPOINTS)))
-    return [join(run, CHECKPOINTS, key[0]) for key in found if key[0].isdigit() and key[1:] == [CONTENTS]]
+    keys = (key.split("/") for key in list_prefix(join(run, CHECKPOINTS)))
+    return [join(run, CHECKPOINTS, key[0]) for key in keys if key[0].isdigit() and key[1:] == [CONTENTS]]
 
 
 def newest_record(run: str) -> dict[str, Any] | None:
@@ -210,5 +210,5 @@ def _flat(facts: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in facts.items():
         inner = _flat(value) if isinstance(value, dict) else {"": value}
-        flat |= {f"{name}.{key}".rstrip("."): one for key, one in inner.items()}
+        flat |= {f"{name}.{key}".rstrip("."): leaf for key, leaf in inner.items()}
     return flat

@@ -49,14 +49,14 @@ class Processes:
         Raises:
             ConnectionError: another process ended.
         """
-        found = list(tensors)
-        if self.count == 1 or not found:
+        averaged = list(tensors)
+        if self.count == 1 or not averaged:
             return
-        flat = torch.cat([tensor.reshape(-1).float() for tensor in found])
+        flat = torch.cat([tensor.reshape(-1).float() for tensor in averaged])
         with _others_stay():
             dist.all_reduce(flat)
         flat /= self.count
-        for tensor, mean in zip(found, flat.split([tensor.numel() for tensor in found]), strict=True):
+        for tensor, mean in zip(averaged, flat.split([tensor.numel() for tensor in averaged]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
     def average_gradients(self, network: nn.Module) -> None:
@@ -87,7 +87,7 @@ class Processes:
         values: list[object] = [None] * self.count
         with _others_stay():
             dist.all_gather_object(values, value)
-        others = [rank for rank, one in enumerate(values) if one != values[0]]
+        others = [rank for rank, other in enumerate(values) if other != values[0]]
         if others:
             raise ValueError(
                 f"all processes of a run must have the same {what}, got others in {others} than in process 0; give "

@@ -76,7 +76,7 @@ class Observation:
 
 def observations_to_json(observations: Sequence[Observation]) -> str:
     """A JSON list, one observation a line."""
-    return "[\n" + ",\n".join(one.to_json() for one in observations) + "\n]\n"
+    return "[\n" + ",\n".join(observation.to_json() for observation in observations) + "\n]\n"
 
 
 def observations_from_json(text: str | bytes) -> tuple[Observation, ...]:

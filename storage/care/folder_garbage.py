@@ -47,8 +47,8 @@ def _begun(uri: str, stores: frozenset[str]) -> Iterator[BegunFolder]:
     if uri in stores or _STORE.fullmatch(uri.rpartition("/")[2]):
         return
     level = list_level(uri)
-    files, since = _files(uri) if any(one.key == UNFINISHED for one in level.objects) else ((), float("inf"))
-    claims = tuple(one for one in level.objects if one.key.endswith(CLAIM_ENDING))
+    files, since = _files(uri) if any(entry.key == UNFINISHED for entry in level.objects) else ((), float("inf"))
+    claims = tuple(entry for entry in level.objects if entry.key.endswith(CLAIM_ENDING))
     if files or claims:
         yield BegunFolder(uri, files, since, claims)
     for name in level.folders:
@@ -58,5 +58,5 @@ def _begun(uri: str, stores: frozenset[str]) -> Iterator[BegunFolder]:
 def _files(uri: str) -> tuple[tuple[ObjectInfo, ...], float]:
     named, objects = {UNFINISHED, *unfinished_files(uri)}, list_objects(uri)
     # The note goes last, as it tells what the others are.
-    left = sorted((one for one in objects if one.key in named), key=lambda one: (one.key == UNFINISHED, one.key))
-    return tuple(left), max((one.modified for one in objects), default=float("inf"))
+    left = sorted((file for file in objects if file.key in named), key=lambda file: (file.key == UNFINISHED, file.key))
+    return tuple(left), max((file.modified for file in objects), default=float("inf"))

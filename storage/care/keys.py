@@ -41,11 +41,11 @@ class StoreKeys:
         """What the object of a key is; `FOREIGN` if nothing here would write under that key."""
         if key in self._named:
             return self._named[key]
-        if (found := _COMMIT.fullmatch(key)) and commit_uri("", int(found.group(1))) == f"/{key}":
+        if (match := _COMMIT.fullmatch(key)) and commit_uri("", int(match.group(1))) == f"/{key}":
             return Role.COMMIT
-        if (found := _CLAIM.fullmatch(key)) and claim_uri("", int(found.group(1))) == f"/{key}":
+        if (match := _CLAIM.fullmatch(key)) and claim_uri("", int(match.group(1))) == f"/{key}":
             return Role.CLAIM
-        if (found := _COPY.fullmatch(key)) and copy_key(int(found.group(1))) == key:
+        if (match := _COPY.fullmatch(key)) and copy_key(int(match.group(1))) == key:
             return Role.COPY
         if _PAGE.fullmatch(key):
             return Role.PAGE

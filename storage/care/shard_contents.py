@@ -56,7 +56,9 @@ def content_fault(
 def _take(layout: Layout, spec: TrajectorySpec, position: int, data: bytearray, stored: States) -> None:
     """Copy the states that lie in an object."""
     timesteps = [
-        one.timestep for one in layout.extents(spec, spec.stored_timesteps, range(1)) if one.position == position
+        extent.timestep
+        for extent in layout.extents(spec, spec.stored_timesteps, range(1))
+        if extent.position == position
     ]
     for t in timesteps:
         encoding = spec.encoding(t)

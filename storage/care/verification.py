@@ -51,7 +51,7 @@ def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> l
     except ManifestError as error:
         return [ShardProblem(uri=uri, shard=None, key=MANIFEST, expected="what was sealed", found=str(error))]
     problems = [*_record_problems(uri, manifest), *_page_problems(uri, manifest)]
-    problems += [found for entry in manifest.metadata if (found := _object_problem(uri, None, entry, bytearray()))]
+    problems += [problem for entry in manifest.metadata if (problem := _object_problem(uri, None, entry, bytearray()))]
     damaged_pages = {problem.key for problem in problems}
     total = manifest.num_shards
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -69,25 +69,25 @@ def _record_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
     """Of the records beside the manifest: the store's identity, and the manifest's copies."""
     try:
         same = digest(read_identity(uri)) == manifest.digest
-        found = "another spec"
+        actual = "another spec"
     except (ManifestError, StoreNotFoundError) as error:
-        same, found = False, str(error)
+        same, actual = False, str(error)
     if not same:
-        yield ShardProblem(uri=uri, shard=None, key=IDENTITY, expected="the manifest's spec", found=found)
+        yield ShardProblem(uri=uri, shard=None, key=IDENTITY, expected="the manifest's spec", found=actual)
     try:
         copy = read_copy(uri, manifest.num_samples)
         same = same_store(copy, manifest)
-        found = "another manifest"
+        actual = "another manifest"
     except (ManifestError, StoreNotFoundError) as error:
-        same, found = False, str(error)
+        same, actual = False, str(error)
     if not same:
         key = copy_key(manifest.num_samples)
-        yield ShardProblem(uri=uri, shard=None, key=key, expected="a copy of the manifest", found=found)
+        yield ShardProblem(uri=uri, shard=None, key=key, expected="a copy of the manifest", found=actual)
     newest = newest_copy(uri)
     if newest is not None and newest > manifest.num_samples:
         # Sealing was killed before its last write, or an old manifest was put back.
-        expected, found = f"the seal of {newest} samples, as its copy", f"that of {manifest.num_samples}"
-        yield ShardProblem(uri=uri, shard=None, key=MANIFEST, expected=expected, found=found)
+        expected, actual = f"the seal of {newest} samples, as its copy", f"that of {manifest.num_samples}"
+        yield ShardProblem(uri=uri, shard=None, key=MANIFEST, expected=expected, found=actual)
 
 
 def _page_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
@@ -116,10 +116,10 @@ def shard_problems(
         listed: Its objects by the manifest; None where that part of it is damaged, and the record alone is asked.
     """
     problems: list[ShardProblem] = []
-    record, found = _own_record(uri, manifest, shard, listed)
+    record, reason = _own_record(uri, manifest, shard, listed)
     if record is None:
         key, expected = f"commits/{shard:06d}.json", "the commit record of what the manifest lists"
-        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=found))
+        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=reason))
     objects = _ShardObjects(uri, shard, record.objects if record else listed or ())
     if record is not None and (fault := content_fault(manifest.spec, shard, record.objects, objects.read)):
         key, expected = record.objects[fault.position].key, f"a {manifest.spec.layout} shard of its spec"
@@ -183,7 +183,7 @@ def _object_problem(uri: str, shard: int | None, entry: ObjectEntry, data: bytea
         return [memoryview(data)]
 
     try:
-        found = read_into(join(uri, entry.key), entry.size, allocate)
+        size = read_into(join(uri, entry.key), entry.size, allocate)
     except StoreNotFoundError:
         return missing_problem(uri, shard, entry)
     except (PermissionError, ConnectionError):
@@ -191,4 +191,4 @@ def _object_problem(uri: str, shard: int | None, entry: ObjectEntry, data: bytea
     except StoreError as error:
         # A bad disk does not keep the other objects from being looked at.
         return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found=str(error))
-    return size_problem(uri, shard, entry, found) or hash_problem(uri, shard, entry, [data])
+    return size_problem(uri, shard, entry, size) or hash_problem(uri, shard, entry, [data])

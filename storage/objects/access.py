@@ -147,8 +147,8 @@ def list_folders(uri: str) -> list[str]:
 def list_level(uri: str) -> Level:
     """The folders and objects right below a prefix, by name; empty if there is nothing. See `list_objects`."""
     objects, path = _locate(uri)
-    found = objects.level(path)
-    return Level(sorted(found.folders), sorted(found.objects, key=attrgetter("key")))
+    level = objects.level(path)
+    return Level(sorted(level.folders), sorted(level.objects, key=attrgetter("key")))
 
 
 def list_leftovers(uri: str) -> list[Leftover]:

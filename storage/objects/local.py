@@ -85,13 +85,13 @@ class LocalObjects:
         """Folders and finished writes right below a folder."""
         try:
             with os.scandir(path) as entries:
-                found = list(entries)
-            files = ((entry.name, entry) for entry in found if not entry.is_dir())
+                listed = list(entries)
+            files = ((entry.name, entry) for entry in listed if not entry.is_dir())
             objects = [
                 ObjectInfo(key=key, size=status.st_size, modified=status.st_mtime)
                 for key, status in _statuses(files, unfinished=False)
             ]
-            return Level([entry.name for entry in found if entry.is_dir()], objects)
+            return Level([entry.name for entry in listed if entry.is_dir()], objects)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return Level((), ())

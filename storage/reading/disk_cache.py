@@ -88,16 +88,16 @@ class DiskCache:
         parts = functools.cache(lambda: byte_parts(allocate(), entry.size))
         if self._serve(entry, parts):
             return entry.size
-        found = self._source.read_into(entry, parts)
-        if found == entry.size <= self._max_bytes:
+        size = self._source.read_into(entry, parts)
+        if size == entry.size <= self._max_bytes:
             self._keep(entry, b"".join(parts()))
-        return found
+        return size
 
     def _serve(self, entry: ObjectEntry, parts: "Allocate") -> bool:
         path = self._path(entry)
         try:
-            found = _FILES.read_into(str(path), entry.size, parts)
-            good = found == entry.size and (entry.sha256 in self._checked or _sha256(parts()) == entry.sha256)
+            size = _FILES.read_into(str(path), entry.size, parts)
+            good = size == entry.size and (entry.sha256 in self._checked or _sha256(parts()) == entry.sha256)
         except StoreNotFoundError:
             # Whatever has this name the next time is another file.
             self._checked.discard(entry.sha256)
@@ -163,7 +163,7 @@ class DiskCache:
 
     def _walk(self) -> "list[_CachedFile]":
         """All cached files; stale leftovers of killed processes are removed on the way."""
-        found = []
+        files = []
         stale = time.time() - _STALE_SECONDS
         for folder in self._folder.glob("[0-9a-f][0-9a-f]/"):
             with os.scandir(folder) as entries:
@@ -172,10 +172,10 @@ class DiskCache:
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
                         if _SHA256.fullmatch(entry.name) and stat.S_ISREG(status.st_mode):
-                            found.append(_CachedFile(status.st_mtime_ns, Path(entry.path), status.st_size))
+                            files.append(_CachedFile(status.st_mtime_ns, Path(entry.path), status.st_size))
                         elif entry.name.startswith(TEMPORARY_PREFIX) and status.st_mtime < stale:
                             Path(entry.path).unlink()
-        return found
+        return files
 
     def _path(self, entry: ObjectEntry) -> Path:
         return self._folder / entry.sha256[:2] / entry.sha256

@@ -116,8 +116,8 @@ def open_growing(uri: str, source: ObjectSource | None = None, kept: ByteCache |
             f"a store is a folder with a spec.json, but there is none at {uri}; check the URI, or compute the store "
             "with `advkd precompute`"
         ) from error
-    found = committed_shards(uri)
-    committed = np.fromiter(found, dtype=np.int64, count=len(found))
+    numbers = committed_shards(uri)
+    committed = np.fromiter(numbers, dtype=np.int64, count=len(numbers))
     committed.sort()
     index, now = committed_index(uri, spec, committed), utc_now()
     manifest = Manifest(

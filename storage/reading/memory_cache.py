@@ -47,10 +47,10 @@ class MemoryCache:
         if held is not None:
             fill(parts(), held)
             return entry.size
-        found = self._source.read_into(entry, parts)
-        if found == entry.size <= self._held.maxsize:
+        size = self._source.read_into(entry, parts)
+        if size == entry.size <= self._held.maxsize:
             self._keep(entry, b"".join(parts()))
-        return found
+        return size
 
     def _look_up(self, entry: ObjectEntry) -> bytes | None:
         key = entry.key, entry.sha256

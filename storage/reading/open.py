@@ -42,10 +42,10 @@ def noise_problem(uri: str, manifest: Manifest, shard: int) -> ShardProblem | No
     expected = manifest.shards.noise_sha256(shard)
     if expected is None:
         return None
-    spec, found = manifest.spec, hashlib.sha256()
+    spec, drawn = manifest.spec, hashlib.sha256()
     for sample in range(shard * spec.shard_samples, (shard + 1) * spec.shard_samples):
-        found.update(drawn_noise(spec, sample, 1).data)
-    if found.hexdigest() == expected:
+        drawn.update(drawn_noise(spec, sample, 1).data)
+    if drawn.hexdigest() == expected:
         return None
-    got = f"sha256 {found.hexdigest()}"
+    got = f"sha256 {drawn.hexdigest()}"
     return ShardProblem(uri=uri, shard=shard, key=NOISE, expected=f"sha256 {expected}", found=got)

@@ -141,10 +141,10 @@ class ShardReader:
             return landings[-1].parts
 
         try:
-            found = self._source.read_into(entry, allocate)
+            size = self._source.read_into(entry, allocate)
         except StoreNotFoundError as error:
             raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
-        problem = size_problem(self.uri, shard, entry, found)
+        problem = size_problem(self.uri, shard, entry, size)
         problem = problem or self._content_problem(shard, position, entry, landings[-1])
         if problem is not None:
             raise ShardCorruptError(problem.message)

@@ -106,7 +106,8 @@ def _finished(pending: _Pending, spec: TrajectorySpec) -> Window:
     for read in pending.reads:
         read.result()
     numbers = [
-        np.arange(one.start, one.stop, dtype=np.int64) + one.shard * spec.shard_samples for one in pending.pieces
+        np.arange(piece.start, piece.stop, dtype=np.int64) + piece.shard * spec.shard_samples
+        for piece in pending.pieces
     ]
     return Window(np.concatenate(numbers), pending.arrays.stored)
 

@@ -50,5 +50,5 @@ class ByteCache:
     def forget(self, where: Callable[[Hashable], bool]) -> None:
         """Drop what is held under some keys."""
         with self._lock:
-            for key in [one for one in self._held if where(one)]:
+            for key in [held for held in self._held if where(held)]:
                 del self._held[key]

@@ -79,11 +79,12 @@ def _refuse_extremes(value: Any) -> None:
         depth += 1
         if depth > _DEEPEST:
             raise ValueError(_TOO_DEEP)
-        for one in level:
-            if (isinstance(one, float) and math.isinf(one)) or (isinstance(one, int) and abs(one) > _LARGEST_INTEGER):
+        for item in level:
+            infinite = isinstance(item, float) and math.isinf(item)
+            if infinite or (isinstance(item, int) and abs(item) > _LARGEST_INTEGER):
                 raise ValueError("a number beyond all that records hold")
-        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
-        level = [below for one in inner for below in one]
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [below for inner in containers for below in (inner.values() if isinstance(inner, dict) else inner)]
 
 
 def _refused_constant(name: str) -> Any:

@@ -133,7 +133,7 @@ def committed_shards(uri: str, *, after: int = -1) -> set[int]:
     """Numbers of the finished shards greater than `after`, from one listing that skips the others."""
     skipped = f"{after:06d}.json" if 0 <= after <= _LAST_IN_ORDER else ""
     listed = list_objects(join(uri, _FOLDER), start_after=skipped)
-    numbers = {int(found.group(1)) for one in listed if (found := _NAME.fullmatch(one.key))}
+    numbers = {int(match.group(1)) for entry in listed if (match := _NAME.fullmatch(entry.key))}
     return {number for number in numbers if number > after}
 
 

@@ -190,10 +190,10 @@ def require_keys(what: str, data: object, keys: Iterable[str]) -> None:
 
 def require_layout_version(what: str, data: object) -> None:
     """Raise `ManifestError` for another layout version, before anything else is looked at."""
-    found = data.get("layout_version") if isinstance(data, Mapping) else None
-    if found != LAYOUT_VERSION or not isinstance(found, int) or isinstance(found, bool):
+    version = data.get("layout_version") if isinstance(data, Mapping) else None
+    if version != LAYOUT_VERSION or not isinstance(version, int) or isinstance(version, bool):
         raise ManifestError(
-            f"{what} must have layout version {LAYOUT_VERSION}, got {found!r}; "
+            f"{what} must have layout version {LAYOUT_VERSION}, got {version!r}; "
             "it is foreign or newer: open it with the release that wrote it"
         )
 

@@ -175,8 +175,8 @@ def write_manifest(uri: str, manifest: Manifest) -> None:
 
 def newest_copy(uri: str) -> int | None:
     """Samples of the largest seal of which there is a copy, None if there is none."""
-    found = (_COPY_NAME.fullmatch(name) for name in list_prefix(join(uri, _COPIES)))
-    return max((int(one.group(1)) for one in found if one), default=None)
+    matches = (_COPY_NAME.fullmatch(name) for name in list_prefix(join(uri, _COPIES)))
+    return max((int(match.group(1)) for match in matches if match), default=None)
 
 
 def restore_manifest(uri: str) -> Manifest:

@@ -52,10 +52,10 @@ def size_problem(uri: str, shard: int | None, entry: ObjectEntry, size: int) -> 
 
 def hash_problem(uri: str, shard: int | None, entry: ObjectEntry, parts: Iterable[Buffer]) -> ShardProblem | None:
     """What is wrong with the content of an object, given in order and in any number of parts, or None."""
-    found = hashlib.sha256()
+    actual = hashlib.sha256()
     for part in parts:
-        found.update(part)
-    if found.hexdigest() == entry.sha256:
+        actual.update(part)
+    if actual.hexdigest() == entry.sha256:
         return None
-    expected, got = f"sha256 {entry.sha256}", f"sha256 {found.hexdigest()}"
+    expected, got = f"sha256 {entry.sha256}", f"sha256 {actual.hexdigest()}"
     return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=expected, found=got)

@@ -26,13 +26,13 @@ def code_revision() -> str:
     """The git commit of this package's checkout ("-dirty" where it was changed), else its version."""
     here = Path(__file__).parent
     try:
-        found = _git(here, "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*")
+        described = _git(here, "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*")
         tracked = _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
     except OSError:
         # A machine without git has a released package.
         return writer_version()
-    if found.returncode == 0 and tracked.returncode == 0:
-        return found.stdout.strip()
+    if described.returncode == 0 and tracked.returncode == 0:
+        return described.stdout.strip()
     return writer_version()
 
 

@@ -58,20 +58,20 @@ def read_pieces(
         fetch: Gives the bytes start..stop-1 of the object, all that it has of them.
         kept: Where pieces are looked up and kept, None: nowhere.
     """
-    found: dict[int, bytes | memoryview] = {}
+    pieces: dict[int, bytes | memoryview] = {}
     if kept is not None:
         for number in set(numbers):
             held = kept.get(Piece(whole.address, whole.sha256, size, number))
             if held is not None:
-                found[number] = held
-    for start, stop in _requests(sorted(set(numbers) - found.keys()), GAP_BYTES // size):
+                pieces[number] = held
+    for start, stop in _requests(sorted(set(numbers) - pieces.keys()), GAP_BYTES // size):
         data = memoryview(fetch(start * size, stop * size))
         for number in range(start, stop):
-            found[number] = piece = data[(number - start) * size : (number - start + 1) * size]
+            pieces[number] = piece = data[(number - start) * size : (number - start + 1) * size]
             if kept is not None:
                 # A copy of its own: a part of the answer would keep all of it in memory.
                 kept.put(Piece(whole.address, whole.sha256, size, number), bytes(piece), size)
-    return found
+    return pieces
 
 
 def forget_objects(kept: ByteCache, addresses: Collection[str]) -> None:

@@ -68,8 +68,8 @@ class ShardIndex:
         """The objects of one shard; `ManifestError` if the page that lists them is missing or damaged."""
         row = self._row(shard)
         return tuple(
-            ObjectEntry(key=key, size=int(size), sha256=found.tobytes().hex())
-            for key, size, found in zip(self.keys(shard), row["bytes"], row["sha256"], strict=False)
+            ObjectEntry(key=key, size=int(size), sha256=sha256.tobytes().hex())
+            for key, size, sha256 in zip(self.keys(shard), row["bytes"], row["sha256"], strict=False)
         )
 
     def noise_sha256(self, shard: int) -> str | None:
@@ -163,7 +163,7 @@ class ShardIndex:
             return [memoryview(data)]
 
         try:
-            found = read_into(address, entry.size, allocate)
+            size = read_into(address, entry.size, allocate)
         except StoreNotFoundError as error:
             raise ManifestError(
                 f"every page of a store's shard index must be there, but {address} is missing; {_REMEDY}"
@@ -173,7 +173,7 @@ class ShardIndex:
         except StoreError as error:
             raise ManifestError(f"a page of a store's shard index must be readable, but {error}; {_REMEDY}") from error
         header = _page_header(self._page_rows(number), self._columns)
-        good = found == entry.size and hashlib.sha256(data).hexdigest() == entry.sha256 and data.startswith(header)
+        good = size == entry.size and hashlib.sha256(data).hexdigest() == entry.sha256 and data.startswith(header)
         if not good:
             raise ManifestError(f"a page of a store's shard index must be what was sealed, {address} is not; {_REMEDY}")
         rows = np.frombuffer(data, dtype=_ROW, offset=len(header))

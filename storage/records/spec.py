@@ -95,7 +95,7 @@ class TrajectorySpec:
         sizes = [full] * count if self.resolutions is None else self.resolutions
         object.__setattr__(self, "resolutions", tuple(tuple(_integers("resolutions", size)) for size in sizes))
         ranges = [None] * count if self.uint8_ranges is None else self.uint8_ranges
-        object.__setattr__(self, "uint8_ranges", tuple(one and tuple(float(end) for end in one) for one in ranges))
+        object.__setattr__(self, "uint8_ranges", tuple(pair and tuple(float(end) for end in pair) for pair in ranges))
         for name in ("sampler_config", "space", "conditioning"):
             object.__setattr__(self, name, _plain_json(name, getattr(self, name)))
         if self.guidance_scale is not None:
@@ -146,10 +146,10 @@ class TrajectorySpec:
         """The spec that `to_json` wrote; `ManifestError` for unknown, missing or bad fields."""
         known = {field.name for field in fields(cls)}
         if not isinstance(data, dict) or set(data) != known:
-            found = sorted(set(data) ^ known) if isinstance(data, dict) else type(data).__name__
+            fault = sorted(set(data) ^ known) if isinstance(data, dict) else type(data).__name__
             raise ManifestError(
                 f"a stored TrajectorySpec has exactly the fields of layout version {LAYOUT_VERSION}; unknown or "
-                f"missing: {found}; open the store with the release that wrote it"
+                f"missing: {fault}; open the store with the release that wrote it"
             )
         try:
             return cls(**data)
@@ -221,7 +221,7 @@ class TrajectorySpec:
         _, height, width = self.sample_shape
         sizes, ranges = self.resolutions or (), self.uint8_ranges or ()
         for name, values in (("resolutions", sizes), ("uint8_ranges", ranges)):
-            if len(values) != len(self.timesteps) or any(one is not None and len(one) != 2 for one in values):
+            if len(values) != len(self.timesteps) or any(pair is not None and len(pair) != 2 for pair in values):
                 raise ValueError(
                     f"TrajectorySpec.{name} must hold one pair per timestep, got {values} for {len(self.timesteps)} "
                     "timesteps; give as many, from noise to clean"
@@ -231,13 +231,15 @@ class TrajectorySpec:
                 f"TrajectorySpec.resolutions must divide the sample's {height}x{width}, as a smaller one holds means "
                 f"over boxes, got {sizes}; choose divisors"
             )
-        if any(one and not (math.isfinite(one[0]) and math.isfinite(one[1]) and one[0] < one[1]) for one in ranges):
+        if any(
+            pair and not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] < pair[1]) for pair in ranges
+        ):
             raise ValueError(
                 f"TrajectorySpec.uint8_ranges must hold finite pairs (low, high), low < high, got {ranges}; declare "
                 "the range of the states' values"
             )
         largest = {"float16": 65504.0, "float32": 3.4e38}[self.dtype]
-        if any(one and max(abs(one[0]), abs(one[1])) > largest for one in ranges):
+        if any(pair and max(abs(pair[0]), abs(pair[1])) > largest for pair in ranges):
             raise ValueError(
                 f"TrajectorySpec.uint8_ranges must fit {self.dtype}, in which readers get the values, got {ranges}; "
                 "use float32, or declare a smaller range"

@@ -61,11 +61,11 @@ class ShardWriter:
         """See `base.Writer.copy_shard`."""
         for t in self.spec.stored_timesteps:
             encoding = self.spec.encoding(t)
-            found = (stored[t].dtype.name, stored[t].shape)
-            if found != (encoding.stored_dtype, (self.spec.shard_samples, *encoding.shape)):
+            given = (stored[t].dtype.name, stored[t].shape)
+            if given != (encoding.stored_dtype, (self.spec.shard_samples, *encoding.shape)):
                 raise ValueError(
                     f"a copied shard must hold the stored arrays, {encoding.stored_dtype} "
-                    f"{[self.spec.shard_samples, *encoding.shape]} at timestep {t}, got {found}; use read_stored"
+                    f"{[self.spec.shard_samples, *encoding.shape]} at timestep {t}, got {given}; use read_stored"
                 )
         return self.publish(stored, replace(record, digest=digest(self.spec)))
 
