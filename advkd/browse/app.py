@@ -36,8 +36,8 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
         port: the one that is really bound, where `spec.port` is 0.
 
     Raises:
-        StoreError: A URI is no store and no root of stores, cannot be reached, or may not be read.
-        ValueError: A student cannot be loaded, or fits none of the stores.
+        StoreError: a URI is no store and no root of stores, cannot be reached, or may not be read.
+        ValueError: a student cannot be loaded, or fits none of the stores.
     """
     catalogue = Catalogue(spec.uris)
     catalogue.require()

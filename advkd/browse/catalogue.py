@@ -41,11 +41,11 @@ class Catalogue:
         self._due = 0.0
 
     def require(self) -> None:
-        """Raise unless every URI is a store, or a root that may hold some.
+        """Raises unless every URI is a store, or a root that may hold some.
 
         Raises:
-            StoreNotFoundError: There is nothing, or something that is no store.
-            StoreError: It cannot be reached, or may not be read.
+            StoreNotFoundError: there is nothing, or something that is no store.
+            StoreError: it cannot be reached, or may not be read.
         """
         for uri in self._uris:
             if summarize(uri) is None and not list_stores(uri):

@@ -54,8 +54,8 @@ class Shown:
             beside: the page's other side; where it shows the same store, both show it at the same moment.
 
         Raises:
-            NotShownError: There is no such store or student.
-            RequestError: The student does not fit the store.
+            NotShownError: there is no such store or student.
+            RequestError: the student does not fit the store.
         """
         name, separator, student = text.partition(_SEPARATOR)
         store = self.catalogue.store(name)
@@ -120,7 +120,7 @@ class Shown:
         """How far two sides are apart, as one picture; white from a difference of `most` on.
 
         Raises:
-            RequestError: They cannot be compared, or not at that timestep.
+            RequestError: they cannot be compared, or not at that timestep.
         """
         require_comparable(left, right)
         require_fitting(len(samples), None, tile_size(left.view.spec.state_shape(timestep)))

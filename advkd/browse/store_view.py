@@ -92,7 +92,7 @@ class StoreSnapshot:
             return self._read_by_shard(samples, timesteps)
 
     def check(self, shard: int) -> Mark | None:
-        """Read all of a shard from the store itself and compare every sha256; what is wrong with it, or None."""
+        """Reads all of a shard from the store itself and compares every sha256; what is wrong with it, or None."""
         first = shard * self.spec.shard_samples
         try:
             listed = self.manifest.shards.entries(shard)
@@ -108,7 +108,7 @@ class StoreSnapshot:
         return None
 
     def recheck(self) -> None:
-        """Look again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
+        """Looks again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
         if not self.store.recheck_is_due():
             return
         for shard, mark in self.store.marks.turn(_MOST_RECHECKED):
@@ -185,7 +185,7 @@ class StoreView:
         A request takes one, and passes it on.
 
         Raises:
-            StoreError: It is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
+            StoreError: it is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
                 is all it takes to recover.
         """
         asked = self._asked

@@ -95,13 +95,13 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
     """What is of no use in the store at a URI, or else in every store and published folder below that root.
 
     Args:
-        uri: A store, or a root of stores `<root>/<teacher>/<digest>`.
-        older_than: Seconds; what is younger is found too, but stays.
-        now: The time, in seconds since the epoch; None: that of this machine.
+        uri: a store, or a root of stores `<root>/<teacher>/<digest>`.
+        older_than: seconds; what is younger is found too, but stays.
+        now: the time, in seconds since the epoch; None: that of this machine.
 
     Raises:
-        ValueError: A negative age.
-        StoreNotFoundError: The URI is named like a store, and there is nothing.
+        ValueError: a negative age.
+        StoreNotFoundError: the URI is named like a store, and there is nothing.
     """
     if not older_than >= 0:
         raise ValueError(f"an age must be 0 seconds or more, got {older_than}; use one that no upload exceeds")
@@ -128,11 +128,11 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
 
 
 def remove_garbage(garbage: StoreGarbage, *, progress: Callable[[int, int], None] | None = None) -> list[Garbage]:
-    """Remove what is old; what has come to use since it was found stays.
+    """Removes what is old; what has come to use since it was found stays.
 
     Args:
         garbage: what `find_garbage` returned, not long ago.
-        progress: Called with objects done and objects in all.
+        progress: called with objects done and objects in all.
 
     Returns:
         What was removed.

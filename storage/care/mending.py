@@ -28,19 +28,19 @@ def read_good_commit(uri: str, shard: int) -> CommitRecord | None:
 
 
 def keep_commit(uri: str, before: CommitRecord | None, after: CommitRecord) -> None:
-    """Leave the record of a shard that was written again as it was, if it differs in who, when and how long alone."""
+    """Leaves the record of a shard that was written again as it was, if it differs in who, when and how long alone."""
     if before is not None and run_facts_apart(before, after):
         write_commit(uri, before)
 
 
 def mend(uri: str, manifest: Manifest, keys: Collection[str], recomputed: Iterable[int]) -> Manifest:
-    """Make a store's damaged index pages, metadata and copy of the manifest again, each to the bytes that it had.
+    """Makes a store's damaged index pages, metadata and copy of the manifest again, each to the bytes that it had.
 
     Args:
-        uri: The store; its commit records are all good.
-        manifest: Its manifest.
-        keys: The damaged objects that belong to no shard.
-        recomputed: Shards that were written again. Where their objects are not those that the manifest lists (another
+        uri: the store; its commit records are all good.
+        manifest: its manifest.
+        keys: the damaged objects that belong to no shard.
+        recomputed: shards that were written again. Where their objects are not those that the manifest lists (another
             machine computed them), index and manifest are written anew.
 
     Returns:
@@ -58,7 +58,7 @@ def mend(uri: str, manifest: Manifest, keys: Collection[str], recomputed: Iterab
 
 
 def _mend_metadata(uri: str, manifest: Manifest, keys: Collection[str]) -> bool:
-    """Write damaged metadata again; False if another release of Zarr now says it in other bytes than those sealed."""
+    """Writes damaged metadata again; False if another release of Zarr now says it in other bytes than those sealed."""
     sealed = {entry.key: entry.sha256 for entry in manifest.metadata if entry.key in keys}
     if not sealed:
         return True

@@ -29,10 +29,10 @@ def content_fault(
     """What keeps a shard from being one of its spec, None if nothing does.
 
     Args:
-        spec: Of the store.
-        shard: Number of the shard.
-        entries: Its objects, with the crc32 of their pieces, as its commit record has them.
-        read: Gives the bytes of an object, None where they are not those of its record; asked for each object once.
+        spec: of the store.
+        shard: number of the shard.
+        entries: its objects, with the crc32 of their pieces, as its commit record has them.
+        read: gives the bytes of an object, None where they are not those of its record; asked for each object once.
     """
     layout, stored, whole = layout_of(spec), States(), True
     for position, (entry, size) in enumerate(zip(entries, layout.object_bytes(spec), strict=True)):
@@ -54,7 +54,7 @@ def content_fault(
 
 
 def _take(layout: Layout, spec: TrajectorySpec, position: int, data: bytearray, stored: States) -> None:
-    """Copy the states that lie in an object."""
+    """Copies the states that lie in an object."""
     timesteps = [
         extent.timestep
         for extent in layout.extents(spec, spec.stored_timesteps, range(1))

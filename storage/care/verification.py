@@ -32,19 +32,19 @@ _SHARDS_AT_ONCE = 64
 
 
 def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> list[ShardProblem]:
-    """Read every object of a sealed store and compare it with the manifest; an empty list means all is well.
+    """Reads every object of a sealed store and compares it with the manifest; an empty list means all is well.
 
     Objects that have the right hashes are also compared with what their layout makes of the states in them, so that
     what a forged record agrees with is named too. A damaged manifest is the only problem that is named, as it is what
     all others are measured by.
 
     Args:
-        uri: The store.
-        progress: Called with shards done and shards in all.
+        uri: the store.
+        progress: called with shards done and shards in all.
 
     Raises:
-        StoreNotFoundError: There is no store.
-        StoreIncompleteError: It is still growing.
+        StoreNotFoundError: there is no store.
+        StoreIncompleteError: it is still growing.
     """
     try:
         manifest = open_manifest(uri)
@@ -107,13 +107,13 @@ def _listed_problems(uri: str, manifest: Manifest, damaged_pages: set[str], shar
 def shard_problems(
     uri: str, manifest: Manifest, shard: int, listed: Sequence[ObjectEntry] | None
 ) -> list[ShardProblem]:
-    """Read every object of a shard from the store and compare it, as `verify` does.
+    """Reads every object of a shard from the store and compares it, as `verify` does.
 
     Args:
-        uri: The store.
-        manifest: Of a sealed store or, as `open_growing` makes it up, of a growing one.
-        shard: Number of the shard.
-        listed: Its objects by the manifest; None where that part of it is damaged, and the record alone is asked.
+        uri: the store.
+        manifest: of a sealed store or, as `open_growing` makes it up, of a growing one.
+        shard: number of the shard.
+        listed: its objects by the manifest; None where that part of it is damaged, and the record alone is asked.
     """
     problems: list[ShardProblem] = []
     record, reason = _own_record(uri, manifest, shard, listed)

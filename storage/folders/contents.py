@@ -52,7 +52,7 @@ def read_contents(uri: str) -> FolderContents | None:
     """What the folder at a URI holds; None if there is no folder, or one that is being written.
 
     Raises:
-        FolderDamagedError: The record is malformed.
+        FolderDamagedError: the record is malformed.
     """
     try:
         record = read_json(join(uri, CONTENTS))

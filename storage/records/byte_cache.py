@@ -17,10 +17,10 @@ class ByteCache:
     """A bounded LRU, counted in bytes. Thread-safe; two threads that miss at once both make the value.
 
     Args:
-        max_bytes: Bound of `held_bytes`; a larger value is not kept.
+        max_bytes: bound of `held_bytes`; a larger value is not kept.
 
     Raises:
-        ValueError: The bound is not positive.
+        ValueError: the bound is not positive.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -40,7 +40,7 @@ class ByteCache:
             return self._held.get(key, (None, 0))[0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
-        """Hold a value of so many bytes, and drop the oldest ones for it."""
+        """Holds a value of so many bytes, and drop the oldest ones for it."""
         cost = size + ENTRY_BYTES
         with self._lock:
             self._held.pop(key, None)
@@ -48,7 +48,7 @@ class ByteCache:
                 self._held[key] = value, cost
 
     def forget(self, where: Callable[[Hashable], bool]) -> None:
-        """Drop what is held under some keys."""
+        """Drops what is held under some keys."""
         with self._lock:
             for key in [held for held in self._held if where(held)]:
                 del self._held[key]

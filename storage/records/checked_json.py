@@ -26,7 +26,7 @@ def dump_checked(value: Mapping[str, Any], *, indent: int | None = None) -> byte
     """The record as UTF-8 JSON that ends with its own hash.
 
     Raises:
-        ValueError: It has no keys, a key "sha256" itself, or holds NaN or infinity.
+        ValueError: it has no keys, a key "sha256" itself, or holds NaN or infinity.
     """
     if not value or _CHECK in value:
         raise ValueError(f'a record must have keys, none of them "{_CHECK}", got {sorted(value)}; rename the key')
@@ -38,8 +38,8 @@ def load_checked(data: bytes) -> dict[str, Any]:
     """The record that `dump_checked` wrote, without its hash.
 
     Raises:
-        DamagedRecordError: The bytes do not end with their own hash.
-        ManifestError: They do, and are no strict JSON object all the same.
+        DamagedRecordError: the bytes do not end with their own hash.
+        ManifestError: they do, and are no strict JSON object all the same.
     """
     body = data[: -len(_tail(b""))]
     if not body or data[len(body) :] != _tail(body):

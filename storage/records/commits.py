@@ -108,7 +108,7 @@ def commit_uri(uri: str, shard: int) -> str:
 
 
 def write_commit(uri: str, record: CommitRecord) -> None:
-    """Publish a shard whose objects are all written."""
+    """Publishes a shard whose objects are all written."""
     write_bytes(commit_uri(uri, record.shard), dump_checked(record.to_json()))
 
 

@@ -65,7 +65,7 @@ class StateEncoding:
 
         Raises:
             NonFiniteError: NaN, infinity, or overflow of the stored dtype.
-            ValueRangeError: A value outside of the declared range of uint8, whose ends count in float32 too.
+            ValueRangeError: a value outside of the declared range of uint8, whose ends count in float32 too.
         """
         if self.uint8_range is not None:
             return self._codes(reduced, *self.uint8_range)
@@ -137,7 +137,7 @@ class StateTally:
     detail_squares: float = 0.0
 
     def add(self, states: npt.NDArray[Any], reduced: npt.NDArray[Any], stored: npt.NDArray[Any]) -> None:
-        """Count a block: states as they came, at the stored resolution, and as stored."""
+        """Counts a block: states as they came, at the stored resolution, and as stored."""
         values = self.encoding.decode(stored).astype(np.float64)
         self.count += values.size
         self.total += float(values.sum())

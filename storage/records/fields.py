@@ -177,7 +177,7 @@ def sha256_digits(value: object) -> str:
 
 
 def require_keys(what: str, data: object, keys: Iterable[str]) -> None:
-    """Raise `ManifestError` unless `data` is a mapping with exactly these keys."""
+    """Raises `ManifestError` unless `data` is a mapping with exactly these keys."""
     expected = set(keys)
     if not isinstance(data, Mapping):
         raise ManifestError(f"{what} must be a JSON object, got {type(data).__name__}; the file is foreign or damaged")
@@ -189,7 +189,7 @@ def require_keys(what: str, data: object, keys: Iterable[str]) -> None:
 
 
 def require_layout_version(what: str, data: object) -> None:
-    """Raise `ManifestError` for another layout version, before anything else is looked at."""
+    """Raises `ManifestError` for another layout version, before anything else is looked at."""
     version = data.get("layout_version") if isinstance(data, Mapping) else None
     if version != LAYOUT_VERSION or not isinstance(version, int) or isinstance(version, bool):
         raise ManifestError(

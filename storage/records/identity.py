@@ -11,7 +11,7 @@ IDENTITY = "spec.json"
 
 
 def announce(uri: str, spec: TrajectorySpec) -> None:
-    """Write the identity of a store that is about to grow; the same bytes from every writer."""
+    """Writes the identity of a store that is about to grow; the same bytes from every writer."""
     if exists(join(uri, IDENTITY)):
         require_same_spec(uri, read_identity(uri), spec)
     else:
@@ -46,7 +46,7 @@ def read_identity(uri: str) -> TrajectorySpec:
 
 
 def require_same_spec(uri: str, found: TrajectorySpec, wanted: TrajectorySpec) -> None:
-    """Raise `SpecMismatchError`, naming the fields that differ, unless both specs are the same."""
+    """Raises `SpecMismatchError`, naming the fields that differ, unless both specs are the same."""
     if digest(found) == digest(wanted):
         return
     theirs, ours = found.to_json(), wanted.to_json()

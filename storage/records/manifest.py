@@ -167,7 +167,7 @@ def read_copy(uri: str, num_samples: int) -> Manifest:
 
 
 def write_manifest(uri: str, manifest: Manifest) -> None:
-    """Publish a sealed store; the last write of sealing. A copy from which it can be restored is written before."""
+    """Publishes a sealed store; the last write of sealing. A copy from which it can be restored is written before."""
     data = dump_checked(manifest.to_json())
     write_bytes(join(uri, copy_key(manifest.num_samples)), data)
     write_bytes(manifest_uri(uri), data)
@@ -180,7 +180,7 @@ def newest_copy(uri: str) -> int | None:
 
 
 def restore_manifest(uri: str) -> Manifest:
-    """Put the newest copy of the manifest in its place; `ManifestError` if there is none, or it is damaged.
+    """Puts the newest copy of the manifest in its place; `ManifestError` if there is none, or it is damaged.
 
     An older copy is not taken: the store would lose samples, and nobody would notice.
     """

@@ -52,11 +52,11 @@ def read_pieces(
     """Pieces of an object by number.
 
     Args:
-        whole: The object.
-        size: Bytes of a piece.
-        numbers: The pieces that are wanted.
-        fetch: Gives the bytes start..stop-1 of the object, all that it has of them.
-        kept: Where pieces are looked up and kept, None: nowhere.
+        whole: the object.
+        size: bytes of a piece.
+        numbers: the pieces that are wanted.
+        fetch: gives the bytes start..stop-1 of the object, all that it has of them.
+        kept: where pieces are looked up and kept, None: nowhere.
     """
     pieces: dict[int, bytes | memoryview] = {}
     if kept is not None:
@@ -75,7 +75,7 @@ def read_pieces(
 
 
 def forget_objects(kept: ByteCache, addresses: Collection[str]) -> None:
-    """Drop all that is kept of some objects."""
+    """Drops all that is kept of some objects."""
     kept.forget(lambda key: isinstance(key, ObjectPart) and key.address in addresses)
 
 

@@ -88,7 +88,7 @@ class ShardIndex:
             return rows
 
     def mend_page(self, number: int, rows: Iterable[tuple[Sequence[ObjectEntry], str | None]]) -> bool:
-        """Write a page again from its shards' objects; False, and nothing is written, if it would be another one."""
+        """Writes a page again from its shards' objects; False, and nothing is written, if it would be another one."""
         data = _page_data(np.stack([_as_row(*row) for row in rows]))
         entry = self.pages[number]
         if hashlib.sha256(data).hexdigest() != entry.sha256:
@@ -188,14 +188,14 @@ def write_index(
     *,
     page_shards: int = PAGE_SHARDS,
 ) -> ShardIndex:
-    """Write the pages for shards that come in order, each with its objects and the hash of its noise (None: stored).
+    """Writes the pages for shards that come in order, each with its objects and the hash of its noise (None: stored).
 
     Args:
-        uri: The store.
-        templates: Keys of the objects of one shard.
-        rows: Of all shards, or of those that come after `before`; taken page by page.
-        before: The index of a store that grows: its full pages are kept as they are.
-        page_shards: Shards of one page; a store that grows keeps its own.
+        uri: the store.
+        templates: keys of the objects of one shard.
+        rows: of all shards, or of those that come after `before`; taken page by page.
+        before: the index of a store that grows: its full pages are kept as they are.
+        page_shards: shards of one page; a store that grows keeps its own.
     """
     pages: list[ObjectEntry] = []
     count = total = 0

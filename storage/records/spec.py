@@ -267,7 +267,7 @@ def default_shard_samples(trajectory_bytes: int) -> int:
     """Samples of a shard of about 64 MiB or less where 32 samples fit into that: a power of two in [32, 512].
 
     Args:
-        trajectory_bytes: Of all stored states of one sample (`TrajectorySpec.trajectory_bytes`).
+        trajectory_bytes: of all stored states of one sample (`TrajectorySpec.trajectory_bytes`).
     """
     fitting = max(1, _TARGET_SHARD_BYTES // max(1, trajectory_bytes))
     return min(_MAX_SHARD_SAMPLES, max(_MIN_SHARD_SAMPLES, 1 << (fitting.bit_length() - 1)))

@@ -74,13 +74,13 @@ def seal(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
 
 
 def seal_once(root: str, spec: TrajectorySpec, num_samples: int) -> Sealing:
-    """Write the manifest from the commit records; a store never shrinks, a sealed one is left as it is.
+    """Writes the manifest from the commit records; a store never shrinks, a sealed one is left as it is.
 
     Of a store that grows, only the records of its new shards are read, and only the index's last page is replaced.
 
     Raises:
-        StoreIncompleteError: Shards are missing; the message lists them.
-        ManifestError: A commit record is damaged or belongs to another spec.
+        StoreIncompleteError: shards are missing; the message lists them.
+        ManifestError: a commit record is damaged or belongs to another spec.
     """
     uri = store_uri(root, spec)
     existing = _sealed_manifest(uri, spec)
@@ -98,7 +98,7 @@ def seal_once(root: str, spec: TrajectorySpec, num_samples: int) -> Sealing:
 
 
 def reseal(uri: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
-    """Write metadata, index and manifest anew from all commit records, whatever is there; for repairs."""
+    """Writes metadata, index and manifest anew from all commit records, whatever is there; for repairs."""
     return _publish(uri, spec, num_samples, None)
 
 

@@ -70,7 +70,7 @@ class ShardWriter:
         return self.publish(stored, replace(record, digest=digest(self.spec)))
 
     def publish(self, stored: States, record: CommitRecord) -> CommitRecord:
-        """Put a shard's objects, then its record, in which their sizes and hashes are filled in here."""
+        """Puts a shard's objects, then its record, in which their sizes and hashes are filled in here."""
         layout = layout_of(self.spec)
         started = time.monotonic()
         payloads = list(layout.encode(self.spec, record.shard, stored))
@@ -151,7 +151,7 @@ class ShardBuffer:
         return self._writer.publish({t: self._stored[t] for t in spec.stored_timesteps}, record)
 
     def check(self, states: Mapping[int, npt.NDArray[Any]], count: int) -> None:
-        """Raise `ValueError` unless these are `count` floating states of every timestep in full resolution."""
+        """Raises `ValueError` unless these are `count` floating states of every timestep in full resolution."""
         if set(states) != set(self._spec.timesteps):
             raise ValueError(
                 f"a shard must hold exactly the timesteps {self._spec.timesteps}, got {tuple(states)}; "
