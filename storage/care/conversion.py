@@ -18,7 +18,7 @@ from storage.records import TrajectorySpec, digest, read_commit, store_uri
 from storage.writing import missing_shards, open_writer, seal
 
 THREADS = 4
-"""Shards converted at once; each is in memory twice, as arrays and as the objects that they become."""
+"""Number of shards converted at once; each is in memory twice, as arrays and as objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,11 @@ def convert(
     """Writes the same trajectories as a store in another layout, seals it, and leaves the old store unchanged.
 
     Args:
-        uri: a sealed store.
-        layout: name of another layout (`storage.layouts.LAYOUTS`).
+        uri: URI of a sealed store.
+        layout: name of the new layout (`storage.layouts.LAYOUTS`).
         root: root of the new store, `<root>/<teacher>/<digest>`; None means the root of the old one.
-        progress: called with the shards done and their total, from any thread.
-        threads: shards converted at once.
+        progress: called with the number of shards done and their total, from any thread.
+        threads: number of shards converted at once.
 
     Raises:
         ValueError: the store has this layout already, the layout is unknown, or the store was moved and `root` is None.

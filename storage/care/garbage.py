@@ -1,15 +1,15 @@
-"""What a store no longer needs, found and removed; nothing else is ever touched.
+"""Finds and removes what a store no longer needs, and nothing else.
 
 - unfinished writes: temporary files of killed local writes;
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
 - claims of runs that were killed;
-- index pages and copies of the manifest from before the store was extended: the manifest names others now;
+- index pages and copies of the manifest from before the store was extended;
 - below a root in an object store: files of published folders whose writer was killed (`storage.care.folder_garbage`).
 
-Age is the guard. A shard that is being uploaded this moment looks like one whose worker was killed, and a reader that
-opened the store before it grew still reads old pages. So whatever is younger than the given age stays; choose one that
-no upload of a shard and no reader exceeds. A shard counts as young as its youngest object, an old page or copy as young
-as the manifest that replaced it. Foreign objects and unreadable stores are named and left alone.
+Only garbage of a given age is removed. A shard that is being uploaded looks like one whose worker was killed, and a
+reader that opened the store before it grew still reads old pages. So choose an age that no upload of a shard and no
+reader exceeds. The age of a shard is that of its youngest object, the age of an old page or copy that of the manifest
+that replaced it. Foreign objects and unreadable stores are reported and not changed.
 """
 
 import re
@@ -65,48 +65,48 @@ class Garbage:
     kind: str
     """`UNFINISHED`, `UNPUBLISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
     key: str
-    """Relative to the store."""
+    """Key of the object, relative to the store."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     since: float
-    """Since when it has been of no use, as far as can be told: seconds since the epoch."""
+    """Since when it is known to be useless, in seconds since the epoch."""
     shard: int | None = None
-    """Of `UNCOMMITTED`."""
+    """Number of the shard, only for `UNCOMMITTED`."""
     leftover: Leftover | None = None
-    """Of `UNFINISHED`."""
+    """The unfinished write, only for `UNFINISHED`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreGarbage:
-    """What was found in one store, or in one published folder."""
+    """The garbage in one store, or in one published folder."""
 
     uri: str
     old: tuple[Garbage, ...]
-    """Old enough to be removed."""
+    """Garbage that is old enough to be removed."""
     young: tuple[Garbage, ...]
-    """The rest, which stays: somebody may be at work on it."""
+    """Other garbage, which stays, because a process may be writing it."""
     foreign: tuple[str, ...]
-    """Keys that this package would never write; they stay."""
+    """Keys that this package never writes; these objects stay."""
     problem: str | None = None
-    """Why nothing but unfinished writes was looked for."""
+    """Why only unfinished writes were searched for; None if everything was."""
 
 
 def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> list[StoreGarbage]:
-    """What is of no use in the store at a URI, or else in every store and published folder below that root.
+    """Finds the garbage of the store at a URI, or of every store and published folder below a root.
 
     Args:
-        uri: a store, or a root of stores `<root>/<teacher>/<digest>`.
-        older_than: seconds; what is younger is found too, but stays.
-        now: the time, in seconds since the epoch; None: that of this machine.
+        uri: URI of a store, or a root of stores `<root>/<teacher>/<digest>`.
+        older_than: age of `StoreGarbage.old` in seconds; younger garbage is reported as `StoreGarbage.young`.
+        now: the time in seconds since the epoch; None: this machine's.
 
     Raises:
-        ValueError: a negative age.
-        StoreNotFoundError: the URI is named like a store, and there is nothing.
+        ValueError: the age is negative.
+        StoreNotFoundError: the URI is that of a store, but nothing is there.
     """
     if not older_than >= 0:
         raise ValueError(f"an age must be 0 seconds or more, got {older_than}; use one that no upload exceeds")
     uri, now = join(uri), time.time() if now is None else now
-    # Before the records are read: what a record tells later than this can only be more.
+    # Listed before the records are read, because records written in between can only make more objects useful.
     leftovers = list_leftovers(uri)
     if _is_store(uri):
         return [_in_store(uri, leftovers, older_than, now)]
@@ -128,18 +128,18 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
 
 
 def remove_garbage(garbage: StoreGarbage, *, progress: Callable[[int, int], None] | None = None) -> list[Garbage]:
-    """Removes what is old; what has come to use since it was found stays.
+    """Removes the old garbage of a store, except objects that have become useful since.
 
     Args:
-        garbage: what `find_garbage` returned, not long ago.
-        progress: called with objects done and objects in all.
+        garbage: a recent result of `find_garbage`.
+        progress: called with the number of objects done and their total.
 
     Returns:
-        What was removed.
+        The garbage that was removed.
     """
     removed: list[Garbage] = []
     wanted = [item for item in garbage.old if item.kind == UNFINISHED] + list(_still_useless(garbage))
-    # The files of a folder one after the other: the last of them names the rest.
+    # The files of a folder are removed one by one, because the last of them names the others.
     in_order = any(item.kind == UNPUBLISHED for item in wanted)
     with ThreadPoolExecutor(1 if in_order else _DELETIONS_AT_ONCE) as pool:
         for item, _ in zip(wanted, pool.map(lambda item: _remove(garbage.uri, item), wanted), strict=True):
@@ -154,7 +154,7 @@ def _is_store(uri: str) -> bool:
 
 
 def _place(key: str) -> str | None:
-    """`<teacher>/<digest>` of an unfinished write below a root: a store may have got no further than that."""
+    """Returns `<teacher>/<digest>` of an unfinished write below a root, which may be all there is of a store."""
     teacher, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
     return f"{teacher}/{name}" if slash and _DIGEST.fullmatch(name) else None
@@ -216,7 +216,7 @@ def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: f
 
 
 def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
-    """Whose store this is, and its manifest if it is sealed; `ManifestError` unless both can be relied on."""
+    """Returns the spec of a store, and its manifest if it is sealed; raises `ManifestError` if one is unreliable."""
     try:
         manifest = read_manifest(uri)
     except StoreNotFoundError:
@@ -231,7 +231,7 @@ def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
 
 
 def _uncommitted(uri: str, keys: StoreKeys, manifest: Manifest | None, data: Iterable[ObjectInfo]) -> Iterator[Garbage]:
-    """Data of shards that have no record and that no manifest lists, each as young as its shard's youngest object."""
+    """Yields the data of shards that neither a record nor the manifest lists, with the time of the youngest object."""
     listed = manifest.num_shards if manifest is not None else 0
     shards: dict[int, list[ObjectInfo]] = {}
     for entry in data:
@@ -245,9 +245,9 @@ def _uncommitted(uri: str, keys: StoreKeys, manifest: Manifest | None, data: Ite
 
 
 def _replaced(manifest: Manifest, roles: dict[Role, list[ObjectInfo]]) -> Iterator[Garbage]:
-    """Pages and copies that the manifest does not name; none at all while there is the copy of a larger seal.
+    """Yields pages and copies that the manifest does not name; nothing if there is the copy of a larger seal.
 
-    Such a seal is under way, or was interrupted, and its pages may be needed.
+    Such a seal is running or was interrupted, and may need its pages.
     """
     copies, used = roles.get(Role.COPY, ()), {page.key for page in manifest.shards.pages}
     current = copy_key(manifest.num_samples)
@@ -261,7 +261,7 @@ def _replaced(manifest: Manifest, roles: dict[Role, list[ObjectInfo]]) -> Iterat
 
 
 def _still_useless(garbage: StoreGarbage) -> Iterator[Garbage]:
-    """What is old and no unfinished write, less what a record that was written meanwhile has brought into use."""
+    """Yields the old garbage that is no unfinished write, except what a newer record has made useful."""
     uri, candidates = garbage.uri, [item for item in garbage.old if item.kind != UNFINISHED]
     if not candidates:
         return

@@ -94,8 +94,8 @@ def remove_store(contents: StoreContents, *, progress: Callable[[int, int], None
     """Removes a store and, on disk, its folder.
 
     Args:
-        contents: from `store_contents`.
-        progress: called with the objects done and their total.
+        contents: result of `store_contents`.
+        progress: called with the number of objects done and their total.
 
     Raises:
         StoreError: new objects appeared meanwhile, because another process writes to the store. `spec.json` is kept.

@@ -44,7 +44,7 @@ class Landing:
     def checksum(self) -> int:
         """Returns a checksum of the object, made of the states' crc32c and the crc32c of the bytes between them.
 
-        One crc32c over all bytes would be the same for every object of a Zarr store, in which the bytes between the states
+        One crc32c over all bytes would be the same for every object of a Zarr store, where the bytes between the states
         are the states' own crc32c.
         """
         if self._strewn:

@@ -1,8 +1,8 @@
-"""Records that check themselves: JSON whose last key is the sha256 of every byte before it.
+"""JSON records with a checksum: the last key is the sha256 of all bytes before it.
 
-`json.load` and `jq` read them like any other file. A byte that was changed anywhere is seen before a value is taken, so
-damage is told apart from a record of another release. Parsing is strict: no duplicate keys, no NaN or infinity, not
-many levels, no number that is thousands of digits long. So nothing that takes a record apart needs to fear its form.
+`json.load` and `jq` read them like any other file. A changed byte is detected before a value is used, so damage is
+distinguished from a record of another release. Parsing is strict: no duplicate keys, no NaN or infinity, at most 64
+levels, no integer beyond 10**100. So the code that uses a record need not fear deep nesting or huge numbers.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ class DamagedRecordError(ManifestError):
 
 
 def dump_checked(value: Mapping[str, Any], *, indent: int | None = None) -> bytes:
-    """The record as UTF-8 JSON that ends with its own hash.
+    """Returns the record as UTF-8 JSON that ends with its own hash.
 
     Raises:
-        ValueError: it has no keys, a key "sha256" itself, or holds NaN or infinity.
+        ValueError: the record has no keys, or a key "sha256", or holds NaN or infinity.
     """
     if not value or _CHECK in value:
         raise ValueError(f'a record must have keys, none of them "{_CHECK}", got {sorted(value)}; rename the key')
@@ -35,11 +35,11 @@ def dump_checked(value: Mapping[str, Any], *, indent: int | None = None) -> byte
 
 
 def load_checked(data: bytes) -> dict[str, Any]:
-    """The record that `dump_checked` wrote, without its hash.
+    """Parses a record that `dump_checked` wrote, and returns it without its hash.
 
     Raises:
         DamagedRecordError: the bytes do not end with their own hash.
-        ManifestError: they do, and are no strict JSON object all the same.
+        ManifestError: the hash is right, but the bytes are no strict JSON object.
     """
     body = data[: -len(_tail(b""))]
     if not body or data[len(body) :] != _tail(body):
@@ -55,7 +55,7 @@ def load_checked(data: bytes) -> dict[str, Any]:
 
 
 def load_strict(data: bytes) -> Any:
-    """The JSON value in some bytes; `ManifestError` for what is no JSON, or JSON that reads in two ways."""
+    """Parses JSON; raises `ManifestError` for bytes that are no JSON, or JSON that can be read in two ways."""
     try:
         value = json.loads(data.decode(), parse_constant=_refused_constant, object_pairs_hook=_without_duplicates)
         _refuse_extremes(value)
