@@ -108,7 +108,7 @@ class StoreSnapshot:
         return None
 
     def recheck(self) -> None:
-        """Looks again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
+        """Reads samples that could not be read again from time to time; a shard that was repaired loses its mark."""
         if not self.store.recheck_is_due():
             return
         for shard, mark in self.store.marks.turn(_MOST_RECHECKED):
