@@ -250,8 +250,8 @@ RUNS = (
     Mutant(
         "one bad observation in a row less stops a run",
         "advkd/training/alarms.py",
-        "found = exploding(observations, bounds)\n    if len(found) >= bounds.in_a_row:",
-        "found = exploding(observations, bounds)\n    if len(found) >= bounds.in_a_row - 1:",
+        "bad = exploding(observations, bounds)\n    if len(bad) >= bounds.in_a_row:",
+        "bad = exploding(observations, bounds)\n    if len(bad) >= bounds.in_a_row - 1:",
         ("tests/advkd/training/test_alarms.py::test_two_in_a_row_stop_nothing_and_three_do",),
     ),
     Mutant(
@@ -403,8 +403,8 @@ STORE = (
     Mutant(
         "no object's sha256 is compared",
         "storage/records/problems.py",
-        "if found.hexdigest() == entry.sha256:",
-        "if found.hexdigest():",
+        "if actual.hexdigest() == entry.sha256:",
+        "if actual.hexdigest():",
         ("tests/storage/reading/test_rereading.py",),
     ),
     Mutant(
@@ -424,8 +424,8 @@ STORE = (
     Mutant(
         "a window numbers its samples from each shard's first",
         "storage/reading/windows.py",
-        "np.arange(one.start, one.stop, dtype=np.int64)",
-        "np.arange(len(one), dtype=np.int64)",
+        "np.arange(piece.start, piece.stop, dtype=np.int64)",
+        "np.arange(len(piece), dtype=np.int64)",
         ("tests/storage/reading/test_windows.py::test_windows_hold_their_pieces_in_order",),
     ),
     Mutant(

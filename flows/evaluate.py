@@ -50,7 +50,9 @@ def finished_report(spec: EvaluateSpec) -> EvalReport | None:
         return None
     weights = file_sha256(student_files(fetched_student(spec.student)).weights)
     teacher = cached_teacher(spec.teacher, spec.device)
-    measured = [(one.extractor, one.extractor_sha256, one.real_sha256) for one in report.distances]
+    measured = [
+        (distances.extractor, distances.extractor_sha256, distances.real_sha256) for distances in report.distances
+    ]
     compared = report.submodules[0].rmse_state.n_fake
     same = (
         (report.student_sha256, report.teacher_fingerprint) == (weights, teacher.fingerprint)

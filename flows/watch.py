@@ -79,10 +79,10 @@ def watch_teachers(
         recipe_parameters = {**(target.parameters if target else {}), **orders.parameters}
         # Said of the watch, not of every teacher that it finds.
         require_registry(str(recipe_parameters.get("root", "runs")))
-        found = look(where, digest_of(recipe_parameters), _distillable(recipe_parameters), dry=dry_run)
-        watched = [_follow_up(client, target, orders, one, where, dry=dry_run) for one in found.findings]
-    result = WatchResult(tuple(watched), found.skipped)
-    _tell(result, [one.place for one in found.findings if one.news])
+        seen = look(where, digest_of(recipe_parameters), _distillable(recipe_parameters), dry=dry_run)
+        watched = [_follow_up(client, target, orders, finding, where, dry=dry_run) for finding in seen.findings]
+    result = WatchResult(tuple(watched), seen.skipped)
+    _tell(result, [finding.place for finding in seen.findings if finding.news])
     if result.skipped and not result.teachers and all(source.failed for source in result.skipped):
         reasons = "; ".join(source.reason for source in result.skipped)
         raise RuntimeError(f"a look must reach one of its sources at least, got {reasons}")
@@ -148,15 +148,17 @@ def _tell(result: WatchResult, news: list[str]) -> None:
     logger = get_run_logger()
     for source in result.skipped:
         logger.warning(f"skipped: {source.reason}")
-    for one in result.teachers:
-        if one.state == "broken" and one.place in news:
-            logger.warning(f"broken, and left alone until it changes: {one.place}: {one.reason}")
-        elif one.state == "waiting":
-            logger.info(f"left alone for now: {one.place}: {one.reason}")
-        elif one.state in ("started", "new"):
-            would = "started" if one.state == "started" else "would be started"
-            logger.info(f"{would}: {one.place}, teacher {one.fingerprint[:12]} {one.run}".rstrip())
-    counts = ", ".join(f"{count} {state}" for state, count in Counter(one.state for one in result.teachers).items())
+    for teacher in result.teachers:
+        if teacher.state == "broken" and teacher.place in news:
+            logger.warning(f"broken, and left alone until it changes: {teacher.place}: {teacher.reason}")
+        elif teacher.state == "waiting":
+            logger.info(f"left alone for now: {teacher.place}: {teacher.reason}")
+        elif teacher.state in ("started", "new"):
+            would = "started" if teacher.state == "started" else "would be started"
+            logger.info(f"{would}: {teacher.place}, teacher {teacher.fingerprint[:12]} {teacher.run}".rstrip())
+    counts = ", ".join(
+        f"{count} {state}" for state, count in Counter(teacher.state for teacher in result.teachers).items()
+    )
     logger.info(f"{len(result.teachers)} places ({counts or 'nothing'}), {len(result.skipped)} sources skipped")
 
 
@@ -176,8 +178,10 @@ def _show(result: WatchResult) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("state", "teacher", "place", "run or reason"):
         table.add_column(name, overflow="fold")
-    for one in result.teachers:
-        table.add_row(one.state, one.fingerprint[:12] or "-", one.place, one.run or one.reason or "-")
+    for teacher in result.teachers:
+        table.add_row(
+            teacher.state, teacher.fingerprint[:12] or "-", teacher.place, teacher.run or teacher.reason or "-"
+        )
     for source in result.skipped:
         table.add_row("skipped", "-", source.source, source.reason)
     Console(highlight=False).print(table)

@@ -19,9 +19,9 @@ class Table(Mapping[str, Row], Generic[Row]):
     """Rows by name. A row of this project is never replaced by an entry point of the same name.
 
     Args:
-        group: Entry point group in which installed packages add rows, such as "advkd.layouts".
-        noun: What a row is, for messages, such as "a layout".
-        rows: The rows of this project.
+        group: entry point group in which installed packages add rows, such as "advkd.layouts".
+        noun: what a row is, for messages, such as "a layout".
+        rows: the rows of this project.
     """
 
     def __init__(self, group: str, noun: str, rows: Mapping[str, Row]) -> None:
@@ -51,7 +51,7 @@ class Table(Mapping[str, Row], Generic[Row]):
         """Returns the row that a setting names.
 
         Raises:
-            ValueError: There is no row of this name; the message lists the names that exist.
+            ValueError: there is no row of this name; the message lists the names that exist.
         """
         if name not in self:
             raise ValueError(

@@ -34,8 +34,8 @@ _MOST_SEED = 10**15 - 1
 
 def shown(request: Request) -> Shown:
     """What the server holds."""
-    found: Shown = request.app.state.shown
-    return found
+    held: Shown = request.app.state.shown
+    return held
 
 
 def view_of(request: Request) -> StoreSnapshot:
@@ -123,8 +123,8 @@ def order(request: Request) -> Response:
     key = answer_key(
         "order", view.store.name, view.stamp, by, t, seed, label, None if student is None else student.name
     )
-    found = held.order(key, make)
-    return JSONResponse(found.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
+    ordered = held.order(key, make)
+    return JSONResponse(ordered.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
 
 
 def compare_order(request: Request) -> Response:
@@ -133,8 +133,8 @@ def compare_order(request: Request) -> Response:
     t = query.timestep(request, left.timesteps())
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
     key = answer_key("compare", left.name, right.name, left.view.stamp, right.view.stamp, t, seed)
-    found = shown(request).order(key, lambda: by_disagreement(left, right, t, seed))
-    return JSONResponse(found.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
+    ordered = shown(request).order(key, lambda: by_disagreement(left, right, t, seed))
+    return JSONResponse(ordered.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
 
 
 def shards(request: Request) -> Response:
@@ -148,19 +148,19 @@ def check(request: Request) -> Response:
     most = max(0, view.manifest.num_shards - 1)
     shard = query.number("the number of a shard", request.path_params["shard"], 0, most)
     mark = view.check(shard)
-    found = {"shard": shard, "state": mark.kind if mark else "present", "message": mark.message if mark else ""}
-    return JSONResponse(found, headers=NO_STORE)
+    state = {"shard": shard, "state": mark.kind if mark else "present", "message": mark.message if mark else ""}
+    return JSONResponse(state, headers=NO_STORE)
 
 
 def histogram(request: Request) -> Response:
     """`/api/stores/{store}/histograms`: how the values of every timestep are spread, over a stated subset."""
     view = view_of(request)
-    found = shown(request).answer(
+    answer = shown(request).answer(
         answer_key("histograms", view.store.name, view.stamp),
         lambda: json.dumps(histograms(view), separators=(",", ":")).encode(),
         lambda made: None if view.store.marks.all() else len(made),
     )
-    return Response(found, media_type="application/json", headers=NO_STORE)
+    return Response(answer, media_type="application/json", headers=NO_STORE)
 
 
 def stores(request: Request) -> Response:

@@ -36,8 +36,8 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
         port: the one that is really bound, where `spec.port` is 0.
 
     Raises:
-        StoreError: A URI is no store and no root of stores, cannot be reached, or may not be read.
-        ValueError: A student cannot be loaded, or fits none of the stores.
+        StoreError: a URI is no store and no root of stores, cannot be reached, or may not be read.
+        ValueError: a student cannot be loaded, or fits none of the stores.
     """
     catalogue = Catalogue(spec.uris)
     catalogue.require()
@@ -62,7 +62,7 @@ async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
 
 def _require_fitting(shown: Shown) -> None:
     """A student that fits none of the stores is refused before anything is served."""
-    specs = [one.summary.spec for one in shown.catalogue.stores() if one.summary.spec is not None]
+    specs = [listed.summary.spec for listed in shown.catalogue.stores() if listed.summary.spec is not None]
     for number in range(len(shown.students)):
         refusals = [shown.students.student(number).refusal(spec) for spec in specs]
         if refusals and all(refusals):

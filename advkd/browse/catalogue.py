@@ -41,11 +41,11 @@ class Catalogue:
         self._due = 0.0
 
     def require(self) -> None:
-        """Raise unless every URI is a store, or a root that may hold some.
+        """Raises unless every URI is a store, or a root that may hold some.
 
         Raises:
-            StoreNotFoundError: There is nothing, or something that is no store.
-            StoreError: It cannot be reached, or may not be read.
+            StoreNotFoundError: there is nothing, or something that is no store.
+            StoreError: it cannot be reached, or may not be read.
         """
         for uri in self._uris:
             if summarize(uri) is None and not list_stores(uri):
@@ -61,7 +61,9 @@ class Catalogue:
             try:
                 if time.monotonic() >= self._due:
                     began = time.monotonic()
-                    self._listed = [Listed(one, self._named(one)) for uri in self._uris for one in _below(uri)]
+                    self._listed = [
+                        Listed(summary, self._named(summary)) for uri in self._uris for summary in _below(uri)
+                    ]
                     self._due = time.monotonic() + max(LIST_SECONDS, 10 * (time.monotonic() - began))
             finally:
                 self._lock.release()
@@ -76,31 +78,31 @@ class Catalogue:
                     "a store is named by the first 16 digits of its digest, and this is none; go to the list"
                 )
             self.stores(newest=True)
-        found = self._stores.get(name)
-        if found is None:
+        view = self._stores.get(name)
+        if view is None:
             raise NotShownError(
                 f"the store of an address must be one that `advkd browse` was started with, and {name} is not; start "
                 "it with that store's URI too"
             )
-        return found
+        return view
 
-    def _named(self, one: StoreSummary) -> str | None:
-        if one.spec is None:
-            return self._names.get(one.uri)
-        if one.uri not in self._names:
-            wanted, number = digest(one.spec)[:_NAME_DIGITS], 1
+    def _named(self, summary: StoreSummary) -> str | None:
+        if summary.spec is None:
+            return self._names.get(summary.uri)
+        if summary.uri not in self._names:
+            wanted, number = digest(summary.spec)[:_NAME_DIGITS], 1
             while (name := wanted if number == 1 else f"{wanted}-{number}") in self._stores:
                 number += 1
-            self._names[one.uri] = name
-            self._stores[name] = StoreView(one.uri, name, self.kept)
-        return self._names[one.uri]
+            self._names[summary.uri] = name
+            self._stores[name] = StoreView(summary.uri, name, self.kept)
+        return self._names[summary.uri]
 
 
 def _below(uri: str) -> list[StoreSummary]:
     """The store at a URI, or those below it; what cannot be told is told as unreadable, and the rest goes on."""
     try:
-        found = summarize(uri)
-        return [found] if found is not None else list_stores(uri)
+        summary = summarize(uri)
+        return [summary] if summary is not None else list_stores(uri)
     except (StoreError, OSError) as error:
         return [
             StoreSummary(
@@ -125,7 +127,7 @@ def _require_root(uri: str) -> None:
             raise StoreNotFoundError(
                 f"`advkd browse` needs a store or a root of stores, but there is no folder {uri}; check the path"
             )
-    foreign = [one.key for one in list_objects(uri) if "/" not in one.key] if not folders else []
+    foreign = [entry.key for entry in list_objects(uri) if "/" not in entry.key] if not folders else []
     if any(key.endswith(".tar") for key in foreign):
         raise StoreNotFoundError(
             f"a store is a folder with spec.json, commits/ and manifest.json, but {uri} holds tars of somebody else "

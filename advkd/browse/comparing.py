@@ -69,7 +69,7 @@ def differences(
     """|left - right| of some samples, `[len(samples), C, H_k, W_k]`, and what could not be read of either.
 
     Raises:
-        RequestError: The sides store the timestep at different resolutions.
+        RequestError: the sides store the timestep at different resolutions.
     """
     ours, marks = left.states(samples, timestep)
     theirs, more = right.states(samples, nearest(right.timesteps(), timestep))
@@ -85,7 +85,7 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Sorted
     """By the root mean square between both sides, greatest first, of a subset that both have.
 
     Raises:
-        RequestError: The sides are of different shapes, or store the timestep at different resolutions.
+        RequestError: the sides are of different shapes, or store the timestep at different resolutions.
     """
     require_comparable(left, right)
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES

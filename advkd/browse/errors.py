@@ -50,4 +50,4 @@ FAULT = Told(status=500, kind="fault", title="This went wrong here")
 
 def told(error: Exception) -> Told:
     """How an error of ours is told."""
-    return next(found for kind, found in _TOLD if isinstance(error, kind))
+    return next(answer for kind, answer in _TOLD if isinstance(error, kind))

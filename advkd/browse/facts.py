@@ -58,15 +58,15 @@ def store_facts(view: StoreSnapshot) -> Facts:
         total_bytes=view.manifest.total_bytes,
     )
     extension = len(committed_shards(view.store.uri, after=manifest.num_shards - 1)) if manifest else 0
-    found = None if manifest else measure_growth(view.store.uri, spec)
+    growth = None if manifest else measure_growth(view.store.uri, spec)
     statistics = [] if manifest is None else statistics_rows(manifest)
     drawing = None if manifest is None else _drawing(list(manifest.statistics.items()))
-    return Facts(facts_rows(summary, spec, manifest, extension, found), grid_rows(spec), statistics, drawing)
+    return Facts(facts_rows(summary, spec, manifest, extension, growth), grid_rows(spec), statistics, drawing)
 
 
 def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:
-    low = min(one.min for _, one in statistics)
-    high = max(one.max for _, one in statistics)
+    low = min(values.min for _, values in statistics)
+    high = max(values.max for _, values in statistics)
     spread = (high - low) or 1.0
     last = max(1, len(statistics) - 1)
 
@@ -81,13 +81,13 @@ def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:
         back = [f"{x(k)} {y(value)}" for k, value in reversed(list(enumerate(lower)))]
         return "M" + " L".join([*there, *back]) + " Z"
 
-    found = [one for _, one in statistics]
+    rows = [values for _, values in statistics]
     return Drawing(
         width=_WIDTH,
         height=_HEIGHT,
-        mean="M" + " L".join(f"{x(k)} {y(one.mean)}" for k, one in enumerate(found)),
-        deviation=band([one.mean - one.std for one in found], [one.mean + one.std for one in found]),
-        extremes=band([one.min for one in found], [one.max for one in found]),
+        mean="M" + " L".join(f"{x(k)} {y(values.mean)}" for k, values in enumerate(rows)),
+        deviation=band([values.mean - values.std for values in rows], [values.mean + values.std for values in rows]),
+        extremes=band([values.min for values in rows], [values.max for values in rows]),
         across=tuple(AxisLabel(x(k), str(t) if t else "clean") for k, (t, _) in enumerate(statistics)),
         down=tuple(AxisLabel(y(value), f"{value:.2f}") for value in (high, (high + low) / 2, low)),
         left=_LEFT,

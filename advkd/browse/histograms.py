@@ -32,8 +32,8 @@ def histograms(view: StoreSnapshot) -> dict[str, Any]:
         # A shard that was repaired in between brings values that the ends know nothing of.
         if t in ends:
             counts[t] += np.histogram(values, BINS, ends[t])[0]
-    found = {str(t): {"low": low, "high": high, "counts": counts[t].tolist()} for t, (low, high) in ends.items()}
-    return {"what": chosen.what, "timesteps": found}
+    bins = {str(t): {"low": low, "high": high, "counts": counts[t].tolist()} for t, (low, high) in ends.items()}
+    return {"what": chosen.what, "timesteps": bins}
 
 
 def _readable(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:

@@ -62,13 +62,13 @@ def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[n
     """The digit that each sample's clean image looks like, -1 where it cannot be read."""
     import torch
 
-    clean, found = view.spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]
+    clean, labels = view.spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]
     for portion in chunks(samples):
         looked = view.read(portion, [clean])
         with torch.inference_mode():
             read = _classifier()(torch.from_numpy(looked.states[clean].astype(np.float32))).argmax(1).numpy()
-        found.append(np.where([sample in looked.marks for sample in portion], -1, read))
-    return np.concatenate(found)
+        labels.append(np.where([sample in looked.marks for sample in portion], -1, read))
+    return np.concatenate(labels)
 
 
 @cache

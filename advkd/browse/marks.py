@@ -25,7 +25,7 @@ class Marks:
         self._lock = threading.Lock()
 
     def put(self, shard: int, mark: Mark) -> None:
-        """Mark a shard; what a single sample told does not take the place of what the whole shard told."""
+        """Marks a shard; what a single sample told does not take the place of what the whole shard told."""
         with self._lock:
             held = self._marks.get(shard)
             if held is None and len(self._marks) >= _MOST_MARKS:
@@ -34,7 +34,7 @@ class Marks:
                 self._marks[shard] = mark
 
     def clear(self, shard: int, mark: Mark | None = None) -> None:
-        """Take a shard's mark away; only if it is still this one, where one is given."""
+        """Takes a shard's mark away; only if it is still this one, where one is given."""
         with self._lock:
             if mark is None or self._marks.get(shard) is mark:
                 self._marks.pop(shard, None)

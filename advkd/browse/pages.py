@@ -102,9 +102,9 @@ def compare(request: Request) -> Response:
             continue
         label = f"{spec.teacher} {name[:8]} ({spec.sampler}, {spec.solver_steps} steps, {spec.layout})"
         choices.append({"value": name, "label": label})
-        for one in held.students_of(spec):
-            if one["refused"] is None:
-                choices.append({"value": f"{name}~{one['number']}", "label": f"{one['name']} on {name[:8]}"})
+        for student in held.students_of(spec):
+            if student["refused"] is None:
+                choices.append({"value": f"{name}~{student['number']}", "label": f"{student['name']} on {name[:8]}"})
     compared: dict[str, Side] = {}
     sides: dict[str, dict[str, Any]] = {}
     for position, which in enumerate(("left", "right")):

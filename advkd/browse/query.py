@@ -20,10 +20,10 @@ def integer(request: Request, name: str, default: int, low: int, high: int) -> i
 
 def number(name: str, text: str, low: int, high: int) -> int:
     """A whole number within bounds."""
-    found = whole(text)
-    if found is None or not low <= found <= high:
+    value = whole(text)
+    if value is None or not low <= value <= high:
         raise RequestError(f"{name} must be a whole number from {low} to {high}, got {text[:20]!r}; choose one of them")
-    return found
+    return value
 
 
 def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
@@ -39,16 +39,16 @@ def timestep(request: Request, allowed: tuple[int, ...]) -> int:
     text = request.query_params.get("t", "")
     if text == "":
         return allowed[-1]
-    found = whole(text)
-    if found is None or found not in allowed:
+    value = whole(text)
+    if value is None or value not in allowed:
         raise RequestError(f"t must be one of the timesteps {list(allowed)}, got {text[:20]!r}; choose one of them")
-    return found
+    return value
 
 
 def sample(text: str, num_samples: int) -> int:
     """The number of a sample that a store shows; `NotShownError` where it does not."""
-    found = whole(text)
-    if found is None or found >= num_samples:
+    value = whole(text)
+    if value is None or value >= num_samples:
         what = f"samples 0 to {num_samples - 1}" if num_samples else "no samples yet"
         raise NotShownError(f"this store shows {what}, got {text[:20]!r}; choose one of them")
-    return found
+    return value

@@ -31,7 +31,7 @@ def shard_map(view: StoreSnapshot) -> dict[str, Any]:
     for shard in _being_written(view, base):
         apart.setdefault(shard, "writing")
     runs = list(_joined(_painted(base, apart)))
-    counts = {name: sum(stop - first for first, stop, one in runs if one == name) for name in STATES}
+    counts = {name: sum(stop - first for first, stop, state in runs if state == name) for name in STATES}
     return {
         "state": "sealed" if view.sealed else "growing",
         "stamp": f"{view.stamp} {counts}",

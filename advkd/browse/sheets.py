@@ -86,25 +86,25 @@ def parse_samples(text: str, num_samples: int) -> list[int]:
     """`0-99` or `5,17,3` as sample numbers; `RequestError` for anything else, too many, or out of range."""
     rule = f"samples must be numbers from 0 to {num_samples - 1}, as 0-99 or 5,17,3, at most {MOST_SAMPLES}"
     try:
-        found: Sequence[int]
+        samples: Sequence[int]
         if "-" in text:
             first, last = (_number(part) for part in text.split("-"))
             if last - first >= MOST_SAMPLES:
                 raise ValueError
-            found = range(first, last + 1)
+            samples = range(first, last + 1)
         else:
-            found = [_number(part) for part in text.split(",")]
+            samples = [_number(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(f"{rule}, got {text[:40]!r}; ask for fewer, or in one of these forms") from None
-    if not 0 < len(found) <= MOST_SAMPLES:
-        raise RequestError(f"{rule}, got {len(found)}; ask for fewer")
-    if min(found) < 0 or max(found) >= num_samples:
-        raise RequestError(f"{rule}, got {max(found)}; ask for one of them")
-    return list(found)
+    if not 0 < len(samples) <= MOST_SAMPLES:
+        raise RequestError(f"{rule}, got {len(samples)}; ask for fewer")
+    if min(samples) < 0 or max(samples) >= num_samples:
+        raise RequestError(f"{rule}, got {max(samples)}; ask for one of them")
+    return list(samples)
 
 
 def _number(text: str) -> int:
-    found = whole(text)
-    if found is None:
+    value = whole(text)
+    if value is None:
         raise ValueError(text)
-    return found
+    return value

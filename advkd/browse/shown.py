@@ -54,8 +54,8 @@ class Shown:
             beside: the page's other side; where it shows the same store, both show it at the same moment.
 
         Raises:
-            NotShownError: There is no such store or student.
-            RequestError: The student does not fit the store.
+            NotShownError: there is no such store or student.
+            RequestError: the student does not fit the store.
         """
         name, separator, student = text.partition(_SEPARATOR)
         store = self.catalogue.store(name)
@@ -75,8 +75,13 @@ class Shown:
         """All students for a page: number, name, and why one does not fit."""
         loaded = [self.students.student(number) for number in range(len(self.students))]
         return [
-            {"number": number, "name": one.name, "refused": one.refusal(spec), "timesteps": one.shared_timesteps(spec)}
-            for number, one in enumerate(loaded)
+            {
+                "number": number,
+                "name": student.name,
+                "refused": student.refusal(spec),
+                "timesteps": student.shared_timesteps(spec),
+            }
+            for number, student in enumerate(loaded)
         ]
 
     def answer(self, key: Answer, make: Callable[[], T], size: Callable[[T], int | None]) -> T:
@@ -88,9 +93,9 @@ class Shown:
         if held is not None:
             return held
         made = make()
-        found = size(made)
-        if found is not None:
-            self.catalogue.kept.put(key, made, found)
+        num_bytes = size(made)
+        if num_bytes is not None:
+            self.catalogue.kept.put(key, made, num_bytes)
         return made
 
     def order(self, key: Answer, make: Callable[[], SortedSamples]) -> SortedSamples:
@@ -115,7 +120,7 @@ class Shown:
         """How far two sides are apart, as one picture; white from a difference of `most` on.
 
         Raises:
-            RequestError: They cannot be compared, or not at that timestep.
+            RequestError: they cannot be compared, or not at that timestep.
         """
         require_comparable(left, right)
         require_fitting(len(samples), None, tile_size(left.view.spec.state_shape(timestep)))

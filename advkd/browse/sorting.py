@@ -184,5 +184,5 @@ def _some(count: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
     generator = np.random.default_rng(seed)
     if wanted * 4 >= count:
         return np.sort(generator.permutation(count)[:wanted])
-    found = np.unique(generator.integers(0, count, 2 * wanted))
-    return np.sort(generator.permutation(found)[:wanted])
+    candidates = np.unique(generator.integers(0, count, 2 * wanted))
+    return np.sort(generator.permutation(candidates)[:wanted])

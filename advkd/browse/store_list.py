@@ -18,26 +18,31 @@ def store_rows(stores: Sequence[Listed]) -> list[dict[str, Any]]:
 
 
 def _row(listed: Listed) -> dict[str, Any]:
-    one, spec = listed.summary, listed.summary.spec
+    summary, spec = listed.summary, listed.summary.spec
     if spec is None or listed.name is None:
-        return {"name": None, "uri": one.uri, "state": one.state, "problem": one.problem or "cannot be read"}
+        return {
+            "name": None,
+            "uri": summary.uri,
+            "state": summary.state,
+            "problem": summary.problem or "cannot be read",
+        }
     try:
-        size, written = size_and_time(one)
+        size, written = size_and_time(summary)
     except (StoreError, OSError):
         # One store that fails now does not hide the others.
         size = written = None
-    preview = first_samples(one.num_samples, PREVIEW, largest_tile(spec))
+    preview = first_samples(summary.num_samples, PREVIEW, largest_tile(spec))
     return {
         "name": listed.name,
-        "uri": one.uri,
-        "state": one.state,
+        "uri": summary.uri,
+        "state": summary.state,
         "teacher": spec.teacher,
         "sampler": f"{spec.sampler}, {spec.solver_steps} steps",
         "grid": list(spec.timesteps),
         "shape": " x ".join(map(str, spec.sample_shape)),
         "layout": spec.layout,
-        "samples": one.num_samples,
-        "shards": one.num_shards,
+        "samples": summary.num_samples,
+        "shards": summary.num_shards,
         "size": "-" if size is None else size_text(size),
         "age": age_text(written),
         "preview": f"0-{preview - 1}" if preview else "",

@@ -92,7 +92,7 @@ class StoreSnapshot:
             return self._read_by_shard(samples, timesteps)
 
     def check(self, shard: int) -> Mark | None:
-        """Read all of a shard from the store itself and compare every sha256; what is wrong with it, or None."""
+        """Reads all of a shard from the store itself and compares every sha256; what is wrong with it, or None."""
         first = shard * self.spec.shard_samples
         try:
             listed = self.manifest.shards.entries(shard)
@@ -108,7 +108,7 @@ class StoreSnapshot:
         return None
 
     def recheck(self) -> None:
-        """Look again at some samples that could not be read, now and then: a shard that was repaired loses its mark."""
+        """Reads samples that could not be read again from time to time; a shard that was repaired loses its mark."""
         if not self.store.recheck_is_due():
             return
         for shard, mark in self.store.marks.turn(_MOST_RECHECKED):
@@ -130,13 +130,13 @@ class StoreSnapshot:
         for shard in np.unique(indices // spec.shard_samples).tolist():
             here = np.flatnonzero(indices // spec.shard_samples == shard)
             try:
-                found = _read(self.reader, indices[here].tolist(), timesteps)
+                read = _read(self.reader, indices[here].tolist(), timesteps)
             except StoreIncompleteError as error:
                 mark = Mark("pending", str(error), int(indices[here[0]]))
             except (ShardCorruptError, ManifestError) as error:
                 mark = self._mark(shard, Mark("corrupt", str(error), int(indices[here[0]])))
             else:
-                for t, values in found.items():
+                for t, values in read.items():
                     states[t][here] = values
                 continue
             marks |= dict.fromkeys(indices[here].tolist(), mark)
@@ -185,7 +185,7 @@ class StoreView:
         A request takes one, and passes it on.
 
         Raises:
-            StoreError: It is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
+            StoreError: it is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
                 is all it takes to recover.
         """
         asked = self._asked
@@ -245,11 +245,11 @@ def _read(reader: Reader, samples: Sequence[int], timesteps: Sequence[int]) -> S
         # A sample lies in one piece with all its timesteps, and is read and checked once.
         return reader.read_samples(samples, timesteps)
     first, *others = timesteps
-    found = reader.read_samples(samples, [first])
+    states_read = reader.read_samples(samples, [first])
     read: Callable[[int], States] = lambda t: reader.read_samples(samples, [t])  # noqa: E731
     for states in _READING.map(read, others) if len(others) > 1 else map(read, others):
-        found |= states
-    return found
+        states_read |= states
+    return states_read
 
 
 def _stamp(manifest: Manifest) -> str:

@@ -69,8 +69,8 @@ class ShownStudent:
         """
         noise = start_of(spec, samples, stored)
         key = _Predicted(self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest())
-        found: States | None = self.kept.get(key)
-        if found is None:
+        states: States | None = self.kept.get(key)
+        if states is None:
             with _RUNNING:
                 # Somebody may have run it for the same noise meanwhile.
                 found = self.kept.get(key) or self._run(spec, samples, noise)
@@ -117,7 +117,7 @@ class Students:
     @property
     def names(self) -> list[str]:
         """In the order given, which is how URLs number them."""
-        return [one.name for one in self._loaded]
+        return [student.name for student in self._loaded]
 
     def student(self, number: int) -> ShownStudent:
         """One of them; `NotShownError` for any other number."""
@@ -130,11 +130,11 @@ class Students:
 
     def fitting(self, number: int, spec: TrajectorySpec) -> ShownStudent:
         """One of them, if it fits a store; `RequestError` with the reason otherwise."""
-        found = self.student(number)
-        refused = found.refusal(spec)
+        student = self.student(number)
+        refused = student.refusal(spec)
         if refused is not None:
             raise RequestError(refused)
-        return found
+        return student
 
 
 def clean_image(state: npt.NDArray[Any], noise: npt.NDArray[Any], spec: TrajectorySpec, timestep: int) -> Any:
@@ -186,8 +186,8 @@ def _names(places: Sequence[str]) -> list[str]:
     parts = [
         [part for part in PurePath(place).parts if part not in ("/", "student")] or ["student"] for place in places
     ]
-    for count in range(1, max((len(one) for one in parts), default=0) + 1):
-        names = ["/".join(one[-count:]) for one in parts]
+    for count in range(1, max((len(path) for path in parts), default=0) + 1):
+        names = ["/".join(path[-count:]) for path in parts]
         if len(set(names)) == len(names):
             return names
-    return [f"{one[-1]} ({number})" for number, one in enumerate(parts, start=1)]
+    return [f"{path[-1]} ({number})" for number, path in enumerate(parts, start=1)]

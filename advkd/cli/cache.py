@@ -50,7 +50,7 @@ def list_command(
     """List the stores below a root, sealed or growing, with their samples, shards, size and age."""
     with clear_errors():
         stores = list_stores(root)
-        facts = [(one, *size_and_time(one)) for one in stores]
+        facts = [(store, *size_and_time(store)) for store in stores]
         if as_json:
             print_json([summary_json(store) | {"bytes": size, "written": written} for store, size, written in facts])
             return

@@ -51,12 +51,12 @@ def read_arrays(uri: str, facts: Mapping[str, object]) -> dict[str, Array] | Non
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        found = json.loads(str(arrays.pop("facts")))
+        stored_facts = json.loads(str(arrays.pop("facts")))
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         logger.warning("%s is damaged (%s) and is computed again", uri, type(error).__name__)
         return None
     finite = all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f")
-    if found != json.loads(json.dumps(facts)) or not finite:
+    if stored_facts != json.loads(json.dumps(facts)) or not finite:
         logger.warning("%s holds something else and is computed again", uri)
         return None
     return arrays

@@ -98,15 +98,15 @@ def measure_cost(
             passes=1,
             params=parameters(student),
             macs=student_macs,
-            latency_ms={batch: found[0] for batch, found in student_latency.items()},
-            repeats={batch: found[1] for batch, found in student_latency.items()},
+            latency_ms={batch: latency[0] for batch, latency in student_latency.items()},
+            repeats={batch: latency[1] for batch, latency in student_latency.items()},
         ),
         teacher=Cost(
             passes=solver.steps,
             params=None if network is None else parameters(network),
             macs=teacher_macs,
-            latency_ms={batch: found[0] for batch, found in teacher_latency.items()},
-            repeats={batch: found[1] for batch, found in teacher_latency.items()},
+            latency_ms={batch: latency[0] for batch, latency in teacher_latency.items()},
+            repeats={batch: latency[1] for batch, latency in teacher_latency.items()},
         ),
         device=device_name(device),
         threads=threads,
@@ -142,7 +142,7 @@ def _latencies(
     device: str,
     seconds: float,
 ) -> dict[int, tuple[float, int]]:
-    found = {}
+    latencies = {}
     for batch, start in starts.items():
         for _ in range(2):
             warm_up(start)
@@ -153,8 +153,8 @@ def _latencies(
             run(start)
             _synchronize(device)
             times.append(time.perf_counter() - began)
-        found[batch] = (1000.0 * statistics.median(times), len(times))
-    return found
+        latencies[batch] = (1000.0 * statistics.median(times), len(times))
+    return latencies
 
 
 def _synchronize(device: str) -> None:

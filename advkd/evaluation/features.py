@@ -124,15 +124,15 @@ def chosen_features(features: str, teacher: Teacher) -> tuple[Extractor, ...]:
     check_features(features)
     if features == AUTO:
         return (digits_extractor(),) if shows_digits(teacher) else ()
-    found = tuple(_extractor(name) for name in _names(features))
-    for extractor in found:
+    extractors = tuple(_extractor(name) for name in _names(features))
+    for extractor in extractors:
         if not extractor.accepts(teacher.space.image_shape):
             raise EvaluationError(
                 f"an extractor must take the teacher's images, got {extractor.name!r} for "
                 f"{'x'.join(map(str, teacher.space.image_shape))} of {teacher.name!r}; name another in "
                 f"EvaluateSpec.features, or {NONE!r} for a report without distances"
             )
-    return found
+    return extractors
 
 
 def shows_digits(teacher: Teacher) -> bool:

@@ -75,14 +75,14 @@ class Pictures:
 
     def files(self) -> dict[str, bytes]:
         """Those that are also written beside the page, by file name."""
-        found = {
+        files = {
             "samples.png": self.samples,
             "strips.png": self.strips,
             "strips-clean.png": self.clean_strips,
             CURVE_PICTURE: self.curve,
             TRAINING_PICTURE: self.training,
         }
-        return {name: png for name, png in found.items() if png is not None}
+        return {name: png for name, png in files.items() if png is not None}
 
 
 def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips: Strips) -> Pictures:

@@ -59,7 +59,7 @@ def _digits(teacher: Teacher) -> RealImages:
 
 
 def _pictures(uri: str, teacher: Teacher) -> RealImages:
-    uris = [join(uri, one.key) for one in list_objects(uri) if one.key.lower().endswith(_ENDINGS)]
+    uris = [join(uri, entry.key) for entry in list_objects(uri) if entry.key.lower().endswith(_ENDINGS)]
     if not uris:
         raise EvaluationError(
             f"a set of real images is a folder with {', '.join(_ENDINGS)} pictures, got none in {uri}; give another one"
@@ -71,8 +71,8 @@ def _pictures(uri: str, teacher: Teacher) -> RealImages:
             "images"
         )
     name = f"real {PurePath(urlsplit(uri).path).name}"
-    sets = [_checked(name, _read(one, mode)[None], one, teacher) for one in uris]
-    return _checked(name, torch.cat([one.images for one in sets]), uri, teacher)
+    sets = [_checked(name, _read(picture, mode)[None], picture, teacher) for picture in uris]
+    return _checked(name, torch.cat([part.images for part in sets]), uri, teacher)
 
 
 def _read(uri: str, mode: str) -> Tensor:

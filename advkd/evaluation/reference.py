@@ -106,15 +106,15 @@ def references_for(
         EvaluationError: NaN in the teacher's states, or no such real images.
     """
     wanted = [_Wanted.of(teacher, solver, extractor, real, seed, samples) for extractor in extractors]
-    found = [_kept(one, root) for one in wanted]
-    missing = [one for one, arrays in zip(wanted, found, strict=True) if arrays is None]
+    stored = [_kept(reference, root) for reference in wanted]
+    missing = [reference for reference, arrays in zip(wanted, stored, strict=True) if arrays is None]
     computed = iter(_compute(teacher, solver, missing, seed, samples, progress)) if missing else iter(())
     references = []
-    for one, kept in zip(wanted, found, strict=True):
+    for reference, kept in zip(wanted, stored, strict=True):
         arrays = next(computed) if kept is None else kept
         if kept is None:
-            write_arrays(join(root, "references", one.file), one.facts, arrays)
-        references.append(_from_arrays(one, arrays))
+            write_arrays(join(root, "references", reference.file), reference.facts, arrays)
+        references.append(_from_arrays(reference, arrays))
     return tuple(references)
 
 
@@ -184,9 +184,9 @@ class _Wanted:
 
 def _kept(wanted: _Wanted, root: str) -> dict[str, Array] | None:
     for place in (str(SHIPPED / wanted.file), join(root, "references", wanted.file)):
-        found = read_arrays(place, wanted.facts)
-        if found is not None:
-            return found
+        arrays = read_arrays(place, wanted.facts)
+        if arrays is not None:
+            return arrays
     return None
 
 
@@ -213,9 +213,9 @@ def _compute(
         {
             "features": mine[TARGET_STEPS].numpy().astype(np.float16),
             "pictures": pictures,
-            "points": np.array(json.dumps([asdict(point) for point in _points(one, mine)])),
+            "points": np.array(json.dumps([asdict(point) for point in _points(reference, mine)])),
         }
-        for one, mine in zip(wanted, features, strict=True)
+        for reference, mine in zip(wanted, features, strict=True)
     ]
 
 

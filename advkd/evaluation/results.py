@@ -150,7 +150,7 @@ class EvalReport:
         student, teacher = self.cost.student, self.cost.teacher
         return {
             **(dict.fromkeys(_HEADLINE) if self.headline is None else self.headline.summary()),
-            "features": {one.extractor: one.summary() for one in self.distances},
+            "features": {distances.extractor: distances.summary() for distances in self.distances},
             "samples": self.samples,
             "params": {"student": student.params, "teacher": teacher.params},
             "macs": {"student": student.macs, "teacher": teacher.macs},

@@ -84,11 +84,11 @@ def protocols(features: str, real: str | None, teacher: Teacher) -> list[tuple[s
         EvaluationError: one that does not take the teacher's images, or real images of another shape.
         StoreError: the real images cannot be read.
     """
-    found = []
+    measures = []
     for extractor in chosen_features(features, teacher):
         images = real_images(real, extractor, teacher)
-        found.append((extractor.name, extractor.sha256, "" if images is None else images.sha256))
-    return found
+        measures.append((extractor.name, extractor.sha256, "" if images is None else images.sha256))
+    return measures
 
 
 class TeacherPasses:

@@ -57,12 +57,12 @@ def download_folder(kind: FolderKind, uri: str, fingerprint: str | None = None) 
         StoreError: the object store did not answer, or the cache cannot be written.
     """
     cache = Path(default_cache_folder()) / kind.name
-    if fingerprint is not None and (found := _intact(kind, cache, fingerprint)):
-        return found
+    if fingerprint is not None and (folder := _intact(kind, cache, fingerprint)):
+        return folder
     listed = list_objects(uri)
     seen = str(cache / "seen" / f"{_sha256(uri, listing_stamp(listed))}.json")
-    if (known := _remembered(seen)) and fingerprint is None and (found := _intact(kind, cache, known)):
-        return found
+    if (known := _remembered(seen)) and fingerprint is None and (folder := _intact(kind, cache, known)):
+        return folder
     folder, content = _fetch(kind, uri, listed, cache)
     write_json(seen, {"fingerprint": content})
     return folder

@@ -37,7 +37,8 @@ def workplace(uri: str) -> Iterator[Path]:
             yield folder
         except Exception as error:
             error.args = tuple(
-                one.replace(str(folder), uri.rstrip("/")) if isinstance(one, str) else one for one in error.args
+                argument.replace(str(folder), uri.rstrip("/")) if isinstance(argument, str) else argument
+                for argument in error.args
             )
             raise
 

@@ -54,11 +54,11 @@ def _registered(place: str, runs: str) -> str:
         )
     with answering(), quiet():
         client = existing_registry(runs)
-        found = location(client, find_version(client, named[1], named[2] or named[3]))
-    scheme = urlsplit(found).scheme
+        folder = location(client, find_version(client, named[1], named[2] or named[3]))
+    scheme = urlsplit(folder).scheme
     if scheme not in ("", *_OBJECT_STORES):
         raise RegistryError(
             f"a registered student can be fetched from a folder or from S3, but {place} lies at {scheme}:; fetch it "
             "with `mlflow artifacts download` and give that folder"
         )
-    return found
+    return folder

@@ -52,7 +52,7 @@ def models(client: "MlflowClient", name: str | None = None) -> list[str]:
     """
     if name is not None:
         return [require_model(client, name).name]
-    return sorted(one.name for one in client.search_registered_models(max_results=1000))
+    return sorted(model.name for model in client.search_registered_models(max_results=1000))
 
 
 def overview(client: "MlflowClient", name: str) -> list[Overview]:

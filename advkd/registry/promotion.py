@@ -165,11 +165,11 @@ def find_version(client: "MlflowClient", name: str, which: str) -> Any:
         RegistryError: there is none.
     """
     model = require_model(client, name)
-    number, found = str(model.aliases.get(which, which)), versions_of(client, name)
-    for one in found:
-        if str(one.version) == number:
-            return one
-    known = ", ".join([str(one.version) for one in found] + sorted(model.aliases))
+    number, versions = str(model.aliases.get(which, which)), versions_of(client, name)
+    for version in versions:
+        if str(version.version) == number:
+            return version
+    known = ", ".join([str(version.version) for version in versions] + sorted(model.aliases))
     raise RegistryError(f"a version must be one that {name} has, got {which!r}; choose one of {known or 'none'}")
 
 
@@ -177,14 +177,14 @@ def require_model(client: "MlflowClient", name: str) -> Any:
     """The model of that name; `RegistryError`, with the names that there are, if there is none."""
     model = registered_model(client, name)
     if model is None:
-        known = ", ".join(sorted(one.name for one in client.search_registered_models())) or "none yet"
+        known = ", ".join(sorted(registered.name for registered in client.search_registered_models())) or "none yet"
         raise RegistryError(f"a model must be registered, got {name!r}; the registered ones are: {known}")
     return model
 
 
 def _one_before(client: "MlflowClient", champion: Any) -> Any:
     """The version that the champion took over from; one that was rolled back itself, or is gone, is passed over."""
-    known = {str(one.version): one for one in versions_of(client, champion.name)}
+    known = {str(version.version): version for version in versions_of(client, champion.name)}
     passed, number = {str(champion.version)}, champion.tags.get(REPLACED_TAG)
     while number in known and number not in passed:
         passed.add(number)

@@ -140,19 +140,19 @@ def _read_report(spec: RegisterSpec) -> EvalReport:
             f"a registration needs a finished evaluation, got no {METRICS} in {spec.report}; run `advkd evaluate` first"
         ) from error
     weights = student_files(fetched_student(spec.student)).weights
-    found = file_sha256(weights)
-    if found != report.student_sha256:
+    sha256 = file_sha256(weights)
+    if sha256 != report.student_sha256:
         raise EvaluationError(
             f"a report must be of the student it is registered with, got one of {report.student_sha256[:12]} for "
-            f"weights {found[:12]} in {spec.student}; evaluate this student"
+            f"weights {sha256[:12]} in {spec.student}; evaluate this student"
         )
     return report
 
 
 def _experiment(client: "MlflowClient", spec: RegisterSpec) -> str:
-    found = client.get_experiment_by_name(spec.experiment)
-    if found is not None:
-        return str(found.experiment_id)
+    experiment = client.get_experiment_by_name(spec.experiment)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     return str(client.create_experiment(spec.experiment, artifact_location=artifact_location(spec.runs)))
 
 
@@ -221,7 +221,7 @@ def _params(report: EvalReport, lineage: Lineage) -> dict[str, str]:
         "timesteps": report.timesteps,
         "evaluation.samples": report.samples,
         "evaluation.seed": report.seed,
-        "evaluation.reference": ", ".join(one.reference_digest for one in report.distances),
+        "evaluation.reference": ", ".join(distances.reference_digest for distances in report.distances),
         **_flatten("train", lineage.train),
     }
     return {key: str(value) for key, value in facts.items()}
@@ -234,14 +234,14 @@ def _flatten(prefix: str, value: Any) -> dict[str, Any]:
 
 
 def _metrics(report: EvalReport) -> dict[str, float]:
-    found: dict[str, float | None] = {"worth_steps": None if report.worth is None else report.worth.steps}
+    metrics: dict[str, float | None] = {"worth_steps": None if report.worth is None else report.worth.steps}
     for distances in report.distances:
-        found[f"{distances.extractor}.worth_steps"] = distances.worth.steps
+        metrics[f"{distances.extractor}.worth_steps"] = distances.worth.steps
         for against, scores in (("teacher", distances.to_teacher), ("real", distances.to_real)):
             for metric in () if scores is None else scores.metrics():
-                found[f"{distances.extractor}.{metric.name.split('(')[0].lower()}_to_{against}"] = metric.value
+                metrics[f"{distances.extractor}.{metric.name.split('(')[0].lower()}_to_{against}"] = metric.value
     for who, cost in (("student", report.cost.student), ("teacher", report.cost.teacher)):
-        found[f"{who}.params"], found[f"{who}.macs"] = cost.params, cost.macs
+        metrics[f"{who}.params"], metrics[f"{who}.macs"] = cost.params, cost.macs
         for batch, latency in cost.latency_ms.items():
-            found[f"{who}.latency_ms.batch_{batch}"] = latency
-    return {key: float(value) for key, value in found.items() if value is not None}
+            metrics[f"{who}.latency_ms.batch_{batch}"] = latency
+    return {key: float(value) for key, value in metrics.items() if value is not None}

@@ -113,8 +113,11 @@ def registered_model(client: "MlflowClient", name: str) -> Any | None:
 
 def versions_of(client: "MlflowClient", name: str) -> list[Any]:
     """All versions of a model, the first one first, each with its aliases."""
-    found = client.search_model_versions(f"name = '{name}'", max_results=10_000)
-    return [client.get_model_version(name, one.version) for one in sorted(found, key=lambda one: int(one.version))]
+    versions = client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    return [
+        client.get_model_version(name, version.version)
+        for version in sorted(versions, key=lambda version: int(version.version))
+    ]
 
 
 def version_of_artifact(client: "MlflowClient", name: str, digest: str) -> Any | None:

@@ -35,7 +35,7 @@ class Report(Protocol):
     """Reports that `done` of `total` units of the work called `label` are done, with an optional note. Thread-safe."""
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
-        """Keep `total` the same for a label; `done` may start above 0 if work is resumed."""
+        """Keeps `total` the same for a label; `done` may start above 0 if work is resumed."""
 
 
 @dataclass(frozen=True)

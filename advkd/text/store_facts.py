@@ -151,17 +151,17 @@ def error_bound(spec: TrajectorySpec, timestep: int, statistics: StateStatistics
     return spec.encoding(timestep).error_bound(max(abs(statistics.min), abs(statistics.max)))
 
 
-def size_and_time(one: StoreSummary) -> tuple[int | None, float | None]:
+def size_and_time(store: StoreSummary) -> tuple[int | None, float | None]:
     """Bytes of a store's data, and when it was last sealed or added to, in seconds since the epoch; None if unknown.
 
     Raises:
         StoreError: its records cannot be read now.
     """
-    if one.spec is None:
+    if store.spec is None:
         return None, None
-    if one.state == "sealed":
-        return one.total_bytes, _sealed_at(read_manifest(one.uri))
-    growth = measure_growth(one.uri, one.spec)
+    if store.state == "sealed":
+        return store.total_bytes, _sealed_at(read_manifest(store.uri))
+    growth = measure_growth(store.uri, store.spec)
     return growth.total_bytes, growth.latest_commit
 
 

@@ -1,4 +1,4 @@
-"""Training a student from a sealed store: the loop, checkpoints, processes, monitors and alarms."""
+"""Trains a student from a sealed store: the loop, checkpoints, processes, monitors and alarms."""
 
 from advkd.training.checkpoint import newest_record, record_beside, run_identity
 from advkd.training.distributed import Processes

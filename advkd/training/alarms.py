@@ -1,6 +1,6 @@
-"""What stops a run that goes wrong: values that are not finite, a collapsed student, an exploding discriminator.
+"""Stops a run that goes wrong: values that are not finite, a collapsed student, an exploding discriminator.
 
-Pure judgements of the observations so far, so that a resumed run judges as an undisturbed one does.
+Alarms are pure functions of the observations so far, so a resumed run raises the same ones as an uninterrupted run.
 """
 
 import math
@@ -18,7 +18,7 @@ from advkd.training.state import TrainState
 
 
 class TrainingAlarmError(ArithmeticError):
-    """A run went wrong and was stopped: the message says by what, and which checkpoint was still good."""
+    """A run went wrong and was stopped; the message says why, and which checkpoint was still good."""
 
 
 class NonFiniteLossError(TrainingAlarmError):
@@ -26,30 +26,34 @@ class NonFiniteLossError(TrainingAlarmError):
 
 
 class CollapseError(TrainingAlarmError):
-    """The student makes nearly the same image of every noise, which it did not before."""
+    """The student returns nearly the same image for every noise, and did not before."""
 
 
 class ExplodingDiscriminatorError(TrainingAlarmError):
-    """The discriminator's logits or gradients grew out of all proportion."""
+    """The discriminator's logits or gradients exceed their bounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlarmBounds:
-    """When an observation is bad, and how many bad ones in a row stop a run.
+    """Bounds beyond which an observation is bad, and the number of bad ones in a row that stops a run.
 
-    Measured on the closed-form teacher (16x16, width 16, batch 32, 9 600 to 19 200 samples). Healthy, with each of the
-    three games and even without a penalty: spread 0.30 untrained and 0.68 to 0.89 in the game, margins up to 3.4,
-    gradient norms up to 5. Provoked: an adversarial weight of 100 without a penalty falls to a spread of 0.2; a
-    discriminator learning rate of 0.1 gives margins of 1e5 and gradients of 1e5; a student learning rate of 10 makes
-    one image of all noises, spread 0. Softplus losses teach nothing at a margin of 20: their slope is 2e-9 there.
+    Measured on the closed-form teacher (16x16, width 16, batch 32, 9 600 to 19 200 samples). Healthy runs, with each
+    of the three adversarial losses and even without a penalty: spread 0.30 untrained and 0.68 to 0.89 in the
+    adversarial phase, margins up to 3.4, gradient norms up to 5. Provoked faults: an adversarial weight of 100 without
+    a penalty lowers the spread to 0.2; a discriminator learning rate of 0.1 gives margins of 1e5 and gradients of 1e5;
+    a student learning rate of 10 gives one image for all noises, spread 0. At a margin of 20 the slope of softplus
+    losses is 2e-9, so they teach nothing.
 
     Attributes:
-        spread: least ratio of the student's spread to the teacher's, at the last submodule in the game.
-        varied: the ratio that it must have had once, before a lower one is a collapse; students begin plain.
-        constant: the ratio below which the student makes one image of every noise, which is bad in every phase.
+        spread: smallest good ratio of the student's spread to the teacher's, at the last submodule in the adversarial
+            phase.
+        varied: the ratio must have reached this value before a lower one counts as a collapse, because untrained
+            students have a low spread.
+        constant: below this ratio the student returns one image for every noise, which is bad in every phase.
         margin: largest absolute margin of any submodule, in logits.
-        discriminator_gradient: largest norm.
-        in_a_row: observations; one alone may be an unlucky batch, or a penalty that a step has now and then.
+        discriminator_gradient: largest norm of the discriminator's gradient.
+        in_a_row: number of bad observations that stops a run; a single one may be an unlucky batch, or a step with a
+            penalty.
     """
 
     spread: float = 0.3
@@ -72,7 +76,7 @@ BOUNDS = AlarmBounds()
 
 
 def collapsed(observations: Sequence[Observation], bounds: AlarmBounds = BOUNDS) -> Sequence[Observation]:
-    """The newest observations in a row whose last submodule is constant, or lost in the game the variety it had."""
+    """Returns the newest observations in a row whose last submodule is constant, or has lost its earlier variety."""
     if not observations:
         return ()
     submodules = len(observations[-1].submodules)
@@ -85,16 +89,16 @@ def collapsed(observations: Sequence[Observation], bounds: AlarmBounds = BOUNDS)
         playing = seen.submodules[-1].margin is not None
         return below(bounds.spread if playing else bounds.constant, seen)
 
-    found = _trailing(observations, lost)
-    before = observations[: len(observations) - len(found)]
+    constant = _trailing(observations, lost)
+    before = observations[: len(observations) - len(constant)]
     earlier = [seen.submodules[submodules - 1].spread for seen in before if len(seen.submodules) >= submodules]
     if any(ratio is not None and ratio >= bounds.varied for ratio in earlier):
-        return found
+        return constant
     return _trailing(observations, partial(below, bounds.constant))
 
 
 def exploding(observations: Sequence[Observation], bounds: AlarmBounds = BOUNDS) -> Sequence[Observation]:
-    """The newest observations in a row with a margin or a discriminator gradient beyond the bounds."""
+    """Returns the newest observations in a row with a margin or a discriminator gradient beyond the bounds."""
 
     def bad(seen: Observation) -> bool:
         return _margin(seen) > bounds.margin or (seen.discriminator_gradient or 0.0) > bounds.discriminator_gradient
@@ -109,31 +113,31 @@ def raise_alarms(spec: RunSpec, observations: Sequence[Observation], out: Path, 
         CollapseError: see `AlarmBounds.spread`.
         ExplodingDiscriminatorError: see `AlarmBounds.margin` and `AlarmBounds.discriminator_gradient`.
     """
-    found = collapsed(observations, bounds)
-    if len(found) >= bounds.in_a_row:
-        values = ", ".join(f"{seen.submodules[-1].spread:.3g}" for seen in found)
+    bad = collapsed(observations, bounds)
+    if len(bad) >= bounds.in_a_row:
+        values = ", ".join(f"{seen.submodules[-1].spread:.3g}" for seen in bad)
         raise CollapseError(
             f"a student's images must stay {bounds.spread:g} times as varied as its teacher's, got {values} "
-            f"{_when(found)}; {_kept(observations, found, out)}; "
+            f"{_when(bad)}; {_kept(observations, bad, out)}; "
             f"{_change(spec, lower=('adversarial_weight', 'learning_rate'), higher=('penalty_weight',))}"
         )
-    found = exploding(observations, bounds)
-    if len(found) >= bounds.in_a_row:
-        margins = ", ".join(f"{_margin(seen):.3g}" for seen in found)
-        norms = ", ".join(f"{seen.discriminator_gradient or 0.0:.3g}" for seen in found)
+    bad = exploding(observations, bounds)
+    if len(bad) >= bounds.in_a_row:
+        margins = ", ".join(f"{_margin(seen):.3g}" for seen in bad)
+        norms = ", ".join(f"{seen.discriminator_gradient or 0.0:.3g}" for seen in bad)
         raise ExplodingDiscriminatorError(
             f"a discriminator's margins must stay within {bounds.margin:g} logits and its gradient norm within "
-            f"{bounds.discriminator_gradient:g}, got {margins} and {norms} {_when(found)}; "
-            f"{_kept(observations, found, out)}; "
+            f"{bounds.discriminator_gradient:g}, got {margins} and {norms} {_when(bad)}; "
+            f"{_kept(observations, bad, out)}; "
             f"{_change(spec, lower=('discriminator_learning_rate', 'learning_rate'), higher=('penalty_weight',))}"
         )
 
 
 def refuse_non_finite(state: TrainState, losses: Sequence[float], out: Path) -> None:
-    """Stops a run whose losses or weights are not finite any more.
+    """Stops a run whose losses or weights are not finite.
 
     Raises:
-        NonFiniteLossError: the checkpoints that are there were finite when they were written.
+        NonFiniteLossError: a loss or a weight is NaN or infinite; existing checkpoints are finite.
     """
     norms = torch._foreach_norm([p.detach() for p in (*state.student.parameters(), *state.discriminator.parameters())])
     if all(math.isfinite(loss) for loss in losses) and bool(torch.isfinite(torch.stack(norms)).all()):
@@ -142,10 +146,10 @@ def refuse_non_finite(state: TrainState, losses: Sequence[float], out: Path) -> 
 
 
 def refuse_non_finite_observation(seen: Observation, out: Path) -> None:
-    """Stops a run whose networks give values that are not finite, though their weights may be.
+    """Stops a run whose networks return values that are not finite, even if their weights are finite.
 
     Raises:
-        NonFiniteLossError: naming the values.
+        NonFiniteLossError: an observed value is NaN or infinite; the message names all of these.
     """
     names = seen.not_finite()
     if names:
@@ -170,13 +174,13 @@ def _margin(seen: Observation) -> float:
     return max((abs(part.margin) for part in seen.submodules if part.margin is not None), default=0.0)
 
 
-def _when(found: Sequence[Observation]) -> str:
-    return f"in {len(found)} observations in a row, after {found[0].samples} to {found[-1].samples} samples"
+def _when(bad: Sequence[Observation]) -> str:
+    return f"in {len(bad)} observations in a row, after {bad[0].samples} to {bad[-1].samples} samples"
 
 
-def _kept(observations: Sequence[Observation], found: Sequence[Observation], out: Path) -> str:
-    """Which checkpoint an observation vouches for: the newest up to the last one that was not bad."""
-    good = max((seen.samples for seen in observations if seen.samples < found[0].samples), default=0)
+def _kept(observations: Sequence[Observation], bad: Sequence[Observation], out: Path) -> str:
+    """Names the newest checkpoint up to the last good observation."""
+    good = max((seen.samples for seen in observations if seen.samples < bad[0].samples), default=0)
     there = checkpoints(out)
     kept = [folder for folder in there if int(folder.name) <= good]
     if kept:
@@ -185,10 +189,10 @@ def _kept(observations: Sequence[Observation], found: Sequence[Observation], out
 
 
 def _change(spec: RunSpec, lower: tuple[str, ...], higher: tuple[str, ...]) -> str:
-    """The settings to change, of those that the run's method has."""
-    found = [
+    """Names the settings to change, among those that the run's method has."""
+    changes = [
         f"{verb} {' or '.join(f'{name} ({getattr(spec, name):g})' for name in names if hasattr(spec, name))}"
         for verb, names in (("lower", lower), ("raise", higher))
         if any(hasattr(spec, name) for name in names)
     ]
-    return f"{', or '.join(found)}, and run again in another output folder"
+    return f"{', or '.join(changes)}, and run again in another output folder"

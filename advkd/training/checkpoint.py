@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON, written whole or not at all, and enough to go on bit for bit.
+"""Checkpoints: safetensors and JSON, written all or nothing, from which a run continues bit for bit.
 
 In `<out>/checkpoints/000000020032/` (samples seen): `student`, `ema`, `discriminator`, `student_optimizer`,
 `discriminator_optimizer` and `randomness`, each `.safetensors`; `state.json` with clock, specs, loader cursor, and
@@ -27,16 +27,16 @@ _PARTS = ("student", "ema", "discriminator", "student_optimizer", "discriminator
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that does not belong to this run, or is damaged."""
+    """A checkpoint belongs to another run, or is damaged."""
 
 
 def run_identity(spec: RunSpec, store_digest: str) -> dict[str, Any]:
-    """What must be equal for a run to be continued: all but where it runs and caches and how often it tells."""
+    """Returns what must be equal to continue a run: the store, and all settings except device, cache and intervals."""
     facts = asdict(spec)
     for name in ("device", "cache", "checkpoint_every", "report_every", "monitor_every"):
         del facts[name]
     facts["precision"] = spec.computed_precision
-    # Through JSON, so that a stored identity compares equal to a fresh one.
+    # A JSON round trip makes a stored identity compare equal to a new one.
     return dict(json.loads(json.dumps({"store": store_digest, **facts})))
 
 
@@ -44,7 +44,7 @@ def save_checkpoint(out: Path, state: TrainState, identity: dict[str, Any], load
     """Writes a checkpoint folder under a temporary name, renames it, and removes all but the newest two.
 
     Raises:
-        OSError: it cannot be written; what was begun is removed, earlier checkpoints are kept.
+        OSError: the checkpoint cannot be written; its unfinished files are removed, earlier checkpoints are kept.
     """
     final = out / CHECKPOINTS / f"{state.samples:012d}"
     with whole_folder(final, "a checkpoint") as partial:
@@ -60,21 +60,21 @@ def remove_older(out: Path) -> None:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Complete checkpoint folders, oldest first."""
+    """Returns the complete checkpoint folders, oldest first."""
     return sorted(path.parent for path in (out / CHECKPOINTS).glob("[0-9]*/" + STATE))
 
 
 def saved_checkpoints(run: str) -> list[str]:
-    """URIs of the complete checkpoints of a run, oldest first, wherever it is."""
+    """Returns the URIs of the complete checkpoints of a run, oldest first; the run may be local or remote."""
     here = local_folder(run)
     if here is not None:
         return [str(folder) for folder in checkpoints(here)]
-    found = (key.split("/") for key in list_prefix(join(run, CHECKPOINTS)))
-    return [join(run, CHECKPOINTS, key[0]) for key in found if key[0].isdigit() and key[1:] == [CONTENTS]]
+    keys = (key.split("/") for key in list_prefix(join(run, CHECKPOINTS)))
+    return [join(run, CHECKPOINTS, key[0]) for key in keys if key[0].isdigit() and key[1:] == [CONTENTS]]
 
 
 def newest_record(run: str) -> dict[str, Any] | None:
-    """The record of a run's newest checkpoint, wherever the run is; None if there is no checkpoint of it.
+    """Reads the record of a run's newest checkpoint, local or remote; returns None if there is no checkpoint.
 
     Raises:
         CheckpointError: that checkpoint is damaged.
@@ -85,7 +85,7 @@ def newest_record(run: str) -> dict[str, Any] | None:
 
 
 def record_beside(student: str) -> dict[str, Any] | None:
-    """The newest record of the run that a student is of: in the folder itself, or in the one above it.
+    """Reads the newest record of the run that a student belongs to, from the student's folder or the one above it.
 
     Raises:
         CheckpointError: that checkpoint is damaged.
@@ -96,10 +96,10 @@ def record_beside(student: str) -> dict[str, Any] | None:
 
 
 def parse_record(data: bytes, folder: str | Path) -> dict[str, Any]:
-    """What a checkpoint's `state.json` holds: samples, adversarial_steps, identity, loader, files.
+    """Parses a checkpoint's `state.json`: samples, adversarial_steps, identity, loader, files.
 
     Raises:
-        CheckpointError: it is truncated or something else.
+        CheckpointError: the record is truncated or something else.
     """
     try:
         record = json.loads(data)
@@ -118,7 +118,8 @@ def load_checkpoint(folder: Path, state: TrainState, identity: dict[str, Any]) -
     """Restores `state` in place and returns the loader's cursor.
 
     Raises:
-        CheckpointError: saved by a run with other settings or from another store, naming what differs; or damaged.
+        CheckpointError: the checkpoint is damaged, or was saved by a run with other settings or another store; the
+            message names what differs.
     """
     record = parse_record((folder / STATE).read_bytes(), folder)
     _check_identity(folder, record["identity"], identity)
@@ -193,7 +194,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer | None, tensors: dict[st
     for key, value in tensors.items():
         index, name = key.split(".", 1)
         weight = weights[int(index)]
-        # Fused Adam walks raw memory: a moment must lie there as its weight does, channels-last for instance.
+        # Fused Adam works on raw memory, so a moment needs the memory format of its weight, for instance channels-last.
         laid_out = torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value
         moments.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
@@ -211,9 +212,9 @@ def _check_identity(folder: Path, saved: dict[str, Any], asked: dict[str, Any]) 
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
-    """`{"student": {"width": 8}}` as `{"student.width": 8}`."""
+    """Flattens nested keys: `{"student": {"width": 8}}` becomes `{"student.width": 8}`."""
     flat: dict[str, Any] = {}
     for name, value in facts.items():
         inner = _flat(value) if isinstance(value, dict) else {"": value}
-        flat |= {f"{name}.{key}".rstrip("."): one for key, one in inner.items()}
+        flat |= {f"{name}.{key}".rstrip("."): leaf for key, leaf in inner.items()}
     return flat

@@ -1,4 +1,4 @@
-"""From the loader's numpy batches to torch tensors on the training device."""
+"""Converts the loader's numpy batches to torch tensors on the training device."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,12 +13,12 @@ from storage import Batch
 
 @dataclass(frozen=True)
 class TrajectoryBatch:
-    """One batch on the device.
+    """A batch on the training device.
 
     Attributes:
         noise: x_T, float32 `[B, C, H, W]`.
-        states: `x_{t_1} ... x_{t_K}`, likewise.
-        condition: by the names under which networks take it, each `[B, ...]`; empty without a condition.
+        states: `x_{t_1} ... x_{t_K}`, each float32 `[B, C, H, W]`.
+        condition: tensors `[B, ...]` by the argument names of networks; empty without a condition.
     """
 
     noise: Tensor
@@ -26,17 +26,17 @@ class TrajectoryBatch:
     condition: Mapping[str, Tensor] = field(default_factory=dict)
 
     def conditioned(self, conditions: Conditions, seed: int, indices: Iterable[int]) -> "TrajectoryBatch":
-        """The same with the conditions of these samples of a store."""
+        """Returns the batch with the conditions of these samples of a store."""
         start = start_of(self.noise, conditions, seed, indices)
         return replace(self, condition=start.condition)
 
     def split(self, parts: int) -> list["TrajectoryBatch"]:
-        """Equal parts, in order."""
+        """Splits the batch into equal parts, in order."""
         rows = len(self.noise) // parts
         return [self._rows(slice(first, first + rows)) for first in range(0, len(self.noise), rows)]
 
     def head(self, rows: int) -> "TrajectoryBatch":
-        """The first rows."""
+        """Returns the first rows."""
         return self._rows(slice(rows))
 
     def _rows(self, rows: slice) -> "TrajectoryBatch":
@@ -50,7 +50,7 @@ class TrajectoryBatch:
 def to_torch(
     batch: Batch, timesteps: tuple[int, ...], device: torch.device, rows: slice = slice(None)
 ) -> TrajectoryBatch:
-    """Copies some rows to the device in the stored dtype and converts there; the copy is asynchronous on CUDA."""
+    """Copies some rows to the device in the stored dtype and converts them there; on CUDA the copy is asynchronous."""
     moved = [_move(batch.states[t][rows], device) for t in timesteps]
     return TrajectoryBatch(noise=moved[0], states=tuple(moved[1:]))
 

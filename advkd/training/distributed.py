@@ -1,8 +1,8 @@
-"""One training run in several processes (`torchrun`): the batch is split, gradients are averaged, rank 0 writes.
+"""Trains in several processes (`torchrun`): the batch is split, gradients are averaged, rank 0 writes.
 
-Every process draws the same random numbers and reads the same batches, of which it keeps its share, so that nothing
-but rounding depends on how many there are, and a run may go on with another number. `DistributedDataParallel` is not
-used: it hooks into `backward()` alone, and a step takes gradients with `autograd.grad`, twice through one forward.
+Every process draws the same random numbers and reads the same batches, of which it keeps its share. So only rounding
+depends on the number of processes, and a run can be resumed with another number. `DistributedDataParallel` is not used:
+it hooks into `backward()` only, but a step computes gradients with `autograd.grad`, twice through one forward pass.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,21 +19,21 @@ from advkd.runtime import SilencedError, alike_on_this_machine, local_count, loc
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this one is. All of them must make the same calls in the same order."""
+    """This process's rank and the number of processes. All processes must make the same calls in the same order."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is the process that writes."""
         return self.rank == 0
 
     def share(self, total: int) -> slice:
-        """This process's rows of `total`.
+        """Returns this process's rows of `total`.
 
         Raises:
-            ValueError: they cannot be split evenly.
+            ValueError: the rows cannot be split evenly.
         """
         if total % self.count:
             raise ValueError(
@@ -44,30 +44,30 @@ class Processes:
         return slice(self.rank * rows, (self.rank + 1) * rows)
 
     def average_(self, tensors: Iterable[Tensor]) -> None:
-        """Replaces each tensor by its mean over all processes, in one message; to the same bits in all of them.
+        """Replaces each tensor by its mean over all processes, in one message; all processes get the same bits.
 
         Raises:
             ConnectionError: another process ended.
         """
-        found = list(tensors)
-        if self.count == 1 or not found:
+        averaged = list(tensors)
+        if self.count == 1 or not averaged:
             return
-        flat = torch.cat([tensor.reshape(-1).float() for tensor in found])
+        flat = torch.cat([tensor.reshape(-1).float() for tensor in averaged])
         with _others_stay():
             dist.all_reduce(flat)
         flat /= self.count
-        for tensor, mean in zip(found, flat.split([tensor.numel() for tensor in found]), strict=True):
+        for tensor, mean in zip(averaged, flat.split([tensor.numel() for tensor in averaged]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
     def average_gradients(self, network: nn.Module) -> None:
-        """The gradients of a network's weights as one process would have them for the whole batch.
+        """Averages the gradients of a network's weights over the processes, which gives those of the whole batch.
 
-        A weight without a gradient must be without one in every process.
+        A weight must have a gradient in all processes or in none.
         """
         self.average_(weight.grad for weight in network.parameters() if weight.grad is not None)
 
     def wait(self) -> None:
-        """Until all processes are here.
+        """Waits until all processes have made this call.
 
         Raises:
             ConnectionError: another process ended.
@@ -77,17 +77,17 @@ class Processes:
                 dist.barrier()
 
     def require_alike(self, what: str, value: object) -> None:
-        """Refuses to go on where `value` is another one in another process.
+        """Raises unless `value` is the same in all processes.
 
         Raises:
-            ValueError: naming the processes where it is.
+            ValueError: the value differs; the message names the processes.
         """
         if self.count == 1:
             return
         values: list[object] = [None] * self.count
         with _others_stay():
             dist.all_gather_object(values, value)
-        others = [rank for rank, one in enumerate(values) if one != values[0]]
+        others = [rank for rank, other in enumerate(values) if other != values[0]]
         if others:
             raise ValueError(
                 f"all processes of a run must have the same {what}, got others in {others} than in process 0; give "
@@ -100,11 +100,11 @@ ALONE = Processes()
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:
-    """All processes of this run, from `torchrun`'s environment; without that, this one alone.
+    """Joins the processes of this run, from `torchrun`'s environment; without it, this is the only process.
 
     Raises:
-        ValueError: no GPU for each process of this machine.
-        SilencedError: instead of an error that another process raised before, so that it is told once.
+        ValueError: the machine has fewer GPUs than processes.
+        SilencedError: an error after another process has failed, so that only the first error is reported.
     """
     if not started_by_torchrun():
         yield ALONE
@@ -121,7 +121,7 @@ def joined_processes(device: str) -> Iterator[Processes]:
             raise
         raise SilencedError("another process of the run says what is wrong") from error
     finally:
-        # nccl may wait here for processes that are gone, and what went wrong would not be told.
+        # nccl may wait here for processes that have ended, and the error would not be reported.
         if gpu is None or not failed:
             dist.destroy_process_group()
 
@@ -137,7 +137,7 @@ def _chosen_gpu(device: str) -> torch.device | None:
 
 
 def _first_to_fail() -> bool:
-    """Whether no other process has failed before; where the one that counts is gone, it was the first."""
+    """Returns whether no other process has failed before; True if the process that counts failures has ended."""
     try:
         return dist.distributed_c10d._get_default_store().add("advkd_failed", 1) == 1
     except RuntimeError:

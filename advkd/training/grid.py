@@ -1,4 +1,4 @@
-"""Whether a store fits a run, and which of its timesteps the run trains on."""
+"""Checks that a store fits a run, and chooses the timesteps that the run trains on."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,12 +25,12 @@ def refuse_conditions(store: TrajectorySpec, taken: Sequence[str] = ()) -> None:
 
 
 def training_grid(store: TrajectorySpec, timesteps: tuple[int, ...] | None) -> TrajectorySpec:
-    """The store's facts for the chosen timesteps alone, completed with the noise and the clean state.
+    """Returns the store's facts for the chosen timesteps, plus the noise and the clean state.
 
-    None inside makes a student of one submodule, from noise to image.
+    Without a timestep in between, the student has one submodule, from noise to image.
 
     Raises:
-        ValueError: timesteps that the store does not hold, or out of order.
+        ValueError: the store does not hold a timestep, or the timesteps are not in order.
     """
     if timesteps is None:
         return store

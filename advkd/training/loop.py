@@ -1,6 +1,6 @@
-"""The training loop: a generator of step metrics, resumed by running it again.
+"""The training loop: a generator of step metrics; to resume a run, call it again.
 
-Callers log, show progress and stop; the loop itself saves checkpoints and, at the end, the averaged student.
+Callers log, show progress and stop; the loop saves checkpoints and, at the end, the averaged student.
 """
 
 import logging
@@ -36,9 +36,9 @@ STUDENT_FOLDER = "student"
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """The clock (samples seen, of `total`), the phase, and the losses of one step.
+    """Clock (samples seen, of `total`), phase and losses of one step.
 
-    `margin` is D(teacher) - D(student) in logits; seconds are the means per step since the last report.
+    `margin` is D(teacher) - D(student) in logits; seconds are means per step since the last report.
     """
 
     samples: int
@@ -55,33 +55,33 @@ class StepMetrics:
 
     @property
     def losses(self) -> tuple[float, float, float]:
-        """Those that must stay finite."""
+        """The losses, which must stay finite."""
         return self.distillation, self.adversarial, self.discriminator
 
 
 def train(spec: RunSpec, store: str, out: str | Path) -> Iterator[StepMetrics]:
-    """Trains a student from the store alone; yields every `spec.report_every` steps and after the last one.
+    """Trains a student from a store; yields metrics every `spec.report_every` steps and after the last one.
 
-    The same call on the same `out` continues from its newest checkpoint, and yields nothing where the run is already
-    finished. On a CPU the final weights are bit-identical to those of an uninterrupted run. Under `torchrun` all
-    processes yield the same metrics (`advkd.training.distributed`).
+    The same call with the same `out` continues from its newest checkpoint, and yields nothing if the run is finished.
+    On a CPU the final weights are bit-identical to those of an uninterrupted run. Under `torchrun` all processes yield
+    the same metrics (`advkd.training.distributed`).
 
     Args:
-        spec: the run.
+        spec: settings of the run.
         store: URI of a sealed store.
         out: folder or URI for checkpoints and, at the end, `student/` (config.json and safetensors of the average).
 
     Raises:
         StoreError: the store is missing, unsealed or damaged.
         CheckpointError: `out` belongs to another run, or its checkpoint is damaged.
-        TrainingAlarmError: values that are not finite, a collapse or an exploding discriminator, with the last good
-            checkpoint kept.
+        TrainingAlarmError: values that are not finite, a collapse or an exploding discriminator; the last good
+            checkpoint is kept.
         StepMemoryError: a step does not fit in memory.
         ConnectionError: another process of this run ended.
-        SilencedError: another process of this run has raised what is wrong.
+        SilencedError: another process of this run has failed, and reports why.
     """
     with torch_threads(spec.threads), no_denormals(), joined_processes(spec.device) as processes:
-        # Whatever does not fit is refused before the folder is touched.
+        # A store or spec that does not fit is refused before the folder changes.
         manifest = open_store(store).manifest
         method = build_method(spec, manifest.spec, processes)
         _loader(spec, store, method, spec.trajectories)
@@ -99,14 +99,14 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder
         cursor = load_checkpoint(newest, state, identity)
         logger.info("continuing from %s", newest)
     processes.require_alike("settings, store and checkpoint", (repr(spec), manifest.digest, state.samples))
-    # A store that was extended meanwhile goes on giving the samples that the run began with.
+    # If the store was extended meanwhile, the run still uses the samples that it started with.
     loader = _loader(spec, store, method, cursor.get("num_samples", spec.trajectories))
     if cursor:
         loader.load_state_dict(cursor)
     observer = Observer(spec, method, out)
     decoder = kept_decoder(store, manifest.spec.space) if processes.first else None
     last = spec.steps * spec.batch_size
-    # Closed however this ends: the loader reads ahead in threads.
+    # The loader must be closed in any case, because it reads ahead in threads.
     with closing(iter(loader)) as batches, _told_of_alarms(folder, processes.first):
         for metrics in _steps(spec, method, batches, last, observer):
             due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
@@ -124,7 +124,7 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder
 
 @contextmanager
 def _told_of_alarms(folder: RunFolder, first: bool) -> Iterator[None]:
-    """What was observed of a run that goes wrong is kept, though no checkpoint is."""
+    """Publishes the observations of a run that an alarm stops; no checkpoint of it is kept."""
     try:
         yield
     except TrainingAlarmError:
@@ -154,7 +154,7 @@ def export_student(
     its latents is copied to `decoder/`.
 
     Raises:
-        OSError: it cannot be written; nothing of it is kept.
+        OSError: the folder cannot be written; nothing of it is kept.
     """
     averaged = type(state.student).from_config(state.student.config)
     averaged.load_state_dict({name: value.cpu() for name, value in state.ema.state_dict().items()})
@@ -185,13 +185,13 @@ def _steps(
         with memory_hint(spec, rows.stop - rows.start):
             losses = method.step(batch)
         state.samples += spec.batch_size
-        # The average is short at first, as there is nothing yet to average (EDM, section F).
+        # At first the half-life is short, because there is little to average (EDM, section F).
         state.ema.update(state.student, spec.batch_size, min(spec.ema_halflife, 0.1 * state.samples))
         data_seconds += loaded - began
         step_seconds += time.perf_counter() - began
         steps_since_report += 1
         observer.look(batch)
-        # Numbers are read from the device only when they are reported.
+        # Numbers are copied from the device only when they are reported.
         if (state.samples // spec.batch_size) % spec.report_every and state.samples < last:
             yield None
             continue

@@ -1,9 +1,9 @@
-"""Measures what a method shows of its networks: margins, statistics, spread, gradients, inputs.
+"""Measures a method's networks: margins, statistics, spread, gradients, inputs.
 
-Spread is measured in pixels, not in the discriminator's features. A bound needs a ruler that stays as it is: features
-change with every update, shrink where the discriminator fails, start anew where a method has one per phase, and are
-missing before the game, when "it was varied once" has to be found out. What pixels cannot see is a collapse that leaves
-the images as far apart as they were.
+Spread is measured in pixels, not in the discriminator's features, because a bound needs a constant scale. Features
+change with every update, shrink if the discriminator fails, start anew if a method has a discriminator per phase, and
+do not exist before the adversarial phase, when an alarm must already know whether the images varied. Pixels cannot
+detect a collapse that leaves the images as far apart as before.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ _TINY = 1e-12
 
 @torch.no_grad()
 def observe(method: Method, batch: TrajectoryBatch, rows: int = ROWS) -> Observation:
-    """What is seen of the networks after a step on `batch`: one pass of the student on its first `rows` rows.
+    """Observes the networks after a step on `batch`, by one pass of the student on its first `rows` rows.
 
-    Of several processes each looks at its own share, and the values are the means over them, the same in all. Nothing
-    of the training changes: gradients are read and kept, buffers and random states are put back.
+    If there are several processes, each observes its own share, and all return the means over the processes. Training
+    is not affected: gradients are only read, buffers and random states are restored.
     """
     state = method.state
     with _unchanged(state):
@@ -51,12 +51,12 @@ def observe(method: Method, batch: TrajectoryBatch, rows: int = ROWS) -> Observa
 
 
 def spread(images: Tensor) -> Tensor:
-    """Mean Euclidean distance between two of `[B, C, H, W]` images, over all pairs."""
+    """Returns the mean Euclidean distance between images `[B, C, H, W]`, over all pairs."""
     return torch.pdist(images.float().flatten(1)).mean()
 
 
 def gradient_norm(network: nn.Module) -> Tensor:
-    """Euclidean norm of all gradients of a network; 0 where it has none."""
+    """Returns the Euclidean norm of all gradients of a network; 0 if it has none."""
     gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
     if not gradients:
         return torch.zeros((), device=next((weight.device for weight in network.parameters()), None))
@@ -65,7 +65,7 @@ def gradient_norm(network: nn.Module) -> Tensor:
 
 
 def _statistics(view: Comparison) -> Tensor:
-    """Mean and std of the student's images and of the teacher's, ratio of spreads, margin: `[6]`."""
+    """Returns mean and std of the student's and the teacher's images, ratio of spreads, margin: `[6]`."""
     ratio = spread(view.fake) / spread(view.real).clamp_min(_TINY)
     margin = torch.zeros_like(ratio)
     if view.logits is not None:
@@ -96,7 +96,7 @@ def _has_gradients(network: nn.Module) -> bool:
 
 @contextmanager
 def _unchanged(state: TrainState) -> Iterator[None]:
-    """Puts back what a pass in training mode moves: buffers such as a batch norm's averages, and the random states."""
+    """Restores what a pass in training mode changes: buffers such as a batch norm's averages, and random states."""
     buffers = [*state.student.buffers(), *state.discriminator.buffers()]
     kept = [buffer.clone() for buffer in buffers]
     device = next(state.student.parameters()).device

@@ -1,7 +1,7 @@
-"""Who observes a run: at fixed instants of its clock, into `<out>/monitors.jsonl`, and with a judgement each time.
+"""Observes a run at fixed instants of its clock, writes `<out>/monitors.jsonl`, and raises alarms.
 
-The file belongs to the run as its checkpoints do: going on from one cuts the lines that lie beyond it, so that a killed
-and resumed run has the file of an undisturbed one. Only the first process writes it; all of them read and judge alike.
+A run that continues from a checkpoint removes the lines after it, so a killed and resumed run has the same file as an
+uninterrupted one. Only the first process writes the file; all processes read it and raise the same alarms.
 """
 
 import logging
@@ -21,27 +21,27 @@ LOG = "monitors.jsonl"
 
 
 class Observer:
-    """The observations of one run so far, and what they say."""
+    """The observations of one run so far."""
 
     def __init__(self, spec: RunSpec, method: Method, out: Path, bounds: AlarmBounds = BOUNDS) -> None:
-        """Takes over what `out` holds up to the state's clock, and forgets what lies beyond."""
+        """Reads the observations in `out` up to the state's clock, and drops later ones."""
         self.observations: list[Observation] = []
         self._spec, self._method, self._out, self._bounds = spec, method, out, bounds
         share = spec.batch_size // method.processes.count
-        # As few rows as a part of the batch has where memory is short, but a pair for the spread.
+        # No more rows than a part of the batch, in case memory is short, but at least two for the spread.
         self._rows = min(ROWS, max(2, share // spec.accumulate))
         self._read()
 
     @property
     def suspicious(self) -> bool:
-        """Whether the newest observation was bad; no checkpoint is written until another one is not."""
+        """Whether the newest observation was bad; then no checkpoint is written until a good one follows."""
         return bool(collapsed(self.observations, self._bounds) or exploding(self.observations, self._bounds))
 
     def look(self, batch: TrajectoryBatch) -> None:
-        """Observes where that is due after a step on `batch`, and stops a run that has gone wrong.
+        """Observes the networks if an observation is due after a step on `batch`, and stops a run that has gone wrong.
 
         Raises:
-            TrainingAlarmError: it has.
+            TrainingAlarmError: the run has gone wrong.
         """
         spec, samples = self._spec, self._method.state.samples
         due = samples // spec.monitor_every > (samples - spec.batch_size) // spec.monitor_every
@@ -73,7 +73,7 @@ class Observer:
 
 
 def _parsed(line: bytes) -> Observation | None:
-    """A line's observation; None of one that was torn by a kill."""
+    """Parses a line; returns None if a kill has truncated it."""
     try:
         return Observation.from_json(line) if line.endswith(b"\n") else None
     except ValueError:

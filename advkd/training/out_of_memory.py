@@ -1,4 +1,4 @@
-"""A step that does not fit in memory says which setting makes it fit."""
+"""Reports which setting makes a step fit in memory."""
 
 import re
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import torch
 
 from advkd.training.run_spec import RunSpec
 
-# CUDA's allocator has a class of its own; the CPU's raises a RuntimeError, whose words differ between platforms.
+# CUDA's allocator has its own error class; the CPU's raises a RuntimeError whose text differs between platforms.
 _WORDS = re.compile(r"can't allocate memory|not enough memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
 
 
 class StepMemoryError(OSError):
-    """A step needed more memory than there is."""
+    """A step needs more memory than there is."""
 
 
 @contextmanager
@@ -21,11 +21,11 @@ def memory_hint(spec: RunSpec, rows: int) -> Iterator[None]:
     """Turns a failed allocation into an error that names `batch_size` and `accumulate`.
 
     Args:
-        spec: the run.
-        rows: this process's share of a batch.
+        spec: settings of the run.
+        rows: rows of a batch in this process.
 
     Raises:
-        StepMemoryError: memory did not suffice.
+        StepMemoryError: an allocation failed.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def memory_hint(spec: RunSpec, rows: int) -> Iterator[None]:
 
 
 def next_accumulate(rows: int, accumulate: int) -> int | None:
-    """The next larger number of equal parts of `rows`; None where a part is one row already."""
+    """Returns the next larger number of equal parts of `rows`; None if a part is one row already."""
     return next((parts for parts in range(accumulate + 1, rows + 1) if rows % parts == 0), None)
 
 

@@ -1,9 +1,9 @@
-"""Where a run writes: a local folder, or one in an object store of which a local copy is worked on.
+"""The folder of a run: a local one, or one in an object store with a local copy that the run works on.
 
     <out>/checkpoints/<samples>/   <out>/student/   <out>/monitors.jsonl   <out>/run.claim (object stores only)
 
-In an object store a checkpoint is published as soon as it is made, after the observations that belong to it, so that a
-run which is killed at any instant goes on from there on another machine as it would on this one.
+In an object store a checkpoint is published as soon as it is written, after its observations. So a run that is killed
+at any instant can be continued on another machine as on this one.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """A run's output, as a local folder."""
+    """A run's output as a local folder."""
 
     def __init__(self, uri: str, path: Path) -> None:
         self.path = path
@@ -31,10 +31,10 @@ class RunFolder:
         self._remote = local_folder(uri) is None
 
     def fetch(self) -> None:
-        """Copies what a run goes on from: its newest checkpoint, the records of older ones, and its observations.
+        """Copies what a run needs to continue: its newest checkpoint, the records of older ones, and its observations.
 
         Raises:
-            FolderDamagedError: one of them is damaged.
+            FolderDamagedError: a copied folder is damaged.
         """
         if not self._remote:
             return
@@ -48,7 +48,7 @@ class RunFolder:
             logger.debug("no observations yet in %s", self._uri)
 
     def publish_checkpoint(self, folder: Path) -> None:
-        """Keeps a checkpoint that was just made, and the newest others, in the object store.
+        """Publishes a new checkpoint in the object store, and removes all but the newest ones.
 
         Raises:
             BlockingIOError: another run has taken this one's folder over.
@@ -70,7 +70,7 @@ class RunFolder:
             remove_published(old)
 
     def publish_student(self, folder: Path) -> None:
-        """Keeps the student in the object store.
+        """Publishes the student in the object store.
 
         Raises:
             BlockingIOError: another run has taken this one's folder over.
@@ -81,7 +81,7 @@ class RunFolder:
             publish(folder, join(self._uri, folder.name))
 
     def publish_observations(self) -> None:
-        """Keeps the observations so far in the object store."""
+        """Publishes the observations so far in the object store."""
         if self._remote and (self.path / LOG).is_file():
             write_bytes(join(self._uri, LOG), (self.path / LOG).read_bytes())
 
@@ -95,19 +95,19 @@ class RunFolder:
 
 @contextmanager
 def run_folder(uri: str, *, writes: bool) -> Iterator[RunFolder]:
-    """The folder of a run, kept from other runs as long as this one writes.
+    """Opens the folder of a run; if this process writes, no other run can write to the folder meanwhile.
 
-    On disk another run at work in it is an error; in an object store it is waited for until it ends or falls silent,
-    since nothing else tells whether it lives.
+    If another run is using the folder on disk, this is an error. In an object store, waits until the other run ends or
+    its claim becomes void, because nothing else tells whether it is alive.
 
     Args:
-        uri: of the folder.
-        writes: whether this process is the one that does.
+        uri: URI of the folder.
+        writes: whether this process is the one that writes.
 
     Raises:
-        OSError: it cannot be made or written to, or another run is at work in it.
-        StoreError: the object store does not answer, or takes nothing.
-        ValueError: credentials in the URI.
+        OSError: the folder cannot be created or written to, or another run is using it.
+        StoreError: the object store does not answer, or accepts no writes.
+        ValueError: the URI holds credentials.
     """
     with workplace(uri) as path:
         if not writes:
@@ -127,5 +127,5 @@ def run_folder(uri: str, *, writes: bool) -> Iterator[RunFolder]:
 
 
 def run_claim(uri: str) -> str:
-    """Where the claim on a run's folder lies: inside, as its flow holds the one beside it."""
+    """Returns the URI of the claim on a run's folder: inside the folder, because the flow's claim lies beside it."""
     return folder_claim(join(uri, "run"))

@@ -1,4 +1,4 @@
-"""What describes every training run, whichever method it trains by: one frozen dataclass, clocked in samples seen."""
+"""The settings that all training methods share: one frozen dataclass, clocked in samples seen."""
 
 import math
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """A training run, apart from its method and from where its data and its output are.
+    """Settings of a training run, except its method's own, and except the places of its data and output.
 
     Attributes:
-        method: name of the row in `advkd.training.METHODS`, which says what else the run's spec has.
-        timesteps: states of the store to train on, from noisy to clean, one per submodule; None: all of them. The noise
-            and the clean state are added where they are left out.
-        trajectories: train on so many of the store alone, the first ones; None: all that it has.
-        samples: trajectories seen in all; the clock of every schedule.
+        method: name in `advkd.training.METHODS`, which decides the spec's other fields.
+        timesteps: timesteps of the stored states to train on, from noisy to clean, one per submodule; None: all. The
+            noise and the clean state are added if they are missing.
+        trajectories: number of trajectories of the store to train on, from the first one on; None: all.
+        samples: total number of trajectories seen; the clock of every schedule.
         batch_size: trajectories per step, over all processes.
-        accumulate: equal parts in which a process computes its share of a batch, one after the other, where memory is
-            short.
-        ema_halflife: samples after which a weight counts half in the averaged student; 0: no average.
-        precision: "float32", "bfloat16" autocast, or "auto": bfloat16 on devices that compute in it, float32 elsewhere,
-            where it is several times slower.
-        seed: of weights, order of samples and whatever else a method draws.
-        window: shards among which samples are shuffled.
-        cache: "none", "memory" or "disk": where the store's objects are kept once they were read; for stores in S3.
-        threads: CPU threads of torch; sums depend on it, so it is part of what is resumed. One is also the safe choice
-            on shared cores, where two threads that wait for each other can be several times slower than one.
+        accumulate: number of equal parts in which a process computes its share of a batch, one after the other, to save
+            memory.
+        ema_halflife: number of samples after which a weight counts half in the averaged student; 0: no average.
+        precision: "float32", "bfloat16" autocast, or "auto": bfloat16 on devices that compute in it, float32 on others,
+            where bfloat16 is several times slower.
+        seed: seed of weights, order of samples and everything else that a method draws.
+        window: number of shards among which samples are shuffled.
+        cache: "none", "memory" or "disk": where the store's objects are kept after their first read; for stores in S3.
+        threads: number of CPU threads of torch. Sums depend on it, so a resumed run must have the same number. One
+            thread is the safe choice on shared cores, where two that wait for each other can be several times slower.
         device: "cpu" or "cuda".
-        checkpoint_every: samples between two checkpoints.
-        report_every: steps between two reports of the losses.
-        monitor_every: samples between two observations of the networks (`advkd.training.monitors`), by which a run that
-            goes wrong is stopped; with more than `samples` there is one alone, at the end.
+        checkpoint_every: number of samples between two checkpoints.
+        report_every: number of steps between two reports of the losses.
+        monitor_every: number of samples between two observations of the networks (`advkd.training.monitors`), which
+            stop a run that goes wrong; if larger than `samples`, there is a single observation at the end.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    """From JSON and from a form: a key that the spec does not have is refused, in the parts of it too."""
+    """In JSON and in forms, unknown keys are refused, also in nested parts."""
 
     method: str
     timesteps: tuple[int, ...] | None = None
@@ -85,30 +85,30 @@ class RunSpec:
 
     @property
     def computed_precision(self) -> str:
-        """What `precision` means on the run's device: "float32" or "bfloat16"."""
+        """The precision on the run's device: "float32" or "bfloat16"."""
         if self.precision != "auto":
             return self.precision
         return "bfloat16" if computes_bfloat16(self.device) else "float32"
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """Number of optimizer steps of the whole run."""
         return self.samples // self.batch_size
 
 
 def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuses a value that is none of `allowed`."""
+    """Raises `ValueError` unless the value is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}; choose one of them")
 
 
 def check_positive(name: str, value: float) -> None:
-    """Refuses what is no positive, finite number."""
+    """Raises `ValueError` unless the value is positive and finite."""
     if not 0.0 < value < math.inf:
         raise ValueError(f"{name} must be positive and finite, got {value}; leave it out for the default")
 
 
 def check_not_negative(name: str, value: float) -> None:
-    """Refuses what is negative, infinite or no number."""
+    """Raises `ValueError` if the value is negative, infinite or NaN."""
     if not 0.0 <= value < math.inf:
         raise ValueError(f"{name} must be finite and not negative, got {value}; leave it out for the default")

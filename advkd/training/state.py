@@ -1,4 +1,4 @@
-"""Everything that a training run carries from step to step; all of it is in a checkpoint."""
+"""The state that a training run carries from step to step; a checkpoint holds all of it."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ class TrainState:
     """Networks, optimizers, average, randomness and clock of one run.
 
     Attributes:
-        student: being trained.
-        discriminator: its opponent; a module without weights for a method that has none.
-        student_optimizer: of all of the student's weights.
-        discriminator_optimizer: of all of the discriminator's; None where it has no weights.
+        student: the network in training.
+        discriminator: the student's opponent; a module without weights if the method has none.
+        student_optimizer: optimizer of all of the student's weights.
+        discriminator_optimizer: optimizer of all of the discriminator's weights; None if it has none.
         ema: average of the student's weights.
-        generator: of whatever a step draws.
+        generator: random generator of everything that a step draws.
         samples: trajectories seen.
-        adversarial_steps: discriminator updates made.
+        adversarial_steps: number of discriminator updates.
     """
 
     student: AnyStudent

@@ -90,14 +90,14 @@ def plan_cache(
     """What the store of a spec with `num_samples` samples will hold and cost.
 
     Args:
-        spec: What will be computed.
-        num_samples: Samples that readers are to see.
-        workers: Processes that compute one shard each at a time.
-        passes_per_second: Samples that pass through the teacher's network per second in one worker.
-        prices: What the provider asks, None: no costs.
+        spec: what will be computed.
+        num_samples: samples that readers are to see.
+        workers: processes that compute one shard each at a time.
+        passes_per_second: samples that pass through the teacher's network per second in one worker.
+        prices: what the provider asks, None: no costs.
 
     Raises:
-        ValueError: A count or speed that is not positive.
+        ValueError: a count or speed that is not positive.
     """
     if workers < 1 or (passes_per_second is not None and not 0 < passes_per_second < float("inf")):
         raise ValueError(

@@ -19,7 +19,7 @@ class PrecomputeSpec:
         store: root URI of the stores, a local path or `s3://bucket/prefix`.
         samples: trajectories; asking for more later extends the same store.
         solver: the teacher's solver and its number of steps.
-        captures: K, the states kept besides the noise, the clean one included.
+        captures: k, the states kept besides the noise, the clean one included.
         shrink: how their distances in solver steps shrink towards the clean state, in (0, 1]: 1 spreads them evenly,
             with 0.5 each is half of the one before.
         timesteps: the captured timesteps themselves, from noise to clean, instead of `captures` and `shrink`.

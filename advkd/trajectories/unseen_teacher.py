@@ -36,8 +36,8 @@ class UnseenTeacher:
     @classmethod
     def of(cls, text: str) -> "UnseenTeacher":
         """Of a shape as it is typed, `3x256x256`; `ValueError` for anything else."""
-        found = _SHAPE.fullmatch(text.strip().lower())
-        shape = tuple(map(int, found.groups())) if found else ()
+        match = _SHAPE.fullmatch(text.strip().lower())
+        shape = tuple(map(int, match.groups())) if match else ()
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"--shape must be channels x height x width, all positive, got {text!r}; write 3x256x256")
         return cls(Pixels(shape))

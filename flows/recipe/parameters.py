@@ -24,10 +24,10 @@ class _NoOtherKeys:
 
 
 def _close(schema: dict[str, Any], handler: GetJsonSchemaHandler) -> None:
-    found = handler.resolve_ref_schema(schema) if "$ref" in schema else schema
-    if "properties" in found:
-        found["additionalProperties"] = False
-        for part in found["properties"].values():
+    resolved = handler.resolve_ref_schema(schema) if "$ref" in schema else schema
+    if "properties" in resolved:
+        resolved["additionalProperties"] = False
+        for part in resolved["properties"].values():
             _close(part, handler)
 
 

@@ -61,14 +61,14 @@ def _worth(steps: float | None) -> str:
     return "a one-pass student" if steps is None else f"one pass is worth {steps:.1f} teacher steps"
 
 
-def _measured(found: dict[str, Any]) -> str:
-    fd = found["fd"]
-    return f"- {fd['name']} to teacher@50: {fd['student']['to_teacher']:.2f}, recall {found['recall']:.3f}"
+def _measured(headline: dict[str, Any]) -> str:
+    fd = headline["fd"]
+    return f"- {fd['name']} to teacher@50: {fd['student']['to_teacher']:.2f}, recall {headline['recall']:.3f}"
 
 
-def _counted(stage: str, one: StageCounters) -> str:
-    counts = (f"{one.seconds:.0f}", f"{one.passes:,}", f"{one.samples:,}")
-    return "| " + " | ".join((stage, *counts, size_text(one.bytes_read), size_text(one.bytes_written))) + " |"
+def _counted(stage: str, counters: StageCounters) -> str:
+    counts = (f"{counters.seconds:.0f}", f"{counters.passes:,}", f"{counters.samples:,}")
+    return "| " + " | ".join((stage, *counts, size_text(counters.bytes_read), size_text(counters.bytes_written))) + " |"
 
 
 def _model_link(model: dict[str, str]) -> str:

@@ -44,7 +44,7 @@ def count(
         counted["register"] = StageCounters(
             bytes_read=_bytes(student.folder) + _bytes(places.report), bytes_written=_bytes(places.artifact)
         )
-    return {stage: replace(one, seconds=seconds[stage]) for stage, one in counted.items()}
+    return {stage: replace(counters, seconds=seconds[stage]) for stage, counters in counted.items()}
 
 
 def _stored_bytes(store: StoreResult, samples: int) -> int:
@@ -56,4 +56,4 @@ def _stored_bytes(store: StoreResult, samples: int) -> int:
 
 
 def _bytes(folder: str) -> int:
-    return sum(one.size for one in list_objects(folder))
+    return sum(entry.size for entry in list_objects(folder))

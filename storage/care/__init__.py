@@ -1,4 +1,4 @@
-"""Looking after stores: list, verify, repair, convert, collect garbage, remove."""
+"""Maintains stores: lists, verifies, repairs, converts and removes them, and removes their garbage."""
 
 from storage.care.conversion import convert
 from storage.care.garbage import Garbage, StoreGarbage, find_garbage, remove_garbage

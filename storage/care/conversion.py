@@ -18,7 +18,7 @@ from storage.records import TrajectorySpec, digest, read_commit, store_uri
 from storage.writing import missing_shards, open_writer, seal
 
 THREADS = 4
-"""Shards converted at once; each is in memory twice, as arrays and as the objects that they become."""
+"""Number of shards converted at once; each is in memory twice, as arrays and as objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +43,19 @@ def convert(
     progress: Callable[[int, int], None] | None = None,
     threads: int = THREADS,
 ) -> Conversion:
-    """Write the same trajectories as a store in another layout, and seal it; leave the old store unchanged.
+    """Writes the same trajectories as a store in another layout, seals it, and leaves the old store unchanged.
 
     Args:
-        uri: A sealed store.
-        layout: Name of another layout (`storage.layouts.LAYOUTS`).
-        root: Root of the new store, `<root>/<teacher>/<digest>`; None means the root of the old one.
-        progress: Called with the shards done and their total, from any thread.
-        threads: Shards converted at once.
+        uri: URI of a sealed store.
+        layout: name of the new layout (`storage.layouts.LAYOUTS`).
+        root: root of the new store, `<root>/<teacher>/<digest>`; None means the root of the old one.
+        progress: called with the number of shards done and their total, from any thread.
+        threads: number of shards converted at once.
 
     Raises:
-        ValueError: The store has this layout already, the layout is unknown, or the store was moved and `root` is None.
-        ShardCorruptError: An object of the old store has changed since its commit; shards copied so far are kept.
-        ManifestError: A record of the old store is damaged.
+        ValueError: the store has this layout already, the layout is unknown, or the store was moved and `root` is None.
+        ShardCorruptError: an object of the old store has changed since its commit; shards copied so far are kept.
+        ManifestError: a record of the old store is damaged.
     """
     began = time.monotonic()
     reader = open_store(uri)

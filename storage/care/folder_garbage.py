@@ -1,7 +1,7 @@
-"""What killed writers of published folders have left in an object store, found and removed; see `storage.folders`.
+"""Finds what killed writers of published folders have left in an object store; see `storage.folders`.
 
-Only files that such a writer has named are ever touched, and only where the folder is not whole; and claims, which lie
-beside or in the folders.
+Considers only claims, which lie beside or in the folders, and files that such a writer has named in its note, if the
+folder is incomplete.
 """
 
 import re
@@ -17,28 +17,28 @@ _STORE = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class BegunFolder:
-    """A folder that a writer has begun and not finished, or one with claims."""
+    """An unfinished folder, or a folder with claims."""
 
     uri: str
     files: tuple[ObjectInfo, ...]
-    """What is left of it; of a whole folder the note alone. In the order in which it can be removed."""
+    """The folder's unfinished files, or only the note if the folder is complete; in the order of their removal."""
     since: float
-    """When its writer last wrote."""
+    """When the folder was last written to, in seconds since the epoch."""
     claims: tuple[ObjectInfo, ...]
-    """Right below it."""
+    """The claims directly below the folder."""
 
 
 def begun_folders(root: str, stores: Iterable[str]) -> Iterator[BegunFolder]:
-    """The folders below a root that a killed writer has left something of; stores are not looked into.
+    """Yields the unfinished folders, and folders with claims, below a root; leaves out stores.
 
-    On this machine's disk there are none: there a folder appears by a rename.
+    On this machine's disk there are none, because a rename publishes a folder there.
     """
     if local_folder(root) is None:
         yield from _begun(root, frozenset(stores))
 
 
 def still_left(uri: str, keys: Iterable[str]) -> list[str]:
-    """Those of the files that no writer has finished meanwhile."""
+    """Returns the keys of those files that no writer has finished since they were found."""
     whole = read_contents(uri) is not None
     return [key for key in keys if key == UNFINISHED or not whole]
 
@@ -47,8 +47,8 @@ def _begun(uri: str, stores: frozenset[str]) -> Iterator[BegunFolder]:
     if uri in stores or _STORE.fullmatch(uri.rpartition("/")[2]):
         return
     level = list_level(uri)
-    files, since = _files(uri) if any(one.key == UNFINISHED for one in level.objects) else ((), float("inf"))
-    claims = tuple(one for one in level.objects if one.key.endswith(CLAIM_ENDING))
+    files, since = _files(uri) if any(entry.key == UNFINISHED for entry in level.objects) else ((), float("inf"))
+    claims = tuple(entry for entry in level.objects if entry.key.endswith(CLAIM_ENDING))
     if files or claims:
         yield BegunFolder(uri, files, since, claims)
     for name in level.folders:
@@ -57,6 +57,6 @@ def _begun(uri: str, stores: frozenset[str]) -> Iterator[BegunFolder]:
 
 def _files(uri: str) -> tuple[tuple[ObjectInfo, ...], float]:
     named, objects = {UNFINISHED, *unfinished_files(uri)}, list_objects(uri)
-    # The note goes last, as it tells what the others are.
-    left = sorted((one for one in objects if one.key in named), key=lambda one: (one.key == UNFINISHED, one.key))
-    return tuple(left), max((one.modified for one in objects), default=float("inf"))
+    # The note is removed last, because it names the other files.
+    left = sorted((file for file in objects if file.key in named), key=lambda file: (file.key == UNFINISHED, file.key))
+    return tuple(left), max((file.modified for file in objects), default=float("inf"))

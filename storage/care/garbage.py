@@ -1,15 +1,15 @@
-"""What a store no longer needs, found and removed; nothing else is ever touched.
+"""Finds and removes what a store no longer needs, and nothing else.
 
 - unfinished writes: temporary files of killed local writes;
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
 - claims of runs that were killed;
-- index pages and copies of the manifest from before the store was extended: the manifest names others now;
+- index pages and copies of the manifest from before the store was extended;
 - below a root in an object store: files of published folders whose writer was killed (`storage.care.folder_garbage`).
 
-Age is the guard. A shard that is being uploaded this moment looks like one whose worker was killed, and a reader that
-opened the store before it grew still reads old pages. So whatever is younger than the given age stays; choose one that
-no upload of a shard and no reader exceeds. A shard counts as young as its youngest object, an old page or copy as young
-as the manifest that replaced it. Foreign objects and unreadable stores are named and left alone.
+Only garbage of a given age is removed. A shard that is being uploaded looks like one whose worker was killed, and a
+reader that opened the store before it grew still reads old pages. So choose an age that no upload of a shard and no
+reader exceeds. The age of a shard is that of its youngest object, the age of an old page or copy that of the manifest
+that replaced it. Foreign objects and unreadable stores are reported and not changed.
 """
 
 import re
@@ -65,48 +65,48 @@ class Garbage:
     kind: str
     """`UNFINISHED`, `UNPUBLISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
     key: str
-    """Relative to the store."""
+    """Key of the object, relative to the store."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     since: float
-    """Since when it has been of no use, as far as can be told: seconds since the epoch."""
+    """Since when it is known to be useless, in seconds since the epoch."""
     shard: int | None = None
-    """Of `UNCOMMITTED`."""
+    """Number of the shard, only for `UNCOMMITTED`."""
     leftover: Leftover | None = None
-    """Of `UNFINISHED`."""
+    """The unfinished write, only for `UNFINISHED`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreGarbage:
-    """What was found in one store, or in one published folder."""
+    """The garbage in one store, or in one published folder."""
 
     uri: str
     old: tuple[Garbage, ...]
-    """Old enough to be removed."""
+    """Garbage that is old enough to be removed."""
     young: tuple[Garbage, ...]
-    """The rest, which stays: somebody may be at work on it."""
+    """Other garbage, which stays, because a process may be writing it."""
     foreign: tuple[str, ...]
-    """Keys that this package would never write; they stay."""
+    """Keys that this package never writes; these objects stay."""
     problem: str | None = None
-    """Why nothing but unfinished writes was looked for."""
+    """Why only unfinished writes were searched for; None if everything was."""
 
 
 def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> list[StoreGarbage]:
-    """What is of no use in the store at a URI, or else in every store and published folder below that root.
+    """Finds the garbage of the store at a URI, or of every store and published folder below a root.
 
     Args:
-        uri: A store, or a root of stores `<root>/<teacher>/<digest>`.
-        older_than: Seconds; what is younger is found too, but stays.
-        now: The time, in seconds since the epoch; None: that of this machine.
+        uri: URI of a store, or a root of stores `<root>/<teacher>/<digest>`.
+        older_than: age of `StoreGarbage.old` in seconds; younger garbage is reported as `StoreGarbage.young`.
+        now: the time in seconds since the epoch; None: this machine's.
 
     Raises:
-        ValueError: A negative age.
-        StoreNotFoundError: The URI is named like a store, and there is nothing.
+        ValueError: the age is negative.
+        StoreNotFoundError: the URI is that of a store, but nothing is there.
     """
     if not older_than >= 0:
         raise ValueError(f"an age must be 0 seconds or more, got {older_than}; use one that no upload exceeds")
     uri, now = join(uri), time.time() if now is None else now
-    # Before the records are read: what a record tells later than this can only be more.
+    # Listed before the records are read, because records written in between can only make more objects useful.
     leftovers = list_leftovers(uri)
     if _is_store(uri):
         return [_in_store(uri, leftovers, older_than, now)]
@@ -114,36 +114,36 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
         if not leftovers and not list_objects(uri):
             raise StoreNotFoundError(f"a store to clean must be there, but there is nothing at {uri}; check the URI")
         return [_in_store(uri, leftovers, older_than, now)]
-    places = {place for one in leftovers if (place := _place(one.key))}
+    places = {place for leftover in leftovers if (place := _place(leftover.key))}
     places |= {f"{teacher}/{name}" for teacher in list_folders(uri) for name in list_folders(join(uri, teacher))}
-    found = []
+    garbage = []
     for place in sorted(places):
         if _DIGEST.fullmatch(place.rpartition("/")[2]) or _is_store(join(uri, place)):
-            found.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
-            leftovers = [one for one in leftovers if not one.key.startswith(f"{place}/")]
-    stores = [one.uri for one in found]
-    found += [_in_folder(one, older_than, now) for one in begun_folders(uri, stores)]
-    outside = tuple(one.key for one in leftovers)
-    return [*found, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else found
+            garbage.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
+            leftovers = [leftover for leftover in leftovers if not leftover.key.startswith(f"{place}/")]
+    stores = [store.uri for store in garbage]
+    garbage += [_in_folder(folder, older_than, now) for folder in begun_folders(uri, stores)]
+    outside = tuple(leftover.key for leftover in leftovers)
+    return [*garbage, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else garbage
 
 
-def remove_garbage(found: StoreGarbage, *, progress: Callable[[int, int], None] | None = None) -> list[Garbage]:
-    """Remove what is old; what has come to use since it was found stays.
+def remove_garbage(garbage: StoreGarbage, *, progress: Callable[[int, int], None] | None = None) -> list[Garbage]:
+    """Removes the old garbage of a store, except objects that have become useful since.
 
     Args:
-        found: From `find_garbage`, not long ago.
-        progress: Called with objects done and objects in all.
+        garbage: a recent result of `find_garbage`.
+        progress: called with the number of objects done and their total.
 
     Returns:
-        What was removed.
+        The garbage that was removed.
     """
     removed: list[Garbage] = []
-    wanted = [one for one in found.old if one.kind == UNFINISHED] + list(_still_useless(found))
-    # The files of a folder one after the other: the last of them names the rest.
-    in_order = any(one.kind == UNPUBLISHED for one in wanted)
+    wanted = [item for item in garbage.old if item.kind == UNFINISHED] + list(_still_useless(garbage))
+    # The files of a folder are removed one by one, because the last of them names the others.
+    in_order = any(item.kind == UNPUBLISHED for item in wanted)
     with ThreadPoolExecutor(1 if in_order else _DELETIONS_AT_ONCE) as pool:
-        for one, _ in zip(wanted, pool.map(lambda one: _remove(found.uri, one), wanted), strict=True):
-            removed.append(one)
+        for item, _ in zip(wanted, pool.map(lambda item: _remove(garbage.uri, item), wanted), strict=True):
+            removed.append(item)
             if progress is not None:
                 progress(len(removed), len(wanted))
     return removed
@@ -154,7 +154,7 @@ def _is_store(uri: str) -> bool:
 
 
 def _place(key: str) -> str | None:
-    """`<teacher>/<digest>` of an unfinished write below a root: a store may have got no further than that."""
+    """Returns `<teacher>/<digest>` of an unfinished write below a root, which may be all there is of a store."""
     teacher, _, rest = key.partition("/")
     name, slash, _ = rest.partition("/")
     return f"{teacher}/{name}" if slash and _DIGEST.fullmatch(name) else None
@@ -162,23 +162,28 @@ def _place(key: str) -> str | None:
 
 def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
     start = f"{place}/"
-    return [replace(one, key=one.key[len(start) :]) for one in leftovers if one.key.startswith(start)]
+    return [
+        replace(leftover, key=leftover.key[len(start) :]) for leftover in leftovers if leftover.key.startswith(start)
+    ]
 
 
-def _in_folder(found: BegunFolder, older_than: float, now: float) -> StoreGarbage:
-    garbage = [Garbage(kind=UNPUBLISHED, key=one.key, size=one.size, since=found.since) for one in found.files]
-    garbage += [Garbage(kind=OLD_CLAIM, key=one.key, size=one.size, since=one.modified) for one in found.claims]
+def _in_folder(folder: BegunFolder, older_than: float, now: float) -> StoreGarbage:
+    garbage = [Garbage(kind=UNPUBLISHED, key=file.key, size=file.size, since=folder.since) for file in folder.files]
+    garbage += [
+        Garbage(kind=OLD_CLAIM, key=claim.key, size=claim.size, since=claim.modified) for claim in folder.claims
+    ]
     return StoreGarbage(
-        uri=found.uri,
-        old=tuple(one for one in garbage if now - one.since >= older_than),
-        young=tuple(one for one in garbage if not now - one.since >= older_than),
+        uri=folder.uri,
+        old=tuple(item for item in garbage if now - item.since >= older_than),
+        young=tuple(item for item in garbage if not now - item.since >= older_than),
         foreign=(),
     )
 
 
 def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: float) -> StoreGarbage:
     garbage = [
-        Garbage(kind=UNFINISHED, key=one.key, size=one.size, since=one.started, leftover=one) for one in leftovers
+        Garbage(kind=UNFINISHED, key=leftover.key, size=leftover.size, since=leftover.started, leftover=leftover)
+        for leftover in leftovers
     ]
     foreign: list[str] = []
     problem = None
@@ -191,26 +196,27 @@ def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: f
         problem = str(error)
     else:
         keys, roles = StoreKeys(spec), dict[Role, list[ObjectInfo]]()
-        for one in objects:
-            roles.setdefault(keys.role(one.key), []).append(one)
-        foreign = [one.key for one in roles.get(Role.FOREIGN, ())]
+        for entry in objects:
+            roles.setdefault(keys.role(entry.key), []).append(entry)
+        foreign = [entry.key for entry in roles.get(Role.FOREIGN, ())]
         garbage += [
-            Garbage(kind=OLD_CLAIM, key=one.key, size=one.size, since=one.modified) for one in roles.get(Role.CLAIM, ())
+            Garbage(kind=OLD_CLAIM, key=claim.key, size=claim.size, since=claim.modified)
+            for claim in roles.get(Role.CLAIM, ())
         ]
         garbage += _uncommitted(uri, keys, manifest, roles.get(Role.DATA, ()))
         if manifest is not None:
             garbage += _replaced(manifest, roles)
     return StoreGarbage(
         uri=uri,
-        old=tuple(one for one in garbage if now - one.since >= older_than),
-        young=tuple(one for one in garbage if not now - one.since >= older_than),
+        old=tuple(item for item in garbage if now - item.since >= older_than),
+        young=tuple(item for item in garbage if not now - item.since >= older_than),
         foreign=tuple(foreign),
         problem=problem,
     )
 
 
 def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
-    """Whose store this is, and its manifest if it is sealed; `ManifestError` unless both can be relied on."""
+    """Returns the spec of a store, and its manifest if it is sealed; raises `ManifestError` if one is unreliable."""
     try:
         manifest = read_manifest(uri)
     except StoreNotFoundError:
@@ -225,56 +231,56 @@ def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:
 
 
 def _uncommitted(uri: str, keys: StoreKeys, manifest: Manifest | None, data: Iterable[ObjectInfo]) -> Iterator[Garbage]:
-    """Data of shards that have no record and that no manifest lists, each as young as its shard's youngest object."""
+    """Yields the data of shards that neither a record nor the manifest lists, with the time of the youngest object."""
     listed = manifest.num_shards if manifest is not None else 0
     shards: dict[int, list[ObjectInfo]] = {}
-    for one in data:
-        shard = keys.shard(one.key)
+    for entry in data:
+        shard = keys.shard(entry.key)
         if shard is not None and shard >= listed:
-            shards.setdefault(shard, []).append(one)
+            shards.setdefault(shard, []).append(entry)
     for shard in sorted(set(shards) - committed_shards(uri, after=listed - 1) if shards else ()):
-        since = max(one.modified for one in shards[shard])
-        for one in shards[shard]:
-            yield Garbage(kind=UNCOMMITTED, key=one.key, size=one.size, since=since, shard=shard)
+        since = max(entry.modified for entry in shards[shard])
+        for entry in shards[shard]:
+            yield Garbage(kind=UNCOMMITTED, key=entry.key, size=entry.size, since=since, shard=shard)
 
 
 def _replaced(manifest: Manifest, roles: dict[Role, list[ObjectInfo]]) -> Iterator[Garbage]:
-    """Pages and copies that the manifest does not name; none at all while there is the copy of a larger seal.
+    """Yields pages and copies that the manifest does not name; nothing if there is the copy of a larger seal.
 
-    Such a seal is under way, or was interrupted, and its pages may be needed.
+    Such a seal is running or was interrupted, and may need its pages.
     """
     copies, used = roles.get(Role.COPY, ()), {page.key for page in manifest.shards.pages}
     current = copy_key(manifest.num_samples)
-    if any((len(one.key), one.key) > (len(current), current) for one in copies):
+    if any((len(copy.key), copy.key) > (len(current), current) for copy in copies):
         return
-    replaced_at = max((one.modified for one in roles.get(Role.MANIFEST, ())), default=float("inf"))
+    replaced_at = max((entry.modified for entry in roles.get(Role.MANIFEST, ())), default=float("inf"))
     for kind, candidates in ((OLD_PAGE, roles.get(Role.PAGE, ())), (OLD_COPY, copies)):
-        for one in candidates:
-            if one.key not in used and one.key != current:
-                yield Garbage(kind=kind, key=one.key, size=one.size, since=max(one.modified, replaced_at))
+        for entry in candidates:
+            if entry.key not in used and entry.key != current:
+                yield Garbage(kind=kind, key=entry.key, size=entry.size, since=max(entry.modified, replaced_at))
 
 
-def _still_useless(found: StoreGarbage) -> Iterator[Garbage]:
-    """What is old and no unfinished write, less what a record that was written meanwhile has brought into use."""
-    uri, candidates = found.uri, [one for one in found.old if one.kind != UNFINISHED]
+def _still_useless(garbage: StoreGarbage) -> Iterator[Garbage]:
+    """Yields the old garbage that is no unfinished write, except what a newer record has made useful."""
+    uri, candidates = garbage.uri, [item for item in garbage.old if item.kind != UNFINISHED]
     if not candidates:
         return
-    if all(one.kind in (UNPUBLISHED, OLD_CLAIM) for one in candidates):
-        left = still_left(uri, [one.key for one in candidates if one.kind == UNPUBLISHED])
-        yield from (one for one in candidates if one.key in left or one.kind == OLD_CLAIM)
+    if all(item.kind in (UNPUBLISHED, OLD_CLAIM) for item in candidates):
+        left = still_left(uri, [item.key for item in candidates if item.kind == UNPUBLISHED])
+        yield from (item for item in candidates if item.key in left or item.kind == OLD_CLAIM)
         return
     _, manifest = _records(uri)
     used = {copy_key(manifest.num_samples), *(page.key for page in manifest.shards.pages)} if manifest else set()
     listed = manifest.num_shards if manifest else 0
-    shards = {one.shard for one in candidates if one.shard is not None}
+    shards = {item.shard for item in candidates if item.shard is not None}
     finished = {shard for shard in shards if shard < listed or exists(commit_uri(uri, shard))}
-    for one in candidates:
-        if one.shard not in finished and one.key not in used:
-            yield one
+    for item in candidates:
+        if item.shard not in finished and item.key not in used:
+            yield item
 
 
-def _remove(uri: str, one: Garbage) -> None:
-    if one.leftover is not None:
-        remove_leftover(uri, one.leftover)
+def _remove(uri: str, item: Garbage) -> None:
+    if item.leftover is not None:
+        remove_leftover(uri, item.leftover)
     else:
-        delete(join(uri, one.key))
+        delete(join(uri, item.key))

@@ -28,7 +28,7 @@ class Growth:
 
 
 def measure_growth(uri: str, spec: TrajectorySpec) -> Growth:
-    """Measure what is committed of the store with this spec."""
+    """Measures the committed shards of the store with this spec."""
     keys = StoreKeys(spec)
     records = [info for info in list_objects(join(uri, _COMMITS)) if keys.role(f"{_COMMITS}/{info.key}") is Role.COMMIT]
     times = [info.modified for info in records]

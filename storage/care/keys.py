@@ -1,4 +1,4 @@
-"""What an object of a store is, told from its key: records and layouts make these keys and no others."""
+"""Tells from a key what an object is to its store: records and layouts write these keys and no others."""
 
 import re
 from enum import Enum
@@ -29,7 +29,7 @@ class Role(Enum):
 
 
 class StoreKeys:
-    """The keys of the store of a spec."""
+    """The keys of a spec's store."""
 
     def __init__(self, spec: TrajectorySpec) -> None:
         layout = layout_of(spec)
@@ -38,21 +38,21 @@ class StoreKeys:
         self._data = [(*_NUMBER.split(template), template) for template in layout.templates(spec)]
 
     def role(self, key: str) -> Role:
-        """What the object of a key is; `FOREIGN` if nothing here would write under that key."""
+        """Returns the role of the object with this key; `FOREIGN` if this package never writes the key."""
         if key in self._named:
             return self._named[key]
-        if (found := _COMMIT.fullmatch(key)) and commit_uri("", int(found.group(1))) == f"/{key}":
+        if (match := _COMMIT.fullmatch(key)) and commit_uri("", int(match.group(1))) == f"/{key}":
             return Role.COMMIT
-        if (found := _CLAIM.fullmatch(key)) and claim_uri("", int(found.group(1))) == f"/{key}":
+        if (match := _CLAIM.fullmatch(key)) and claim_uri("", int(match.group(1))) == f"/{key}":
             return Role.CLAIM
-        if (found := _COPY.fullmatch(key)) and copy_key(int(found.group(1))) == key:
+        if (match := _COPY.fullmatch(key)) and copy_key(int(match.group(1))) == key:
             return Role.COPY
         if _PAGE.fullmatch(key):
             return Role.PAGE
         return Role.FOREIGN if self.shard(key) is None else Role.DATA
 
     def shard(self, key: str) -> int | None:
-        """The shard that a data object belongs to, None for every other key."""
+        """Returns the number of the shard that a data object belongs to, None for any other key."""
         for before, after, template in self._data:
             number = key[len(before) : len(key) - len(after)]
             if number.isascii() and number.isdigit() and template.format(shard=int(number)) == key:

@@ -1,4 +1,4 @@
-"""What stores there are below a root, sealed, growing or unreadable."""
+"""Lists the stores below a root: sealed, growing or unreadable."""
 
 from dataclasses import dataclass
 
@@ -15,24 +15,24 @@ class StoreSummary:
     state: str
     """"sealed", "growing" or "unreadable"."""
     spec: TrajectorySpec | None
-    """None if unreadable."""
+    """Spec of the store, None if unreadable."""
     num_samples: int
-    """Samples that readers see; of a growing store, samples committed so far."""
+    """Number of samples that readers see; in a growing store, number of samples committed so far."""
     num_shards: int
     total_bytes: int | None
     """Bytes of the data objects, None unless sealed."""
     problem: str | None = None
-    """Why it is unreadable."""
+    """Why the store is unreadable."""
 
 
 def list_stores(root: str) -> list[StoreSummary]:
-    """Every store below a root, `<root>/<teacher>/<digest>`, sealed or growing."""
+    """Lists all stores `<root>/<teacher>/<digest>` below a root."""
     uris = [join(root, teacher, name) for teacher in list_folders(root) for name in list_folders(join(root, teacher))]
     return [summary for uri in uris if (summary := summarize(uri)) is not None]
 
 
 def summarize(uri: str) -> StoreSummary | None:
-    """What `list_stores` says about one store, None if none was begun there."""
+    """Returns the entry of `list_stores` for one store, None if there is no store."""
     try:
         return _summary_of_sealed(uri, read_manifest(uri))
     except StoreNotFoundError:

@@ -1,4 +1,4 @@
-"""Putting right what `verify` names beside the shards themselves: records, index and metadata, from one another."""
+"""Repairs damaged records, index pages and metadata of a store from those that are intact."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
@@ -20,7 +20,7 @@ from storage.writing import reseal
 
 
 def read_good_commit(uri: str, shard: int) -> CommitRecord | None:
-    """The record of a shard, None if it is missing or damaged."""
+    """Reads the record of a shard; returns None if it is missing or damaged."""
     try:
         return read_commit(uri, shard)
     except (ManifestError, StoreNotFoundError):
@@ -28,23 +28,23 @@ def read_good_commit(uri: str, shard: int) -> CommitRecord | None:
 
 
 def keep_commit(uri: str, before: CommitRecord | None, after: CommitRecord) -> None:
-    """Leave the record of a shard that was written again as it was, if it differs in who, when and how long alone."""
+    """Restores the record of a shard that was written again, if only the run's facts differ: author, code, times."""
     if before is not None and run_facts_apart(before, after):
         write_commit(uri, before)
 
 
 def mend(uri: str, manifest: Manifest, keys: Collection[str], recomputed: Iterable[int]) -> Manifest:
-    """Make a store's damaged index pages, metadata and copy of the manifest again, each to the bytes that it had.
+    """Writes a store's damaged index pages, metadata and copy of the manifest again, with the same bytes.
 
     Args:
-        uri: The store; its commit records are all good.
-        manifest: Its manifest.
-        keys: The damaged objects that belong to no shard.
-        recomputed: Shards that were written again. Where their objects are not those that the manifest lists (another
-            machine computed them), index and manifest are written anew.
+        uri: URI of the store; all of its commit records are intact.
+        manifest: manifest of the store.
+        keys: keys of the damaged objects that belong to no shard.
+        recomputed: shards that were written again. If their objects differ from those that the manifest lists, because
+            another machine computed them, index and manifest are replaced.
 
     Returns:
-        The manifest as it is now.
+        The manifest after the repair.
     """
     spec = manifest.spec
     pages = [number for number, page in enumerate(manifest.shards.pages) if page.key in keys]
@@ -58,7 +58,7 @@ def mend(uri: str, manifest: Manifest, keys: Collection[str], recomputed: Iterab
 
 
 def _mend_metadata(uri: str, manifest: Manifest, keys: Collection[str]) -> bool:
-    """Write damaged metadata again; False if another release of Zarr now says it in other bytes than those sealed."""
+    """Writes damaged metadata again; returns False if the bytes differ, as with another release of Zarr."""
     sealed = {entry.key: entry.sha256 for entry in manifest.metadata if entry.key in keys}
     if not sealed:
         return True

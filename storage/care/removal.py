@@ -56,12 +56,12 @@ class StoreContents:
 
 
 def store_contents(uri: str) -> StoreContents:
-    """List what `remove_store` would remove.
+    """Lists what `remove_store` would remove.
 
     Raises:
-        StoreNotFoundError: There is no store at this URI; the message names stores below it, if any.
-        ManifestError: Neither `spec.json` nor the manifest can be read.
-        StoreError: There is another store below this one, or an object whose name leads out of it.
+        StoreNotFoundError: there is no store at this URI; the message names stores below it, if any.
+        ManifestError: neither `spec.json` nor the manifest can be read.
+        StoreError: there is another store below this one, or an object whose name leads out of it.
     """
     uri = join(uri)
     if _is_link(uri):
@@ -91,14 +91,14 @@ def store_contents(uri: str) -> StoreContents:
 
 
 def remove_store(contents: StoreContents, *, progress: Callable[[int, int], None] | None = None) -> None:
-    """Remove a store and, on disk, its folder.
+    """Removes a store and, on disk, its folder.
 
     Args:
-        contents: From `store_contents`.
-        progress: Called with the objects done and their total.
+        contents: result of `store_contents`.
+        progress: called with the number of objects done and their total.
 
     Raises:
-        StoreError: New objects appeared meanwhile, because another process writes to the store. `spec.json` is kept.
+        StoreError: new objects appeared meanwhile, because another process writes to the store. `spec.json` is kept.
     """
     uri, total, done = contents.uri, contents.num_objects + len(contents.leftovers), 0
     if not _identity_is_good(uri):

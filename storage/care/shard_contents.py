@@ -1,7 +1,7 @@
-"""Whether objects that have the hashes of their record are a shard of their spec: what a forged record cannot make so.
+"""Checks that objects are a shard of their spec, which the hashes in a forged record do not prove.
 
-A shard is a function of its states: what the layout makes of the states that lie in the objects must be these objects.
-Does no input or output itself.
+A shard is a function of its states: encoding the states in the objects with the layout must give the same objects.
+This module does no input or output.
 """
 
 import hashlib
@@ -16,23 +16,24 @@ from storage.records import ObjectEntry, TrajectorySpec, piece_checksums
 
 @dataclass(frozen=True)
 class ContentFault:
-    """What is wrong with a shard whose objects have the right hashes."""
+    """The fault of a shard whose objects have the right hashes."""
 
     position: int
-    """Of the object."""
+    """Position of the object in the record."""
     reason: str
 
 
 def content_fault(
     spec: TrajectorySpec, shard: int, entries: Sequence[ObjectEntry], read: Callable[[int], bytearray | None]
 ) -> ContentFault | None:
-    """What keeps a shard from being one of its spec, None if nothing does.
+    """Returns why a shard is not one of its spec, None if it is.
 
     Args:
-        spec: Of the store.
-        shard: Number of the shard.
-        entries: Its objects, with the crc32 of their pieces, as its commit record has them.
-        read: Gives the bytes of an object, None where they are not those of its record; asked for each object once.
+        spec: spec of the store.
+        shard: number of the shard.
+        entries: the shard's objects, with the crc32 of their pieces, from its commit record.
+        read: returns the bytes of the object at a position, None if they are not those of the record; called once for
+            each object.
     """
     layout, stored, whole = layout_of(spec), States(), True
     for position, (entry, size) in enumerate(zip(entries, layout.object_bytes(spec), strict=True)):
@@ -45,7 +46,7 @@ def content_fault(
             return ContentFault(position, "the crc32 of its pieces, in the commit record, are not those of the object")
         else:
             _take(layout, spec, position, data, stored)
-    # Without all of the states nothing can be made of them, and what is missing has been told of.
+    # Encoding needs all states; missing objects are reported elsewhere.
     made = layout.encode(spec, shard, stored) if whole else iter(())
     for position, (again, entry) in enumerate(zip(made, entries, strict=whole)):
         if hashlib.sha256(again).hexdigest() != entry.sha256:
@@ -54,9 +55,11 @@ def content_fault(
 
 
 def _take(layout: Layout, spec: TrajectorySpec, position: int, data: bytearray, stored: States) -> None:
-    """Copy the states that lie in an object."""
+    """Copies the states that lie in an object."""
     timesteps = [
-        one.timestep for one in layout.extents(spec, spec.stored_timesteps, range(1)) if one.position == position
+        extent.timestep
+        for extent in layout.extents(spec, spec.stored_timesteps, range(1))
+        if extent.position == position
     ]
     for t in timesteps:
         encoding = spec.encoding(t)

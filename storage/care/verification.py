@@ -1,4 +1,4 @@
-"""Nothing is read on trust (law 5): every object is compared with the size and hash that its commit recorded."""
+"""Verifies a store: compares every object with the size and hash in its commit record (law 5)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,26 +32,25 @@ _SHARDS_AT_ONCE = 64
 
 
 def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> list[ShardProblem]:
-    """Read every object of a sealed store and compare it with the manifest; an empty list means all is well.
+    """Reads every object of a sealed store and compares it with the manifest; returns the problems.
 
-    Objects that have the right hashes are also compared with what their layout makes of the states in them, so that
-    what a forged record agrees with is named too. A damaged manifest is the only problem that is named, as it is what
-    all others are measured by.
+    Also encodes the states in the objects again and compares the result with the objects, which detects forged records.
+    If the manifest is damaged, this is the only problem in the list, because all other checks need the manifest.
 
     Args:
-        uri: The store.
-        progress: Called with shards done and shards in all.
+        uri: URI of the store.
+        progress: called with the number of shards done and their total.
 
     Raises:
-        StoreNotFoundError: There is no store.
-        StoreIncompleteError: It is still growing.
+        StoreNotFoundError: there is no store.
+        StoreIncompleteError: the store is still growing.
     """
     try:
         manifest = open_manifest(uri)
     except ManifestError as error:
         return [ShardProblem(uri=uri, shard=None, key=MANIFEST, expected="what was sealed", found=str(error))]
     problems = [*_record_problems(uri, manifest), *_page_problems(uri, manifest)]
-    problems += [found for entry in manifest.metadata if (found := _object_problem(uri, None, entry, bytearray()))]
+    problems += [problem for entry in manifest.metadata if (problem := _object_problem(uri, None, entry, bytearray()))]
     damaged_pages = {problem.key for problem in problems}
     total = manifest.num_shards
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -66,28 +65,28 @@ def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> l
 
 
 def _record_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
-    """Of the records beside the manifest: the store's identity, and the manifest's copies."""
+    """Yields problems of the store's identity and of the manifest's copies."""
     try:
         same = digest(read_identity(uri)) == manifest.digest
-        found = "another spec"
+        actual = "another spec"
     except (ManifestError, StoreNotFoundError) as error:
-        same, found = False, str(error)
+        same, actual = False, str(error)
     if not same:
-        yield ShardProblem(uri=uri, shard=None, key=IDENTITY, expected="the manifest's spec", found=found)
+        yield ShardProblem(uri=uri, shard=None, key=IDENTITY, expected="the manifest's spec", found=actual)
     try:
         copy = read_copy(uri, manifest.num_samples)
         same = same_store(copy, manifest)
-        found = "another manifest"
+        actual = "another manifest"
     except (ManifestError, StoreNotFoundError) as error:
-        same, found = False, str(error)
+        same, actual = False, str(error)
     if not same:
         key = copy_key(manifest.num_samples)
-        yield ShardProblem(uri=uri, shard=None, key=key, expected="a copy of the manifest", found=found)
+        yield ShardProblem(uri=uri, shard=None, key=key, expected="a copy of the manifest", found=actual)
     newest = newest_copy(uri)
     if newest is not None and newest > manifest.num_samples:
         # Sealing was killed before its last write, or an old manifest was put back.
-        expected, found = f"the seal of {newest} samples, as its copy", f"that of {manifest.num_samples}"
-        yield ShardProblem(uri=uri, shard=None, key=MANIFEST, expected=expected, found=found)
+        expected, actual = f"the seal of {newest} samples, as its copy", f"that of {manifest.num_samples}"
+        yield ShardProblem(uri=uri, shard=None, key=MANIFEST, expected=expected, found=actual)
 
 
 def _page_problems(uri: str, manifest: Manifest) -> Iterator[ShardProblem]:
@@ -107,25 +106,25 @@ def _listed_problems(uri: str, manifest: Manifest, damaged_pages: set[str], shar
 def shard_problems(
     uri: str, manifest: Manifest, shard: int, listed: Sequence[ObjectEntry] | None
 ) -> list[ShardProblem]:
-    """Read every object of a shard from the store and compare it, as `verify` does.
+    """Verifies one shard as `verify` does.
 
     Args:
-        uri: The store.
-        manifest: Of a sealed store or, as `open_growing` makes it up, of a growing one.
-        shard: Number of the shard.
-        listed: Its objects by the manifest; None where that part of it is damaged, and the record alone is asked.
+        uri: URI of the store.
+        manifest: manifest of a sealed store, or the provisional one that `open_growing` makes for a growing store.
+        shard: number of the shard.
+        listed: the shard's objects in the manifest; None if its index page is damaged, which leaves the commit record.
     """
     problems: list[ShardProblem] = []
-    record, found = _own_record(uri, manifest, shard, listed)
+    record, reason = _own_record(uri, manifest, shard, listed)
     if record is None:
         key, expected = f"commits/{shard:06d}.json", "the commit record of what the manifest lists"
-        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=found))
+        problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=reason))
     objects = _ShardObjects(uri, shard, record.objects if record else listed or ())
     if record is not None and (fault := content_fault(manifest.spec, shard, record.objects, objects.read)):
         key, expected = record.objects[fault.position].key, f"a {manifest.spec.layout} shard of its spec"
         problems.append(ShardProblem(uri=uri, shard=shard, key=key, expected=expected, found=fault.reason))
     problems += objects.problems()
-    # Last: a shard whose objects are of their sizes has noise of a size that can be drawn.
+    # Checked last: if the objects have their sizes, the noise is small enough to be drawn.
     if listed is not None and not problems and (noise := noise_problem(uri, manifest, shard)):
         problems.append(noise)
     return problems
@@ -134,7 +133,7 @@ def shard_problems(
 def _own_record(
     uri: str, manifest: Manifest, shard: int, listed: Sequence[ObjectEntry] | None
 ) -> tuple[CommitRecord | None, str]:
-    """The commit record of a shard if it is what the manifest is made of, else None and what was found instead."""
+    """Returns the commit record of a shard if it agrees with the manifest, else None and what was found instead."""
     try:
         record = read_commit(uri, shard)
     except StoreNotFoundError:
@@ -155,20 +154,20 @@ def _own_record(
 
 
 class _ShardObjects:
-    """The objects of a shard that is verified: each is read and compared with its record once."""
+    """The objects of a shard that is verified; reads and compares each object once."""
 
     def __init__(self, uri: str, shard: int, entries: Sequence[ObjectEntry]) -> None:
         self._uri, self._shard, self._entries = uri, shard, entries
         self._found: dict[int, ShardProblem | None] = {}
 
     def read(self, position: int) -> bytearray | None:
-        """The bytes of an object, None where they are not those of its record."""
+        """Returns the bytes of an object, None if they are not those of its record."""
         data = bytearray()
         self._found[position] = _object_problem(self._uri, self._shard, self._entries[position], data)
         return data if self._found[position] is None else None
 
     def problems(self) -> list[ShardProblem]:
-        """Of all objects, those included that nobody has read."""
+        """Returns the problems of all objects, and reads those that were not read yet."""
         for position in range(len(self._entries)):
             if position not in self._found:
                 self.read(position)
@@ -176,19 +175,19 @@ class _ShardObjects:
 
 
 def _object_problem(uri: str, shard: int | None, entry: ObjectEntry, data: bytearray) -> ShardProblem | None:
-    """What is wrong with an object, whose bytes are left in `data`; no memory is taken for one of another size."""
+    """Reads an object of the right size into `data` and returns its problem, None if there is none."""
 
     def allocate() -> list[memoryview]:
         data.extend(bytes(entry.size))
         return [memoryview(data)]
 
     try:
-        found = read_into(join(uri, entry.key), entry.size, allocate)
+        size = read_into(join(uri, entry.key), entry.size, allocate)
     except StoreNotFoundError:
         return missing_problem(uri, shard, entry)
     except (PermissionError, ConnectionError):
         raise
     except StoreError as error:
-        # A bad disk does not keep the other objects from being looked at.
+        # A bad disk does not prevent checks of the other objects.
         return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found=str(error))
-    return size_problem(uri, shard, entry, found) or hash_problem(uri, shard, entry, [data])
+    return size_problem(uri, shard, entry, size) or hash_problem(uri, shard, entry, [data])

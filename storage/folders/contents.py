@@ -52,7 +52,7 @@ def read_contents(uri: str) -> FolderContents | None:
     """What the folder at a URI holds; None if there is no folder, or one that is being written.
 
     Raises:
-        FolderDamagedError: The record is malformed.
+        FolderDamagedError: the record is malformed.
     """
     try:
         record = read_json(join(uri, CONTENTS))
@@ -60,7 +60,7 @@ def read_contents(uri: str) -> FolderContents | None:
         return None
     try:
         files = {name: FileFacts(**facts) for name, facts in record["files"].items()}
-        plain = all(isinstance(one.bytes, int) and isinstance(one.sha256, str) for one in files.values())
+        plain = all(isinstance(entry.bytes, int) and isinstance(entry.sha256, str) for entry in files.values())
     except (TypeError, KeyError, AttributeError):
         plain = False
     if not plain or not all(map(leads_down, files)):

@@ -15,14 +15,14 @@ def fetch_folder(uri: str, folder: Path, only: Collection[str] | None = None) ->
     """Copies the files of a published folder into a local one.
 
     Args:
-        uri: Of the folder.
-        folder: Made if need be.
-        only: The names of the files to copy; None: all.
+        uri: of the folder.
+        folder: made if need be.
+        only: the names of the files to copy; None: all.
 
     Raises:
-        StoreNotFoundError: There is no whole folder.
-        FolderDamagedError: A file is missing or another one than the record says.
-        OSError: The local folder cannot be written.
+        StoreNotFoundError: there is no whole folder.
+        FolderDamagedError: a file is missing or another one than the record says.
+        OSError: the local folder cannot be written.
     """
     contents = read_contents(uri)
     if contents is None:
@@ -43,8 +43,8 @@ def read_file(uri: str, name: str) -> bytes:
     """One file of a published folder.
 
     Raises:
-        StoreNotFoundError: There is no whole folder, or none with such a file.
-        FolderDamagedError: The file is another one than the record says.
+        StoreNotFoundError: there is no whole folder, or none with such a file.
+        FolderDamagedError: the file is another one than the record says.
     """
     contents = read_contents(uri)
     if contents is None or name not in contents.files:

@@ -26,15 +26,15 @@ def publish_folder(folder: Path, uri: str) -> bool:
     A folder that is replaced is gone until the new one is there.
 
     Args:
-        folder: Local; hidden files are left out. Each of the others is held in memory while it is sent.
-        uri: Of the folder.
+        folder: local; hidden files are left out. Each of the others is held in memory while it is sent.
+        uri: of the folder.
 
     Returns:
         Whether anything had to be copied.
 
     Raises:
-        ValueError: A file has the name of a record.
-        StoreError: The object store did not take it; what was begun is named and can be removed.
+        ValueError: a file has the name of a record.
+        StoreError: the object store did not take it; what was begun is named and can be removed.
     """
     new, old = FolderContents.of(folder), read_contents(uri)
     for name in new.files:
@@ -88,7 +88,7 @@ def probe_folder(uri: str) -> None:
     """Finds out whether a folder can be written, by the object that a writer begins with.
 
     Raises:
-        StoreError: It cannot.
+        StoreError: it cannot.
     """
     noted = read_unfinished(uri)
     write_unfinished(uri, noted or ())

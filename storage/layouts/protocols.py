@@ -27,23 +27,23 @@ class Buffer(Protocol):
         """Number of the shard."""
 
     def put(self, row: int, states: Mapping[int, npt.NDArray[Any]]) -> None:
-        """Encode the states of rows `row` and following, each row once.
+        """Encodes the states of rows `row` and following, each row once.
 
         Args:
-            row: First row within the shard, 0 or more.
-            states: For exactly the spec's timesteps, `[B, C, H, W]` of a floating dtype, in full resolution.
+            row: first row within the shard, 0 or more.
+            states: for exactly the spec's timesteps, `[B, C, H, W]` of a floating dtype, in full resolution.
 
         Raises:
-            ValueError: Other timesteps, shapes or dtypes, rows out of range or put before.
+            ValueError: other timesteps, shapes or dtypes, rows out of range or put before.
             NonFiniteError: NaN, infinity or overflow of the stored dtype.
-            ValueRangeError: A value outside of the range that was declared for uint8.
+            ValueRangeError: a value outside of the range that was declared for uint8.
         """
 
     def commit(self, *, elapsed_seconds: float | None = None) -> CommitRecord:
-        """Write the shard, data first and its commit record last; `ValueError` while rows are missing.
+        """Writes the shard, data first and its commit record last; `ValueError` while rows are missing.
 
         Args:
-            elapsed_seconds: What computing it took, for the records.
+            elapsed_seconds: what computing it took, for the records.
         """
 
 
@@ -60,14 +60,14 @@ class Writer(Protocol):
     def write_shard(
         self, index: int, states: Mapping[int, npt.NDArray[Any]], *, elapsed_seconds: float | None = None
     ) -> CommitRecord:
-        """Write shard `index` from states `[S, C, H, W]`: `begin`, `put` and `commit` in one, with their errors."""
+        """Writes shard `index` from states `[S, C, H, W]`: `begin`, `put` and `commit` in one, with their errors."""
 
     def copy_shard(self, stored: States, record: CommitRecord) -> CommitRecord:
-        """Write a shard that another store holds, bit for bit.
+        """Writes a shard that another store holds, bit for bit.
 
         Args:
-            stored: Stored arrays `[S, C, H_k, W_k]` of the stored timesteps, from `Reader.read_stored`.
-            record: The other store's; its statistics and run facts are kept.
+            stored: stored arrays `[S, C, H_k, W_k]` of the stored timesteps, from `Reader.read_stored`.
+            record: the other store's; its statistics and run facts are kept.
         """
 
 
@@ -86,8 +86,8 @@ class Reader(Protocol):
         """The states of one shard, `[n, C, H_k, W_k]` in the spec's dtype, all timesteps if None.
 
         Raises:
-            ShardCorruptError: An object is missing, short or changed.
-            GridMismatchError: A timestep was not captured.
+            ShardCorruptError: an object is missing, short or changed.
+            GridMismatchError: a timestep was not captured.
         """
 
     def read_samples(self, indices: Sequence[int], timesteps: Sequence[int] | None = None) -> States:
@@ -100,9 +100,9 @@ class Reader(Protocol):
         """Stored arrays of a whole shard, `[S, C, H_k, W_k]`, the tail that a store hides included.
 
         Args:
-            index: Number of the shard.
-            timesteps: Which, all if None.
-            place: Where to; called once the objects are known to be of their sizes. None: into new arrays.
+            index: number of the shard.
+            timesteps: which, all if None.
+            place: where to; called once the objects are known to be of their sizes. None: into new arrays.
         """
 
 

@@ -50,17 +50,17 @@ _S3 = S3Objects()
 
 
 def read_bytes(uri: str) -> bytes:
-    """Read all bytes of an object; raise `StoreNotFoundError` if there is none."""
+    """Reads all bytes of an object; raises `StoreNotFoundError` if there is none."""
     objects, path = _locate(uri)
     return objects.read(path)
 
 
 def read_range(uri: str, start: int, stop: int) -> bytes:
-    """Read the bytes start..stop-1 of an object in a single request; fewer, or none, if the object ends before.
+    """Reads the bytes start..stop-1 of an object in a single request; fewer, or none, if the object ends before.
 
     Raises:
-        StoreNotFoundError: There is no object.
-        ValueError: The range is not 0 <= start <= stop.
+        StoreNotFoundError: there is no object.
+        ValueError: the range is not 0 <= start <= stop.
     """
     if not 0 <= start <= stop:
         raise ValueError(
@@ -71,34 +71,34 @@ def read_range(uri: str, start: int, stop: int) -> bytes:
 
 
 def read_into(uri: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-    """Read the bytes of an object into memory if it has the expected size: a scatter read.
+    """Reads the bytes of an object into memory if it has the expected size: a scatter read.
 
     A record's word is not enough to allocate memory: `allocate` is called only when the object has this size.
 
     Args:
-        uri: The object.
-        size: Its expected size in bytes.
-        allocate: Returns the parts to fill, in order: writable, contiguous, `size` bytes in total.
+        uri: the object.
+        size: its expected size in bytes.
+        allocate: returns the parts to fill, in order: writable, contiguous, `size` bytes in total.
 
     Returns:
         The object's size in bytes. If it is not `size`, the contents of the parts (if any) are undefined.
 
     Raises:
-        StoreNotFoundError: There is no object.
-        ValueError: The parts do not add up to `size` bytes.
+        StoreNotFoundError: there is no object.
+        ValueError: the parts do not add up to `size` bytes.
     """
     objects, path = _locate(uri)
     return objects.read_into(path, size, allocate)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Create or replace an object, all or nothing: readers see either the old bytes or the new ones."""
+    """Creates or replaces an object, all or nothing: readers see either the old bytes or the new ones."""
     objects, path = _locate(uri)
     objects.write(path, data)
 
 
 def create_bytes(uri: str, data: bytes) -> bool:
-    """Create an object unless it exists; return whether this call created it.
+    """Creates an object unless it exists; returns whether this call created it.
 
     Of several concurrent callers only one gets True, on disk and on an S3 server with conditional writes. Elsewhere,
     two callers at the same moment may both get True.
@@ -108,25 +108,25 @@ def create_bytes(uri: str, data: bytes) -> bool:
 
 
 def exists(uri: str) -> bool:
-    """Return whether there is an object (not a folder) at this URI."""
+    """Returns whether there is an object (not a folder) at this URI."""
     objects, path = _locate(uri)
     return objects.exists(path)
 
 
 def delete(uri: str) -> None:
-    """Remove an object if it exists. For a symbolic link, remove the link and not its target."""
+    """Removes an object if it exists. For a symbolic link, removes the link and not its target."""
     objects, path = _locate(uri)
     objects.delete(path)
 
 
 def list_objects(uri: str, *, start_after: str = "") -> list[ObjectInfo]:
-    """List all objects below a prefix, sorted by key; empty if there are none.
+    """Lists all objects below a prefix, sorted by key; empty if there are none.
 
     Leaves out temporary files of unfinished local writes, and local folders behind symbolic links.
 
     Args:
-        uri: The prefix; keys are relative to it.
-        start_after: Leave out this key and those before it; S3 then sends only the rest.
+        uri: the prefix; keys are relative to it.
+        start_after: leave out this key and those before it; S3 then sends only the rest.
     """
     objects, path = _locate(uri)
     listed = (entry for entry in objects.entries(path, start_after) if entry.key > start_after)
@@ -134,12 +134,12 @@ def list_objects(uri: str, *, start_after: str = "") -> list[ObjectInfo]:
 
 
 def list_prefix(uri: str) -> list[str]:
-    """List the sorted keys of all objects below a prefix, relative to it; see `list_objects`."""
+    """Lists the sorted keys of all objects below a prefix, relative to it; see `list_objects`."""
     return [entry.key for entry in list_objects(uri)]
 
 
 def list_folders(uri: str) -> list[str]:
-    """List the sorted names of the folders directly below a prefix; empty if there are none."""
+    """Lists the sorted names of the folders directly below a prefix; empty if there are none."""
     objects, path = _locate(uri)
     return sorted(objects.level(path).folders)
 
@@ -147,12 +147,12 @@ def list_folders(uri: str) -> list[str]:
 def list_level(uri: str) -> Level:
     """The folders and objects right below a prefix, by name; empty if there is nothing. See `list_objects`."""
     objects, path = _locate(uri)
-    found = objects.level(path)
-    return Level(sorted(found.folders), sorted(found.objects, key=attrgetter("key")))
+    level = objects.level(path)
+    return Level(sorted(level.folders), sorted(level.objects, key=attrgetter("key")))
 
 
 def list_leftovers(uri: str) -> list[Leftover]:
-    """List the unfinished writes below a prefix, sorted by key.
+    """Lists the unfinished writes below a prefix, sorted by key.
 
     They may be under way at this moment: only their age tells a leftover from a write that will finish. Local
     temporary files are found; elsewhere there are none.
@@ -162,10 +162,10 @@ def list_leftovers(uri: str) -> list[Leftover]:
 
 
 def remove_leftover(uri: str, leftover: Leftover) -> None:
-    """Remove a leftover that `list_leftovers` found at the same URI, unless it has disappeared or finished meanwhile.
+    """Removes a leftover that `list_leftovers` found at the same URI, unless it has disappeared or finished meanwhile.
 
     Raises:
-        ValueError: The leftover belongs to another kind of storage.
+        ValueError: the leftover belongs to another kind of storage.
     """
     objects, path = _locate(uri)
     objects.remove_leftover(path, leftover)
@@ -178,7 +178,7 @@ def local_folder(uri: str) -> Path | None:
 
 
 def join(root: str, *parts: str) -> str:
-    """Join a root and parts to a URI below the root; parts may hold `/`, but neither `..` nor a leading `/`."""
+    """Joins a root and parts to a URI below the root; parts may hold `/`, but neither `..` nor a leading `/`."""
     for part in parts:
         if part.startswith("/") or any(step in ("", ".", "..") for step in part.split("/")):
             raise ValueError(f"a part of a URI must lead downwards, got {part!r} below {root!r}; use plain names")
@@ -187,7 +187,7 @@ def join(root: str, *parts: str) -> str:
 
 
 def read_json(uri: str) -> Any:
-    """Read the JSON value in an object; raise `StoreError` if it is no JSON."""
+    """Reads the JSON value in an object; raises `StoreError` if it is no JSON."""
     try:
         return json.loads(read_bytes(uri))
     except ValueError as error:
@@ -195,7 +195,7 @@ def read_json(uri: str) -> Any:
 
 
 def write_json(uri: str, value: object, *, indent: int | None = 2) -> None:
-    """Write a value as JSON, all or nothing; refuse NaN."""
+    """Writes a value as JSON, all or nothing; refuses NaN."""
     write_bytes(uri, (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode())
 
 

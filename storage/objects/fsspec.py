@@ -25,49 +25,49 @@ class FsspecObjects:
         self._scheme = scheme
 
     def read(self, path: str) -> bytes:
-        """Read all bytes of an object."""
+        """Reads all bytes of an object."""
         try:
             return bytes(self._open().cat_file(path))
         except OSError as error:
             raise self._translated(path, error) from error
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Read the bytes start..stop-1 of an object."""
+        """Reads the bytes start..stop-1 of an object."""
         try:
             return bytes(self._open().cat_file(path, start=start, end=stop))
         except OSError as error:
             raise self._translated(path, error) from error
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """Return the size of an object; if it equals `size`, read its bytes into the allocated parts."""
+        """Returns the size of an object; if it equals `size`, reads its bytes into the allocated parts."""
         data = self.read(path)
         if len(data) == size:
             fill(byte_parts(allocate(), size), data)
         return len(data)
 
     def write(self, path: str, data: bytes) -> None:
-        """Create or replace an object in one call."""
+        """Creates or replaces an object in one call."""
         try:
             self._open().pipe_file(path, bytes(data))
         except OSError as error:
             raise self._translated(path, error) from error
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create an object unless it exists; not atomic."""
+        """Creates an object unless it exists; not atomic."""
         if self.exists(path):
             return False
         self.write(path, data)
         return True
 
     def exists(self, path: str) -> bool:
-        """Return whether the object exists."""
+        """Returns whether the object exists."""
         try:
             return bool(self._open().isfile(path))
         except OSError as error:
             raise self._translated(path, error) from error
 
     def delete(self, path: str) -> None:
-        """Remove the object if it exists."""
+        """Removes the object if it exists."""
         try:
             self._open().rm_file(path)
         except FileNotFoundError:
@@ -76,7 +76,7 @@ class FsspecObjects:
             raise self._translated(path, error) from error
 
     def entries(self, path: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Yield all objects below a prefix."""
+        """Yields all objects below a prefix."""
         prefix = path.strip("/") + "/" if path.strip("/") else ""
         try:
             infos = self._open().find(path, detail=True)
@@ -106,7 +106,7 @@ class FsspecObjects:
         return Level([name for name, entry in named if entry["type"] == "directory"], objects)
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """Return none: fsspec does not list unfinished writes."""
+        """Returns none: fsspec does not list unfinished writes."""
         return []
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:

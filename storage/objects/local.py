@@ -25,14 +25,14 @@ class LocalObjects:
     """Files as objects; a path is the file's."""
 
     def read(self, path: str) -> bytes:
-        """Read all bytes of a file."""
+        """Reads all bytes of a file."""
         try:
             return Path(path).read_bytes()
         except OSError as error:
             raise _reading_error(path, error) from error
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Read the bytes start..stop-1 of a file."""
+        """Reads the bytes start..stop-1 of a file."""
         try:
             with Path(path).open("rb") as file:
                 # Bound the request by the file's size: a read allocates as much as it asks for.
@@ -43,7 +43,7 @@ class LocalObjects:
             raise _reading_error(path, error) from error
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """Return the size of a file; if it equals `size`, read its bytes into the allocated parts."""
+        """Returns the size of a file; if it equals `size`, reads its bytes into the allocated parts."""
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (Path.open loses the type FileIO)
                 actual = os.fstat(file.fileno()).st_size
@@ -54,19 +54,19 @@ class LocalObjects:
             raise _reading_error(path, error) from error
 
     def write(self, path: str, data: bytes) -> None:
-        """Write under a temporary name beside the final one, flush to the disk, then rename."""
+        """Writes under a temporary name beside the final one, flushes to the disk, then renames."""
         _publish(path, data, _replace)
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create a file unless it exists, all or nothing: a hard link gives it its name and never replaces a file."""
+        """Creates a file unless it exists, all or nothing: a hard link gives it its name and never replaces a file."""
         return _publish(path, data, _link)
 
     def exists(self, path: str) -> bool:
-        """Return whether the file exists."""
+        """Returns whether the file exists."""
         return Path(path).is_file()
 
     def delete(self, path: str) -> None:
-        """Remove a file if it exists; for a symbolic link, the link itself."""
+        """Removes a file if it exists; for a symbolic link, the link itself."""
         try:
             Path(path).unlink()
         except OSError as error:
@@ -74,7 +74,7 @@ class LocalObjects:
                 raise _writing_error(path, error) from error
 
     def entries(self, path: str, start_after: str) -> list[ObjectInfo]:
-        """List all files of finished writes below a folder."""
+        """Lists all files of finished writes below a folder."""
         try:
             files = _files(path, unfinished=False)
             return [ObjectInfo(key=key, size=status.st_size, modified=status.st_mtime) for key, status in files]
@@ -85,20 +85,20 @@ class LocalObjects:
         """Folders and finished writes right below a folder."""
         try:
             with os.scandir(path) as entries:
-                found = list(entries)
-            files = ((entry.name, entry) for entry in found if not entry.is_dir())
+                listed = list(entries)
+            files = ((entry.name, entry) for entry in listed if not entry.is_dir())
             objects = [
                 ObjectInfo(key=key, size=status.st_size, modified=status.st_mtime)
                 for key, status in _statuses(files, unfinished=False)
             ]
-            return Level([entry.name for entry in found if entry.is_dir()], objects)
+            return Level([entry.name for entry in listed if entry.is_dir()], objects)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return Level((), ())
             raise _reading_error(path, error) from error
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """List the temporary files below a folder."""
+        """Lists the temporary files below a folder."""
         try:
             return [
                 Leftover(key=key, started=status.st_mtime, size=status.st_size)
@@ -108,7 +108,7 @@ class LocalObjects:
             raise _reading_error(path, error) from error
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:
-        """Remove a temporary file if it still exists."""
+        """Removes a temporary file if it still exists."""
         *folders, name = leftover.key.split("/")
         downwards = all(step not in ("", ".", "..") for step in folders)
         if not name.startswith(TEMPORARY_PREFIX) or not downwards:

@@ -47,34 +47,34 @@ class Objects(Protocol):
     """The operations of one kind of storage; paths come without their scheme."""
 
     def read(self, path: str) -> bytes:
-        """Read all bytes; raise `StoreNotFoundError` if there is no such object."""
+        """Reads all bytes; raises `StoreNotFoundError` if there is no such object."""
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Read the bytes start..stop-1, fewer if the object ends before; raise `StoreNotFoundError` without one."""
+        """Reads the bytes start..stop-1, fewer if the object ends before; raises `StoreNotFoundError` without one."""
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """Return the object's size; if it equals `size`, allocate the parts and read its bytes into them."""
+        """Returns the object's size; if it equals `size`, allocates the parts and reads its bytes into them."""
 
     def write(self, path: str, data: bytes) -> None:
-        """Create or replace the object, all or nothing."""
+        """Creates or replaces the object, all or nothing."""
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create the object unless it exists; return whether it was created."""
+        """Creates the object unless it exists; returns whether it was created."""
 
     def exists(self, path: str) -> bool:
-        """Return whether the object exists."""
+        """Returns whether the object exists."""
 
     def delete(self, path: str) -> None:
-        """Remove the object if it exists."""
+        """Removes the object if it exists."""
 
     def entries(self, path: str, start_after: str) -> Iterable[ObjectInfo]:
-        """List all objects below a prefix in any order; may leave out the keys up to `start_after`."""
+        """Lists all objects below a prefix in any order; may leave out the keys up to `start_after`."""
 
     def level(self, path: str) -> Level:
         """What lies right below a prefix, in any order."""
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """List the unfinished writes below a prefix, in any order."""
+        """Lists the unfinished writes below a prefix, in any order."""
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:
-        """Remove an unfinished write below a prefix if it still exists."""
+        """Removes an unfinished write below a prefix if it still exists."""

@@ -47,11 +47,11 @@ class S3Objects:
         self._opened: dict[tuple[int, int], tuple[Any, str | None]] = {}
 
     def read(self, path: str) -> bytes:
-        """Read all bytes of an object in a single GET."""
+        """Reads all bytes of an object in a single GET."""
         return bytes(self._attempt(path, lambda fs: fs.cat_file(path, max_concurrency=1)))
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Read the bytes start..stop-1 of an object in a single GET."""
+        """Reads the bytes start..stop-1 of an object in a single GET."""
         if start == stop:  # HTTP has no empty range
             self._attempt(path, _head(path))
             return b""
@@ -65,14 +65,14 @@ class S3Objects:
         return bytes(data if len(data) <= stop - start else data[start:stop])
 
     def read_into(self, path: str, size: int, allocate: Callable[[], Sequence[memoryview]]) -> int:
-        """Return the size of an object; if it equals `size`, read its bytes into the allocated parts."""
+        """Returns the size of an object; if it equals `size`, reads its bytes into the allocated parts."""
         data = self.read(path)
         if len(data) == size:
             fill(byte_parts(allocate(), size), data)
         return len(data)
 
     def write(self, path: str, data: bytes) -> None:
-        """Create or replace an object by a single PUT (at most 5 GiB)."""
+        """Creates or replaces an object by a single PUT (at most 5 GiB)."""
         if len(data) >= _SINGLE_PUT_LIMIT:
             raise StoreError(f"an object holds less than 5 GiB, got {len(data)} bytes; use smaller shards")
         # aiohttp's time-outs start only when the body is sent; without this one, sending could last for ever.
@@ -81,7 +81,7 @@ class S3Objects:
         self._attempt(path, lambda fs: sync(fs.loop, fs._pipe_file, path, data, **options))
 
     def create(self, path: str, data: bytes) -> bool:
-        """Create an object by a conditional PUT unless it exists.
+        """Creates an object by a conditional PUT unless it exists.
 
         Servers without conditional writes ignore or refuse the condition. There, an existing object is left alone, and
         of two PUTs at the same moment the last one stays.
@@ -106,7 +106,7 @@ class S3Objects:
             return False
 
     def exists(self, path: str) -> bool:
-        """Return whether the object exists; one HEAD."""
+        """Returns whether the object exists; one HEAD."""
         try:
             self._attempt(path, _head(path))
         except StoreNotFoundError:
@@ -114,7 +114,7 @@ class S3Objects:
         return True
 
     def delete(self, path: str) -> None:
-        """Remove the object if it exists."""
+        """Removes the object if it exists."""
         bucket, key = _split(path)
         try:
             self._attempt(path, lambda fs: fs.call_s3("delete_object", Bucket=bucket, Key=key))
@@ -122,7 +122,7 @@ class S3Objects:
             logger.debug("nothing to delete: %s", error)
 
     def entries(self, path: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Yield all objects below a prefix; raise `StoreNotFoundError` if the bucket does not exist."""
+        """Yields all objects below a prefix; raises `StoreNotFoundError` if the bucket does not exist."""
         _, prefix = _folder(path)
         for page in self._pages(path, **({"StartAfter": prefix + start_after} if start_after else {})):
             yield from _finished(page.get("Contents", ()), prefix)

@@ -13,10 +13,10 @@ _MAX_PARTS = 1024
 
 
 def byte_parts(parts: Sequence[memoryview], size: int) -> list[memoryview]:
-    """Return the parts as flat views of bytes, without empty ones.
+    """Returns the parts as flat views of bytes, without empty ones.
 
     Raises:
-        ValueError: The lengths do not add up to `size` bytes, or a part is read-only or not contiguous.
+        ValueError: the lengths do not add up to `size` bytes, or a part is read-only or not contiguous.
     """
     total = sum(part.nbytes for part in parts)
     if total != size:
@@ -31,7 +31,7 @@ def byte_parts(parts: Sequence[memoryview], size: int) -> list[memoryview]:
 
 
 def fill(parts: list[memoryview], data: bytes) -> None:
-    """Copy bytes in memory into flat parts of the same total length."""
+    """Copies bytes in memory into flat parts of the same total length."""
     source, offset = memoryview(data), 0
     for part in parts:
         part[:] = source[offset : offset + len(part)]
@@ -55,7 +55,7 @@ def read_parts(file: io.FileIO, parts: list[memoryview]) -> int:
 
 
 def _after(parts: list[memoryview], count: int) -> list[memoryview]:
-    """Return what is left of parts whose first `count` bytes are filled."""
+    """Returns what is left of parts whose first `count` bytes are filled."""
     for index, part in enumerate(parts):
         if count < len(part):
             return [part[count:], *parts[index + 1 :]]

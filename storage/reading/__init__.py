@@ -1,4 +1,4 @@
-"""Reading a sealed or growing store: shards, samples, and shuffled batches for training."""
+"""Reads a sealed or growing store: shards, samples, and shuffled batches for training."""
 
 from storage.reading.caches import CACHES, default_cache_folder
 from storage.reading.growing import CommittedShards, open_growing

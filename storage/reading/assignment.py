@@ -1,8 +1,8 @@
-"""Which sample comes when: pure functions of (seed, epoch, rank), so that resuming is recomputing.
+"""The order of the samples: pure functions of (seed, epoch, rank), so a resumed run computes its order again.
 
-An epoch lays the shards out in a random order. The line of all their samples is cut into one contiguous part per
-rank, so ranks are disjoint, equally long to within one sample, and each reads about its own share of the shards. A
-part is read window by window, a window being several shards, and shuffled within each window.
+An epoch arranges the shards in a random order, and cuts the sequence of their samples into one contiguous part per
+rank. So parts are disjoint, their lengths differ by one sample at most, and each rank reads about its own share of the
+shards. A rank reads its part in windows of several shards, and shuffles the samples within each window.
 """
 
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ class RowRange:
 
 
 def part_bounds(num_samples: int, rank: int, world_size: int) -> tuple[int, int]:
-    """Start and stop of a rank's part of the line of `num_samples` samples."""
+    """Returns start and stop of a rank's part of `num_samples` samples in a row."""
     return num_samples * rank // world_size, num_samples * (rank + 1) // world_size
 
 
 def batches_per_epoch(num_samples: int, batch_size: int, rank: int, world_size: int, *, drop_last: bool) -> int:
-    """Batches that a rank gets; with `drop_last` the same number for every rank."""
+    """Returns the number of batches that a rank gets; with `drop_last` it is the same for every rank."""
     if drop_last:
         return num_samples // world_size // batch_size
     start, stop = part_bounds(num_samples, rank, world_size)
@@ -42,18 +42,18 @@ def batches_per_epoch(num_samples: int, batch_size: int, rank: int, world_size: 
 def epoch_windows(
     num_samples: int, shard_samples: int, *, seed: int, epoch: int, rank: int, world_size: int, window: int
 ) -> Iterator[list[RowRange]]:
-    """The windows that a rank reads in an epoch, in order: at most `window` pieces of as many shards each.
+    """Yields the windows that a rank reads in an epoch, in order: each has at most `window` pieces, one per shard.
 
-    Takes 24 bytes per shard of the store; pieces are made when they are asked for.
+    Needs 24 bytes per shard of the store; the pieces of a window are made when it is yielded.
 
     Args:
-        num_samples: Samples of the store.
-        shard_samples: Samples of every shard but the last, which holds the rest.
-        seed: Seed of the order.
-        epoch: Number of the epoch.
-        rank: The rank.
-        world_size: Number of ranks.
-        window: Shards of one window.
+        num_samples: samples of the store.
+        shard_samples: samples of every shard but the last, which holds the rest.
+        seed: seed of the order.
+        epoch: number of the epoch.
+        rank: the rank.
+        world_size: number of ranks.
+        window: shards of one window.
     """
     shards = -(-num_samples // shard_samples)
     order = _generator(seed, epoch, _SHARD_ORDER, 0).permutation(shards)
@@ -71,7 +71,7 @@ def epoch_windows(
 
 
 def window_order(num_samples: int, *, seed: int, epoch: int, rank: int, window_index: int) -> npt.NDArray[np.int64]:
-    """The order of the samples within one window of a rank: a permutation of `num_samples`."""
+    """Returns the order of the samples within one window of a rank: a permutation of `num_samples`, int64."""
     return _generator(seed, epoch, _WINDOW_ORDER, rank, window_index).permutation(num_samples)
 
 

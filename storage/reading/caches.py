@@ -1,4 +1,4 @@
-"""The caches that a reader can be given, by name."""
+"""The caches that a reader can use, by name."""
 
 import os
 from pathlib import Path
@@ -8,27 +8,27 @@ from storage.reading.memory_cache import MemoryCache
 from storage.reading.sources import DirectSource, ObjectSource
 
 DEFAULT_MEMORY_BYTES = 2 * 2**30
-"""Bound of a cache in memory, per reader."""
+"""Bound of a cache in memory, per reader, in bytes."""
 
 
 DEFAULT_DISK_BYTES = 50 * 2**30
-"""Bound of a cache on disk, over all that share its folder."""
+"""Bound of a cache on disk, over all processes that share its folder, in bytes."""
 
 
 def object_source(
     uri: str, cache: str, *, cache_bytes: int | None = None, cache_folder: str | None = None
 ) -> ObjectSource:
-    """The objects of the store at a URI, through a cache chosen by name.
+    """Returns the source of the objects of the store at a URI, with a cache chosen by name.
 
     Args:
-        uri: The store.
+        uri: the store.
         cache: `none`, `memory` (of this reader alone) or `disk` (shared by all processes, stores and runs).
-        cache_bytes: Bound of the cache, `DEFAULT_MEMORY_BYTES` or `DEFAULT_DISK_BYTES` if None.
-        cache_folder: Of a cache on disk, `default_cache_folder()` if None.
+        cache_bytes: bound of the cache, `DEFAULT_MEMORY_BYTES` or `DEFAULT_DISK_BYTES` if None.
+        cache_folder: folder of a cache on disk, `default_cache_folder()` if None.
 
     Raises:
-        ValueError: An unknown cache, or a bound that is not positive.
-        StorePermissionError: The folder of a cache on disk cannot be made, written or locked.
+        ValueError: an unknown cache, or a bound that is not positive.
+        StorePermissionError: the folder of a cache on disk cannot be made, written or locked.
     """
     if cache not in CACHES:
         raise ValueError(f"a cache must be one of {CACHES}, got {cache!r}; choose one of them")
@@ -40,7 +40,7 @@ def object_source(
 
 
 def default_cache_folder() -> str:
-    """`$ADVKD_CACHE`, else `advkd` in `$XDG_CACHE_HOME`, else `~/.cache/advkd`."""
+    """Returns `$ADVKD_CACHE`, else `advkd` in `$XDG_CACHE_HOME`, else `~/.cache/advkd`."""
     chosen = os.environ.get("ADVKD_CACHE")
     return chosen or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "advkd")
 

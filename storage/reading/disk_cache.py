@@ -1,8 +1,9 @@
-"""`DiskCache`: objects kept in a local folder under their sha256, shared by any number of processes, stores and runs.
+"""Keeps objects in a local folder under their sha256, shared by any number of processes, stores and runs.
 
-Not a library's: diskcache 5.6.3 (its last release, 2023) writes files under their final names, checks no content and
-unpickles what its folder says is a pickle (CVE-2025-69872); fsspec's file caches expire by age and have no bound (its
-issue 510); litdata requires torch, and its cache belongs to its own chunk format and judges a chunk by its size.
+Existing libraries do not fit. diskcache 5.6.3 (its last release, 2023) writes files under their final names, checks no
+content, and unpickles what its folder declares to be a pickle (CVE-2025-69872). The file caches of fsspec expire by age
+and have no bound (its issue 510). litdata requires torch, and its cache is tied to its own chunk format and checks a
+chunk by its size only.
 """
 
 import contextlib
@@ -36,29 +37,31 @@ _TOTAL_BYTES = 21
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _STALE_SECONDS = 3600
 _EVICTED_PART = 16
-"""An eviction frees one part in so many of the bound, so that the walk over the folder is worth it."""
+"""An eviction frees 1/16 of the bound, so that the walk over the folder is worth it."""
 
 
 class DiskCache:
-    """Keeps the objects of a source in files `<folder>/<first two digits>/<sha256>`, the least recently used go first.
+    """Keeps a source's objects in files `<folder>/<first two digits>/<sha256>`; evicts the least recently used first.
 
-    The bound holds at any instant for the cached files of all processes together; unfinished writes come on top of
-    it, one object for each thread that is adding one. This is why: files are added under an exclusive lock only, by a
-    rename, and the lock file holds a total that is never below the truth. It is raised before the rename, so a kill
-    in between leaves it too high, and so does a file that is removed as damaged. A total that is too high brings the
-    next walk over the folder forward, and a walk sets it right. A process also walks once before it adds its first
-    file: a power failure may have left an old total. Processes with different bounds each keep their own when adding.
+    The bound holds at any instant for the cached files of all processes together. Unfinished writes are not counted:
+    one object for each thread that is adding one.
 
-    A file is compared with its sha256 when this process first reads it, and with its size always. Files are touched
-    when they are read: their modification time is the time of the last use.
+    Files are added by a rename under an exclusive lock, and the lock file holds the total size, which is never below
+    the true one. The total is raised before the rename, so it is too high if the process is killed in between; it is
+    also too high after a damaged file was removed. Then the next walk over the folder comes earlier, and corrects it. A
+    process also walks once before it adds its first file, because a power failure may have left an old total. If
+    processes have different bounds, each applies its own when it adds a file.
+
+    A process compares a file with its sha256 when it first reads it, and with its size at every read. Each read sets
+    the file's modification time, which is therefore the time of the last use.
 
     Args:
-        source: What is asked for objects that are not cached.
-        folder: Made if it is not there; nothing in it is removed but what caches have put there.
-        max_bytes: Bound of all cached files together; larger objects are passed through.
+        source: source of the objects that are not cached.
+        folder: created if it does not exist; only files that a cache has put there are removed.
+        max_bytes: bound of all cached files together; larger objects are not cached.
 
     Raises:
-        StorePermissionError: The folder cannot be made, written or locked.
+        StorePermissionError: the folder cannot be made, written or locked.
     """
 
     def __init__(self, source: "ObjectSource", folder: str, max_bytes: int) -> None:
@@ -84,28 +87,28 @@ class DiskCache:
         return type(self), (self._source, str(self._folder), self._max_bytes)
 
     def read_into(self, entry: ObjectEntry, allocate: "Allocate") -> int:
-        """See `ObjectSource.read_into`. Nothing that happens to the cache is an error: the source is asked instead."""
+        """See `ObjectSource.read_into`. Reads from the source if the cache fails: a failing cache is never an error."""
         parts = functools.cache(lambda: byte_parts(allocate(), entry.size))
         if self._serve(entry, parts):
             return entry.size
-        found = self._source.read_into(entry, parts)
-        if found == entry.size <= self._max_bytes:
+        size = self._source.read_into(entry, parts)
+        if size == entry.size <= self._max_bytes:
             self._keep(entry, b"".join(parts()))
-        return found
+        return size
 
     def _serve(self, entry: ObjectEntry, parts: "Allocate") -> bool:
         path = self._path(entry)
         try:
-            found = _FILES.read_into(str(path), entry.size, parts)
-            good = found == entry.size and (entry.sha256 in self._checked or _sha256(parts()) == entry.sha256)
+            size = _FILES.read_into(str(path), entry.size, parts)
+            good = size == entry.size and (entry.sha256 in self._checked or _sha256(parts()) == entry.sha256)
         except StoreNotFoundError:
-            # Whatever has this name the next time is another file.
+            # A file that gets this name later is another one.
             self._checked.discard(entry.sha256)
             return False
         except StoreError as error:
             logger.debug("%s is fetched again: %s", path, error)
             good = False
-        # The file may be evicted at any time, and belong to another user who lets this one read it only.
+        # The file may be evicted at any time, and may belong to another user who allows only reading.
         with contextlib.suppress(OSError):
             if good:
                 self._checked.add(entry.sha256)
@@ -137,7 +140,7 @@ class DiskCache:
                 )
 
     def _admit(self, lock: int, staged: Path, path: Path, size: int) -> None:
-        """Give a complete file its name, after making room for it; the lock must be held."""
+        """Gives a complete file its final name, after making room for it; the caller holds the lock."""
         if path.exists():
             return
         total = _read_total(lock) if self._walked else None
@@ -149,7 +152,7 @@ class DiskCache:
         staged.replace(path)
 
     def _make_room(self, size: int) -> int:
-        """Bytes of all cached files, after evicting some if `size` more would pass the bound."""
+        """Evicts files if `size` more bytes would exceed the bound; returns the bytes of the files that remain."""
         files = self._walk()
         total = sum(file.size for file in files)
         if total + size <= self._max_bytes:
@@ -162,20 +165,20 @@ class DiskCache:
         return total
 
     def _walk(self) -> "list[_CachedFile]":
-        """All cached files; stale leftovers of killed processes are removed on the way."""
-        found = []
+        """Returns all cached files, and removes stale leftovers of killed processes."""
+        files = []
         stale = time.time() - _STALE_SECONDS
         for folder in self._folder.glob("[0-9a-f][0-9a-f]/"):
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    # What is listed may be gone a moment later: damaged files and the temporary ones of others.
+                    # A listed file may disappear at any moment: damaged files, and temporary ones of other processes.
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
                         if _SHA256.fullmatch(entry.name) and stat.S_ISREG(status.st_mode):
-                            found.append(_CachedFile(status.st_mtime_ns, Path(entry.path), status.st_size))
+                            files.append(_CachedFile(status.st_mtime_ns, Path(entry.path), status.st_size))
                         elif entry.name.startswith(TEMPORARY_PREFIX) and status.st_mtime < stale:
                             Path(entry.path).unlink()
-        return found
+        return files
 
     def _path(self, entry: ObjectEntry) -> Path:
         return self._folder / entry.sha256[:2] / entry.sha256
@@ -215,11 +218,11 @@ def _touch(path: Path) -> None:
 
 
 def _read_total(lock: int) -> int | None:
-    """Bytes that the lock file says are cached, None if it does not say."""
+    """Returns the total in the lock file, in bytes; None if there is none."""
     text = os.pread(lock, _TOTAL_BYTES, 0)
     return int(text) if _TOTAL.fullmatch(text) else None
 
 
 def _write_total(lock: int, total: int) -> None:
-    # One call and always as long: a kill leaves the old number or the new one.
+    # One call of a constant length: a kill leaves either the old number or the new one.
     os.pwrite(lock, b"%020d\n" % total, 0)

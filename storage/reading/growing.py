@@ -1,7 +1,7 @@
-"""A growing store, read as far as it has come: the shards whose commit records are there, and no others.
+"""Reads a growing store: the shards that are committed, and no others.
 
-There is no manifest yet, so every shard is measured by its own commit record. Whoever trains waits for the seal
-(`open_store`); this is for people who look.
+There is no manifest yet, so every shard is compared with its own commit record. Training needs a sealed store
+(`open_store`); viewing and repairing do not.
 """
 
 from dataclasses import dataclass, field
@@ -35,22 +35,22 @@ _UNKNOWN = ""
 
 @dataclass(frozen=True, eq=False)
 class CommittedShards(ShardIndex):
-    """The objects of the committed shards, each from its own record."""
+    """The objects of the committed shards, listed by their commit records."""
 
     spec: TrajectorySpec | None = None
     committed: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """Numbers, ascending: 8 bytes for each of perhaps a million."""
+    """Numbers of the committed shards, ascending, int64: 8 bytes per shard."""
     _records: "LRUCache[int, CommitRecord]" = field(default_factory=lambda: LRUCache(_HELD_RECORDS), repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return committed_index, (self.uri, self.spec, self.committed)
 
     def entries(self, shard: int) -> tuple[ObjectEntry, ...]:
-        """The objects of one shard; `StoreIncompleteError` where it is not committed yet."""
+        """Returns the objects of one shard; raises `StoreIncompleteError` if it is not committed yet."""
         return self._record(shard).objects
 
     def noise_sha256(self, shard: int) -> str | None:
-        """Hash of a shard's noise where it is not stored, else None."""
+        """Returns the sha256 of a shard's noise if it is not stored, else None."""
         return self._record(shard).noise_sha256
 
     def _record(self, shard: int) -> CommitRecord:
@@ -85,7 +85,7 @@ class CommittedShards(ShardIndex):
 
 
 def committed_index(uri: str, spec: TrajectorySpec, committed: npt.NDArray[np.int64]) -> CommittedShards:
-    """The index of a growing store that has these shards."""
+    """Returns the index of a growing store with these committed shards."""
     layout = layout_of(spec)
     return CommittedShards(
         uri=uri,
@@ -100,14 +100,14 @@ def committed_index(uri: str, spec: TrajectorySpec, committed: npt.NDArray[np.in
 
 
 def open_growing(uri: str, source: ObjectSource | None = None, kept: ByteCache | None = None) -> ShardReader:
-    """A reader of what is committed of a store at this moment, whether it is sealed or not.
+    """Opens a reader of the shards that are committed at this moment, whether the store is sealed or not.
 
-    Its manifest is made up: `num_samples` goes up to the last committed shard, holes included, and there are no
-    statistics. A sample of a shard that is not committed raises `StoreIncompleteError`.
+    Its manifest is provisional: `num_samples` counts up to the last committed shard, including missing shards before
+    it, and there are no statistics. Reading a sample of a missing shard raises `StoreIncompleteError`.
 
     Raises:
-        StoreNotFoundError: No store was begun there.
-        ManifestError: Its `spec.json` is foreign, newer or damaged.
+        StoreNotFoundError: there is no store.
+        ManifestError: `spec.json` is foreign, newer or damaged.
     """
     try:
         spec = read_identity(uri)
@@ -116,8 +116,8 @@ def open_growing(uri: str, source: ObjectSource | None = None, kept: ByteCache |
             f"a store is a folder with a spec.json, but there is none at {uri}; check the URI, or compute the store "
             "with `advkd precompute`"
         ) from error
-    found = committed_shards(uri)
-    committed = np.fromiter(found, dtype=np.int64, count=len(found))
+    numbers = committed_shards(uri)
+    committed = np.fromiter(numbers, dtype=np.int64, count=len(numbers))
     committed.sort()
     index, now = committed_index(uri, spec, committed), utc_now()
     manifest = Manifest(

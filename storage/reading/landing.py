@@ -1,4 +1,4 @@
-"""Memory for the bytes of one object that is read whole, so that its states come to their places with few copies."""
+"""Memory into which one whole object is read, so that its states reach their arrays with few copies."""
 
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
@@ -15,16 +15,16 @@ _by_start = attrgetter("start")
 
 
 class Landing:
-    """Takes the bytes of an object; once they have been checked, `settle` leaves its states in their places.
+    """Takes the bytes of an object; `settle` puts its states into their arrays after the bytes have been checked.
 
-    Where states lie back to back (Zarr), the object is read straight into their places, and what lies between them
-    beside. Where they are strewn (a tar), it is read as one piece of memory, out of which they are copied.
+    If states are contiguous (Zarr), they are read straight into their arrays, and the bytes between them into separate
+    memory. If they are scattered (a tar), the object is read into one buffer, and the states are copied from it.
 
     Args:
-        size: Bytes of the object, which is known to be of that size.
-        spec: Of the store.
-        extents: Where the states lie in it.
-        places: Timestep -> stored array of a whole shard, `[S, C, H_k, W_k]`, C-contiguous.
+        size: size of the object in bytes, already checked.
+        spec: spec of the store.
+        extents: where the states lie in the object.
+        places: timestep -> stored array of a whole shard, `[S, C, H_k, W_k]`, C-contiguous.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Landing:
         self._spec, self._places = spec, places
         self._strewn, self._states, self._between = list[Extent](), list[memoryview](), memoryview(b"")
         self.parts = list[memoryview]()
-        """The memory, from the object's first byte to its last."""
+        """The parts of memory to fill, in the order of the object's bytes."""
         ordered = sorted(extents, key=_by_start)
         if any(extent.stride != spec.encoding(extent.timestep).state_bytes for extent in ordered):
             self._strewn = ordered
@@ -42,9 +42,10 @@ class Landing:
             self._part(size, ordered)
 
     def checksum(self) -> int:
-        """Tells these bytes from others: the crc32c of the states, and the crc32c of what lies between them.
+        """Returns a checksum of the object, made of the states' crc32c and the crc32c of the bytes between them.
 
-        Of both together it would be the same for all: what lies between are crc32c of the states (Zarr).
+        One crc32c over all bytes would be the same for every object of a Zarr store, where the bytes between the states
+        are the states' own crc32c.
         """
         if self._strewn:
             return crc32c(self.parts[0])
@@ -54,7 +55,7 @@ class Landing:
         return states << 32 | crc32c(self._between)
 
     def settle(self) -> None:
-        """Copy the states that are not in their places yet."""
+        """Copies the states that are not in their arrays yet."""
         for extent in self._strewn:
             states = extent.view(self.parts[0], self._spec.encoding(extent.timestep))
             self._places[extent.timestep][extent.rows.start : extent.rows.stop] = states

@@ -1,7 +1,7 @@
-"""`TrajectoryLoader`: shuffled numpy batches from a sealed store, epoch after epoch, resumable to the batch.
+"""Yields shuffled numpy batches from a sealed store, epoch after epoch; can be resumed at any batch.
 
-The order is that of `assignment.py`, the reading that of `windows.py`; states come in the spec's dtype. Memory: the
-window in use, those that are read ahead, a batch, and the cache.
+`assignment.py` gives the order, `windows.py` does the reading; states have the spec's dtype. Memory holds the window in
+use, those that are read ahead, one batch, and the cache.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -32,31 +32,31 @@ class Batch:
 
 
 class TrajectoryLoader:
-    """Batches of a store for one of `world_size` ranks, for ever.
+    """Yields batches of a store for one of `world_size` ranks, without end.
 
-    Every sample comes exactly once per epoch over all ranks, apart from each rank's last, partial batch (dropped by
-    default, a different one each epoch), in a different order each epoch.
+    Over all ranks, every sample comes exactly once per epoch, in an order that differs between epochs. The exception is
+    each rank's last, partial batch: it is dropped by default, and consists of different samples in each epoch.
 
     Args:
-        uri: The store.
-        timesteps: Which states to read, all captured ones if None.
-        batch_size: Samples per batch and rank.
-        seed: Seed of the order.
-        rank: This rank, in `[0, world_size)`.
-        world_size: Number of ranks.
-        window: Shards that are held and shuffled together.
-        prefetch: Windows that are read ahead in the background; 0: none.
-        threads: Shards that are read at once.
-        cache: "none", "memory" or "disk": where objects are kept after they were read first. For stores in S3.
-        cache_bytes: Bound of the cache; None: 2 GiB of memory, 50 GiB of disk.
-        cache_folder: Of the disk cache, may be shared by processes, runs and stores; None: `$ADVKD_CACHE`, or
+        uri: URI of the store.
+        timesteps: timesteps of the states to read, all captured ones if None.
+        batch_size: samples per batch and rank.
+        seed: seed of the order.
+        rank: this rank, in `[0, world_size)`.
+        world_size: number of ranks.
+        window: number of shards that are held in memory and shuffled together.
+        prefetch: number of windows that are read ahead in the background, 0 or more.
+        threads: number of shards that are read at once.
+        cache: "none", "memory" or "disk": where objects are kept after their first read; useful for stores in S3.
+        cache_bytes: bound of the cache; None: 2 GiB of memory, 50 GiB of disk.
+        cache_folder: folder of the disk cache, may be shared by processes, runs and stores; None: `$ADVKD_CACHE`, or
             `advkd` in the user's cache folder.
-        drop_last: Leave out a rank's partial last batch. Without it, ranks may differ by one batch.
-        num_samples: Use only the first samples of the store, all if None.
+        drop_last: whether to leave out a rank's partial last batch. If False, ranks may differ by one batch.
+        num_samples: number of samples to use, from the first one on; all if None.
 
     Raises:
-        GridMismatchError: `timesteps` is not a subset of the captured ones; both grids are named.
-        ValueError: A count out of range, or a batch larger than a rank's part of the store.
+        GridMismatchError: `timesteps` is not a subset of the captured ones; the message names both.
+        ValueError: a count out of range, or a batch larger than a rank's part of the store.
     """
 
     def __init__(
@@ -95,18 +95,18 @@ class TrajectoryLoader:
 
     @property
     def manifest(self) -> Manifest:
-        """Of the store."""
+        """Manifest of the store."""
         return self._reader.manifest
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches that this rank gets in one epoch."""
+        """Number of batches that this rank gets in one epoch."""
         return batches_per_epoch(
             self.num_samples, self.batch_size, self.rank, self.world_size, drop_last=self.drop_last
         )
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        """Batches from the loader's cursor on, without end; `state_dict` after a batch counts it as used."""
+        """Yields batches from the loader's cursor on, without end; a later `state_dict` counts them as used."""
         with closing(self._batches(count(self._epoch), self._batch)) as batches:
             for batch in batches:
                 self._batch += 1
@@ -115,19 +115,20 @@ class TrajectoryLoader:
                 yield batch
 
     def epoch(self, number: int) -> Generator[Batch, None, None]:
-        """The batches of one epoch, counted from 0; leaves the loader's cursor alone."""
+        """Yields the batches of one epoch, counted from 0; does not move the loader's cursor."""
         if number < 0:
             raise ValueError(f"an epoch's number must be 0 or more, got {number}; count epochs from 0")
         return self._batches([number], 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The cursor and all that decides what comes after it, as plain JSON."""
+        """Returns, as plain JSON, the cursor and everything that decides which batches follow."""
         return {**self._order(), "epoch": self._epoch, "batch": self._batch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state_dict` was taken: the remaining batches are bit-identical.
+        """Continues where `state_dict` was taken, with bit-identical batches.
 
-        Raises `ValueError` if this loader would give another order than the one that the state is of.
+        Raises:
+            ValueError: this loader would give another order than the one that saved the state.
         """
         order = self._order()
         expected = {*order, "epoch", "batch"}
@@ -184,7 +185,7 @@ class TrajectoryLoader:
             )
 
     def _batches(self, epochs: Iterable[int], first: int) -> Generator[Batch, None, None]:
-        """The batches of some epochs, of the first of them from batch `first` on."""
+        """Yields the batches of some epochs; skips those before batch `first` of the first epoch."""
         planned, plans = tee(self._plan(epochs, first))
         windows = read_windows(
             self._reader,
@@ -208,7 +209,7 @@ class TrajectoryLoader:
                     kept = None
 
     def _plan(self, epochs: Iterable[int], first: int) -> Iterator["_WindowPlan"]:
-        """What to read and in which order to use it; windows before the first batch are left out."""
+        """Yields what to read and in which order to use it; leaves out windows before the first batch."""
         for epoch in epochs:
             skip, left = first * self.batch_size, self._samples_per_epoch - first * self.batch_size
             first = 0
@@ -235,7 +236,7 @@ class TrajectoryLoader:
 
     @property
     def _samples_per_epoch(self) -> int:
-        """Samples that this rank uses in an epoch: all of its part, or all that fill a batch."""
+        """Returns the number of samples that this rank uses in an epoch: its whole part, or only full batches."""
         start, stop = part_bounds(self.num_samples, self.rank, self.world_size)
         return self.batches_per_epoch * self.batch_size if self.drop_last else stop - start
 
@@ -249,7 +250,7 @@ class TrajectoryLoader:
 class _WindowPlan:
     pieces: Sequence[RowRange]
     order: npt.NDArray[np.int64]
-    """Those rows of the window that are used, in their order."""
+    """Rows of the window that are used, in the order of use."""
     ends_epoch: bool
 
 

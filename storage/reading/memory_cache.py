@@ -15,18 +15,18 @@ from storage.records import ObjectEntry
 class MemoryCache:
     """Keeps the most recently used objects of a source in memory.
 
-    Beside `held_bytes`, each thread that is reading a new object holds one copy of it for a moment.
+    In addition to `held_bytes`, each thread that reads a new object briefly holds one copy of it.
 
     Args:
-        source: What is asked for objects that are not held.
-        max_bytes: Bound of `held_bytes`; larger objects are passed through.
+        source: source of the objects that are not held.
+        max_bytes: bound of `held_bytes`; larger objects are not kept.
     """
 
     def __init__(self, source: ObjectSource, max_bytes: int) -> None:
         self.hits = 0
-        """Reads served from memory."""
+        """Number of reads served from memory."""
         self.misses = 0
-        """Reads passed on to the source."""
+        """Number of reads passed on to the source."""
         self._source = source
         self._held: LRUCache[tuple[str, str], bytes] = LRUCache(max_bytes, getsizeof=len)
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class MemoryCache:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of all objects held now."""
+        """Size in bytes of all objects that are held now."""
         return int(self._held.currsize)
 
     def read_into(self, entry: ObjectEntry, allocate: Allocate) -> int:
@@ -47,10 +47,10 @@ class MemoryCache:
         if held is not None:
             fill(parts(), held)
             return entry.size
-        found = self._source.read_into(entry, parts)
-        if found == entry.size <= self._held.maxsize:
+        size = self._source.read_into(entry, parts)
+        if size == entry.size <= self._held.maxsize:
             self._keep(entry, b"".join(parts()))
-        return found
+        return size
 
     def _look_up(self, entry: ObjectEntry) -> bytes | None:
         key = entry.key, entry.sha256

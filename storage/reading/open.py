@@ -1,4 +1,4 @@
-"""Opening what was sealed: the manifest, and noise that must be drawn again to the same values."""
+"""Checks of a sealed store before it is read: its manifest, and noise that is drawn again instead of stored."""
 
 import hashlib
 
@@ -9,12 +9,12 @@ from storage.records import NOISE, Manifest, ShardProblem, drawn_noise, manifest
 
 
 def open_manifest(uri: str) -> Manifest:
-    """The manifest of a sealed store.
+    """Reads the manifest of a sealed store.
 
     Raises:
-        StoreNotFoundError: There is no store.
-        StoreIncompleteError: There is one without a manifest: it is still growing.
-        ManifestError: Its manifest is foreign, newer, damaged or inconsistent.
+        StoreNotFoundError: there is no store.
+        StoreIncompleteError: the store has no manifest, so it is still growing.
+        ManifestError: the manifest is foreign, newer, damaged or inconsistent.
     """
     try:
         manifest = read_manifest(uri)
@@ -38,14 +38,14 @@ def open_manifest(uri: str) -> Manifest:
 
 
 def noise_problem(uri: str, manifest: Manifest, shard: int) -> ShardProblem | None:
-    """Whether noise that is not stored is drawn again to the values that it had, as far as a shard can tell."""
+    """Returns a problem if a shard's noise, which is not stored, is not drawn to the same values again; else None."""
     expected = manifest.shards.noise_sha256(shard)
     if expected is None:
         return None
-    spec, found = manifest.spec, hashlib.sha256()
+    spec, drawn = manifest.spec, hashlib.sha256()
     for sample in range(shard * spec.shard_samples, (shard + 1) * spec.shard_samples):
-        found.update(drawn_noise(spec, sample, 1).data)
-    if found.hexdigest() == expected:
+        drawn.update(drawn_noise(spec, sample, 1).data)
+    if drawn.hexdigest() == expected:
         return None
-    got = f"sha256 {found.hexdigest()}"
+    got = f"sha256 {drawn.hexdigest()}"
     return ShardProblem(uri=uri, shard=shard, key=NOISE, expected=f"sha256 {expected}", found=got)

@@ -1,8 +1,8 @@
-"""Ranged reads of single samples: only the pieces of objects that hold them, each compared with its crc32.
+"""Reads single samples: only the pieces of objects that hold them, each compared with its crc32.
 
-The crc32 come out of the shard's commit record, which is checked itself and must be the one that was sealed. So a
-ranged read gives the right bytes or an error, and says nothing of the rest of an object. A checksum within the data
-would not do: it goes along when objects are swapped.
+The crc32 values come from the shard's commit record, which is checked and must be the one that was sealed. So a ranged
+read returns the right bytes or raises an error; it does not check the rest of an object. A checksum within the data
+would not be enough: if two objects are swapped, their checksums are swapped too.
 """
 
 from bisect import bisect_left
@@ -29,16 +29,16 @@ from storage.records import (
 )
 
 _HELD_BYTES = 2**22
-"""Of the checksums that are kept where no cache is given."""
+"""Bound of the checksums that are kept if no cache is given, in bytes."""
 
 
 class RangedReads:
-    """Of one store. Thread-safe.
+    """Reads ranges of one store's objects. Thread-safe.
 
     Args:
-        uri: The store.
-        manifest: Its manifest.
-        kept: Keeps pieces, and the checksums that they are compared with; None: a few checksums alone are kept.
+        uri: URI of the store.
+        manifest: manifest of the store.
+        kept: cache for pieces and their checksums; None: only a few checksums are kept.
     """
 
     def __init__(self, uri: str, manifest: Manifest, kept: ByteCache | None) -> None:
@@ -46,11 +46,11 @@ class RangedReads:
         self._pieces, self._kept = kept, kept or ByteCache(_HELD_BYTES)
 
     def read(self, shard: int, rows: Sequence[int], timesteps: Sequence[int]) -> States:
-        """Stored arrays `[len(rows), C, H_k, W_k]` of some rows of a shard.
+        """Returns the stored arrays `[len(rows), C, H_k, W_k]` of some rows of a shard.
 
         Raises:
-            ValueError: The record or a piece is not what was committed.
-            ShardCorruptError: An object is missing.
+            ValueError: the record or a piece is not what was committed.
+            ShardCorruptError: an object is missing.
         """
         spec, layout = self._manifest.spec, layout_of(self._manifest.spec)
         positions = {extent.position for extent in layout.extents(spec, timesteps, range(1))}
@@ -74,13 +74,13 @@ class RangedReads:
         return {t: np.stack([states[t, row] for row in rows]) for t in timesteps}
 
     def forget(self, shard: int) -> None:
-        """Drop all that is kept of a shard's objects: some of it is wrong."""
+        """Removes a shard's pieces and checksums from the cache, because some of them are wrong."""
         forget_objects(self._kept, {join(self._uri, entry.key) for entry in self._manifest.shards.entries(shard)})
 
     def _checked(
         self, shard: int, entry: ObjectEntry, checksums: npt.NDArray[np.int64], numbers: Collection[int]
     ) -> dict[int, bytes | memoryview]:
-        """Pieces of an object by number; the record shows that there are as many as its size says."""
+        """Returns pieces of an object by number, each compared with its crc32."""
         address = join(self._uri, entry.key)
 
         def fetch(start: int, stop: int) -> bytes:
@@ -100,19 +100,19 @@ class RangedReads:
         return pieces
 
     def _checksums(self, shard: int) -> list[npt.NDArray[np.int64]]:
-        """The crc32 of the pieces of each object; those of the shards looked at last are kept."""
+        """Returns the crc32 of the pieces of each object; keeps those of recent shards."""
         entry = self._manifest.shards.entries(shard)[0]
         key = ObjectPart(join(self._uri, entry.key), entry.sha256)
         held: list[npt.NDArray[np.int64]] | None = self._kept.get(key)
         if held is not None:
             return held
-        # As arrays, which take a quarter of the memory of numbers.
+        # Arrays take a quarter of the memory of Python integers.
         arrays = [np.array(recorded.crc32, dtype=np.int64) for recorded in self._recorded(shard)]
         self._kept.put(key, arrays, sum(array.nbytes for array in arrays))
         return arrays
 
     def _recorded(self, shard: int) -> tuple[ObjectEntry, ...]:
-        """The objects of a shard with their checksums, out of its record, which must be the manifest's."""
+        """Returns a shard's objects with their checksums, from its commit record, if it agrees with the manifest."""
         try:
             record = read_commit(self._uri, shard)
         except (ManifestError, StoreNotFoundError) as error:
@@ -128,7 +128,7 @@ class RangedReads:
 
 
 def sized_entry(manifest: Manifest, shard: int, position: int) -> ObjectEntry:
-    """An object of a shard; `ValueError` unless it is listed with the size that the spec demands."""
+    """Returns the entry of a shard's object; raises `ValueError` unless its size is the one that the spec demands."""
     entry, size = (
         manifest.shards.entries(shard)[position],
         layout_of(manifest.spec).object_bytes(manifest.spec)[position],
@@ -139,5 +139,5 @@ def sized_entry(manifest: Manifest, shard: int, position: int) -> ObjectEntry:
 
 
 def _pieces(place: range) -> range:
-    """Numbers of the pieces in which a range of an object lies."""
+    """Returns the numbers of the pieces in which a range of an object lies."""
     return range(place.start // PIECE_BYTES, -(-place.stop // PIECE_BYTES))

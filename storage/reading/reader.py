@@ -1,6 +1,6 @@
-"""Reading shards: fetch, check, decode, show only the samples that the manifest shows.
+"""Reads shards: fetches, checks and decodes them, and returns only the samples that the manifest counts.
 
-The layout says where states lie in the objects; all input and every check is here.
+The layout tells where states lie in the objects; all input and all checks are here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,15 +29,15 @@ from storage.records import (
     size_problem,
 )
 
-# From this share of a shard's samples on, the whole shard is read; not where ranges are kept, which bounds memory.
+# From this share of a shard's samples on, the whole shard is read, unless ranges are kept, where memory is bounded.
 _RANGED_SHARE = 0.25
 
 
 class ShardReader:
-    """The `Reader` of one sealed store.
+    """The `Reader` of one store.
 
-    An object is compared with its sha256 when it is first read whole, and with the crc32c that it had then whenever it
-    is read again. A ranged read is compared with a crc32 out of a checked record (`ranged.py`).
+    An object that is read whole is compared with its sha256 the first time, and with the crc32c that it had then at
+    every later read. A ranged read is compared with crc32 values from a checked record (`ranged.py`).
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ShardReader:
         self._noise_checked = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A spawned process opens the store for itself and trusts nothing that this one has checked.
+        # A spawned process opens the store itself, and repeats all checks.
         return type(self), (self.uri, self.manifest, self._source)
 
     def read_shard(self, index: int, timesteps: Sequence[int] | None = None) -> States:
@@ -105,7 +105,7 @@ class ShardReader:
         for shard in np.unique(shards):
             here = shards == shard
             for t, values in self._read_rows(int(shard), rows[here], wanted).items():
-                # Room for all is made when the first shard has shown that its states are of this size.
+                # Memory for all is allocated after the first shard has shown that its states have this size.
                 if t not in stored:
                     stored[t] = np.empty((len(samples), *values.shape[1:]), dtype=values.dtype)
                 stored[t][here] = values
@@ -122,7 +122,7 @@ class ShardReader:
             with self._naming(shard):
                 stored = self._ranges.read(shard, rows.tolist(), objects)
         elif self._bounded and not self._noise_checked:
-            # One sample that is stored shows how large a state is, as a whole shard would.
+            # One stored sample proves the size of a state, as a whole shard would.
             self._read_rows(shard, rows[:1], spec.stored_timesteps[:1])
         for t in set(timesteps) - set(objects):
             self._require_noise(shard, sized=bool(objects) or self._bounded)
@@ -132,7 +132,7 @@ class ShardReader:
         return stored
 
     def _read_object(self, shard: int, position: int, timesteps: Sequence[int], place: Place) -> None:
-        """Lay the states of an object into their places, which are taken once the object is known to be of its size."""
+        """Reads the states of an object into the arrays of `place`, called once the object has the right size."""
         spec, entry, landings = self.manifest.spec, sized_entry(self.manifest, shard, position), list[Landing]()
 
         def allocate() -> Sequence[memoryview]:
@@ -141,17 +141,17 @@ class ShardReader:
             return landings[-1].parts
 
         try:
-            found = self._source.read_into(entry, allocate)
+            size = self._source.read_into(entry, allocate)
         except StoreNotFoundError as error:
             raise ShardCorruptError(missing_problem(self.uri, shard, entry).message) from error
-        problem = size_problem(self.uri, shard, entry, found)
+        problem = size_problem(self.uri, shard, entry, size)
         problem = problem or self._content_problem(shard, position, entry, landings[-1])
         if problem is not None:
             raise ShardCorruptError(problem.message)
         landings[-1].settle()
 
     def _content_problem(self, shard: int, position: int, entry: ObjectEntry, landing: Landing) -> ShardProblem | None:
-        """sha256 at first, and then the crc32c of the bytes that had it, which is ten times as fast."""
+        """Compares the sha256 at the first read, and later the crc32c that it had then, which is ten times as fast."""
         checksum = landing.checksum()
         if self._known[shard, position] and self._checksums_seen[shard, position] == checksum:
             return None
@@ -162,7 +162,7 @@ class ShardReader:
 
     @contextmanager
     def _naming(self, shard: int) -> Iterator[None]:
-        """Whatever is wrong with how a shard is made up is a corrupt shard."""
+        """Turns errors about the structure of a shard into `ShardCorruptError`."""
         try:
             yield
         except ValueError as error:
@@ -181,11 +181,11 @@ class ShardReader:
             )
 
     def _require_noise(self, shard: int, *, sized: bool) -> None:
-        """The generator draws one shard's noise to the same bits, so it does all others'."""
+        """Checks one shard's noise: a generator that draws it to the same bits does so for all shards."""
         if self._noise_checked:
             return
         if not sized:
-            # No memory is taken on the manifest's word: a state that is stored shows that shards are of their size.
+            # A stored state proves the shard's size before memory is allocated; the manifest alone is not trusted.
             self.read_stored(shard, self.manifest.spec.stored_timesteps[:1])
         problem = noise_problem(self.uri, self.manifest, shard)
         if problem is not None:
@@ -194,18 +194,18 @@ class ShardReader:
 
 
 def open_store(uri: str, source: ObjectSource | None = None, kept: ByteCache | None = None) -> ShardReader:
-    """A reader of the sealed store at a URI.
+    """Opens a reader of the sealed store at a URI.
 
     Args:
-        uri: The store.
-        source: Where whole objects come from, None: from the store itself.
-        kept: Keeps what ranged reads gave, the checksums that they are compared with, and the pages of the index,
-            beside whatever else the process keeps there. With it, samples are read in ranges only.
+        uri: URI of the store.
+        source: source of whole objects; None: the store itself.
+        kept: cache for pieces from ranged reads, their checksums, and pages of the index; the process may keep other
+            values in it too. With a cache, samples are read in ranges only.
 
     Raises:
-        StoreNotFoundError: There is no store.
-        StoreIncompleteError: It is still growing.
-        ManifestError: Its manifest is foreign, newer, damaged or inconsistent.
+        StoreNotFoundError: there is no store.
+        StoreIncompleteError: the store is still growing.
+        ManifestError: the manifest is foreign, newer, damaged or inconsistent.
     """
     manifest = open_manifest(uri)
     if kept is not None:
@@ -214,7 +214,7 @@ def open_store(uri: str, source: ObjectSource | None = None, kept: ByteCache | N
 
 
 def captured_timesteps(manifest: Manifest, timesteps: Sequence[int] | None) -> tuple[int, ...]:
-    """The timesteps asked for, all if None; `GridMismatchError` unless every one was captured (law 6)."""
+    """Returns `timesteps`, all captured ones if None; raises `GridMismatchError` if one was not captured (law 6)."""
     if timesteps is None:
         return manifest.spec.timesteps
     wanted = tuple(int(t) for t in timesteps)

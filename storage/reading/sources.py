@@ -1,8 +1,8 @@
-"""Where the objects of one store come from: the store itself, or a cache in front of it.
+"""Sources of the objects of one store: the store itself, or a cache in front of it.
 
-A source gives whole objects, laid into memory that the caller owns, and promises nothing about their content: whoever
-reads compares sizes and hashes with the record (law 5). A cache only keeps what has the hash of its record, so one
-damaged read is never repeated from it.
+A source reads whole objects into memory that the caller owns. It does not check their content: the caller compares
+sizes and hashes with the record (law 5). A cache keeps only objects with the hash in their record, so it never repeats
+a damaged read.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,25 +12,25 @@ from storage.objects import join, read_into
 from storage.records import ObjectEntry
 
 Allocate: TypeAlias = Callable[[], Sequence[memoryview]]
-"""Gives the parts to fill: writable, contiguous, as many bytes together as the object has."""
+"""Returns the parts to fill: writable, contiguous, together as large as the object."""
 
 
 class ObjectSource(Protocol):
-    """Where the objects of one store come from. Thread-safe, picklable for spawned processes."""
+    """A source of the objects of one store. Thread-safe, picklable for spawned processes."""
 
     def read_into(self, entry: ObjectEntry, allocate: Allocate) -> int:
-        """Lay the bytes of an object into memory, if it is as long as its record says: see `objects.read_into`.
+        """Reads the bytes of an object into memory if it has the size in its record; see `objects.read_into`.
 
         Returns:
-            The size found, in bytes. If it is not `entry.size`, the parts (if any) hold nothing of use.
+            The object's size in bytes. If it is not `entry.size`, the contents of the parts (if any) are undefined.
 
         Raises:
-            StoreNotFoundError: There is no object.
+            StoreNotFoundError: there is no object.
         """
 
 
 class DirectSource:
-    """The store at a URI, without a cache."""
+    """Reads from the store at a URI, without a cache."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri

@@ -1,7 +1,7 @@
-"""Windows of shards, read whole by background threads while the one before is used.
+"""Reads windows of whole shards in background threads while the window before is used.
 
-A window's states lie in one array per timestep, as they are stored; every object goes straight to its place there.
-The arrays are used again and again: at most `prefetch + 1` windows are in memory.
+A window has one array per timestep, in the stored dtype, and every object is read straight into it. The arrays are
+reused: at most `prefetch + 1` windows are in memory.
 """
 
 import threading
@@ -21,7 +21,7 @@ from storage.records import TrajectorySpec
 
 @dataclass(frozen=True)
 class Window:
-    """Some shards' samples; valid until the next window is asked for."""
+    """Samples of several shards; valid until the next window is requested."""
 
     indices: npt.NDArray[np.int64]
     """Sample numbers, `[n]`."""
@@ -30,7 +30,7 @@ class Window:
 
 
 class _Arrays:
-    """Room for the largest window, taken when the first object of the store was found to be of its size."""
+    """Arrays for the largest window, allocated once the first object of the store was found to have the right size."""
 
     def __init__(self, spec: TrajectorySpec, capacity: int) -> None:
         self._spec, self.capacity = spec, capacity
@@ -55,25 +55,25 @@ class _Pending:
 def read_windows(
     reader: Reader, timesteps: Sequence[int], windows: Iterable[Sequence[RowRange]], *, threads: int, prefetch: int
 ) -> Generator[Window, None, None]:
-    """The windows in their order, `prefetch` of them being read while one is used.
+    """Yields the windows in order, and reads `prefetch` of them ahead.
 
     Args:
-        reader: Of the store.
-        timesteps: Which states to read.
-        windows: Pieces of shards; taken as they are needed.
-        threads: Shards that are read at once.
-        prefetch: Windows read ahead, 0: none.
+        reader: reader of the store.
+        timesteps: timesteps of the states to read.
+        windows: the pieces of shards of each window; consumed when needed.
+        threads: number of shards that are read at once.
+        prefetch: number of windows that are read ahead, 0 or more.
 
     Raises:
-        ShardCorruptError: When the window that holds a corrupt shard is asked for.
+        ShardCorruptError: the window that is requested holds a corrupt shard.
     """
     spec, pending = reader.manifest.spec, deque[_Pending]()
     spare = _Arrays(spec, 0)
     pool, failures = ThreadPoolExecutor(threads, "advkd-read"), list[BaseException]()
 
     def read(piece: RowRange, arrays: _Arrays, start: int) -> None:
-        # A thread that has failed takes the next piece before anybody can cancel that: against a host that is dead, it
-        # would wait once more. A piece that is left out fails too, so that no window is given with a gap in it.
+        # After a failure, a thread takes the next piece before it can be cancelled, and would wait for a dead host
+        # again. So it skips the piece, which then fails too: no window with a gap is yielded.
         if failures:
             raise failures[0]
         try:
@@ -86,7 +86,7 @@ def read_windows(
         for pieces in windows:
             needed = len(pieces) * spec.shard_samples
             if spare.capacity < needed:
-                # Not before the old memory is given back, which whoever used that window is done with.
+                # Only now is the memory of the previous window free: its user has asked for the next one.
                 spare.stored.clear()
                 spare = _Arrays(spec, needed)
             starts = np.cumsum([0, *map(len, pieces)]).tolist()
@@ -106,7 +106,8 @@ def _finished(pending: _Pending, spec: TrajectorySpec) -> Window:
     for read in pending.reads:
         read.result()
     numbers = [
-        np.arange(one.start, one.stop, dtype=np.int64) + one.shard * spec.shard_samples for one in pending.pieces
+        np.arange(piece.start, piece.stop, dtype=np.int64) + piece.shard * spec.shard_samples
+        for piece in pending.pieces
     ]
     return Window(np.concatenate(numbers), pending.arrays.stored)
 

@@ -1,6 +1,6 @@
-"""What a store says of itself: spec and digest, manifest, commit records, checksums, seeds.
+"""The records of a store: spec and digest, manifest, commit records, checksums, seeds.
 
-Numbers and JSON only: no room below this one knows what a shard's objects hold.
+Holds numbers and JSON only, and does not know the content of a shard's objects.
 """
 
 from storage.records.byte_cache import ByteCache

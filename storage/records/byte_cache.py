@@ -1,6 +1,6 @@
-"""One bound for everything that a process keeps of what it read or made: who is used least goes first, whatever it is.
+"""Keeps values of any kind that a process has read or computed, under one bound; drops the least recently used first.
 
-Keys are frozen dataclasses, so that no two kinds of them are ever equal.
+Keys are frozen dataclasses, so keys of different kinds are never equal.
 """
 
 import threading
@@ -10,17 +10,17 @@ from typing import Any
 from cachetools import LRUCache
 
 ENTRY_BYTES = 512
-"""What an entry takes beside its value: key, links, the headers of small objects."""
+"""Bytes of an entry in addition to its value: key, links, headers of small objects."""
 
 
 class ByteCache:
-    """A bounded LRU, counted in bytes. Thread-safe; two threads that miss at once both make the value.
+    """An LRU cache with a bound in bytes. Thread-safe; two threads that miss at the same moment both compute the value.
 
     Args:
-        max_bytes: Bound of `held_bytes`; a larger value is not kept.
+        max_bytes: bound of `held_bytes`; a larger value is not kept.
 
     Raises:
-        ValueError: The bound is not positive.
+        ValueError: the bound is not positive.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -31,16 +31,16 @@ class ByteCache:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of all that is held now."""
+        """Bytes of all values that are held now."""
         return int(self._held.currsize)
 
     def get(self, key: Hashable) -> Any | None:
-        """The value of a key if it is held."""
+        """Returns the value of a key, None if it is not held."""
         with self._lock:
             return self._held.get(key, (None, 0))[0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
-        """Hold a value of so many bytes, and drop the oldest ones for it."""
+        """Keeps a value of `size` bytes, and drops the least recently used ones to make room."""
         cost = size + ENTRY_BYTES
         with self._lock:
             self._held.pop(key, None)
@@ -48,7 +48,7 @@ class ByteCache:
                 self._held[key] = value, cost
 
     def forget(self, where: Callable[[Hashable], bool]) -> None:
-        """Drop what is held under some keys."""
+        """Drops the values whose keys satisfy `where`."""
         with self._lock:
-            for key in [one for one in self._held if where(one)]:
+            for key in [held for held in self._held if where(held)]:
                 del self._held[key]

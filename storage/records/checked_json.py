@@ -1,8 +1,8 @@
-"""Records that check themselves: JSON whose last key is the sha256 of every byte before it.
+"""JSON records with a checksum: the last key is the sha256 of all bytes before it.
 
-`json.load` and `jq` read them like any other file. A byte that was changed anywhere is seen before a value is taken, so
-damage is told apart from a record of another release. Parsing is strict: no duplicate keys, no NaN or infinity, not
-many levels, no number that is thousands of digits long. So nothing that takes a record apart needs to fear its form.
+`json.load` and `jq` read them like any other file. A changed byte is detected before a value is used, so damage is
+distinguished from a record of another release. Parsing is strict: no duplicate keys, no NaN or infinity, at most 64
+levels, no integer beyond 10**100. So the code that uses a record need not fear deep nesting or huge numbers.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ class DamagedRecordError(ManifestError):
 
 
 def dump_checked(value: Mapping[str, Any], *, indent: int | None = None) -> bytes:
-    """The record as UTF-8 JSON that ends with its own hash.
+    """Returns the record as UTF-8 JSON that ends with its own hash.
 
     Raises:
-        ValueError: It has no keys, a key "sha256" itself, or holds NaN or infinity.
+        ValueError: the record has no keys, or a key "sha256", or holds NaN or infinity.
     """
     if not value or _CHECK in value:
         raise ValueError(f'a record must have keys, none of them "{_CHECK}", got {sorted(value)}; rename the key')
@@ -35,11 +35,11 @@ def dump_checked(value: Mapping[str, Any], *, indent: int | None = None) -> byte
 
 
 def load_checked(data: bytes) -> dict[str, Any]:
-    """The record that `dump_checked` wrote, without its hash.
+    """Parses a record that `dump_checked` wrote, and returns it without its hash.
 
     Raises:
-        DamagedRecordError: The bytes do not end with their own hash.
-        ManifestError: They do, and are no strict JSON object all the same.
+        DamagedRecordError: the bytes do not end with their own hash.
+        ManifestError: the hash is right, but the bytes are no strict JSON object.
     """
     body = data[: -len(_tail(b""))]
     if not body or data[len(body) :] != _tail(body):
@@ -55,7 +55,7 @@ def load_checked(data: bytes) -> dict[str, Any]:
 
 
 def load_strict(data: bytes) -> Any:
-    """The JSON value in some bytes; `ManifestError` for what is no JSON, or JSON that reads in two ways."""
+    """Parses JSON; raises `ManifestError` for bytes that are no JSON, or JSON that can be read in two ways."""
     try:
         value = json.loads(data.decode(), parse_constant=_refused_constant, object_pairs_hook=_without_duplicates)
         _refuse_extremes(value)
@@ -79,11 +79,12 @@ def _refuse_extremes(value: Any) -> None:
         depth += 1
         if depth > _DEEPEST:
             raise ValueError(_TOO_DEEP)
-        for one in level:
-            if (isinstance(one, float) and math.isinf(one)) or (isinstance(one, int) and abs(one) > _LARGEST_INTEGER):
+        for item in level:
+            infinite = isinstance(item, float) and math.isinf(item)
+            if infinite or (isinstance(item, int) and abs(item) > _LARGEST_INTEGER):
                 raise ValueError("a number beyond all that records hold")
-        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
-        level = [below for one in inner for below in one]
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [below for inner in containers for below in (inner.values() if isinstance(inner, dict) else inner)]
 
 
 def _refused_constant(name: str) -> Any:

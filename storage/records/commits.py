@@ -1,4 +1,4 @@
-"""Commit records: a shard exists when its record does, and the record is written last (law 3)."""
+"""Commit records: a shard exists once its record does, and the record is written last (law 3)."""
 
 import re
 from collections.abc import Mapping
@@ -30,40 +30,40 @@ _LAST_IN_ORDER = 99_999
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
-    """What one finished shard consists of."""
+    """The record of one finished shard."""
 
     digest: str
-    """Of the spec that the shard belongs to."""
+    """Digest of the spec that the shard belongs to."""
     shard: int
-    """Its number."""
+    """Number of the shard."""
     start: int
     """First sample."""
     stop: int
     """One past the last sample."""
     objects: tuple[ObjectEntry, ...]
-    """Its objects, in the layout's order."""
+    """The shard's objects, in the layout's order."""
     statistics: Mapping[int, StateStatistics]
-    """Per captured timestep."""
+    """Statistics by captured timestep."""
     noise_sha256: str | None
-    """Of the shard's noise where it is not stored, else None."""
+    """sha256 of the shard's noise if it is not stored, else None."""
     writer: str
-    """Name and version of the package that wrote it."""
+    """Name and version of the package that wrote the shard."""
     revision: str
-    """Of the code: git commit, or version."""
+    """Revision of the code: git commit, or version."""
     author: str
-    """Who ran it, `user@host` or what ADVKD_AUTHOR said."""
+    """Who ran the code: `user@host`, or the value of ADVKD_AUTHOR."""
     elapsed_seconds: float | None
-    """Wall time of computing and writing it, None if the caller did not say."""
+    """Wall time of computing and writing the shard, in seconds; None if unknown."""
     created: str
-    """ISO 8601, UTC."""
+    """Time of the commit: ISO 8601, UTC."""
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all its objects."""
+        """Bytes of all objects of the shard."""
         return sum(entry.size for entry in self.objects)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Returns the record as plain JSON."""
         return {
             "layout_version": LAYOUT_VERSION,
             "digest": self.digest,
@@ -82,7 +82,7 @@ class CommitRecord:
 
     @classmethod
     def from_json(cls, data: Any) -> "CommitRecord":
-        """The inverse of `to_json`; `ManifestError` for anything else."""
+        """Inverts `to_json`; raises `ManifestError` for any other data."""
         require_layout_version("a commit record", data)
         require_keys("a commit record", data, {*cls.__dataclass_fields__, "layout_version"})
         elapsed = data["elapsed_seconds"]
@@ -103,17 +103,17 @@ class CommitRecord:
 
 
 def commit_uri(uri: str, shard: int) -> str:
-    """Where the record of a shard lives."""
+    """Returns the URI of a shard's record."""
     return join(uri, _FOLDER, f"{shard:06d}.json")
 
 
 def write_commit(uri: str, record: CommitRecord) -> None:
-    """Publish a shard whose objects are all written."""
+    """Publishes a shard by writing its record; all its objects must be written."""
     write_bytes(commit_uri(uri, record.shard), dump_checked(record.to_json()))
 
 
 def read_commit(uri: str, shard: int) -> CommitRecord:
-    """The record of a finished shard; `ManifestError` if it is damaged or another shard's."""
+    """Reads the record of a finished shard; raises `ManifestError` if it is damaged or belongs to another shard."""
     address = commit_uri(uri, shard)
     remedy = f"run `advkd cache repair {uri}`, or, while the store grows, delete the record and run precompute again"
     try:
@@ -130,15 +130,15 @@ def read_commit(uri: str, shard: int) -> CommitRecord:
 
 
 def committed_shards(uri: str, *, after: int = -1) -> set[int]:
-    """Numbers of the finished shards greater than `after`, from one listing that skips the others."""
+    """Returns the numbers of the finished shards greater than `after`, from one listing that skips the others."""
     skipped = f"{after:06d}.json" if 0 <= after <= _LAST_IN_ORDER else ""
     listed = list_objects(join(uri, _FOLDER), start_after=skipped)
-    numbers = {int(found.group(1)) for one in listed if (found := _NAME.fullmatch(one.key))}
+    numbers = {int(match.group(1)) for entry in listed if (match := _NAME.fullmatch(entry.key))}
     return {number for number in numbers if number > after}
 
 
 def run_facts_apart(one: CommitRecord, other: CommitRecord) -> bool:
-    """Whether two records say the same of a shard, whoever computed it, when and in what time."""
+    """Returns whether two records are equal apart from the run's facts: author, code, time and duration."""
     facts = {name: getattr(one, name) for name in ("writer", "revision", "author", "elapsed_seconds", "created")}
-    # As JSON, since entries compare equal whatever their crc32.
+    # Compared as JSON, because entries compare equal even if their crc32 differ.
     return one.to_json() == replace(other, **facts).to_json()

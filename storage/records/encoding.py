@@ -1,7 +1,7 @@
-"""How one captured state is stored: its dtype and resolution, the way there and back, and the error that this adds.
+"""Encodes and decodes the states of one timestep: dtype, resolution, and the error that storing adds.
 
-`float16` and `float32` keep values as they are, to rounding. `uint8` divides a declared range into 255 equal steps; a
-value outside of it is refused, not clipped. A smaller resolution holds box means (a pyramid). Must not import torch.
+`float16` and `float32` round values to the dtype. `uint8` divides a declared range into 255 equal steps; a value
+outside of it is refused, not clipped. A smaller resolution holds box means (a pyramid). Must not import torch.
 """
 
 import math
@@ -20,16 +20,16 @@ _SMALLEST_STEP = {"float16": 2.0**-25, "float32": 2.0**-150}
 
 @dataclass(frozen=True, kw_only=True)
 class StateEncoding:
-    """How the states of one timestep are stored. `TrajectorySpec.encoding(t)` makes it."""
+    """The storage format of the states of one timestep; `TrajectorySpec.encoding(t)` returns it."""
 
     full_shape: tuple[int, int, int]
     """`[C, H, W]` of the teacher's states."""
     shape: tuple[int, int, int]
     """`[C, H_k, W_k]` as stored; H_k and W_k divide H and W."""
     dtype: str
-    """Dtype of the states that readers give: "float16" or "float32"."""
+    """Dtype of the states that readers return: "float16" or "float32"."""
     uint8_range: tuple[float, float] | None = None
-    """Stored as uint8 codes of this range, None: stored in `dtype`."""
+    """Range of the values if they are stored as uint8 codes; None: they are stored in `dtype`."""
 
     @property
     def stored_dtype(self) -> str:
@@ -42,9 +42,9 @@ class StateEncoding:
         return math.prod(self.shape) * np.dtype(self.stored_dtype).itemsize
 
     def reduced(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """States `[B, C, H, W]` at the stored resolution: means over boxes, `[B, C, H_k, W_k]` in float64.
+        """Returns states `[B, C, H, W]` at the stored resolution: box means `[B, C, H_k, W_k]` in float64.
 
-        In full resolution, the states themselves. Means of values that are not finite are not finite either.
+        In full resolution, returns the states themselves. The mean is not finite if a value is not finite.
         """
         if self.shape == self.full_shape:
             return states
@@ -53,7 +53,7 @@ class StateEncoding:
         return means
 
     def boxes(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """States `[B, C, H, W]` as `[B, C, H_k, H / H_k, W_k, W / W_k]`: a box for each value of `reduced`."""
+        """Reshapes states `[B, C, H, W]` to boxes `[B, C, H_k, H / H_k, W_k, W / W_k]`, one per value of `reduced`."""
         channels, height, width = self.shape
         boxes: npt.NDArray[Any] = states.reshape(
             len(states), channels, height, self.full_shape[1] // height, width, self.full_shape[2] // width
@@ -61,11 +61,11 @@ class StateEncoding:
         return boxes
 
     def encode(self, reduced: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """What is stored for states at the stored resolution, `[B, C, H_k, W_k]`.
+        """Encodes states at the stored resolution, `[B, C, H_k, W_k]`, in the stored dtype.
 
         Raises:
             NonFiniteError: NaN, infinity, or overflow of the stored dtype.
-            ValueRangeError: A value outside of the declared range of uint8, whose ends count in float32 too.
+            ValueRangeError: a value outside of the declared range of uint8, with its ends rounded to float32.
         """
         if self.uint8_range is not None:
             return self._codes(reduced, *self.uint8_range)
@@ -76,17 +76,17 @@ class StateEncoding:
         return stored
 
     def decode(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """States in `dtype`; the stored array itself where it is in that dtype already."""
+        """Returns the states in `dtype`; the stored array itself if it has that dtype."""
         if self.uint8_range is None:
             return stored
         states: npt.NDArray[Any] = self._levels()[stored]
         return states
 
     def error_bound(self, largest: float) -> float:
-        """What rounding may add to a value at most, for values up to `largest` in magnitude.
+        """Returns the largest rounding error of a value, for values up to `largest` in magnitude.
 
         Floats: half a unit in the last place (IEEE 754). uint8: half a step, plus the rounding of the step's value and
-        of the float32 arithmetic that chooses it.
+        that of the float32 arithmetic that chooses the step.
         """
         if self.uint8_range is None:
             return max(largest * _HALF_ROUNDING[self.dtype], _SMALLEST_STEP[self.dtype])
@@ -99,7 +99,7 @@ class StateEncoding:
         smallest, largest = float(reduced.min()), float(reduced.max())
         if not (math.isfinite(smallest) and math.isfinite(largest)):
             raise NonFiniteError(_found_in(reduced, reduced.dtype.name))
-        # A teacher that clips to the declared range does so in float32.
+        # A teacher that clips to the declared range does this in float32.
         if smallest < min(low, float(np.float32(low))) or largest > max(high, float(np.float32(high))):
             outside = ((reduced < low) | (reduced > high)).reshape(len(reduced), -1).any(axis=1)
             raise ValueRangeError(
@@ -107,12 +107,12 @@ class StateEncoding:
                 f"first in row {int(np.argmax(outside))}; declare a range that holds them, or store floats"
             )
         scaled = np.rint((reduced - np.float32(low)) * np.float32(_STEPS / (high - low)))
-        # Rounding may lead past the last code where the range is narrow and far from zero.
+        # Rounding may exceed the last code if the range is narrow and far from zero.
         codes: npt.NDArray[Any] = np.clip(scaled, 0, _STEPS).astype(np.uint8)
         return codes
 
     def _levels(self) -> npt.NDArray[Any]:
-        """The value of each code, by the rule that `scale_factor` and `add_offset` give to other people's tools."""
+        """Returns the value of each code, by the rule of `scale_factor` and `add_offset`, known to other tools."""
         assert self.uint8_range is not None
         low, high = self.uint8_range
         return (np.arange(_STEPS + 1) * ((high - low) / _STEPS) + low).astype(self.dtype)
@@ -120,10 +120,10 @@ class StateEncoding:
 
 @dataclass
 class StateTally:
-    """Sums over the states of one timestep, block after block: what the records say of them.
+    """Sums over the states of one timestep, block by block, for the statistics in the records.
 
-    float64 throughout: of the values as readers get them, of the rounding error against the values that came, at the
-    stored resolution, and of the detail that means over boxes lose.
+    All sums are in float64. They cover the values that readers get, the rounding error at the stored resolution, and
+    the detail that means over boxes lose.
     """
 
     encoding: StateEncoding
@@ -137,7 +137,7 @@ class StateTally:
     detail_squares: float = 0.0
 
     def add(self, states: npt.NDArray[Any], reduced: npt.NDArray[Any], stored: npt.NDArray[Any]) -> None:
-        """Count a block: states as they came, at the stored resolution, and as stored."""
+        """Adds a block: the original states, the states at the stored resolution, and the stored array."""
         values = self.encoding.decode(stored).astype(np.float64)
         self.count += values.size
         self.total += float(values.sum())

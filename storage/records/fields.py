@@ -1,4 +1,4 @@
-"""How records are written as JSON: what commits, manifest and `spec.json` share. Unknown keys are refused."""
+"""The JSON fields that commit records, manifest and `spec.json` share. Unknown keys are refused."""
 
 import math
 import re
@@ -23,14 +23,14 @@ class ObjectEntry:
     """One object of a store."""
 
     key: str
-    """Relative to the store."""
+    """Key of the object, relative to the store."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     sha256: str
-    """64 hex digits."""
+    """sha256 of the object, 64 hex digits."""
 
     crc32: tuple[int, ...] = field(default=(), compare=False)
-    """Of its pieces of `ranges.PIECE_BYTES` in their order, where the record holds them: for ranged reads."""
+    """crc32 of the object's pieces of `ranges.PIECE_BYTES`, in order, for ranged reads; may be empty."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -52,18 +52,18 @@ class ObjectEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class StateStatistics:
-    """Over all values of one timestep as readers get them, in float64, and what storing them cost."""
+    """Statistics in float64 over all values of one timestep that readers get, and the errors that storing added."""
 
     mean: float
     std: float
     min: float
     max: float
     max_error: float
-    """Largest rounding error, against the values that were given, at the stored resolution."""
+    """Largest rounding error at the stored resolution."""
     rms_error: float
-    """Root mean square of it."""
+    """Root mean square of the rounding error."""
     rms_detail: float
-    """Root mean square of what a smaller resolution leaves out: of state minus its box mean. 0 in full resolution."""
+    """Root mean square of state minus box mean, the detail that a smaller resolution loses; 0 in full resolution."""
 
     def to_json(self) -> dict[str, float]:
         """Plain JSON."""
@@ -77,7 +77,7 @@ class StateStatistics:
 
     @classmethod
     def of(cls, tally: StateTally) -> "StateStatistics":
-        """Of the blocks that were added to a tally."""
+        """Returns the statistics of the blocks that were added to a tally."""
         mean = tally.total / tally.count
         return cls(
             mean=mean,
@@ -94,7 +94,7 @@ _STATISTICS = tuple(field.name for field in fields(StateStatistics))
 
 
 def pooled(parts: Iterable[tuple[int, StateStatistics]]) -> StateStatistics:
-    """Statistics over the union of parts, each with its number of shards."""
+    """Returns the statistics over the union of parts, each weighted by its number of shards."""
     count, sums = 0, dict.fromkeys(("mean", "squares", "error", "detail"), 0.0)
     extremes = [math.inf, -math.inf, 0.0]
     for shards, part in parts:
@@ -117,42 +117,42 @@ def pooled(parts: Iterable[tuple[int, StateStatistics]]) -> StateStatistics:
 
 
 def statistics_from_json(data: object) -> dict[int, StateStatistics]:
-    """Statistics per timestep, as commit records and manifests hold them; `ManifestError` for anything else."""
+    """Parses statistics by timestep, as commit records and manifests hold them; else raises `ManifestError`."""
     if not isinstance(data, Mapping) or any(not timestep.isdecimal() for timestep in data):
         raise ManifestError("statistics must be a JSON object with one entry per timestep; the record is damaged")
     return {int(timestep): StateStatistics.from_json(values) for timestep, values in data.items()}
 
 
 def whole_number(what: str, value: object) -> int:
-    """The value if it is a whole number of 0 or more and nothing else, else `ManifestError`."""
+    """Returns the value if it is an integer of 0 or more, else raises `ManifestError`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ManifestError(f"{what} must be a whole number of 0 or more, got {value!r}; the record is damaged")
     return value
 
 
 def finite_number(what: str, value: object) -> float:
-    """The value as a float if it is a number, else `ManifestError`."""
+    """Returns the value as a float if it is a finite number, else raises `ManifestError`."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ManifestError(f"{what} must be a finite number, got {value!r}; the record is damaged")
     return float(value)
 
 
 def text(what: str, value: object) -> str:
-    """The value if it is a text, else `ManifestError`."""
+    """Returns the value if it is a string, else raises `ManifestError`."""
     if not isinstance(value, str):
         raise ManifestError(f"{what} must be a text, got {value!r}; the record is damaged")
     return value
 
 
 def list_of(what: str, value: object) -> list[Any]:
-    """The value if it is a list, else `ManifestError`."""
+    """Returns the value if it is a list, else raises `ManifestError`."""
     if not isinstance(value, list):
         raise ManifestError(f"{what} must be a list, got {type(value).__name__}; the record is damaged")
     return value
 
 
 def downwards(key: object) -> str:
-    """The value if it is a key that stays within its store, else `ManifestError`."""
+    """Returns the value if it is a key that stays within its store, else raises `ManifestError`."""
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise ManifestError(
             f"the key of an object must lead downwards from its store, in plain names, got {key!r}; the record is "
@@ -162,7 +162,7 @@ def downwards(key: object) -> str:
 
 
 def _checksums(value: object) -> tuple[int, ...]:
-    """Numbers of 8 hex digits each, without gaps."""
+    """Parses numbers of 8 hex digits each, without separators."""
     if not isinstance(value, str) or not _CRC32S.fullmatch(value):
         raise ManifestError(f"a crc32 must be 8 hex digits per piece, got {value!r:.99}; the record is damaged")
     numbers: list[int] = np.frombuffer(bytes.fromhex(value), dtype=">u4").tolist()
@@ -170,14 +170,14 @@ def _checksums(value: object) -> tuple[int, ...]:
 
 
 def sha256_digits(value: object) -> str:
-    """The value if it is 64 lower-case hex digits, else `ManifestError`."""
+    """Returns the value if it is 64 lower-case hex digits, else raises `ManifestError`."""
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise ManifestError(f"a sha256 must be 64 hex digits, got {value!r}; the record is damaged")
     return value
 
 
 def require_keys(what: str, data: object, keys: Iterable[str]) -> None:
-    """Raise `ManifestError` unless `data` is a mapping with exactly these keys."""
+    """Raises `ManifestError` unless `data` is a mapping with exactly these keys."""
     expected = set(keys)
     if not isinstance(data, Mapping):
         raise ManifestError(f"{what} must be a JSON object, got {type(data).__name__}; the file is foreign or damaged")
@@ -189,15 +189,15 @@ def require_keys(what: str, data: object, keys: Iterable[str]) -> None:
 
 
 def require_layout_version(what: str, data: object) -> None:
-    """Raise `ManifestError` for another layout version, before anything else is looked at."""
-    found = data.get("layout_version") if isinstance(data, Mapping) else None
-    if found != LAYOUT_VERSION or not isinstance(found, int) or isinstance(found, bool):
+    """Raises `ManifestError` for another layout version; call it before any other check."""
+    version = data.get("layout_version") if isinstance(data, Mapping) else None
+    if version != LAYOUT_VERSION or not isinstance(version, int) or isinstance(version, bool):
         raise ManifestError(
-            f"{what} must have layout version {LAYOUT_VERSION}, got {found!r}; "
+            f"{what} must have layout version {LAYOUT_VERSION}, got {version!r}; "
             "it is foreign or newer: open it with the release that wrote it"
         )
 
 
 def utc_now() -> str:
-    """Now, as ISO 8601 in UTC, to the second."""
+    """Returns the present time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

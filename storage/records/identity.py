@@ -1,4 +1,4 @@
-"""`spec.json`: whose store a folder is, from the first shard on, so that nobody adds to the store of another spec."""
+"""`spec.json`: the spec of a store, written before its first shard, so that no run with another spec adds to it."""
 
 from storage.errors import ManifestError, SpecMismatchError, StoreError, StoreNotFoundError
 from storage.objects import exists, join, read_bytes, write_bytes
@@ -7,11 +7,11 @@ from storage.records.fields import require_keys, require_layout_version
 from storage.records.spec import LAYOUT_VERSION, TrajectorySpec, digest
 
 IDENTITY = "spec.json"
-"""Its key."""
+"""Key of the record."""
 
 
 def announce(uri: str, spec: TrajectorySpec) -> None:
-    """Write the identity of a store that is about to grow; the same bytes from every writer."""
+    """Writes the identity of a store before its first shard; every writer writes the same bytes."""
     if exists(join(uri, IDENTITY)):
         require_same_spec(uri, read_identity(uri), spec)
     else:
@@ -19,13 +19,13 @@ def announce(uri: str, spec: TrajectorySpec) -> None:
 
 
 def write_identity(uri: str, spec: TrajectorySpec) -> None:
-    """Write, or write again, whose store this is."""
+    """Writes the identity of a store, or replaces it."""
     record = {"layout_version": LAYOUT_VERSION, "digest": digest(spec), "spec": spec.to_json()}
     write_bytes(join(uri, IDENTITY), dump_checked(record))
 
 
 def read_identity(uri: str) -> TrajectorySpec:
-    """The spec of a growing or sealed store; `StoreNotFoundError` if none was begun here."""
+    """Reads the spec of a growing or sealed store; raises `StoreNotFoundError` if there is none."""
     address = join(uri, IDENTITY)
     try:
         record = load_checked(read_bytes(address))
@@ -46,7 +46,7 @@ def read_identity(uri: str) -> TrajectorySpec:
 
 
 def require_same_spec(uri: str, found: TrajectorySpec, wanted: TrajectorySpec) -> None:
-    """Raise `SpecMismatchError`, naming the fields that differ, unless both specs are the same."""
+    """Raises `SpecMismatchError`, which names the fields that differ, unless both specs are the same."""
     if digest(found) == digest(wanted):
         return
     theirs, ours = found.to_json(), wanted.to_json()

@@ -1,4 +1,4 @@
-"""The manifest: all that a reader needs to know about a sealed store, without one listing (laws 4 and 11)."""
+"""The manifest: everything that a reader needs to know about a sealed store, without a listing (laws 4 and 11)."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from storage.records.spec import LAYOUT_VERSION, TrajectorySpec, digest
 
 _KIND = "advkd trajectory store"
 MANIFEST = "manifest.json"
-"""Its key."""
+"""Key of the manifest."""
 
 _COPIES = "seals"
 _COPY_NAME = re.compile(r"(\d{12,})\.json")
@@ -35,28 +35,28 @@ _WHOLE_NUMBERS = ("base_seed", "solver_steps", "shard_samples", "block_samples")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest:
-    """A sealed store. `num_samples` may end inside the last shard, whose tail is then hidden."""
+    """The record of a sealed store. `num_samples` may end inside the last shard, whose tail is then hidden."""
 
     spec: TrajectorySpec
     digest: str
     num_samples: int
     shards: ShardIndex
     metadata: tuple[ObjectEntry, ...]
-    """Objects for people's own tools (Zarr's `zarr.json`), not needed by our reader."""
+    """Objects for other tools (Zarr's `zarr.json`), which our reader does not need."""
     statistics: Mapping[int, StateStatistics]
-    """Per captured timestep, over all stored samples, the hidden tail included."""
+    """Statistics by captured timestep, over all stored samples, hidden ones included."""
     elapsed_seconds: float
-    """Sum over the shards that told theirs."""
+    """Sum over the shards whose time is known, in seconds."""
     writer: str
-    """Name and version of the package that sealed it."""
+    """Name and version of the package that sealed the store."""
     revisions: tuple[str, ...]
-    """Of the code that computed the shards and sealed them: git commits, or versions."""
+    """Revisions of the code that computed and sealed the shards: git commits, or versions."""
     author: str
-    """Who sealed it last, `user@host` or what ADVKD_AUTHOR said."""
+    """Who sealed the store last: `user@host`, or the value of ADVKD_AUTHOR."""
     created: str
     """When the store was first sealed: ISO 8601, UTC."""
     sealed: str
-    """When it was last sealed (extended)."""
+    """When the store was last sealed (extended): ISO 8601, UTC."""
 
     @property
     def num_shards(self) -> int:
@@ -65,16 +65,16 @@ class Manifest:
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of all data objects, the hidden tail of the last shard included."""
+        """Bytes of all data objects, hidden samples of the last shard included."""
         return self.shards.total_bytes
 
     def shard_range(self, shard: int) -> range:
-        """The samples that a shard shows."""
+        """Returns the numbers of the samples that readers see of a shard."""
         size = self.spec.shard_samples
         return range(shard * size, min((shard + 1) * size, self.num_samples))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON; `from_json` is its inverse."""
+        """Returns the manifest as plain JSON; `from_json` is its inverse."""
         return {
             "kind": _KIND,
             "layout_version": LAYOUT_VERSION,
@@ -94,7 +94,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, uri: str, data: Any) -> "Manifest":
-        """What `to_json` wrote for the store at `uri`; `ManifestError` if foreign, newer, damaged or inconsistent."""
+        """Inverts `to_json`; raises `ManifestError` if the data is foreign, newer, damaged or inconsistent."""
         if not isinstance(data, Mapping) or data.get("kind") != _KIND:
             raise ManifestError(f'a manifest must say kind "{_KIND}", and this one does not; it is foreign')
         require_layout_version("a manifest", data)
@@ -141,48 +141,53 @@ class Manifest:
 
 
 def same_store(one: Manifest, other: Manifest) -> bool:
-    """Whether two manifests say the same of a store, whoever sealed it and when."""
+    """Returns whether two manifests are equal apart from the run's facts: author, code, times and durations."""
     ours, theirs = ({k: v for k, v in each.to_json().items() if k not in _RUN_FACTS} for each in (one, other))
     return ours == theirs
 
 
 def manifest_uri(uri: str) -> str:
-    """Where the manifest of a store lives."""
+    """Returns the URI of a store's manifest."""
     return join(uri, MANIFEST)
 
 
 def copy_key(num_samples: int) -> str:
-    """Key of the copy of the manifest that seals a store of so many samples."""
+    """Returns the key of the copy of the manifest that seals a store of `num_samples` samples."""
     return f"{_COPIES}/{num_samples:012d}.json"
 
 
 def read_manifest(uri: str) -> Manifest:
-    """The manifest of a store; `StoreNotFoundError` if there is none, `ManifestError` if it cannot be trusted."""
+    """Reads the manifest of a store.
+
+    Raises:
+        StoreNotFoundError: there is no manifest.
+        ManifestError: the manifest is foreign, newer, damaged or inconsistent.
+    """
     return _read(uri, MANIFEST)
 
 
 def read_copy(uri: str, num_samples: int) -> Manifest:
-    """The copy of a manifest, with the errors of `read_manifest`."""
+    """Reads the copy of a manifest; raises the errors of `read_manifest`."""
     return _read(uri, copy_key(num_samples))
 
 
 def write_manifest(uri: str, manifest: Manifest) -> None:
-    """Publish a sealed store; the last write of sealing. A copy from which it can be restored is written before."""
+    """Publishes a sealed store, as the last write of sealing; first writes a copy from which it can be restored."""
     data = dump_checked(manifest.to_json())
     write_bytes(join(uri, copy_key(manifest.num_samples)), data)
     write_bytes(manifest_uri(uri), data)
 
 
 def newest_copy(uri: str) -> int | None:
-    """Samples of the largest seal of which there is a copy, None if there is none."""
-    found = (_COPY_NAME.fullmatch(name) for name in list_prefix(join(uri, _COPIES)))
-    return max((int(one.group(1)) for one in found if one), default=None)
+    """Returns the number of samples in the copy with the most samples, None if there is no copy."""
+    matches = (_COPY_NAME.fullmatch(name) for name in list_prefix(join(uri, _COPIES)))
+    return max((int(match.group(1)) for match in matches if match), default=None)
 
 
 def restore_manifest(uri: str) -> Manifest:
-    """Put the newest copy of the manifest in its place; `ManifestError` if there is none, or it is damaged.
+    """Replaces the manifest by its newest copy; raises `ManifestError` if there is no copy, or it is damaged.
 
-    An older copy is not taken: the store would lose samples, and nobody would notice.
+    An older copy is not used: the store would silently lose samples.
     """
     newest = newest_copy(uri)
     remedy = (
@@ -202,7 +207,7 @@ def restore_manifest(uri: str) -> Manifest:
 
 
 def _spec_as_written(data: object) -> TrajectorySpec:
-    """The spec of a manifest, which must hold the very numbers that are written: 8.0 or true are no whole numbers."""
+    """Parses the spec of a manifest strictly: 8.0 and true are not integers."""
     spec = TrajectorySpec.from_json(data)
     for name in _WHOLE_NUMBERS:
         whole_number(name, getattr(spec, name))
@@ -216,7 +221,7 @@ def _read(uri: str, key: str) -> Manifest:
 
 
 def _parsed(uri: str, key: str) -> tuple[Manifest, bytes]:
-    """A manifest and its bytes."""
+    """Returns a manifest and its bytes."""
     address = join(uri, key)
     try:
         data = read_bytes(address)

@@ -1,4 +1,4 @@
-"""What is wrong with one object of a store, told in one form whoever finds it: `verify` or a reader."""
+"""Problems with objects of a store, in one form for `verify` and readers."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,20 +12,20 @@ from storage.records.unstored_noise import NOISE
 
 @dataclass(frozen=True, kw_only=True)
 class ShardProblem:
-    """One object that is not what was committed."""
+    """One object that differs from what was committed."""
 
     uri: str
     """The store."""
     shard: int | None
-    """None for metadata of the whole store."""
+    """Number of the shard, None for metadata of the whole store."""
     key: str
-    """The object, relative to the store."""
+    """Key of the object, relative to the store."""
     expected: str
     found: str
 
     @property
     def message(self) -> str:
-        """Rule, fact, remedy."""
+        """The problem as an error message: rule, fact, remedy."""
         whose = "the metadata" if self.shard is None else f"shard {self.shard}"
         remedy = (
             "use the release of numpy that wrote it, or compute a store with its noise stored"
@@ -39,23 +39,23 @@ class ShardProblem:
 
 
 def missing_problem(uri: str, shard: int | None, entry: ObjectEntry) -> ShardProblem:
-    """An object is not there."""
+    """Returns the problem of a missing object."""
     return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found="nothing")
 
 
 def size_problem(uri: str, shard: int | None, entry: ObjectEntry, size: int) -> ShardProblem | None:
-    """What is wrong with an object of so many bytes, or None."""
+    """Returns the problem of an object of `size` bytes if this is not the expected size, else None."""
     if size == entry.size:
         return None
     return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=f"{entry.size} bytes", found=f"{size} bytes")
 
 
 def hash_problem(uri: str, shard: int | None, entry: ObjectEntry, parts: Iterable[Buffer]) -> ShardProblem | None:
-    """What is wrong with the content of an object, given in order and in any number of parts, or None."""
-    found = hashlib.sha256()
+    """Returns the problem of an object if its content, given as parts in order, has another sha256, else None."""
+    actual = hashlib.sha256()
     for part in parts:
-        found.update(part)
-    if found.hexdigest() == entry.sha256:
+        actual.update(part)
+    if actual.hexdigest() == entry.sha256:
         return None
-    expected, got = f"sha256 {entry.sha256}", f"sha256 {found.hexdigest()}"
+    expected, got = f"sha256 {entry.sha256}", f"sha256 {actual.hexdigest()}"
     return ShardProblem(uri=uri, shard=shard, key=entry.key, expected=expected, found=got)

@@ -1,4 +1,4 @@
-"""Which code wrote a record, and on whose behalf. No credentials and no paths."""
+"""The code that wrote a record, and the author on whose behalf. Records hold no credentials and no paths."""
 
 import getpass
 import os
@@ -9,12 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 AUTHOR_VARIABLE = "ADVKD_AUTHOR"
-"""Overrides `user@host` in the records; an empty value leaves it out."""
+"""Environment variable whose value replaces `user@host` in the records; an empty value leaves the author out."""
 
 
 @cache
 def writer_version() -> str:
-    """Name and version of this package."""
+    """Returns name and version of this package."""
     try:
         return f"advkd {version('advkd')}"
     except PackageNotFoundError:
@@ -23,21 +23,21 @@ def writer_version() -> str:
 
 @cache
 def code_revision() -> str:
-    """The git commit of this package's checkout ("-dirty" where it was changed), else its version."""
+    """Returns the git commit of this package's checkout ("-dirty" if it was changed), else its version."""
     here = Path(__file__).parent
     try:
-        found = _git(here, "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*")
+        described = _git(here, "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*")
         tracked = _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
     except OSError:
-        # A machine without git has a released package.
+        # On a machine without git, the package is a released one.
         return writer_version()
-    if found.returncode == 0 and tracked.returncode == 0:
-        return found.stdout.strip()
+    if described.returncode == 0 and tracked.returncode == 0:
+        return described.stdout.strip()
     return writer_version()
 
 
 def author() -> str:
-    """Who runs this: `user@host`, or what `ADVKD_AUTHOR` says."""
+    """Returns who runs this process: `user@host`, or the value of `ADVKD_AUTHOR`."""
     told = os.environ.get(AUTHOR_VARIABLE)
     if told is not None:
         return told

@@ -1,8 +1,8 @@
-"""Sizes and hashes of every object of every shard, in pages of 4096 shards that are read when they are needed.
+"""Sizes and hashes of all objects of all shards, in pages of 4096 shards that are read when they are needed.
 
-A store of a million shards opens as fast as one of ten: the manifest lists the pages, 32 bytes of hash each. A page is
-a plain `.npy` file, records `(bytes, sha256)` of shape `[shards, objects]`, named by its own hash: it is never
-overwritten, so whoever opened the store before it grew goes on reading.
+A store of a million shards opens as fast as one of ten, because the manifest lists only the pages, with a hash of 32
+bytes each. A page is a plain `.npy` file with records `(bytes, sha256)` of shape `[shards, objects]`. Its name holds
+its hash, so it is never overwritten, and readers that opened the store before it grew can go on.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from storage.records.ranges import ObjectPart
 
 PAGE_SHARDS = 4096
 _HELD_BYTES = 2**26
-"""Of the pages that an index keeps for itself."""
+"""Bytes of the pages that an index keeps in its own cache."""
 _ROW = np.dtype([("bytes", "<i8"), ("sha256", "u1", (32,))])
 _REMEDY = "run `advkd cache repair` on it"
-# Nothing else is ever formatted: a field like {shard:999999999} would take memory, {shard.x} would look around.
+# No other field is formatted: {shard:999999999} would allocate memory, {shard.x} would read attributes.
 _FIELD = re.compile(r"\{shard(:06d)?\}")
 
 
@@ -37,20 +37,20 @@ class ShardIndex:
     """The objects of all shards of one store. Thread-safe."""
 
     uri: str
-    """The store."""
+    """URI of the store."""
     templates: tuple[str, ...]
-    """Keys of the objects of one shard, `{shard}` standing for its number."""
+    """Keys of the objects of one shard, with `{shard}` for its number."""
     seeded_noise: bool
-    """Whether each shard has one more hash, that of the noise which is not stored."""
+    """Whether each shard has one more hash: that of its noise, which is not stored."""
     count: int
     """Number of shards."""
     total_bytes: int
     """Bytes of all data objects."""
     pages: tuple[ObjectEntry, ...]
     page_shards: int = PAGE_SHARDS
-    """Shards of one page, the last one excepted."""
+    """Shards of one page; the last page may have fewer."""
     kept: ByteCache = field(default_factory=lambda: ByteCache(_HELD_BYTES), repr=False)
-    """Holds the pages that were used last."""
+    """Cache of the pages that were used last."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __len__(self) -> int:
@@ -61,23 +61,23 @@ class ShardIndex:
         return type(self), (*arguments, self.page_shards)
 
     def keys(self, shard: int) -> tuple[str, ...]:
-        """Keys of the objects of one shard."""
+        """Returns the keys of the objects of one shard."""
         return tuple(template.format(shard=shard) for template in self.templates)
 
     def entries(self, shard: int) -> tuple[ObjectEntry, ...]:
-        """The objects of one shard; `ManifestError` if the page that lists them is missing or damaged."""
+        """Returns the objects of one shard; raises `ManifestError` if their page is missing or damaged."""
         row = self._row(shard)
         return tuple(
-            ObjectEntry(key=key, size=int(size), sha256=found.tobytes().hex())
-            for key, size, found in zip(self.keys(shard), row["bytes"], row["sha256"], strict=False)
+            ObjectEntry(key=key, size=int(size), sha256=sha256.tobytes().hex())
+            for key, size, sha256 in zip(self.keys(shard), row["bytes"], row["sha256"], strict=False)
         )
 
     def noise_sha256(self, shard: int) -> str | None:
-        """Hash of a shard's noise where it is not stored, else None."""
+        """Returns the sha256 of a shard's noise if it is not stored, else None."""
         return self._row(shard)["sha256"][-1].tobytes().hex() if self.seeded_noise else None
 
     def page(self, number: int) -> npt.NDArray[Any]:
-        """One page, checked: records `[shards, objects]`; `ManifestError` if it is missing or damaged."""
+        """Returns a checked page, records `[shards, objects]`; raises `ManifestError` if it is missing or damaged."""
         entry = self.pages[number]
         key = ObjectPart(join(self.uri, entry.key), entry.sha256)
         with self._lock:
@@ -88,7 +88,7 @@ class ShardIndex:
             return rows
 
     def mend_page(self, number: int, rows: Iterable[tuple[Sequence[ObjectEntry], str | None]]) -> bool:
-        """Write a page again from its shards' objects; False, and nothing is written, if it would be another one."""
+        """Writes a page again from its shards' objects; writes nothing and returns False if its bytes would differ."""
         data = _page_data(np.stack([_as_row(*row) for row in rows]))
         entry = self.pages[number]
         if hashlib.sha256(data).hexdigest() != entry.sha256:
@@ -97,7 +97,7 @@ class ShardIndex:
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """What the manifest says."""
+        """Returns the entry of the manifest, as plain JSON."""
         return {
             "count": self.count,
             "bytes": self.total_bytes,
@@ -109,7 +109,7 @@ class ShardIndex:
 
     @classmethod
     def from_json(cls, uri: str, data: Mapping[str, Any]) -> "ShardIndex":
-        """The inverse of `to_json`; pages of impossible sizes are refused before they are read."""
+        """Inverts `to_json`; refuses pages of impossible sizes before they are read."""
         require_keys("the shard index", data, ("count", "bytes", "objects", "seeded_noise", "page_shards", "pages"))
         if not isinstance(data["seeded_noise"], bool):
             raise ManifestError(
@@ -163,7 +163,7 @@ class ShardIndex:
             return [memoryview(data)]
 
         try:
-            found = read_into(address, entry.size, allocate)
+            size = read_into(address, entry.size, allocate)
         except StoreNotFoundError as error:
             raise ManifestError(
                 f"every page of a store's shard index must be there, but {address} is missing; {_REMEDY}"
@@ -173,7 +173,7 @@ class ShardIndex:
         except StoreError as error:
             raise ManifestError(f"a page of a store's shard index must be readable, but {error}; {_REMEDY}") from error
         header = _page_header(self._page_rows(number), self._columns)
-        good = found == entry.size and hashlib.sha256(data).hexdigest() == entry.sha256 and data.startswith(header)
+        good = size == entry.size and hashlib.sha256(data).hexdigest() == entry.sha256 and data.startswith(header)
         if not good:
             raise ManifestError(f"a page of a store's shard index must be what was sealed, {address} is not; {_REMEDY}")
         rows = np.frombuffer(data, dtype=_ROW, offset=len(header))
@@ -188,14 +188,15 @@ def write_index(
     *,
     page_shards: int = PAGE_SHARDS,
 ) -> ShardIndex:
-    """Write the pages for shards that come in order, each with its objects and the hash of its noise (None: stored).
+    """Writes the pages of an index, and returns the index.
 
     Args:
-        uri: The store.
-        templates: Keys of the objects of one shard.
-        rows: Of all shards, or of those that come after `before`; taken page by page.
-        before: The index of a store that grows: its full pages are kept as they are.
-        page_shards: Shards of one page; a store that grows keeps its own.
+        uri: URI of the store.
+        templates: keys of the objects of one shard.
+        rows: objects and hash of the noise (None: the noise is stored) of each shard, in order: all shards, or those
+            after `before`; consumed page by page.
+        before: index of a store that grows; its full pages are kept.
+        page_shards: shards of one page; a store that grows keeps its own number.
     """
     pages: list[ObjectEntry] = []
     count = total = 0
@@ -240,7 +241,7 @@ def _page_key(number: int, sha256: str) -> str:
 
 
 def _checked_template(template: object) -> str:
-    """The value if it is a key with the shard's number in it, else `ManifestError`."""
+    """Returns the value if it is a key with the shard's number in it, else raises `ManifestError`."""
     if not isinstance(template, str) or len(_FIELD.findall(template)) != 1:
         raise ManifestError(
             f"a template of keys must be a text with one {{shard}} or {{shard:06d}}, got {template!r}; the manifest is "

@@ -1,6 +1,6 @@
-"""The identity of a store: everything that decides the bytes of its shards, and the digest of it.
+"""The identity of a store: everything that decides the bytes of its shards, and the digest of these facts.
 
-`num_samples` is not part of it: a store grows in whole shards without touching those already there.
+`num_samples` is not part of it: a store grows in whole shards, and existing shards do not change.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ JSON = TypeAliasType("JSON", "bool | int | float | str | list[JSON] | dict[str, 
 _SLUG = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TARGET_SHARD_BYTES = 64 * 2**20
-# Shards are computed whole: a larger bound would make someone who asks for few small images pay for thousands.
+# Shards are computed whole: with a larger bound, a user who needs few small images would pay for thousands.
 _LARGEST_SHARD = 2**20
 _MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES = 32, 512
 _MAX_BLOCK_SAMPLES = 256
@@ -38,9 +38,9 @@ _MAX_BLOCK_SAMPLES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class TrajectorySpec:
-    """Everything that decides the stored trajectories, number of samples excepted.
+    """Everything that decides the stored trajectories, except the number of samples.
 
-    Raises `ValueError` where a field breaks its rule. Sequences may be given as lists.
+    Raises `ValueError` if a field breaks its rule. Sequences may be given as lists.
     """
 
     teacher: str
@@ -52,7 +52,7 @@ class TrajectorySpec:
     deterministic: bool
     """True for an ODE sampler, False for a stochastic one."""
     sampler_config: Mapping[str, JSON]
-    """What is needed to reproduce the solver."""
+    """Settings that reproduce the solver."""
     solver_steps: int
     """Steps that the solver takes from noise to clean."""
     timesteps: tuple[int, ...]
@@ -66,23 +66,23 @@ class TrajectorySpec:
     base_seed: int
     """Seed from which the noise of every sample follows."""
     space: Mapping[str, JSON] | None = None
-    """The space of the states, by its kind; None: pixels."""
+    """Facts of the states' space, with its kind; None: pixels."""
     conditioning: Mapping[str, JSON] | None = None
-    """What samples are conditioned on, by its kind, and the distribution it is drawn from; None: nothing."""
+    """Kind of the samples' condition, and the distribution it is drawn from; None: no condition."""
     guidance_scale: float | None = None
     """Classifier-free guidance scale, None without guidance."""
     dtype: str = "float16"
-    """Dtype of the states that readers give, and of those stored as floats: "float16" or "float32"."""
+    """Dtype of the states that readers return, and of those stored as floats: "float16" or "float32"."""
     resolutions: tuple[tuple[int, int], ...] | None = None
-    """`(H_k, W_k)` at which each timestep is stored, divisors of H and W; None (and what it becomes): all in full."""
+    """`(H_k, W_k)` of each timestep as stored, divisors of H and W; None is replaced by full resolution."""
     uint8_ranges: tuple[tuple[float, float] | None, ...] | None = None
-    """Per timestep, the range of values stored as uint8, or None for floats; None (and what it becomes): all floats."""
+    """Per timestep, the range of values stored as uint8, or None for floats; None is replaced by floats for all."""
     noise: str = "stored"
-    """"stored", or "seeded": x_T is not stored but drawn again from the base seed, the same values either way."""
+    """"stored", or "seeded": x_T is not stored but drawn again from the base seed, to the same values."""
     layout: str = "zarr"
-    """Name of the layout, a row of `storage.layouts.LAYOUTS`: "zarr", "webdataset", or one of another package."""
+    """Name of the layout in `storage.layouts.LAYOUTS`: "zarr", "webdataset", or one that an installed package adds."""
     shard_samples: int
-    """Samples of one shard, the unit of work, of loss and of extension."""
+    """Samples of one shard, the unit of work, loss and extension."""
     block_samples: int
     """Samples of one Zarr chunk and of one batch of the teacher; divides `shard_samples`."""
 
@@ -95,7 +95,7 @@ class TrajectorySpec:
         sizes = [full] * count if self.resolutions is None else self.resolutions
         object.__setattr__(self, "resolutions", tuple(tuple(_integers("resolutions", size)) for size in sizes))
         ranges = [None] * count if self.uint8_ranges is None else self.uint8_ranges
-        object.__setattr__(self, "uint8_ranges", tuple(one and tuple(float(end) for end in one) for one in ranges))
+        object.__setattr__(self, "uint8_ranges", tuple(pair and tuple(float(end) for end in pair) for pair in ranges))
         for name in ("sampler_config", "space", "conditioning"):
             object.__setattr__(self, name, _plain_json(name, getattr(self, name)))
         if self.guidance_scale is not None:
@@ -107,11 +107,11 @@ class TrajectorySpec:
 
     @property
     def stored_timesteps(self) -> tuple[int, ...]:
-        """The timesteps that have objects: all, or all but the noise that is drawn again."""
+        """The timesteps that are stored: all, or all but the noise."""
         return self.timesteps[1:] if self.noise == "seeded" else self.timesteps
 
     def encoding(self, timestep: int) -> StateEncoding:
-        """How the states of a captured timestep are stored."""
+        """Returns the encoding of the states of a captured timestep."""
         position = self.timesteps.index(timestep)
         assert self.resolutions is not None
         assert self.uint8_ranges is not None
@@ -123,7 +123,7 @@ class TrajectorySpec:
         )
 
     def state_shape(self, timestep: int) -> tuple[int, int, int]:
-        """`[C, H_k, W_k]` of the states that readers give for a captured timestep."""
+        """Returns `[C, H_k, W_k]` of the states that readers return for a captured timestep."""
         return self.encoding(timestep).shape
 
     @property
@@ -132,24 +132,24 @@ class TrajectorySpec:
         return sum(self.encoding(t).state_bytes for t in self.stored_timesteps)
 
     def num_shards(self, num_samples: int) -> int:
-        """Whole shards that hold `num_samples` samples."""
+        """Returns the number of whole shards that hold `num_samples` samples."""
         if num_samples < 1:
             raise ValueError(f"a store holds at least one sample, got num_samples={num_samples}; ask for 1 or more")
         return -(-num_samples // self.shard_samples)
 
     def to_json(self) -> dict[str, JSON]:
-        """All fields as plain JSON; `from_json` is its inverse."""
+        """Returns all fields as plain JSON; `from_json` is its inverse."""
         return {field.name: _lists(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_json(cls, data: object) -> "TrajectorySpec":
-        """The spec that `to_json` wrote; `ManifestError` for unknown, missing or bad fields."""
+        """Inverts `to_json`; raises `ManifestError` for unknown, missing or bad fields."""
         known = {field.name for field in fields(cls)}
         if not isinstance(data, dict) or set(data) != known:
-            found = sorted(set(data) ^ known) if isinstance(data, dict) else type(data).__name__
+            fault = sorted(set(data) ^ known) if isinstance(data, dict) else type(data).__name__
             raise ManifestError(
                 f"a stored TrajectorySpec has exactly the fields of layout version {LAYOUT_VERSION}; unknown or "
-                f"missing: {found}; open the store with the release that wrote it"
+                f"missing: {fault}; open the store with the release that wrote it"
             )
         try:
             return cls(**data)
@@ -162,7 +162,7 @@ class TrajectorySpec:
                 f"TrajectorySpec.teacher must be a slug of lower-case letters, digits, '-', '_' and '.', "
                 f"not starting with '.', got {self.teacher!r}; rename it"
             )
-        # Which layouts there are is known to the rooms above this one.
+        # Whether the layout exists is checked by the rooms above this one.
         if not isinstance(self.layout, str) or not _SLUG.fullmatch(self.layout):
             raise ValueError(
                 f"TrajectorySpec.layout must be the name of a layout, in lower-case letters, digits, '-', '_' and '.', "
@@ -221,7 +221,7 @@ class TrajectorySpec:
         _, height, width = self.sample_shape
         sizes, ranges = self.resolutions or (), self.uint8_ranges or ()
         for name, values in (("resolutions", sizes), ("uint8_ranges", ranges)):
-            if len(values) != len(self.timesteps) or any(one is not None and len(one) != 2 for one in values):
+            if len(values) != len(self.timesteps) or any(pair is not None and len(pair) != 2 for pair in values):
                 raise ValueError(
                     f"TrajectorySpec.{name} must hold one pair per timestep, got {values} for {len(self.timesteps)} "
                     "timesteps; give as many, from noise to clean"
@@ -231,13 +231,15 @@ class TrajectorySpec:
                 f"TrajectorySpec.resolutions must divide the sample's {height}x{width}, as a smaller one holds means "
                 f"over boxes, got {sizes}; choose divisors"
             )
-        if any(one and not (math.isfinite(one[0]) and math.isfinite(one[1]) and one[0] < one[1]) for one in ranges):
+        if any(
+            pair and not (math.isfinite(pair[0]) and math.isfinite(pair[1]) and pair[0] < pair[1]) for pair in ranges
+        ):
             raise ValueError(
                 f"TrajectorySpec.uint8_ranges must hold finite pairs (low, high), low < high, got {ranges}; declare "
                 "the range of the states' values"
             )
         largest = {"float16": 65504.0, "float32": 3.4e38}[self.dtype]
-        if any(one and max(abs(one[0]), abs(one[1])) > largest for one in ranges):
+        if any(pair and max(abs(pair[0]), abs(pair[1])) > largest for pair in ranges):
             raise ValueError(
                 f"TrajectorySpec.uint8_ranges must fit {self.dtype}, in which readers get the values, got {ranges}; "
                 "use float32, or declare a smaller range"
@@ -250,22 +252,22 @@ class TrajectorySpec:
 
 
 def digest(spec: TrajectorySpec) -> str:
-    """sha256 (64 hex digits) over the canonical JSON of the spec and the layout version: the name of its store."""
+    """Returns the sha256 (64 hex digits) of the canonical JSON of spec and layout version, which names the store."""
     identity = {"layout_version": LAYOUT_VERSION, "spec": spec.to_json()}
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def store_uri(root: str, spec: TrajectorySpec) -> str:
-    """Where the store of a spec lives: `<root>/<teacher>/<first 16 digits of the digest>`."""
+    """Returns the URI of the store of a spec: `<root>/<teacher>/<first 16 digits of the digest>`."""
     return join(root, spec.teacher, digest(spec)[:16])
 
 
 def default_shard_samples(trajectory_bytes: int) -> int:
-    """Samples of a shard of about 64 MiB or less where 32 samples fit into that: a power of two in [32, 512].
+    """Returns the samples of a shard of at most 64 MiB: a power of two in [32, 512], or 32 if even these are larger.
 
     Args:
-        trajectory_bytes: Of all stored states of one sample (`TrajectorySpec.trajectory_bytes`).
+        trajectory_bytes: bytes of all stored states of one sample (`TrajectorySpec.trajectory_bytes`).
     """
     fitting = max(1, _TARGET_SHARD_BYTES // max(1, trajectory_bytes))
     return min(_MAX_SHARD_SAMPLES, max(_MIN_SHARD_SAMPLES, 1 << (fitting.bit_length() - 1)))
@@ -282,7 +284,7 @@ def _lists(value: Any) -> Any:
 
 
 def _plain_json(name: str, value: object) -> Any:
-    """A private copy that equals what a JSON round trip gives back."""
+    """Returns a copy after a JSON round trip."""
     try:
         return json.loads(json.dumps(value, allow_nan=False, default=_refuse_or_mapping))
     except (TypeError, ValueError) as error:

@@ -46,8 +46,8 @@ class StoreContract:
         delete(join(uri, "commits/000000.json"))
         write_bytes(join(uri, "commits/000001.json"), b"{")
         change_record(join(uri, "commits/000002.json"), {"objects": []})
-        found = [(problem.shard, problem.found) for problem in verify(uri)]
-        assert found == [(0, "nothing"), (1, "a damaged record"), (2, "another record")]
+        problems = [(problem.shard, problem.found) for problem in verify(uri)]
+        assert problems == [(0, "nothing"), (1, "a damaged record"), (2, "another record")]
 
     def test_nan_infinity_and_overflow_are_refused(self, root: str, spec: TrajectorySpec) -> None:
         writer = open_writer(root, spec)
@@ -105,7 +105,7 @@ class StoreContract:
             change_record(address, change)
             with pytest.raises(ManifestError, match=message):
                 open_store(uri)
-            assert [one.state for one in list_stores(root)] == ["unreadable"]
+            assert [store.state for store in list_stores(root)] == ["unreadable"]
 
     def test_a_truncated_manifest_and_a_foreign_shard_table_are_refused(self, root: str, spec: TrajectorySpec) -> None:
         fill(root, spec, 16)
@@ -138,6 +138,8 @@ class StoreContract:
         manifest = fill(root, spec, 24)
         for t, values in states_of(spec, 0, 24).items():
             stored = values.astype(np.float16).astype(np.float64)
-            found = manifest.statistics[t]
+            statistics = manifest.statistics[t]
             expected = (stored.mean(), stored.std(), stored.min(), stored.max())
-            np.testing.assert_allclose((found.mean, found.std, found.min, found.max), expected, rtol=1e-12)
+            np.testing.assert_allclose(
+                (statistics.mean, statistics.std, statistics.min, statistics.max), expected, rtol=1e-12
+            )

@@ -115,7 +115,7 @@ def inflicted(uri: str, damage: Damage, good: Contents) -> Iterator[None]:
 
 
 def inflict(uri: str, damage: Damage) -> None:
-    """Put the damaged bytes where the good ones were."""
+    """Puts the damaged bytes where the good ones were."""
     address = join(uri, damage.key)
     if damage.data is None:
         delete(address)
@@ -124,7 +124,7 @@ def inflict(uri: str, damage: Damage) -> None:
 
 
 def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes: Mapping[str, bytes]) -> None:
-    """Replace objects of a shard and make commit record, index and manifest agree, as somebody with rights could."""
+    """Replaces objects of a shard and makes commit record, index and manifest agree, as somebody with rights could."""
     for key, data in changes.items():
         write_bytes(join(uri, key), data)
     record = read_commit(uri, shard)

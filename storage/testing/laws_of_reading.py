@@ -47,19 +47,19 @@ class ReadingLaws:
         def property_(data: st.DataObject) -> None:
             block, dtype = data.draw(st.integers(1, 4)), data.draw(st.sampled_from(["float16", "float32"]))
             shard = block * data.draw(st.integers(1, 3))
-            one = make_spec(layout=spec.layout, dtype=dtype, shard_samples=shard, block_samples=block)
+            drawn = make_spec(layout=spec.layout, dtype=dtype, shard_samples=shard, block_samples=block)
             place, num_samples = fresh(root), data.draw(st.integers(1, 3 * shard))
-            writers = [open_writer(place, one) for _ in range(3)]
-            for index in data.draw(st.permutations(range(one.num_shards(num_samples)))):
-                _write_in_pieces(data.draw, data.draw(st.sampled_from(writers)), one, index)
-            seal(place, one, num_samples)
-            assert_holds(store_uri(place, one), one, num_samples)
+            writers = [open_writer(place, drawn) for _ in range(3)]
+            for index in data.draw(st.permutations(range(drawn.num_shards(num_samples)))):
+                _write_in_pieces(data.draw, data.draw(st.sampled_from(writers)), drawn, index)
+            seal(place, drawn, num_samples)
+            assert_holds(store_uri(place, drawn), drawn, num_samples)
             samples = data.draw(st.lists(st.integers(0, num_samples - 1), max_size=9))
-            timesteps = data.draw(st.lists(st.sampled_from(one.timesteps), min_size=1, unique=True))
-            found = open_store(store_uri(place, one)).read_samples(samples, timesteps)
-            assert list(found) == timesteps
-            expected = {t: values.astype(dtype) for t, values in states_of(one, 0, num_samples).items()}
-            assert_states(found, expected, samples)
+            timesteps = data.draw(st.lists(st.sampled_from(drawn.timesteps), min_size=1, unique=True))
+            states = open_store(store_uri(place, drawn)).read_samples(samples, timesteps)
+            assert list(states) == timesteps
+            expected = {t: values.astype(dtype) for t, values in states_of(drawn, 0, num_samples).items()}
+            assert_states(states, expected, samples)
 
         property_()
 
@@ -101,8 +101,8 @@ class ReadingLaws:
                 assert_states(batch.states, expected, batch.indices)
                 assert_states(reader.read_shard(1, grid), expected, range(8, 16))
                 assert_states(reader.read_samples([3, 9], grid), expected, [3, 9])
-                for found in (batch.states, reader.read_shard(1, grid), reader.read_samples([3, 9], grid)):
-                    assert list(found) == list(dict.fromkeys(grid))
+                for states in (batch.states, reader.read_shard(1, grid), reader.read_samples([3, 9], grid)):
+                    assert list(states) == list(dict.fromkeys(grid))
                 return
             reads: list[Callable[[], object]] = [
                 lambda: TrajectoryLoader(uri, timesteps=grid, batch_size=4, seed=0),

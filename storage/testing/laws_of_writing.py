@@ -143,13 +143,13 @@ class WritingLaws:
             open_store(uri)
         with pytest.raises(StoreIncompleteError, match="0, 2"):
             seal(root, spec, 17)
-        assert [(one.state, one.num_shards) for one in list_stores(root)] == [("growing", 1)]
+        assert [(store.state, store.num_shards) for store in list_stores(root)] == [("growing", 1)]
         assert not is_sealed(root, spec, 17)
         manifest = fill(root, spec, 17)
         assert is_sealed(root, spec, 17)
         assert is_sealed(root, spec, 3)
         assert not is_sealed(root, spec, 18)
-        assert [(one.state, one.num_samples) for one in list_stores(root)] == [("sealed", 17)]
+        assert [(store.state, store.num_samples) for store in list_stores(root)] == [("sealed", 17)]
         assert seal(root, spec, 17).sealed == manifest.sealed
 
     def test_law_4_two_writing_processes_are_harmless(self, root: str, spec: TrajectorySpec, tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ def shown_states(spec: TrajectorySpec, start: int, stop: int) -> States:
     return shown
 
 
-def assert_states(found: States, expected: States, samples: Sequence[int] | npt.NDArray[np.int64]) -> None:
+def assert_states(actual: States, expected: States, samples: Sequence[int] | npt.NDArray[np.int64]) -> None:
     """The same bits for some samples."""
-    assert len(found) > 0
-    for t, values in found.items():
+    assert len(actual) > 0
+    for t, values in actual.items():
         assert values.dtype == expected[t].dtype
         np.testing.assert_array_equal(values, expected[t][np.asarray(samples, dtype=np.int64)])
 
@@ -65,24 +65,24 @@ def assert_holds(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
     assert_states(reader.read_samples([num_samples - 1]), expected, [num_samples - 1])
 
 
-def assert_same_batches(found: Iterable[Batch], expected: Iterable[Batch]) -> None:
+def assert_same_batches(actual: Iterable[Batch], expected: Iterable[Batch]) -> None:
     """As many, the same samples in the same order, the same bits."""
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one.indices, other.indices)
-        assert list(one.states) == list(other.states)
-        assert_states(one.states, other.states, np.arange(len(other.indices)))
+    for batch, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(batch.indices, other.indices)
+        assert list(batch.states) == list(other.states)
+        assert_states(batch.states, other.states, np.arange(len(other.indices)))
 
 
 def snapshot(uri: str) -> Contents:
     """Every data object of a store, metadata for other tools left out; of a store that is not there, none."""
-    found = contents(uri)
-    return only_data(read_identity(uri), found) if found else found
+    objects = contents(uri)
+    return only_data(read_identity(uri), objects) if objects else objects
 
 
-def only_data(spec: TrajectorySpec, found: Contents) -> Contents:
+def only_data(spec: TrajectorySpec, objects: Contents) -> Contents:
     """The data objects among those of a store."""
     keys = StoreKeys(spec)
-    return Contents({key: data for key, data in found.items() if keys.role(key) is Role.DATA})
+    return Contents({key: data for key, data in objects.items() if keys.role(key) is Role.DATA})
 
 
 def watch_writes(monkeypatch: pytest.MonkeyPatch, around: Callable[[str, Callable[[], None]], None]) -> None:

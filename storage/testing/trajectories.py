@@ -48,7 +48,7 @@ def shard_states(spec: TrajectorySpec, shard: int) -> dict[int, npt.NDArray[np.f
 
 
 def fill(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
-    """Compute what is missing and seal."""
+    """Computes what is missing, and seals."""
     writer = open_writer(root, spec)
     for shard in missing_shards(root, spec, num_samples):
         writer.write_shard(shard, shard_states(spec, shard), elapsed_seconds=0.5)

@@ -16,7 +16,7 @@ class Turns:
         self._written: list[str] = []
 
     def write(self, address: str, write: Callable[[], None]) -> None:
-        """Wait for this writer's turn, then write."""
+        """Waits for this writer's turn, then writes."""
         writer = self._writers.get(threading.get_ident())
         if writer is None:
             write()

@@ -1,4 +1,4 @@
-"""Writing a store: shards, claims on them, and the seal."""
+"""Writes a store: shards, claims on shards, and the seal."""
 
 from storage.writing.claims import CLAIM_ENDING, CLAIMS, claim_uri, folder_claim
 from storage.writing.sealing import Sealing, is_sealed, missing_shards, open_writer, reseal, seal, seal_once

@@ -102,7 +102,7 @@ class Claims:
         return self._look(uri)[1]
 
     def holds(self, uri: str) -> bool:
-        """Whether a claim of this process is its own still: one that stood still for long has lost it."""
+        """Returns whether this process still holds a claim; a process that was suspended for long has lost it."""
         with self._lock:
             mine = self._held.get(uri)
         return mine is not None and _is_of(uri, mine)
@@ -207,7 +207,7 @@ def claim_uri(uri: str, shard: int) -> str:
 
 
 def folder_claim(folder: str) -> str:
-    """Where the claim of a folder lives: beside it, since folders are replaced as a whole."""
+    """Returns the URI of the claim of a folder, which lies beside it, because folders are replaced as a whole."""
     return f"{folder.rstrip('/')}{CLAIM_ENDING}"
 
 

@@ -1,4 +1,4 @@
-"""The life of a store: open a writer, ask what is missing, seal, extend. Reading is in `reading.py`."""
+"""Opens writers, lists missing shards, seals stores, and extends them. `storage.reading` reads them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,22 +38,22 @@ _LISTED_SHARDS = 20
 
 
 def open_writer(root: str, spec: TrajectorySpec) -> Writer:
-    """A writer of the store of a spec below a root; `SpecMismatchError` if another spec's store lies there."""
+    """Opens a writer of a spec's store below a root; raises `SpecMismatchError` if another spec's store lies there."""
     _sealed_manifest(store_uri(root, spec), spec)
     return ShardWriter(root, spec)
 
 
 def missing_shards(root: str, spec: TrajectorySpec, num_samples: int) -> list[int]:
-    """Numbers of the shards that are yet to be computed before `num_samples` samples can be sealed.
+    """Returns the numbers of the shards that must be computed before `num_samples` samples can be sealed.
 
-    Of a sealed store only the commit records after its last shard are listed.
+    If the store is sealed, lists only the commit records after its last shard.
     """
     uri = store_uri(root, spec)
     return _missing(uri, spec, num_samples, _sealed_manifest(uri, spec))
 
 
 def is_sealed(root: str, spec: TrajectorySpec, num_samples: int) -> bool:
-    """Whether the store of a spec is sealed with at least `num_samples` samples."""
+    """Returns whether the store of a spec is sealed with at least `num_samples` samples."""
     spec.num_shards(num_samples)
     manifest = _sealed_manifest(store_uri(root, spec), spec)
     return manifest is not None and manifest.num_samples >= num_samples
@@ -61,7 +61,7 @@ def is_sealed(root: str, spec: TrajectorySpec, num_samples: int) -> bool:
 
 @dataclass(frozen=True)
 class Sealing:
-    """What `seal_once` has done."""
+    """Result of `seal_once`."""
 
     manifest: Manifest
     new: bool
@@ -69,18 +69,19 @@ class Sealing:
 
 
 def seal(root: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
-    """The manifest of `seal_once`."""
+    """Seals a store as `seal_once` does, and returns the manifest."""
     return seal_once(root, spec, num_samples).manifest
 
 
 def seal_once(root: str, spec: TrajectorySpec, num_samples: int) -> Sealing:
-    """Write the manifest from the commit records; a store never shrinks, a sealed one is left as it is.
+    """Writes the manifest from the commit records, unless the store is sealed with as many samples already.
 
-    Of a store that grows, only the records of its new shards are read, and only the index's last page is replaced.
+    To extend a store, reads only the records of the new shards, and replaces only the last page of the index. A store
+    never shrinks.
 
     Raises:
-        StoreIncompleteError: Shards are missing; the message lists them.
-        ManifestError: A commit record is damaged or belongs to another spec.
+        StoreIncompleteError: shards are missing; the message lists them.
+        ManifestError: a commit record is damaged or belongs to another spec.
     """
     uri = store_uri(root, spec)
     existing = _sealed_manifest(uri, spec)
@@ -98,7 +99,7 @@ def seal_once(root: str, spec: TrajectorySpec, num_samples: int) -> Sealing:
 
 
 def reseal(uri: str, spec: TrajectorySpec, num_samples: int) -> Manifest:
-    """Write metadata, index and manifest anew from all commit records, whatever is there; for repairs."""
+    """Writes metadata, index and manifest from all commit records, and replaces existing ones; for repairs."""
     return _publish(uri, spec, num_samples, None)
 
 
@@ -111,7 +112,7 @@ def _missing(uri: str, spec: TrajectorySpec, num_samples: int, sealed: Manifest 
 
 
 def _sealed_manifest(uri: str, spec: TrajectorySpec) -> Manifest | None:
-    """The manifest of the store of a spec, None while it is not sealed; `SpecMismatchError` for another spec's."""
+    """Returns the manifest of a spec's store, None if it is not sealed; raises `SpecMismatchError` if specs differ."""
     try:
         manifest = read_manifest(uri)
     except StoreNotFoundError:
@@ -125,7 +126,7 @@ def _sealed_manifest(uri: str, spec: TrajectorySpec) -> Manifest | None:
 
 
 def _publish(uri: str, spec: TrajectorySpec, num_samples: int, existing: Manifest | None) -> Manifest:
-    """Metadata and index of all shards, then the manifest; of an existing store only the new shards are read."""
+    """Writes metadata and index of all shards, then the manifest; reads only the shards that `existing` lacks."""
     metadata = layout_of(spec).metadata(spec, num_samples)
     for key, data in metadata.items():
         write_bytes(join(uri, key), data)
@@ -161,7 +162,7 @@ def _publish(uri: str, spec: TrajectorySpec, num_samples: int, existing: Manifes
 
 
 class _RecordTally:
-    """What a manifest says of its commit records, added up while they go by."""
+    """Sums over the commit records, for the manifest."""
 
     def __init__(self, spec: TrajectorySpec, existing: Manifest | None) -> None:
         self.statistics: dict[int, list[tuple[int, StateStatistics]]] = {t: [] for t in spec.timesteps}
@@ -172,7 +173,7 @@ class _RecordTally:
                 self.statistics[t].append((existing.num_shards, statistics))
 
     def counted(self, records: Iterable[CommitRecord]) -> Iterator[CommitRecord]:
-        """The same records, counted; their statistics are pooled now and then, so that memory stays flat."""
+        """Yields the same records and counts them; pools their statistics regularly, so memory stays constant."""
         for record in records:
             self.elapsed_seconds += record.elapsed_seconds or 0.0
             self.revisions.add(record.revision)
@@ -184,7 +185,7 @@ class _RecordTally:
 
 
 def _records(uri: str, spec: TrajectorySpec, shards: range) -> Iterator[CommitRecord]:
-    """The commit records of some shards, in order, read by several threads."""
+    """Yields the commit records of some shards in order; several threads read them."""
     templates, identity = layout_of(spec).templates(spec), digest(spec)
     with ThreadPoolExecutor(_COMMIT_READERS) as pool:
         for first in range(0, len(shards), _RECORDS_AT_ONCE):

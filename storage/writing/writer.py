@@ -1,4 +1,4 @@
-"""Writing one whole shard: encode block by block, then put the data, the commit record last (laws 2 and 3)."""
+"""Writes a whole shard: encodes it block by block, writes the data, and last the commit record (laws 2 and 3)."""
 
 import hashlib
 import time
@@ -33,7 +33,7 @@ from storage.records import (
 
 
 class ShardWriter:
-    """The `Writer` of one spec; publishes nothing until a shard is committed. Thread-safe."""
+    """The `Writer` of one spec; publishes nothing before a shard is committed. Thread-safe."""
 
     def __init__(self, root: str, spec: TrajectorySpec) -> None:
         self.uri = store_uri(root, spec)
@@ -61,16 +61,16 @@ class ShardWriter:
         """See `base.Writer.copy_shard`."""
         for t in self.spec.stored_timesteps:
             encoding = self.spec.encoding(t)
-            found = (stored[t].dtype.name, stored[t].shape)
-            if found != (encoding.stored_dtype, (self.spec.shard_samples, *encoding.shape)):
+            given = (stored[t].dtype.name, stored[t].shape)
+            if given != (encoding.stored_dtype, (self.spec.shard_samples, *encoding.shape)):
                 raise ValueError(
                     f"a copied shard must hold the stored arrays, {encoding.stored_dtype} "
-                    f"{[self.spec.shard_samples, *encoding.shape]} at timestep {t}, got {found}; use read_stored"
+                    f"{[self.spec.shard_samples, *encoding.shape]} at timestep {t}, got {given}; use read_stored"
                 )
         return self.publish(stored, replace(record, digest=digest(self.spec)))
 
     def publish(self, stored: States, record: CommitRecord) -> CommitRecord:
-        """Put a shard's objects, then its record, in which their sizes and hashes are filled in here."""
+        """Writes a shard's objects, then its record, with the objects' sizes and hashes."""
         layout = layout_of(self.spec)
         started = time.monotonic()
         payloads = list(layout.encode(self.spec, record.shard, stored))
@@ -97,7 +97,7 @@ class ShardWriter:
 
 
 class ShardBuffer:
-    """A shard that is being filled; holds its states as they will be stored, and nothing else."""
+    """A shard that is being filled; holds its states in their stored form only."""
 
     def __init__(self, writer: ShardWriter, index: int) -> None:
         self.index = index
@@ -151,7 +151,7 @@ class ShardBuffer:
         return self._writer.publish({t: self._stored[t] for t in spec.stored_timesteps}, record)
 
     def check(self, states: Mapping[int, npt.NDArray[Any]], count: int) -> None:
-        """Raise `ValueError` unless these are `count` floating states of every timestep in full resolution."""
+        """Raises `ValueError` unless these are `count` floating states of every timestep in full resolution."""
         if set(states) != set(self._spec.timesteps):
             raise ValueError(
                 f"a shard must hold exactly the timesteps {self._spec.timesteps}, got {tuple(states)}; "
@@ -167,7 +167,7 @@ class ShardBuffer:
                 )
 
     def _require_drawn_noise(self, row: int, count: int) -> None:
-        """Of noise that is not stored, readers get what they draw: a teacher must have begun with the very same."""
+        """Checks noise that is not stored: the teacher must have started from the noise that readers will draw."""
         spec = self._spec
         if spec.noise == "stored":
             return
