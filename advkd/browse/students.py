@@ -73,22 +73,22 @@ class ShownStudent:
         if states is None:
             with _RUNNING:
                 # Somebody may have run it for the same noise meanwhile.
-                found = self.kept.get(key) or self._run(spec, samples, noise)
-            self.kept.put(key, found, sum(state.nbytes for state in found.values()))
-        return found
+                states = self.kept.get(key) or self._run(spec, samples, noise)
+            self.kept.put(key, states, sum(state.nbytes for state in states.values()))
+        return states
 
     def _run(self, spec: TrajectorySpec, samples: Sequence[int], noise: npt.NDArray[Any]) -> States:
         import torch
 
         condition = drawn_condition(conditions_of(spec.conditioning), spec.base_seed, samples)
-        found: dict[int, list[npt.NDArray[Any]]] = {t: [] for t in self.model.timesteps[1:]}
+        predicted: dict[int, list[npt.NDArray[Any]]] = {t: [] for t in self.model.timesteps[1:]}
         with torch.inference_mode():
             for start in range(0, len(noise), _BATCH):
                 batch = torch.from_numpy(noise[start : start + _BATCH].astype(np.float32))
                 told = {name: values[start : start + _BATCH] for name, values in condition.items()}
-                for t, state in zip(found, self.model.predictions(batch, **told), strict=True):
-                    found[t].append(state.float().numpy())
-        return {t: np.concatenate(parts) for t, parts in found.items()}
+                for t, state in zip(predicted, self.model.predictions(batch, **told), strict=True):
+                    predicted[t].append(state.float().numpy())
+        return {t: np.concatenate(parts) for t, parts in predicted.items()}
 
 
 @dataclass(frozen=True)
