@@ -1,13 +1,13 @@
-"""Loads diffusers' networks from local folders: safetensors only, in float32, one at a time per process."""
+"""Loads diffusers' networks from local folders: safetensors only, in float32, one at a time per process.
+
+Pages import this file, so importing it imports no torch.
+"""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
-from diffusers.utils import logging
 
 # While diffusers loads a model, it patches torch for the whole process. Two loads at once can leave the patch in place;
 # networks built later would then have no memory ("meta") or no initial weights.
@@ -21,6 +21,8 @@ class NetworkError(ValueError):
 @contextmanager
 def _no_bar() -> Iterator[None]:
     """Keeps diffusers' own progress bar over shards away from logs and JSON."""
+    from diffusers.utils import logging
+
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -41,6 +43,8 @@ def load_network(kind: Any, folder: Path, variant: str | None = None) -> Any:
     Raises:
         NetworkError: there are no safetensors, or they do not fit the config.
     """
+    import torch
+
     try:
         with _LOADING, _no_bar():
             network, loading = kind.from_pretrained(

@@ -6,13 +6,13 @@ Latent Diffusion (https://arxiv.org/abs/2112.10752), section 3.2 and appendix G.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from advkd.networks.autoencoder import AUTOENCODERS, autoencoder_facts, autoencoder_sha256, autoencoder_variant
 from advkd.networks.loading import NetworkError, load_network
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shape = tuple[int, int, int]
 _PIXELS_AT_ONCE = 2**20
@@ -84,8 +84,7 @@ class AutoencoderSpace:
         except (OSError, ValueError):
             return False
 
-    @torch.no_grad()
-    def decode(self, states: Tensor) -> Tensor:
+    def decode(self, states: "Tensor") -> "Tensor":
         """Decodes states `[B, *shape]` to images `[B, *image_shape]`, about [-1, 1], float32 on the states' device.
 
         Memory does not grow with B but for the images themselves: a fixed number of pixels is decoded at a time.
@@ -98,8 +97,11 @@ class AutoencoderSpace:
                 f"latents must be decoded by the autoencoder of class {self.facts['class']} that they were made with, "
                 f"got none for sha256 {self.sha256[:12]}; say where its folder is"
             )
+        import torch
+
         network = self._network.to(states.device)
         at_once = max(1, _PIXELS_AT_ONCE // (self.image_shape[1] * self.image_shape[2]))
-        return torch.cat(
-            [network.decode(part.float() / self.scaling + self.shift).sample for part in states.split(at_once)]
-        )
+        with torch.no_grad():
+            return torch.cat(
+                [network.decode(part.float() / self.scaling + self.shift).sample for part in states.split(at_once)]
+            )
