@@ -1,4 +1,4 @@
-"""The self-contained page of an evaluation: pictures inside it, no script, nothing fetched. Its HTML: `templates/`."""
+"""Renders the page of an evaluation: self-contained, without scripts and links to resources. HTML: `templates/`."""
 
 import base64
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from advkd.evaluation.scores import Metric, Scores
 RECOMMENDED_SAMPLES = 2000
 
 Rows = list[tuple[str, ...]]
-"""A table, the header first."""
+"""The rows of a table, the header first."""
 
 
 def render_report(report: EvalReport, pictures: Pictures, training: str = "", trajectories: str = "") -> str:
-    """The page as one HTML text.
+    """Returns the page as HTML.
 
     Args:
-        report: the figures.
-        pictures: what is drawn of them.
-        training: the sentence above the picture of the training, where there is one.
-        trajectories: permanent link to what the student was trained on, where that is known.
+        report: figures of the report.
+        pictures: pictures of the report.
+        training: sentence above the picture of the training, "" if there is none.
+        trajectories: permanent link to the store that the student was trained on, "" if unknown.
     """
     return _TEMPLATES.get_template("report.html").render(
         report=report,
@@ -58,7 +58,7 @@ def _submodules(report: EvalReport) -> Rows:
 
 
 def _metrics(distances: Distances) -> Iterator[tuple[Metric, Rows]]:
-    """A metric for its protocol, which all in the table share, and the table."""
+    """Yields tables, each with a metric for the protocol that all of its metrics share."""
     for against in ("to_teacher", "to_real"):
         student: Scores | None = getattr(distances, against)
         if student is None:
@@ -92,7 +92,7 @@ def _data(png: bytes) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, never in scientific notation."""
+    """Formats a number with three significant digits, never in scientific notation."""
     if value == 0.0:
         return "0"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.5f}"
