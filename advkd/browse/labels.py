@@ -1,6 +1,6 @@
-"""Class labels of samples: of unconditional teachers, what the embedded digit classifier reads in the clean images.
+"""Class labels of samples, which the embedded digit classifier assigns to the clean images.
 
-Stores hold no labels of their own so far; where the images are no digits there is nothing to filter by.
+Stores hold no labels yet, so samples have labels only if the images are digits.
 """
 
 from functools import cache
@@ -21,13 +21,13 @@ _DIGITS = (1, 16, 16)
 
 
 def has_labels(spec: TrajectorySpec) -> bool:
-    """Whether samples of a store can be told apart by class."""
+    """Returns whether samples of a store have labels."""
     clean = spec.timesteps[-1]
     return tuple(spec.sample_shape) == _DIGITS and spec.state_shape(clean) == _DIGITS
 
 
 def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The digit that each sample's clean image looks like, -1 where it cannot be read."""
+    """Returns the digit that each sample's clean image shows, -1 if the sample cannot be read."""
     import torch
 
     clean, labels = view.spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]

@@ -168,9 +168,9 @@ def seal_store(spec: PrecomputeSpec) -> Sealing:
 def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: int = 1) -> StoreResult:
     """Computes all missing shards in this process, and seals the store.
 
-    Computes `workers` shards at a time, each with one CPU thread of torch, so that bytes do not depend on the number of
-    workers; as many more shards are uploaded meanwhile. `progress(samples done, samples to compute)` counts only missing
-    shards.
+    Computes `workers` shards at a time, each with one CPU thread of torch, so that bytes do not depend on the number
+    of workers; as many more shards are uploaded meanwhile. `progress(samples done, samples to compute)` counts only
+    missing shards.
     """
     slots = ComputeSlots(workers)
     began = time.monotonic()

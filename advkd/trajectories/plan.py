@@ -156,7 +156,7 @@ def plan_cache(
 
 
 def _precompute_requests(shards: int, objects: int) -> Requests:
-    """Counts the listing, then objects and record of every shard; the first shard writes spec.json instead of reading."""
+    """Counts the listing, then objects and record of every shard; the first one writes spec.json, others read it."""
     return _FIND_OUT + Requests(put=objects + 1, get=_SHARD_GETS) * shards + Requests(put=1, get=-1)
 
 

@@ -26,10 +26,10 @@ _UPLOADS_PER_SLOT = 1
 class ComputeSlots:
     """Bounds how many shards of a process are computed at once, and how many are uploaded meanwhile.
 
-    At most `threads` shards are in memory: each in its stored form, and those that are uploaded also as objects, twice
-    for a moment while the objects are made. So writing a store of any size needs at most
-    `2 * workers * (states + 2 * objects)` bytes, with the sizes of one shard. If uploads are slow, computing pauses when
-    all threads wait for one.
+    At most `threads` shards are in memory: each in its stored form, and those that are uploaded also as objects,
+    twice for a moment while the objects are made. So writing a store of any size needs at most
+    `2 * workers * (states + 2 * objects)` bytes, with the sizes of one shard. If uploads are slow, computing pauses
+    when all threads wait for one.
     """
 
     def __init__(self, workers: int) -> None:
