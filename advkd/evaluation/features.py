@@ -42,7 +42,7 @@ class Extractor(Protocol):
         """Length of a feature vector."""
 
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether it takes images `[C, H, W]` of this shape."""
+        """Returns whether the extractor takes images `[C, H, W]` of this shape."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Computes the features of images `[B, C, H, W]` in [-1, 1]: float32 `[B, dims]` on the CPU."""
@@ -67,7 +67,7 @@ class FeatureExtractor:
     shape: tuple[int, ...] | None = None
 
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether it takes images `[C, H, W]` of this shape."""
+        """Returns whether the extractor takes images `[C, H, W]` of this shape."""
         return self.shape is None or tuple(shape) == self.shape
 
     @torch.no_grad()

@@ -24,7 +24,7 @@ def student_place(place: str, runs: str) -> str:
         runs: folder of the registry, where MLFLOW_TRACKING_URI names none.
 
     Raises:
-        RegistryError: no such version, or one that lies where only MLflow can fetch it.
+        RegistryError: there is no such version, or only MLflow can fetch it.
     """
     return _registered(place, runs) if place.startswith("models:") else place
 

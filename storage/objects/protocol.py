@@ -14,7 +14,7 @@ class ObjectInfo:
     size: int
     """Size in bytes."""
     modified: float
-    """When it was last written, in seconds since the epoch; infinity if unknown, so that it never counts as old."""
+    """When the object was last written, in seconds since the epoch; infinity if unknown, so that it never counts as old."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +28,9 @@ class Leftover:
     key: str
     """Key of the temporary file, relative to the prefix."""
     started: float
-    """When it was last written to, in seconds since the epoch."""
+    """When the temporary file was last written to, in seconds since the epoch."""
     size: int
-    """Bytes so far."""
+    """Size so far in bytes."""
 
 
 @dataclass(frozen=True)

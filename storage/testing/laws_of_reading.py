@@ -40,7 +40,7 @@ class ReadingLaws:
     """Tests of every store. Needs the fixtures `root` and `spec`, see `storage.testing`."""
 
     def test_law_1_sample_i_is_sample_i(self, root: str, spec: TrajectorySpec) -> None:
-        """For any number of samples, any blocks and shards, in any order, by any of three writers."""
+        """Holds for any number of samples, any blocks and shards, in any order, by any of three writers."""
 
         @examples(root, local=25, s3=4)
         @given(data=st.data())
@@ -118,7 +118,7 @@ class ReadingLaws:
         property_()
 
     def test_law_7_a_resumed_loader_gives_the_same_bits(self, root: str, spec: TrajectorySpec) -> None:
-        """From any point on, whatever the settings of the order are and however fast either of them reads."""
+        """Holds from any point on, for any settings of the order and of the reading speed of both loaders."""
         fill(root, spec, 29)
         uri = store_uri(root, spec)
 

@@ -26,7 +26,7 @@ class Turns:
         self._written.append(address)
 
     def run(self, programs: Sequence[Callable[[], object]], schedule: Sequence[int]) -> list[str]:
-        """Lets program `n` write its next object for each `n` in the schedule, then kills all; returns what was written.
+        """Lets program `n` write its next object for each `n` in the schedule, then kills all; returns the writes.
 
         The turn of a program that has ended is skipped.
         """
