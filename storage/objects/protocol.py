@@ -14,7 +14,7 @@ class ObjectInfo:
     size: int
     """Size in bytes."""
     modified: float
-    """When the object was last written, in seconds since the epoch; infinity if unknown, so that it never counts as old."""
+    """When it was last written, in seconds since the epoch; infinity if unknown, so that it never counts as old."""
 
 
 @dataclass(frozen=True, kw_only=True)
