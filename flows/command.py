@@ -145,9 +145,9 @@ def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str, Any
 
 @contextmanager
 def _api(root: str) -> Iterator[Callable[[], Any]]:
-    """What is yielded enters the API: the user's server where one is configured, else one of our own.
+    """Yields a function that returns the API's context: the user's server if one is configured, else a private one.
 
-    Ours keeps its files below a local root; for any other they are gone with it.
+    The private server keeps its files below a local root; for a remote root they are temporary.
     """
     if PREFECT_API_URL.value():
         yield lambda: temporary_settings()

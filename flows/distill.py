@@ -1,4 +1,4 @@
-"""Flow `distill`: a teacher into an evaluated, registered one-pass student. `python -m flows.distill` is the demo."""
+"""Flow `distill`: makes an evaluated, registered one-pass student. `python -m flows.distill` is the demo."""
 
 from typing import Literal
 
@@ -31,24 +31,24 @@ def distill(
     features: str = "auto",
     real: str | None = None,
 ) -> DistillResult:
-    """Distils a teacher into a one-pass student. Run again, it does what is missing and nothing twice.
+    """Distils a teacher into a one-pass student. A repeated run does only what is missing.
 
     Args:
-        teacher: embedded name ("digits", "mixture"), diffusers folder (or its s3:// URI) or hub id.
-        preset: recipe to start from.
-        root: folder or URI of everything that is made; `summary.json` in it holds the result. A URI of an object store
-            needs MLFLOW_TRACKING_URI.
-        precompute: replaces the preset's trajectories as a whole.
-        train: replaces the preset's training run as a whole.
+        teacher: name of an embedded teacher ("digits", "mixture"), diffusers folder (or its s3:// URI), or hub id.
+        preset: name of the recipe whose settings are used unless others are given.
+        root: folder or URI of all output; `summary.json` in it holds the result. A URI of an object store needs
+            MLFLOW_TRACKING_URI.
+        precompute: replaces all of the preset's settings of precompute.
+        train: replaces all of the preset's settings of training.
         model: name of the registered model; by default advkd-<teacher>.
-        samples: images of the evaluation; by default the preset's, at least 2000 for a worth that means something.
-        fan_out: where shards are computed: by default in threads; "ray" in a Ray cluster of this machine, "auto" or
-            "ray://host:10001" in one that is there.
-        processes: that train, on this machine; one per GPU with device "cuda".
-        device: of all stages, "cpu" or "cuda"; by default those of the specs.
-        features: extractors that the evaluation measures distances in, with commas between them; "auto": digits for the
-            embedded teachers, none for any other: its students are registered without distances.
-        real: real images that the evaluation compares with: "digits", or the URI of a folder of pictures.
+        samples: number of images in the evaluation; by default the preset's; at least 2000 for a meaningful worth.
+        fan_out: where shards are computed: by default in threads; "ray" starts a Ray cluster on this machine, "auto"
+            and "ray://host:10001" use an existing one.
+        processes: number of training processes on this machine; one per GPU with device "cuda".
+        device: device of all stages, "cpu" or "cuda"; by default those of the specs.
+        features: extractors of the evaluation, with commas between them; "auto": digits for the embedded teachers, none
+            for others, whose students are registered without distances.
+        real: real images with which the evaluation compares: "digits", or the URI of a folder of pictures.
     """
     plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, real)
     clock = Stopwatch()

@@ -1,4 +1,4 @@
-"""Flow `evaluate`: a student beside its teacher, in figures, pictures and a report."""
+"""Flow `evaluate`: compares a student with its teacher in figures, pictures and a report."""
 
 from prefect import get_run_logger
 
@@ -26,10 +26,10 @@ from storage.writing import CLAIMS, folder_claim
 
 @stage("evaluate", timeout_seconds=DAY)
 def evaluate(spec: Strict[EvaluateSpec]) -> Evaluation:
-    """Evaluates a student and writes its report; one that is there for the same student and teacher is kept.
+    """Evaluates a student and writes its report, unless a report of the same evaluation exists.
 
     Args:
-        spec: which student, which teacher, and where the report goes.
+        spec: settings of the evaluation.
     """
     with CLAIMS.turn(folder_claim(spec.out), get_run_logger().info, f"the report in {spec.out}"):
         kept = finished_report(spec)
@@ -40,9 +40,9 @@ def evaluate(spec: Strict[EvaluateSpec]) -> Evaluation:
 
 
 def finished_report(spec: EvaluateSpec) -> EvalReport | None:
-    """The report that lies in `spec.out`, if the same evaluation would write it again; else None.
+    """Returns the report in `spec.out` if the same evaluation has written it, else None.
 
-    That is one of the same student, teacher, noises and grid, in the same features, timed on the same processor.
+    The same evaluation has the same student, teacher, noises, grid and features, and was timed on the same processor.
     """
     try:
         report = EvalReport.from_json(read_published(spec.out, METRICS))

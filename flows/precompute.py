@@ -1,4 +1,4 @@
-"""Flow `precompute`: a teacher's trajectories into a sealed store, one task per missing shard."""
+"""Flow `precompute`: computes a teacher's trajectories into a sealed store, one task per missing shard."""
 
 import os
 import time
@@ -23,13 +23,13 @@ _SAY_SECONDS = 60.0
 def precompute(
     spec: Strict[PrecomputeSpec], fan_out: FanOut | None = None, device: Device | None = None
 ) -> StoreResult:
-    """Computes the shards that are missing, if any, and seals the store.
+    """Computes the missing shards, if any, and seals the store.
 
     Args:
-        spec: which trajectories to cache, and where.
-        fan_out: where shards are computed: by default in threads of this process; "ray" in a Ray cluster of this
-            machine, "auto" or "ray://host:10001" in one that is there.
-        device: replaces the spec's.
+        spec: the trajectories to cache, and their store.
+        fan_out: where shards are computed: by default in threads of this process; "ray" starts a Ray cluster on this
+            machine, "auto" and "ray://host:10001" use an existing one.
+        device: replaces the device in the spec.
     """
     began = time.monotonic()
     spec = placed(spec, device)
@@ -41,7 +41,7 @@ def precompute(
 
 
 def _compute(spec: PrecomputeSpec, plan: ShardPlan, fan_out: str | None) -> list[int]:
-    """Computes what is missing, shared with the other runs that are at work on the store; bytes per shard made here."""
+    """Computes missing shards together with other runs; returns the bytes of each shard that this run computed."""
     missing = list(plan.missing)
     written: list[int] = []
     if not missing:
@@ -60,11 +60,11 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan, fan_out: str | None) -> list
                 for future in as_completed(futures):
                     if made := future.result():
                         written.append(made)
-                        # Other processes than this one cannot report what they have done of a shard.
+                        # Other processes cannot report their progress within a shard.
                         tally(shards[future], plan.shard_samples, plan.shard_samples)
                 missing = _wait_for_others(spec)
         finally:
-            # After a failure the shards that still run stop at their next block; those committed stay.
+            # After a failure, running shards stop at their next block; committed ones stay.
             tally.stop()
             shard_progress.reset(token)
             compute_slots.reset(slots)
@@ -72,7 +72,7 @@ def _compute(spec: PrecomputeSpec, plan: ShardPlan, fan_out: str | None) -> list
 
 
 def _wait_for_others(spec: PrecomputeSpec) -> list[int]:
-    """Waits for the shards that other runs are at work on; those that they have given up are to be computed here."""
+    """Waits for the shards that other runs compute; returns those that they have given up."""
     said = float("-inf")
     while missing := library.what_is_missing(spec)[1]:
         holders = {index: library.shard_holder(spec, index) for index in missing}

@@ -1,4 +1,4 @@
-"""Flow `register`: an evaluated student into a new version of a registered model, if anything changed."""
+"""Flow `register`: registers an evaluated student as a new version of a model, if anything changed."""
 
 from prefect import get_run_logger
 
@@ -12,12 +12,12 @@ from storage.writing import CLAIMS, folder_claim
 
 @stage("register", timeout_seconds=HOUR)
 def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
-    """Registers a student; what is registered already keeps its version.
+    """Registers a student; a student that is registered already keeps its version.
 
     Args:
-        spec: which student, its report, and the model it becomes a version of.
+        spec: student, report and registered model.
     """
-    # One at a time in a registry: each is judged against the champion that the one before has left.
+    # One at a time per registry, because each is compared with the champion that the one before has left.
     with CLAIMS.turn(folder_claim(join(spec.runs, DATABASE)), get_run_logger().info, "a registration"):
         model = register_student(spec)
     tell_of_model(model)

@@ -1,7 +1,7 @@
-"""The tasks: a few lines around one library call each. They take and return URIs and small dataclasses.
+"""The tasks: each wraps one library call, and takes and returns URIs and small dataclasses.
 
-Retries, time-outs and tags stand in the decorators. Prefect's cache and result files are off: whether something is
-already done is decided by the store's manifest, the training folder and the registry.
+Decorators set retries, time-outs and tags. Prefect's cache and result files are off: the store's manifest, the training
+folder and the registry tell what is already done.
 """
 
 from collections.abc import Callable
@@ -30,15 +30,15 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 
 shard_progress: ContextVar[Callable[[int, int, int], None] | None] = ContextVar("shard_progress", default=None)
-"""Where the shard tasks of a flow run in this process report (shard, samples done, samples); None elsewhere."""
+"""Called by this process's shard tasks with (shard, samples done, samples); None in other processes."""
 
 compute_slots: ContextVar[ComputeSlots | None] = ContextVar("compute_slots", default=None)
-"""Which of the shard tasks of a flow run in this process compute at the same time; None elsewhere: all."""
+"""Bounds the shard tasks of this process that compute at the same time; None in other processes: no bound."""
 
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """What is missing from a store: numbers of shards, and samples per shard."""
+    """The missing shards of a store: their numbers, and samples per shard."""
 
     missing: tuple[int, ...]
     shard_samples: int
@@ -46,7 +46,7 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A student's report, whether it had to be made, and by how many passes of the teacher's network."""
+    """A student's report, whether this run made it, and the number of the teacher's network passes."""
 
     report: EvalReport
     evaluated: bool
@@ -54,19 +54,19 @@ class Evaluation:
 
 
 def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a failure may pass by itself: a connection, a time-out. Bad input never does."""
+    """Returns whether a retry may succeed: after a lost connection or a time-out, but not after bad input."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, (ConnectionError, TimeoutError))
 
 
 def was_killed(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a signal ended a process of its own: it goes on from its last checkpoint."""
+    """Returns whether a signal ended the child process; a retry continues from its last checkpoint."""
     return isinstance(state.result(raise_on_failure=False), ChildKilledError)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
-    """Shards that are yet to be computed."""
+    """Returns the missing shards."""
     identity, missing = library.what_is_missing(spec)
     return ShardPlan(tuple(missing), identity.shard_samples)
 
@@ -81,14 +81,14 @@ def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     tags=["shard"],
 )
 def compute_shard(spec: PrecomputeSpec, index: int) -> int:
-    """Bytes of one whole shard, computed and committed; 0 if another run has, or is at work on it."""
+    """Computes and commits a shard and returns its bytes; 0 if another run has computed it or is computing it."""
     return _share_shard(spec, index)
 
 
 def _share_shard(spec: PrecomputeSpec, index: int) -> int:
-    """The task's own lines travel to other processes as they are, where this module's context variables cannot."""
-    # Shards are the parallelism; the bytes must not depend on how many run at once. The flow's own setting covers the
-    # threads of its process only, and a task runner may place shards in other ones.
+    """Computes a shard; a function of its own, because context variables of this module cannot be sent to processes."""
+    # One thread per shard: shards run in parallel, and the bytes must not depend on how many. The flow's setting
+    # covers only its own process, and a task runner may place shards in other ones.
     torch.set_num_threads(1)
     report = shard_progress.get()
     record = library.share_shard(spec, index, report and partial(report, index), compute_slots.get())
@@ -97,7 +97,7 @@ def _share_shard(spec: PrecomputeSpec, index: int) -> int:
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def seal_store(spec: PrecomputeSpec) -> Sealing:
-    """Publishes the store, once all of its shards are committed."""
+    """Seals the store once all of its shards are committed."""
     return library.seal_store(spec)
 
 
@@ -111,7 +111,7 @@ def seal_store(spec: PrecomputeSpec) -> Sealing:
     retry_condition_fn=was_killed,
 )
 def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> str:
-    """Folder of the student, trained in processes of its own, from its last checkpoint on if there is one."""
+    """Trains a student in processes of its own, from its last checkpoint if there is one; returns the folder."""
     file = join(out, "train.json")
     write_json(file, asdict(spec))
     logger = get_run_logger()
@@ -122,7 +122,7 @@ def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> st
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def evaluate_student(spec: EvaluateSpec) -> Evaluation:
-    """The student beside its teacher: figures, pictures, `report.html`."""
+    """Evaluates the student against its teacher: figures, pictures, `report.html`."""
     with progress(get_run_logger().info) as report:
         passes = TeacherPasses(report)
         return Evaluation(evaluate_in_process(spec, passes), evaluated=True, passes=passes.total)
@@ -130,13 +130,13 @@ def evaluate_student(spec: EvaluateSpec) -> Evaluation:
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
 def register_student(spec: RegisterSpec) -> RegisteredModel:
-    """The student as a version of a registered model."""
+    """Registers the student as a version of a model."""
     return register_in_process(spec)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def note_counters(model: RegisteredModel, counters: dict[str, StageCounters], runs: str) -> None:
-    """The stages' counters beside the version's metrics; best effort, for the version is there and its run is done."""
+    """Logs the stages' counters with the version's metrics; a failure is no error, because the version exists."""
     try:
         log_counters(model, counters, runs)
     except Exception as error:

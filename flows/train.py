@@ -1,4 +1,4 @@
-"""Flow `train`: a sealed store and a recipe into a student, in one or several processes of its own."""
+"""Flow `train`: trains a student from a sealed store, in one or several processes of its own."""
 
 import time
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from storage.writing import CLAIMS, folder_claim
 
 @dataclass(frozen=True)
 class StudentResult:
-    """Where the student is, whether it had to be trained, and on how many samples by this run."""
+    """Folder of the student, whether this run trained it, on how many samples, and the wall time in seconds."""
 
     folder: str
     trained: bool
@@ -28,14 +28,15 @@ class StudentResult:
 def train(
     spec: TrainingSpec, store: str, out: str, processes: ProcessCount = 1, device: Device | None = None
 ) -> StudentResult:
-    """Trains a student from a store alone; a finished one is left as it is, an interrupted one goes on.
+    """Trains a student from a store; keeps a finished student, and continues an interrupted training.
 
     Args:
-        spec: the training run.
+        spec: settings of the training run.
         store: URI of a sealed store.
         out: folder or URI for checkpoints and the student.
-        processes: on this machine, one per GPU with device "cuda"; each computes its part of every batch.
-        device: replaces the spec's.
+        processes: number of processes on this machine, one per GPU with device "cuda"; each computes its part of every
+            batch.
+        device: replaces the device in the spec.
     """
     began = time.monotonic()
     spec = placed(spec, device)
@@ -53,17 +54,17 @@ def train(
 
 
 def samples_so_far(out: str) -> int:
-    """Samples of the newest checkpoint in `out`, from which a run goes on.
+    """Returns the number of samples of the newest checkpoint in `out`, 0 if there is none.
 
     Raises:
-        CheckpointError: it is damaged.
+        CheckpointError: the newest checkpoint is damaged.
     """
     record = newest_record(out)
     return int(record["samples"]) if record else 0
 
 
 def finished_student(spec: RunSpec, store: str, out: str) -> str | None:
-    """The student that exactly this run has left in `out`, None if the run has yet to begin or to go on.
+    """Returns the student in `out` if a run with the same settings has finished it, else None.
 
     Raises:
         CheckpointError: the newest checkpoint is damaged.
@@ -72,7 +73,7 @@ def finished_student(spec: RunSpec, store: str, out: str) -> str | None:
     if record is None or not is_student(student):
         return None
     same = record["identity"] == run_identity(spec, open_store(store).manifest.digest)
-    # A student may also be left from before its checkpoints were cut back.
+    # A student may also be left from a run whose newest checkpoints were removed since.
     ended = record["samples"] == spec.steps * spec.batch_size
     return student if same and ended else None
 

@@ -22,15 +22,15 @@ from flows.tasks import HOUR
 
 @dataclass(frozen=True)
 class Watched:
-    """What a look found at a place, and what has become of it.
+    """The state of a place and of its distillation, after a look.
 
     Attributes:
-        place: folder, URI or hub id.
+        place: folder, URI or hub id of the teacher.
         state: "started", "running", "done", "failed", "cancelled", "new" (dry run: would be started), "waiting" or
             "broken".
-        fingerprint: of the teacher, "" if there is none (yet).
+        fingerprint: fingerprint of the teacher, "" if there is none (yet).
         run: name of the distillation's latest run.
-        reason: why it waits or is broken.
+        reason: why the place is waiting or broken.
     """
 
     place: str
@@ -42,7 +42,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class WatchResult:
-    """A look's outcome."""
+    """Result of a look."""
 
     teachers: tuple[Watched, ...]
     skipped: tuple[Skipped, ...]
@@ -59,17 +59,17 @@ def watch_teachers(
     announced: str | None = None,
     dry_run: bool = False,
 ) -> WatchResult:
-    """Looks for new teachers and starts a distillation for each. Run again, it starts nothing twice.
+    """Looks for new teachers and starts a distillation for each; a repeated run starts nothing twice.
 
     Args:
-        sources: local folders, s3:// prefixes (each folder right below is a teacher, or the source itself), hub ids.
-        deployment: what is started: a deployment of distill.
-        parameters: of those runs, on top of the deployment's; all but the teacher.
-        memory: URI of what is remembered between looks.
-        settle_seconds: how long a folder must stay as it is before it is read, unless it holds a file _SUCCESS.
-        attempts: runs per teacher in all, where they fail or crash.
-        announced: a teacher below the sources of which it is known that its upload is complete.
-        dry_run: only say what would be started.
+        sources: local folders, s3:// prefixes (teachers are the folders directly below, or the source itself), hub ids.
+        deployment: name of the deployment of distill to start.
+        parameters: parameters of the runs that override the deployment's; all but the teacher.
+        memory: URI of the records that are kept between looks.
+        settle_seconds: how long a folder must stay unchanged before it is read, unless it holds a file _SUCCESS.
+        attempts: largest number of runs per teacher, if runs fail or crash.
+        announced: place of a teacher, below a source, whose upload is known to be complete.
+        dry_run: only report what would be started.
     """
     where, orders = plan(sources, deployment, parameters, memory, settle_seconds, attempts, announced)
     with get_client(sync_client=True) as client:
@@ -77,7 +77,7 @@ def watch_teachers(
         if target is None and not dry_run:
             raise ValueError(f"what is to be started must be deployed, got no {orders.deployment}; run `make deploy`")
         recipe_parameters = {**(target.parameters if target else {}), **orders.parameters}
-        # Said of the watch, not of every teacher that it finds.
+        # Checked here, so that the error is reported once and not for every teacher.
         require_registry(str(recipe_parameters.get("root", "runs")))
         seen = look(where, digest_of(recipe_parameters), _distillable(recipe_parameters), dry=dry_run)
         watched = [_follow_up(client, target, orders, finding, where, dry=dry_run) for finding in seen.findings]
@@ -98,17 +98,17 @@ def plan(
     attempts: int,
     announced: str | None,
 ) -> tuple[LookSpec, RequestSpec]:
-    """The flow's parameters as specs, checked.
+    """Checks the flow's parameters, and returns them as specs.
 
     Raises:
-        ValueError: one breaks its rule; the message names it.
+        ValueError: a parameter breaks its rule; the message names it.
     """
     where = LookSpec(sources=tuple(sources), memory=memory, settle_seconds=settle_seconds, announced=announced)
     return where, RequestSpec(deployment=deployment, parameters=parameters or {}, attempts=attempts)
 
 
 def _distillable(parameters: dict[str, Any]) -> Callable[[str], object]:
-    """Whether a teacher loads and every stage would take it: decided here, on the CPU, not by a run that fails."""
+    """Returns a check, on the CPU, that a teacher loads and that all stages accept it, before a run is started."""
 
     def check(teacher: str) -> None:
         here = {"teacher": teacher, "device": "cpu", "fan_out": None}

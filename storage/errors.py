@@ -1,4 +1,4 @@
-"""What can go wrong with a trajectory store, one class per remedy.
+"""The errors of trajectory stores, one class per remedy.
 
 Each class also inherits the builtin family that a caller would expect, so `except PermissionError` works.
 Messages state the rule, then the fact, then the remedy, and never hold credentials.
@@ -22,7 +22,7 @@ class UnknownLayoutError(ManifestError, ValueError):
 
 
 class FolderDamagedError(StoreError):
-    """A file of a published folder is missing or another one than its record says."""
+    """A file of a published folder is missing, or differs from its record."""
 
 
 class SpecMismatchError(StoreError, ValueError):

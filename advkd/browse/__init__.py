@@ -1,12 +1,12 @@
-"""`advkd browse`: trajectory stores as a web page, on disk and in S3, sealed and growing.
+"""The web page of `advkd browse`: shows trajectory stores on disk and in S3, sealed and growing.
 
-    command.py    the command line            settings.py   what is shown, where, to whom
-    catalogue.py  which stores there are      looking.py    one store: reading, what is wrong with it, growth
+    settings.py   settings of the server      catalogue.py  the stores at the given URIs
+    store_view.py reads one store             marks.py      its unreadable shards
     display.py    values to pixels            sheets.py     many samples in one PNG
-    chains.py     a sample beside students    orders.py     which samples first
-    access.py     who may ask                 app.py, pages.py, api.py   the routes
+    students.py   predictions of students     sorting.py    the order of the samples
+    access.py     access control              app.py, pages.py, api.py   the routes
 
-Imports torch only where a student or a classifier is asked for: the server is small without.
+Imports torch only if a student or a classifier is needed, because the server is small without it.
 """
 
 from advkd.browse.app import create_app

@@ -1,6 +1,6 @@
-"""Who may ask: reading alone, by hosts that were meant, by who has shown the token; headers keep other sites out.
+"""Access control: read-only methods, known host names, a token, and headers that keep other sites out.
 
-The token is compared in constant time, once; from then on a browser shows a cookie with a secret of this run alone.
+The token is compared once, in constant time; later requests carry a cookie with a secret of this run.
 """
 
 import hmac
@@ -17,7 +17,7 @@ from advkd.browse.settings import BrowseSpec
 
 TOKEN_PATH = "/token"
 NEXT = "next"
-"""In a scope and in the form: the page that was asked for."""
+"""Key, in a scope and in the form, of the requested page."""
 _PARAMETER = "token"
 _LONGEST_BODY = 16384
 _LONGEST_NEXT = 2048
@@ -38,12 +38,12 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 
 class Guard:
-    """Stands before all routes.
+    """Checks every request before the routes.
 
     Args:
-        app: what is guarded.
-        spec: host and token.
-        refuse: makes the page that asks for the token.
+        app: the guarded application.
+        spec: settings with host and token.
+        refuse: application that returns the page that asks for the token.
     """
 
     def __init__(self, app: ASGIApp, spec: BrowseSpec, refuse: ASGIApp) -> None:
@@ -53,7 +53,7 @@ class Guard:
         self._secret = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handles a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -70,7 +70,7 @@ class Guard:
         await (answer or self._app)(scope, receive, send_guarded)
 
     async def _answer(self, scope: Scope, receive: Receive) -> ASGIApp | None:
-        """What is answered instead of the page, None for the page itself."""
+        """Returns what answers the request instead of the page, None for the page itself."""
         headers = Headers(scope=scope)
         if not self._host_allowed(headers.get("host", "")):
             return PlainTextResponse("this page is served under another name; open the address that was printed\n", 421)
@@ -102,7 +102,7 @@ class Guard:
 
     def _welcome(self, target: str) -> Response:
         answer = RedirectResponse(target, 303)
-        # Not "strict": links in reports and in Prefect lead here from other sites, and nothing here does anything.
+        # Not "strict": links in reports and in Prefect lead here from other sites, and no request changes anything.
         answer.set_cookie(self._cookie, self._secret, httponly=True, samesite="lax", path="/")
         return answer
 
@@ -111,11 +111,11 @@ class Guard:
 
     @property
     def _cookie(self) -> str:
-        # Cookies do not know ports: two servers of one host must not take each other's.
+        # Cookies ignore ports, so the name keeps apart two servers on one host.
         return f"advkd-browse-{self._spec.port}"
 
     def _host_allowed(self, host: str) -> bool:
-        """On the loopback, other names are those of sites that had themselves resolved to it (DNS rebinding)."""
+        """Returns whether a host name is allowed; on the loopback, other names may be an attack (DNS rebinding)."""
         if not self._spec.loopback:
             return True
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
@@ -127,7 +127,7 @@ def _same(shown: str, expected: str) -> bool:
 
 
 def _local(target: str) -> str:
-    """A path of this server as it was given, `/` for all that a browser might take for another place."""
+    """Returns a target if it is a path of this server, `/` if a browser might take it for another place."""
     plain = target.isascii() and target.isprintable() and "\\" not in target and " " not in target
     fits = target.startswith("/") and not target.startswith("//") and len(target) <= _LONGEST_NEXT
     return target if plain and fits else "/"
@@ -135,6 +135,6 @@ def _local(target: str) -> str:
 
 def _without_token(scope: Scope) -> str:
     kept = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1")) if pair[0] != _PARAMETER]
-    # A path of two slashes would lead to another host.
+    # A path that starts with two slashes would lead to another host.
     path = "/" + str(scope["path"]).lstrip("/")
     return path + (f"?{urlencode(kept)}" if kept else "")

@@ -1,4 +1,4 @@
-"""What the pages' scripts ask for: pictures, numbers, orders, the shard map. Read-only; see `docs/browse.md`."""
+"""Routes for the pages' scripts: pictures, numbers, orders, the shard map. Read-only; see `docs/browse.md`."""
 
 import json
 import struct
@@ -26,25 +26,25 @@ from advkd.browse.students import ShownStudent, clean_image, implies_clean
 
 ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
 SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
-"""Differences that are shown white, the usual one first; values lie in [-1, 1]."""
+"""Differences that are shown in white, the default first; values lie in [-1, 1]."""
 NO_STORE = {"Cache-Control": "no-store"}
 _KEEP = {"Cache-Control": "private, max-age=3600"}
 _MOST_SEED = 10**15 - 1
 
 
 def shown(request: Request) -> Shown:
-    """What the server holds."""
+    """Returns what the server holds."""
     held: Shown = request.app.state.shown
     return held
 
 
 def view_of(request: Request) -> StoreSnapshot:
-    """The store that a path names, at the moment of the request."""
+    """Returns the store that a path names, as it is at the moment of the request."""
     return shown(request).catalogue.store(request.path_params["store"]).view()
 
 
 def sheet(request: Request) -> Response:
-    """`/api/sheet/{side}?samples=0-99&t=0&contrast=fixed&columns=10`: one PNG, what it holds in `X-Advkd-Sheet`."""
+    """Answers `/api/sheet/{side}?samples=0-99&t=0&contrast=fixed&columns=10`: a PNG, described in `X-Advkd-Sheet`."""
     side = shown(request).side(request.path_params["side"])
     view = side.view
     samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
@@ -52,15 +52,15 @@ def sheet(request: Request) -> Response:
     made = shown(request).sheet(
         side, samples, query.timestep(request, side.timesteps()), query.choice(request, "contrast", CONTRASTS), columns
     )
-    # A student has another number in another session; what is marked may be mended, and how latents are shown
-    # changes with the seal.
+    # Not cached by the browser: a student may have another number in the next session, marked shards may be
+    # repaired, and the seal changes how latents are shown.
     lasting = side.student is None and not made.marks and (view.sealed or not latent(view.spec))
     headers = _KEEP if lasting else NO_STORE
     return _picture(made, headers)
 
 
 def difference(request: Request) -> Response:
-    """`/api/difference?left=..&right=..&samples=0-99&t=0&most=0.5`: a sheet of |left - right|, white from `most` on."""
+    """Answers `/api/difference?left=..&right=..&samples=0-99&t=0&most=0.5`: |left - right|, white from `most` on."""
     left, right = _sides(request)
     both = min(left.view.num_samples, right.view.num_samples)
     samples = parse_samples(request.query_params.get("samples", ""), both)
@@ -70,9 +70,10 @@ def difference(request: Request) -> Response:
 
 
 def values(request: Request) -> Response:
-    """`/api/stores/{store}/values/{sample}?student=0`: every number of one trajectory.
+    """Answers `/api/stores/{store}/values/{sample}?student=0`: all numbers of a trajectory.
 
-    A little-endian uint32, the length of the JSON that follows (padded to 4), then float32 planes as it lists them.
+    The body is a little-endian uint32, the length of the JSON that follows (padded to 4), then the float32 planes that
+    the JSON lists.
     """
     view, held = view_of(request), shown(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
@@ -99,7 +100,7 @@ def values(request: Request) -> Response:
 
 
 def order(request: Request) -> Response:
-    """`/api/stores/{store}/order?by=norm&t=0&seed=0&label=3&student=0`: sample numbers, and which these are."""
+    """Answers `/api/stores/{store}/order?by=norm&t=0&seed=0&label=3&student=0`: sample numbers and their subset."""
     view, held = view_of(request), shown(request)
     by = query.choice(request, "by", ORDERS[:-1])
     t = query.timestep(request, view.spec.timesteps)
@@ -128,7 +129,7 @@ def order(request: Request) -> Response:
 
 
 def compare_order(request: Request) -> Response:
-    """`/api/compare/order?left=..&right=..&t=0&seed=0`: where both sides disagree most, first."""
+    """Answers `/api/compare/order?left=..&right=..&t=0&seed=0`: sample numbers, largest disagreement first."""
     left, right = _sides(request)
     t = query.timestep(request, left.timesteps())
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
@@ -138,12 +139,12 @@ def compare_order(request: Request) -> Response:
 
 
 def shards(request: Request) -> Response:
-    """`/api/stores/{store}/shards`: the state of every shard, in runs; also what a page asks to see a store grow."""
+    """Answers `/api/stores/{store}/shards`: the state of every shard, in runs; pages of growing stores poll it."""
     return JSONResponse(shard_map(view_of(request)), headers=NO_STORE)
 
 
 def check(request: Request) -> Response:
-    """`/api/stores/{store}/check/{shard}`: read a whole shard and compare its sha256."""
+    """Answers `/api/stores/{store}/check/{shard}`: reads a whole shard and compares its sha256."""
     view = view_of(request)
     most = max(0, view.manifest.num_shards - 1)
     shard = query.number("the number of a shard", request.path_params["shard"], 0, most)
@@ -153,7 +154,7 @@ def check(request: Request) -> Response:
 
 
 def histogram(request: Request) -> Response:
-    """`/api/stores/{store}/histograms`: how the values of every timestep are spread, over a stated subset."""
+    """Answers `/api/stores/{store}/histograms`: the distribution of the values of every timestep, over a subset."""
     view = view_of(request)
     answer = shown(request).answer(
         answer_key("histograms", view.store.name, view.stamp),
@@ -164,7 +165,7 @@ def histogram(request: Request) -> Response:
 
 
 def stores(request: Request) -> Response:
-    """`/api/stores`: the list, for a page that is open."""
+    """Answers `/api/stores`: the list of stores, for an open page."""
     return JSONResponse({"stores": store_rows(shown(request).catalogue.stores())}, headers=NO_STORE)
 
 
@@ -178,7 +179,7 @@ def _picture(made: Sheet, headers: dict[str, str]) -> Response:
 
 
 class _Planes:
-    """Arrays one after the other, and what they are."""
+    """Arrays in a row, and their description."""
 
     def __init__(self) -> None:
         self._listed: list[dict[str, Any]] = []

@@ -29,14 +29,14 @@ STATIC = Path(__file__).parent / "static"
 
 
 def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
-    """The page of some stores.
+    """Creates the web application of a server.
 
     Args:
-        spec: what is shown, where, to whom.
-        port: the one that is really bound, where `spec.port` is 0.
+        spec: settings of the server.
+        port: port that is bound, if `spec.port` is 0.
 
     Raises:
-        StoreError: a URI is no store and no root of stores, cannot be reached, or may not be read.
+        StoreError: a URI is neither a store nor a root of stores, cannot be reached, or may not be read.
         ValueError: a student cannot be loaded, or fits none of the stores.
     """
     catalogue = Catalogue(spec.uris)
@@ -55,13 +55,13 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
 
 @contextlib.asynccontextmanager
 async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
-    """Requests beyond these wait: each wall takes megabytes while it is made, and more at once would be no faster."""
+    """Limits concurrent requests: a wall needs megabytes while it is made, and more at once would be no faster."""
     anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
     yield
 
 
 def _require_fitting(shown: Shown) -> None:
-    """A student that fits none of the stores is refused before anything is served."""
+    """Refuses a student that fits none of the stores, before anything is served."""
     specs = [listed.summary.spec for listed in shown.catalogue.stores() if listed.summary.spec is not None]
     for number in range(len(shown.students)):
         refusals = [shown.students.student(number).refusal(spec) for spec in specs]
@@ -77,7 +77,7 @@ def _tell(request: Request, error: Exception) -> Response:
 
 
 def _own_up(request: Request, error: Exception) -> Response:
-    """Our own fault: the reader is told that it is one, the log which; Starlette raises it again for the server."""
+    """Answers an unexpected error: the page says that it is ours, the log holds it; Starlette raises it again."""
     logger.error("%s failed: %s", request.url.path, type(error).__name__)
     return _answer(request, FAULT, "a page must not fail, and this one did; what advkd browse printed says where")
 

@@ -1,6 +1,7 @@
-"""Which stores there are: those at the URIs that were named at the start, or below them, and no others.
+"""The catalogue: the stores at or below the URIs that were given at the start, and no others.
 
-A URL names a store by its digest. Only names that were made here are looked up: nothing in a URL ever becomes a path.
+A URL names a store by its digest. Only names that the catalogue has made are looked up, so no part of a URL becomes a
+path.
 """
 
 import threading
@@ -14,26 +15,26 @@ from storage import ByteCache, StoreError, StoreNotFoundError, StoreSummary, dig
 from storage.objects import list_folders, list_objects
 
 KEPT_BYTES = 64 * 2**20
-"""Of all that is kept of all stores: what was read, and what was made of it."""
+"""Bytes of everything that is cached for all stores: what was read, and what was made of it."""
 LIST_SECONDS = 4.0
 _NAME_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of the list: `name` is None for a store that cannot be opened."""
+    """An entry of the list; `name` is None for a store that cannot be opened."""
 
     summary: StoreSummary
     name: str | None
 
 
 class Catalogue:
-    """The stores at some URIs. Thread-safe."""
+    """The stores at or below some URIs. Thread-safe."""
 
     def __init__(self, uris: Sequence[str]) -> None:
         self._uris = tuple(uri.rstrip("/") or uri for uri in uris)
         self.kept = ByteCache(KEPT_BYTES)
-        """For whatever is made of these stores too."""
+        """Cache for what is read from these stores and made of it."""
         self._names: dict[str, str] = {}
         self._stores: dict[str, StoreView] = {}
         self._lock = threading.Lock()
@@ -41,21 +42,21 @@ class Catalogue:
         self._due = 0.0
 
     def require(self) -> None:
-        """Raises unless every URI is a store, or a root that may hold some.
+        """Raises unless every URI is a store, or a root that may hold stores.
 
         Raises:
-            StoreNotFoundError: there is nothing, or something that is no store.
-            StoreError: it cannot be reached, or may not be read.
+            StoreNotFoundError: a URI holds nothing, or something that is no store.
+            StoreError: a URI cannot be reached, or may not be read.
         """
         for uri in self._uris:
             if summarize(uri) is None and not list_stores(uri):
                 _require_root(uri)
 
     def stores(self, *, newest: bool = False) -> list[Listed]:
-        """All stores, in the order of the URIs; asked for anew every few seconds.
+        """Returns all stores, in the order of the URIs; lists them again every few seconds.
 
         Args:
-            newest: wait for a thread that is asking; the others get the last list at once.
+            newest: whether to wait for a thread that is listing the stores; otherwise returns the last list at once.
         """
         if time.monotonic() >= self._due and self._lock.acquire(blocking=newest or self._listed is None):
             try:
@@ -71,7 +72,7 @@ class Catalogue:
         return self._listed
 
     def store(self, name: str) -> StoreView:
-        """The store of a name; `NotShownError` for every name that was not made here."""
+        """Returns the store with a name; raises `NotShownError` for a name that this catalogue has not made."""
         if name not in self._stores:
             if not (name.isascii() and name.replace("-", "").isalnum() and len(name) <= 2 * _NAME_DIGITS):
                 raise NotShownError(
@@ -99,7 +100,7 @@ class Catalogue:
 
 
 def _below(uri: str) -> list[StoreSummary]:
-    """The store at a URI, or those below it; what cannot be told is told as unreadable, and the rest goes on."""
+    """Lists the store at a URI, or those below it; a URI that cannot be read becomes an unreadable entry."""
     try:
         summary = summarize(uri)
         return [summary] if summary is not None else list_stores(uri)
@@ -118,7 +119,7 @@ def _below(uri: str) -> list[StoreSummary]:
 
 
 def _require_root(uri: str) -> None:
-    """An empty root is one whose stores are yet to come; whatever else lies there is somebody else's."""
+    """Accepts an empty root, whose stores may come later, and refuses one that holds foreign objects."""
     folders = list_folders(uri)
     if "://" not in uri:
         from pathlib import Path

@@ -1,4 +1,4 @@
-"""Two sides of one page: a store's teacher, or a student on a store's noise, at the same sample numbers."""
+"""Compares two sides of a page: a store's teacher, or a student on a store's noise, at the same samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ from advkd.browse.students import ShownStudent
 
 @dataclass(frozen=True)
 class Side:
-    """What one wall shows."""
+    """What a wall shows: a store's states, or a student's predictions."""
 
     view: StoreSnapshot
     student: ShownStudent | None = None
-    """None: the store's own states."""
+    """The student, None for the store's own states."""
 
     @property
     def name(self) -> tuple[str, str | None]:
-        """What tells it from other sides."""
+        """Store and student, which distinguish the side from others."""
         return self.view.store.name, None if self.student is None else self.student.name
 
     def timesteps(self) -> tuple[int, ...]:
-        """Those at which there is something to show."""
+        """Returns the timesteps that the side can show."""
         spec = self.view.spec
         return spec.timesteps if self.student is None else (spec.timesteps[0], *self.student.shared_timesteps(spec))
 
     def states(self, samples: Sequence[int], timestep: int) -> tuple[npt.NDArray[Any], dict[int, Mark]]:
-        """States `[len(samples), C, H_k, W_k]` and what could not be read."""
+        """Returns states `[len(samples), C, H_k, W_k]`, and marks of the samples that could not be read."""
         spec = self.view.spec
         first = spec.timesteps[0]
         if self.student is None or timestep == first:
@@ -44,12 +44,12 @@ class Side:
 
 
 def nearest(timesteps: Sequence[int], timestep: int) -> int:
-    """The timestep of another grid that is shown beside this one."""
+    """Returns the nearest timestep of another grid."""
     return min(timesteps, key=lambda t: (abs(t - timestep), t))
 
 
 def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
-    """Why the differences of two stores cannot be told in numbers, or None."""
+    """Returns why the states of two stores cannot be subtracted, None if they can."""
     ours, theirs = tuple(left.spec.sample_shape), tuple(right.spec.sample_shape)
     if ours != theirs:
         return f"states of one shape can be subtracted, got {list(ours)} and {list(theirs)}; sort by number instead"
@@ -57,7 +57,7 @@ def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
 
 
 def require_comparable(left: Side, right: Side) -> None:
-    """Refuses two sides that cannot be compared at any timestep."""
+    """Raises `RequestError` if two sides cannot be compared at any timestep."""
     refused = comparable(left.view, right.view)
     if refused is not None:
         raise RequestError(refused)
@@ -66,7 +66,7 @@ def require_comparable(left: Side, right: Side) -> None:
 def differences(
     left: Side, right: Side, samples: Sequence[int], timestep: int
 ) -> tuple[npt.NDArray[np.float32], dict[int, Mark]]:
-    """|left - right| of some samples, `[len(samples), C, H_k, W_k]`, and what could not be read of either.
+    """Returns |left - right|, `[len(samples), C, H_k, W_k]`, and marks of the samples that could not be read.
 
     Raises:
         RequestError: the sides store the timestep at different resolutions.
@@ -82,10 +82,10 @@ def differences(
 
 
 def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> SortedSamples:
-    """By the root mean square between both sides, greatest first, of a subset that both have.
+    """Sorts a subset of the common samples by the root mean square between both sides, largest first.
 
     Raises:
-        RequestError: the sides are of different shapes, or store the timestep at different resolutions.
+        RequestError: the sides have different shapes, or store the timestep at different resolutions.
     """
     require_comparable(left, right)
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES

@@ -1,7 +1,7 @@
-"""Values to pixels: `[B, C, H, W]` states as grey or colour tiles `[B, h, w]` or `[B, h, w, 3]`, uint8.
+"""Converts states `[B, C, H, W]` to grey or colour tiles `[B, h, w]` or `[B, h, w, 3]`, uint8.
 
-One channel is grey, three are colours. Any other number (latents) is shown channel by channel in one tile, side by
-side, as no decoder is at hand.
+One channel is grey, three are colours. Any other number (latents) is shown channel by channel, side by side in one
+tile, because there is no decoder.
 """
 
 import math
@@ -23,12 +23,12 @@ _HEAT = np.stack(
     [np.interp(np.arange(256), (0, 128, 255), ends) for ends in ((0, 224, 255), (0, 96, 255), (0, 16, 255))]
 )
 _HEAT = (_HEAT.T + 0.5).astype(np.uint8)
-"""256 colours `[256, 3]`, so that nobody takes a difference for a picture."""
+"""256 colours `[256, 3]`, which distinguish a difference from a picture."""
 
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The values that become black and white; what lies beyond is clipped."""
+    """The values that become black and white; values beyond are clipped."""
 
     low: float
     high: float
@@ -40,7 +40,7 @@ def latent(spec: TrajectorySpec) -> bool:
 
 
 def value_range(manifest: Manifest, timestep: int) -> ValueRange:
-    """[-1, 1] for pixels; for latents, three deviations around the mean of the timestep."""
+    """Returns [-1, 1] for pixels; for latents, three standard deviations around the mean of the timestep."""
     if not latent(manifest.spec):
         return ValueRange(-1.0, 1.0)
     known = manifest.statistics.get(timestep)
@@ -49,7 +49,7 @@ def value_range(manifest: Manifest, timestep: int) -> ValueRange:
 
 
 def tile_size(shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Width and height of the tile of a state `[C, H, W]`."""
+    """Returns width and height of the tile of a state `[C, H, W]`."""
     channels, height, width = shape
     if channels in (1, _COLOURS):
         return width, height
@@ -58,7 +58,7 @@ def tile_size(shape: tuple[int, int, int]) -> tuple[int, int]:
 
 
 def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed") -> Pixels:
-    """States as pixels; with "auto" contrast each tile's own least and greatest value become black and white."""
+    """Converts states to pixels; with "auto" contrast each tile's smallest and largest value become black and white."""
     values = states.astype(np.float32)
     if contrast == "auto":
         low = values.min(axis=(1, 2, 3), keepdims=True)
@@ -76,9 +76,9 @@ def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed
 
 
 def difference_tiles(apart: npt.NDArray[np.float32], most: float) -> Pixels:
-    """|difference| `[B, C, H, W]` as tiles `[B, h, w, 3]`: black at 0, over orange to white from `most` on.
+    """Converts |difference| `[B, C, H, W]` to tiles `[B, h, w, 3]`: black at 0, then orange, white from `most` on.
 
-    Of a picture the mean over its channels, of latents channel by channel.
+    Pictures show the mean over their channels, latents each channel.
     """
     picture = apart.shape[1] in (1, _COLOURS)
     shown = apart.mean(axis=1) if picture else apart

@@ -1,4 +1,4 @@
-"""What a request may ask for that is not there, and how every error is told to a browser."""
+"""Errors of requests, and how every error is shown in a browser."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,16 @@ from storage import (
 
 
 class NotShownError(LookupError):
-    """There is no such store, sample, timestep or student here."""
+    """The server has no such store, sample, timestep or student."""
 
 
 class RequestError(ValueError):
-    """A part of the URL is not what it has to be."""
+    """A part of the URL is invalid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """An error as it is shown: HTTP status, one word, a heading, and whether trying again may help by itself."""
+    """An error as shown: HTTP status, kind, title, and whether trying again may help."""
 
     status: int
     kind: str
@@ -44,10 +44,10 @@ _TOLD: tuple[tuple[type[Exception], Told], ...] = (
     (OSError, Told(status=503, kind="failed", title="The store cannot be read", passing=True)),
 )
 SHOWN_ERRORS = (StoreError, NotShownError, RequestError, OSError)
-"""What is told as it is; everything else is a fault of ours."""
+"""Errors whose message is shown; all others are faults of this program."""
 FAULT = Told(status=500, kind="fault", title="This went wrong here")
 
 
 def told(error: Exception) -> Told:
-    """How an error of ours is told."""
+    """Returns how one of `SHOWN_ERRORS` is shown."""
     return next(answer for kind, answer in _TOLD if isinstance(error, kind))

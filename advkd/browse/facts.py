@@ -1,4 +1,4 @@
-"""What `advkd cache show` says of a store, and a drawing of its statistics along the grid."""
+"""Facts of a store, as `advkd cache show` prints them, and a drawing of its statistics along the grid."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 22.0, 10.0, 26.0
 
 @dataclass(frozen=True)
 class AxisLabel:
-    """A place in a drawing with its label."""
+    """A label at a place in a drawing."""
 
     at: float
     label: str
@@ -21,7 +21,7 @@ class AxisLabel:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Mean, one deviation and extremes along the grid, as SVG paths."""
+    """Mean, one standard deviation and extremes along the grid, as SVG paths."""
 
     width: float
     height: float
@@ -37,7 +37,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Facts:
-    """Rows for tables."""
+    """Rows of the page's tables, and the drawing."""
 
     rows: dict[str, str]
     grid: list[tuple[str, ...]]
@@ -46,7 +46,7 @@ class Facts:
 
 
 def store_facts(view: StoreSnapshot) -> Facts:
-    """Of a store as it is now."""
+    """Returns the facts of a store as it is now."""
     manifest = view.manifest if view.sealed else None
     spec = view.spec
     summary = StoreSummary(

@@ -1,4 +1,4 @@
-"""How the values of every timestep are spread: counts in equal bins, over a subset of samples that is named."""
+"""Histograms of the values of every timestep: counts in equal bins, over a stated subset of samples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +15,9 @@ _SEED = 0
 
 
 def histograms(view: StoreSnapshot) -> dict[str, Any]:
-    """Per timestep the ends of the bins and how many values lie in each, for pages.
+    """Returns, as plain JSON, the range of the bins and the counts for each timestep.
 
-    The subset is read twice, for the ends and for the counts, and no more than a portion of it is held at once.
+    Reads the subset twice, for the ranges and for the counts, and holds only a portion of it at once.
     """
     spec = view.spec
     if view.num_samples == 0:
@@ -29,7 +29,7 @@ def histograms(view: StoreSnapshot) -> dict[str, Any]:
         ends[t] = min(low, float(values.min())), max(high, float(values.max()))
     counts = {t: np.zeros(BINS, dtype=np.int64) for t in ends}
     for t, values in _readable(view, chosen):
-        # A shard that was repaired in between brings values that the ends know nothing of.
+        # A shard that was repaired between both readings has timesteps without a range.
         if t in ends:
             counts[t] += np.histogram(values, BINS, ends[t])[0]
     bins = {str(t): {"low": low, "high": high, "counts": counts[t].tolist()} for t, (low, high) in ends.items()}
@@ -37,7 +37,7 @@ def histograms(view: StoreSnapshot) -> dict[str, Any]:
 
 
 def _readable(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Timesteps and values of the samples that can be read, portion by portion; none is empty."""
+    """Yields timesteps and values of the readable samples, portion by portion, without empty portions."""
     timesteps = view.spec.timesteps
     for portion in chunks(chosen.samples):
         looked = view.read(portion, timesteps)

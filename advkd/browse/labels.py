@@ -59,7 +59,7 @@ def class_numbers(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.ND
 
 
 def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The digit that each sample's clean image looks like, -1 where it cannot be read."""
+    """Returns the digit that each sample's clean image shows, -1 if the sample cannot be read."""
     import torch
 
     clean, labels = view.spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]

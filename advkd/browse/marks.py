@@ -1,4 +1,4 @@
-"""What is known to be wrong with the shards of one store, and which of it is looked at again next."""
+"""Marks of a store's bad shards, and the order in which they are checked again."""
 
 import threading
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ _MOST_MARKS = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """What is wrong with a shard: `kind` is "corrupt" or "pending"; `sample` is one that could not be read."""
+    """The problem of a shard: `kind` is "corrupt" or "pending"; `sample` is one that could not be read."""
 
     kind: str
     message: str
     sample: int
     whole: bool = False
-    """Found by reading all of the shard: that one of its samples can be read says nothing of it."""
+    """Whether a check of the whole shard found the problem; then a readable sample does not clear the mark."""
 
 
 class Marks:
@@ -25,7 +25,7 @@ class Marks:
         self._lock = threading.Lock()
 
     def put(self, shard: int, mark: Mark) -> None:
-        """Marks a shard; what a single sample told does not take the place of what the whole shard told."""
+        """Marks a shard; a mark from a single sample does not replace one from the whole shard."""
         with self._lock:
             held = self._marks.get(shard)
             if held is None and len(self._marks) >= _MOST_MARKS:
@@ -34,18 +34,18 @@ class Marks:
                 self._marks[shard] = mark
 
     def clear(self, shard: int, mark: Mark | None = None) -> None:
-        """Takes a shard's mark away; only if it is still this one, where one is given."""
+        """Removes a shard's mark; if a mark is given, only if it is still this one."""
         with self._lock:
             if mark is None or self._marks.get(shard) is mark:
                 self._marks.pop(shard, None)
 
     def all(self) -> dict[int, Mark]:
-        """A copy."""
+        """Returns a copy of all marks, by shard."""
         with self._lock:
             return dict(self._marks)
 
     def turn(self, most: int) -> list[tuple[int, Mark]]:
-        """Some of those that one sample told, others each time: they go to the end of the queue."""
+        """Returns up to `most` marks from single samples, and moves them to the end of the queue."""
         with self._lock:
             chosen = [(shard, mark) for shard, mark in self._marks.items() if not mark.whole][:most]
             for shard, mark in chosen:

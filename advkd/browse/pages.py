@@ -1,4 +1,4 @@
-"""The pages: what is known is in the HTML already, and a script of the same name makes it move."""
+"""The pages: the HTML holds what is known when it is made, and a script of the same name updates it."""
 
 import json
 from pathlib import Path
@@ -34,13 +34,13 @@ _TEMPLATES.filters["thousands"] = lambda value: f"{value:,}"
 
 
 def stores(request: Request) -> Response:
-    """`/`: all stores."""
+    """Answers `/`: all stores."""
     rows = store_rows(shown(request).catalogue.stores())
     return _page("stores.html", rows=rows, data={"page": "stores"})
 
 
 def store(request: Request) -> Response:
-    """`/s/{store}`: everything that is known of one."""
+    """Answers `/s/{store}`: everything that is known about a store."""
     view = view_of(request)
     facts = store_facts(view)
     band = first_samples(view.num_samples, _BAND, largest_tile(view.spec))
@@ -48,7 +48,7 @@ def store(request: Request) -> Response:
 
 
 def gallery(request: Request) -> Response:
-    """`/s/{store}/gallery`: a wall of samples."""
+    """Answers `/s/{store}/gallery`: a wall of samples."""
     view = view_of(request)
     first = f"0-{min(_chunk(view), view.num_samples) - 1}" if view.num_samples else ""
     return _page(
@@ -60,21 +60,21 @@ def gallery(request: Request) -> Response:
 
 
 def sample(request: Request) -> Response:
-    """`/s/{store}/sample/{sample}`: one trajectory."""
+    """Answers `/s/{store}/sample/{sample}`: a trajectory."""
     view = view_of(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
     return _page("sample.html", **_of(request, view, {"sample": index}), sample=index)
 
 
 def jump(request: Request) -> Response:
-    """`/s/{store}/sample?i=5`: to the sample of a number that was typed in."""
+    """Answers `/s/{store}/sample?i=5`: redirects to the sample whose number was typed in."""
     view = view_of(request)
     index = query.sample(request.query_params.get("i", "").strip().replace(",", ""), view.num_samples)
     return RedirectResponse(f"/s/{view.store.name}/sample/{index}", 303)
 
 
 def download(request: Request) -> Response:
-    """`/s/{store}/sample/{sample}.png`, `.gif` or `.npz`."""
+    """Answers `/s/{store}/sample/{sample}.png`, `.gif` or `.npz`: a trajectory as a file."""
     view = view_of(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
     form = request.path_params["form"]
@@ -93,7 +93,7 @@ def download(request: Request) -> Response:
 
 
 def compare(request: Request) -> Response:
-    """`/compare?left=..&right=..`: two stores, or two students, side by side."""
+    """Answers `/compare?left=..&right=..`: two stores, or two students, side by side."""
     held = shown(request)
     choices = []
     for listed in held.catalogue.stores():
@@ -136,24 +136,24 @@ def compare(request: Request) -> Response:
 
 
 def favicon(request: Request) -> Response:
-    """Where browsers look for it unasked."""
+    """Answers the default address of the icon."""
     return RedirectResponse("/static/favicon.svg", 308)
 
 
 def error_page(request: Request, kind: Told, message: str, headers: dict[str, str]) -> Response:
-    """What went wrong, and what to do; a page that tries again where that may help."""
+    """Returns a page with the error and its remedy, which reloads itself if trying again may help."""
     data = {"page": "error", "passing": kind.passing}
     return _page("error.html", status=kind.status, headers=headers, told=kind, message=message, data=data)
 
 
 def token_page(request: Request) -> Response:
-    """Asks for the token."""
+    """Returns the page that asks for the token."""
     asked = request.scope.get(NEXT, "/")
     return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
 
 
 def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What every page of a store is made of."""
+    """Returns the template variables of every page of a store."""
     data = {
         "page": Path(request.url.path).name,
         "store": view.store.name,

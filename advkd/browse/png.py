@@ -1,9 +1,8 @@
-"""Pictures as PNG, made fast rather than small: encoding is most of what a wall costs.
+"""Encodes PNG pictures fast rather than small, because encoding is most of the cost of a wall.
 
-Every row is the difference to the one above, packed by run lengths and Huffman codes alone. A search for the best
-filter and for repetitions takes three times as long or more, and finds neither in noise.
-Why it is ours: Pillow at its fastest settings takes 2.1 to 2.9 times as long (1024 x 1024 in colours: 219 to 279 ms
-against 91 to 97 on one core).
+Every row is the difference to the one above, packed only by run lengths and Huffman codes. A search for the best
+filter and for repetitions takes at least three times as long, and finds none in noise. Pillow at its fastest settings
+takes 2.1 to 2.9 times as long (1024 x 1024 in colours: 219 to 279 ms against 91 to 97 ms on one core).
 Format: https://www.w3.org/TR/png-3/
 """
 
@@ -15,12 +14,12 @@ import numpy.typing as npt
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2
-"""The filter of a row: what was subtracted is the byte above."""
+"""Filter type of a row: the byte above was subtracted."""
 _GREY, _COLOUR = 0, 2
 
 
 def png_bytes(image: npt.NDArray[np.uint8]) -> bytes:
-    """`[h, w]` as a grey PNG, `[h, w, 3]` as one in colours."""
+    """Encodes `[h, w]` as a grey PNG, `[h, w, 3]` as one in colours."""
     height, width = image.shape[:2]
     rows = image.reshape(height, -1)
     filtered = np.empty((height, 1 + rows.shape[1]), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Parts of a URL, checked: what is not of its form is refused with a rule, a fact and a remedy."""
+"""Parses parts of a URL; refuses bad ones with a message that states rule, fact and remedy."""
 
 from starlette.requests import Request
 
@@ -8,18 +8,18 @@ _LONGEST_NUMBER = 15
 
 
 def whole(text: str) -> int | None:
-    """What plain digits say, up to 15 of them; None for any other text."""
+    """Parses up to 15 plain digits; returns None for any other text."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
 
 
 def integer(request: Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number of the query within bounds; the default where it is not given."""
+    """Returns an integer of the query within bounds; the default if it is missing."""
     text = request.query_params.get(name, "")
     return default if text == "" else number(name, text, low, high)
 
 
 def number(name: str, text: str, low: int, high: int) -> int:
-    """A whole number within bounds."""
+    """Parses an integer within bounds."""
     value = whole(text)
     if value is None or not low <= value <= high:
         raise RequestError(f"{name} must be a whole number from {low} to {high}, got {text[:20]!r}; choose one of them")
@@ -27,7 +27,7 @@ def number(name: str, text: str, low: int, high: int) -> int:
 
 
 def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
-    """One of the words allowed; the first where none is given."""
+    """Returns a word of the query among those allowed; the first one if it is missing."""
     word = request.query_params.get(name, "") or allowed[0]
     if word not in allowed:
         raise RequestError(f"{name} must be one of {allowed}, got {word[:20]!r}; choose one of them")
@@ -35,7 +35,7 @@ def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
 
 
 def timestep(request: Request, allowed: tuple[int, ...]) -> int:
-    """A timestep that was captured; the last (the clean state) where none is given."""
+    """Returns a captured timestep of the query; the last one (the clean state) if it is missing."""
     text = request.query_params.get("t", "")
     if text == "":
         return allowed[-1]
@@ -46,7 +46,7 @@ def timestep(request: Request, allowed: tuple[int, ...]) -> int:
 
 
 def sample(text: str, num_samples: int) -> int:
-    """The number of a sample that a store shows; `NotShownError` where it does not."""
+    """Parses the number of a sample; raises `NotShownError` if the store does not show it."""
     value = whole(text)
     if value is None or value >= num_samples:
         what = f"samples 0 to {num_samples - 1}" if num_samples else "no samples yet"

@@ -1,4 +1,4 @@
-"""What is shown, where the page is served, and to whom."""
+"""The settings of a server."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ _SHORTEST_TOKEN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class BrowseSpec:
-    """One server.
+    """Settings of a server.
 
     Attributes:
-        uris: stores, or roots of stores; nothing else can be reached.
+        uris: URIs of stores, or of roots of stores; nothing else can be reached.
         students: students that are shown beside the teachers: folders, `s3://` folders, registered versions.
-        runs: folder of the registry that registered versions are looked up in, unless MLFLOW_TRACKING_URI names one.
-        host: address to bind; any other than the loopback needs a token.
-        port: 0 takes a free one.
-        token: what a browser has to show once.
+        runs: folder of the registry with the registered versions, unless MLFLOW_TRACKING_URI names one.
+        host: address to bind; all but the loopback need a token.
+        port: port to bind; 0 takes a free one.
+        token: secret that a browser must show once; None: no token.
     """
 
     uris: tuple[str, ...]
@@ -46,7 +46,7 @@ class BrowseSpec:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can reach the server."""
         if self.host == "localhost":
             return True
         try:

@@ -15,14 +15,14 @@ from storage.layouts import layout_of
 from storage.records import committed_shards
 
 _ASKED = 16
-"""Shards without a record whose objects are looked for: the missing ones, and those after the last."""
+"""Number of shards without a record whose objects are searched for: missing ones, and those after the last."""
 
 STATES = ("present", "missing", "corrupt", "writing")
-"""In the order of the legend."""
+"""States of a shard, in the order of the legend."""
 
 
 def shard_map(view: StoreSnapshot) -> dict[str, Any]:
-    """For pages: runs `[first, stop, state]`, counts, samples, what is wrong with which shard."""
+    """Returns, as plain JSON, runs `[first, stop, state]`, counts, samples, and the problems of shards."""
     view.recheck()
     base = _base(view)
     count = base[-1][1] if base else 0
@@ -49,7 +49,7 @@ Run = tuple[int, int, str]
 
 
 def _base(view: StoreSnapshot) -> list[Run]:
-    """Shards with a record and those without, up to the last with one; a step per run, not per shard."""
+    """Returns the runs of shards with and without a record, up to the last one with a record."""
     runs, committed = list[Run](), view.committed
     if committed is None:
         runs = [(0, view.manifest.num_shards, "present")]
@@ -64,7 +64,7 @@ def _base(view: StoreSnapshot) -> list[Run]:
 
 
 def _neighbours(numbers: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Ascending numbers as ranges `start..stop-1`."""
+    """Returns ascending numbers as ranges `start..stop-1`."""
     if not len(numbers):
         return []
     ends = np.flatnonzero(np.diff(numbers) != 1)
@@ -73,7 +73,7 @@ def _neighbours(numbers: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _being_written(view: StoreSnapshot, base: list[Run]) -> set[int]:
-    """Shards whose first object is there already, and whose record is not."""
+    """Returns shards whose first object exists, but not their record."""
     count = base[-1][1] if base else 0
     if view.sealed and count == view.manifest.num_shards:
         return set()
@@ -85,7 +85,7 @@ def _being_written(view: StoreSnapshot, base: list[Run]) -> set[int]:
 
 
 def _painted(base: list[Run], apart: Mapping[int, str]) -> Iterator[Run]:
-    """The runs with some shards in a state of their own, and those after the last run that are in one."""
+    """Yields the runs, with some shards in another state, then further shards with such a state."""
     count = base[-1][1] if base else 0
     ordered = sorted(apart)
     last = ordered[-1] + 1 if ordered else 0
@@ -101,7 +101,7 @@ def _painted(base: list[Run], apart: Mapping[int, str]) -> Iterator[Run]:
 
 
 def _joined(runs: Iterable[Run]) -> Iterator[Run]:
-    """Neighbours in the same state as one run."""
+    """Joins neighbouring runs with the same state."""
     held: Run | None = None
     for start, stop, state in runs:
         if held is not None and held[2] == state:

@@ -1,4 +1,4 @@
-"""Sprite sheets: many samples in one PNG, so that a wall of a hundred is one request and a slider needs none."""
+"""Sprite sheets: many samples in one PNG, so a wall of a hundred needs one request, and a slider none."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,22 @@ from advkd.browse.query import whole
 
 MOST_SAMPLES = 256
 MOST_PIXELS = 2**22
-"""Of one sheet: 64 tiles of 256 x 256; a single tile may be larger."""
+"""Most pixels of a sheet: 64 tiles of 256 x 256; a single tile may be larger."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A PNG of tiles, row by row, and where they are."""
+    """A PNG of tiles, row by row, and their places."""
 
     png: bytes
     columns: int
     width: int
     height: int
     marks: Mapping[int, Mark]
-    """By sample number: why a tile is blank."""
+    """By sample number, why a tile is blank."""
 
     def to_json(self) -> dict[str, object]:
-        """What a page needs to cut it up."""
+        """Returns, as plain JSON, what a page needs to cut out the tiles."""
         return {
             "columns": self.columns,
             "width": self.width,
@@ -39,7 +39,7 @@ class Sheet:
 
 
 def sheet_of(pixels: Pixels, marks: Mapping[int, Mark], columns: int | None = None) -> Sheet:
-    """Tiles `[N, h, w]` or `[N, h, w, 3]` in so many columns; None: in about a square."""
+    """Arranges tiles `[N, h, w]` or `[N, h, w, 3]` in `columns` columns; None: in about a square."""
     count, height, width = pixels.shape[:3]
     columns = columns or max(1, math.ceil(math.sqrt(count)))
     rows = max(1, -(-count // columns))
@@ -52,26 +52,26 @@ def sheet_of(pixels: Pixels, marks: Mapping[int, Mark], columns: int | None = No
 
 
 def hatched(shape: tuple[int, ...]) -> Pixels:
-    """What a tile that cannot be read shows, so that nobody takes it for data: grey stripes."""
+    """Returns grey stripes, which a tile shows if its sample cannot be read."""
     down, across = np.indices(shape[:2])
     stripes = np.where((down + across) % 6 < 3, 96, 150).astype(np.uint8)
     return np.broadcast_to(stripes.reshape(*shape[:2], *(1,) * (len(shape) - 2)), shape)
 
 
 def fitting_samples(width: int, height: int) -> int:
-    """How many tiles of a size a sheet should hold at most: 100 where they are small, 1 where they are huge."""
+    """Returns the largest number of tiles of a size in a sheet: 100 for small ones, 1 for huge ones."""
     fitting = MOST_PIXELS // (width * height)
     return max(1, min(4, fitting), min(100, fitting // 4))
 
 
 def first_samples(num_samples: int, most: int, tile: tuple[int, int]) -> int:
-    """How many of a store's first samples a page shows in one sheet: as many as fit, and no more than `most`."""
+    """Returns how many of a store's first samples a page shows in a sheet: as many as fit, at most `most`."""
     width, height = tile
     return min(num_samples, most, max(1, MOST_PIXELS // (width * height)))
 
 
 def require_fitting(count: int, columns: int | None, tile: tuple[int, int]) -> None:
-    """`RequestError` for a sheet of so many tiles, in so many columns, that takes too many pixels."""
+    """Raises `RequestError` if a sheet of `count` tiles in `columns` columns has too many pixels."""
     width, height = tile
     cells = max(count, columns or 1)
     if cells > 1 and cells * width * height > MOST_PIXELS:
@@ -83,7 +83,7 @@ def require_fitting(count: int, columns: int | None, tile: tuple[int, int]) -> N
 
 
 def parse_samples(text: str, num_samples: int) -> list[int]:
-    """`0-99` or `5,17,3` as sample numbers; `RequestError` for anything else, too many, or out of range."""
+    """Parses `0-99` or `5,17,3`; raises `RequestError` for any other text, and for too many or unknown samples."""
     rule = f"samples must be numbers from 0 to {num_samples - 1}, as 0-99 or 5,17,3, at most {MOST_SAMPLES}"
     try:
         samples: Sequence[int]

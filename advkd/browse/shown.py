@@ -1,4 +1,4 @@
-"""What a running server holds: its stores, its students, and the pictures and answers that it made last."""
+"""What a running server holds: its stores, its students, and a cache of pictures and answers."""
 
 import hashlib
 from collections.abc import Callable
@@ -23,35 +23,35 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    """The key of an answer that is kept: which route gives it, and a digest of all that it depends on."""
+    """The key of a cached answer: its route, and a digest of everything that it depends on."""
 
     route: str
     digest: str
 
 
 def answer_key(route: str, *parts: Any) -> Answer:
-    """As small whatever was asked for: a wall is asked for by a hundred numbers."""
+    """Returns the key of an answer; its size is constant, although a wall is requested by a hundred numbers."""
     return Answer(route, hashlib.sha256(repr(parts).encode()).hexdigest())
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Everything that routes share."""
+    """The state that all routes share."""
 
     catalogue: Catalogue
     students: Students
 
     def sides(self, left: str, right: str) -> tuple[Side, Side]:
-        """Two sides of a page; errors are those of `side`."""
+        """Returns two sides of a page; raises the errors of `side`."""
         ours = self.side(left)
         return ours, self.side(right, beside=ours)
 
     def side(self, text: str, beside: Side | None = None) -> Side:
-        """`<store>` or `<store>~<student>` as one side of a page.
+        """Returns `<store>` or `<store>~<student>` as a side of a page.
 
         Args:
-            text: as in URLs.
-            beside: the page's other side; where it shows the same store, both show it at the same moment.
+            text: name of the side in URLs.
+            beside: the page's other side; if it shows the same store, both show the same snapshot.
 
         Raises:
             NotShownError: there is no such store or student.
@@ -63,7 +63,7 @@ class Shown:
         return Side(view, self.student(student, view) if separator else None)
 
     def student(self, text: str, view: StoreSnapshot) -> ShownStudent | None:
-        """The student of a number in a URL, None for none; errors are those of `side`."""
+        """Returns the student whose number is in a URL, None if there is no number; raises the errors of `side`."""
         if text == "":
             return None
         number = whole(text)
@@ -72,7 +72,7 @@ class Shown:
         return self.students.fitting(number, view.spec)
 
     def students_of(self, spec: TrajectorySpec) -> list[dict[str, object]]:
-        """All students for a page: number, name, and why one does not fit."""
+        """Returns all students for a page: number, name, and why a student does not fit."""
         loaded = [self.students.student(number) for number in range(len(self.students))]
         return [
             {
@@ -85,9 +85,9 @@ class Shown:
         ]
 
     def answer(self, key: Answer, make: Callable[[], T], size: Callable[[T], int | None]) -> T:
-        """Out of the cache, or made now; of no size is what must not be kept.
+        """Returns an answer from the cache, or makes it; `size` returns None for an answer that must not be kept.
 
-        That is whatever samples are missing from: a repair brings them back, and changes nothing else.
+        These are answers in which samples are missing, because a repair brings them back and does not change the key.
         """
         held: T | None = self.catalogue.kept.get(key)
         if held is not None:
@@ -99,13 +99,13 @@ class Shown:
         return made
 
     def order(self, key: Answer, make: Callable[[], SortedSamples]) -> SortedSamples:
-        """An order of samples, as `answer`."""
+        """Returns an order of samples, cached as by `answer`."""
         return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
 
     def sheet(
         self, side: Side, samples: list[int], timestep: int, contrast: str = "fixed", columns: int | None = None
     ) -> Sheet:
-        """Samples of a side at one of its timesteps as one picture, out of the cache if it was asked for before."""
+        """Returns a picture of a side's samples at a timestep, from the cache if possible."""
         view = side.view
         require_fitting(len(samples), columns, tile_size(view.spec.state_shape(timestep)))
 
@@ -117,10 +117,10 @@ class Shown:
         return self._sheet(key, samples, columns, make)
 
     def difference(self, left: Side, right: Side, samples: list[int], timestep: int, most: float) -> Sheet:
-        """How far two sides are apart, as one picture; white from a difference of `most` on.
+        """Returns a picture of the differences between two sides, white from `most` on.
 
         Raises:
-            RequestError: they cannot be compared, or not at that timestep.
+            RequestError: the sides cannot be compared, or not at this timestep.
         """
         require_comparable(left, right)
         require_fitting(len(samples), None, tile_size(left.view.spec.state_shape(timestep)))
@@ -147,12 +147,12 @@ class Shown:
 
 
 def largest_tile(spec: TrajectorySpec) -> tuple[int, int]:
-    """Width and height of the largest tile of a store; a pyramid has smaller ones too."""
+    """Returns width and height of the largest tile of a store; a pyramid has smaller ones too."""
     return max(tile_size(spec.state_shape(t)) for t in spec.timesteps)
 
 
 def grid_facts(spec: TrajectorySpec) -> dict[str, object]:
-    """What the pages' scripts have to know of a store's grid and shape."""
+    """Returns the facts of a store's grid and shape that the pages' scripts need."""
     return {
         "timesteps": list(spec.timesteps),
         "clean": [t for t in spec.timesteps if implies_clean(spec, t)],

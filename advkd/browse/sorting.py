@@ -1,7 +1,7 @@
-"""Which samples come first: by a statistic, by how far a student or another store is away, or at random.
+"""Sorts samples: by a statistic, by the distance to a student or another store, or at random.
 
-Sorting a store of 10^8 samples would mean reading it. What is sorted is a subset, and every answer says which: all
-samples of a small store, else whole blocks drawn at random with a seed.
+Sorting a store of 10^8 samples would mean reading it. So a subset is sorted, and every answer names it: all samples of
+a small store, else whole blocks drawn at random with a seed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,18 +23,18 @@ Values = npt.NDArray[np.float64]
 
 
 def norm(states: npt.NDArray[Any]) -> Values:
-    """Root mean square of every state `[B, C, H, W]`."""
+    """Returns the root mean square of every state `[B, C, H, W]`."""
     values = states.astype(np.float64).reshape(len(states), -1)
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", values, values) / values.shape[1]))
 
 
 def brightness(states: npt.NDArray[Any]) -> Values:
-    """Mean of every state."""
+    """Returns the mean of every state."""
     return np.asarray(states.astype(np.float64).reshape(len(states), -1).mean(axis=1))
 
 
 def contrast(states: npt.NDArray[Any]) -> Values:
-    """Standard deviation of every state."""
+    """Returns the standard deviation of every state."""
     return np.asarray(states.astype(np.float64).reshape(len(states), -1).std(axis=1))
 
 
@@ -47,33 +47,33 @@ STATISTICS: dict[str, Callable[[npt.NDArray[Any]], Values]] = {
 
 @dataclass(frozen=True)
 class Subset:
-    """Samples that stand for a store."""
+    """A subset of a store's samples."""
 
     samples: npt.NDArray[np.int64]
     what: str
-    """For people: which these are."""
+    """Description of the subset, for people."""
     whole: bool
-    """Whether it is all there is."""
+    """Whether the subset holds all samples."""
 
 
 @dataclass(frozen=True)
 class SortedSamples:
-    """Samples in order, the value that they were ordered by, and of how many they are the first."""
+    """Samples in order, the values by which they were sorted, and the subset."""
 
     samples: npt.NDArray[np.int64]
     values: Values
     what: str
     whole: bool
     unreadable: int
-    """Samples of the subset that could not be read and are left out."""
+    """Number of samples of the subset that could not be read and are left out."""
 
     @property
     def held_bytes(self) -> int:
-        """What keeping it takes."""
+        """Bytes that the cache counts for this order."""
         return self.samples.nbytes + self.values.nbytes
 
     def to_json(self) -> dict[str, Any]:
-        """For pages."""
+        """Returns the order as plain JSON, for pages."""
         return {
             "samples": self.samples.tolist(),
             "values": [round(value, 5) for value in self.values.tolist()],
@@ -84,7 +84,7 @@ class SortedSamples:
 
 
 def subset(view: StoreSnapshot, seed: int, most: int, timesteps: Sequence[int]) -> Subset:
-    """All samples of a store, or as many whole blocks, drawn with a seed, as `most` samples and 64 MiB allow."""
+    """Returns all samples of a store, or as many random whole blocks as `most` samples and 64 MiB allow."""
     spec = view.spec
     size = sum(spec.encoding(t).state_bytes for t in timesteps)
     most = max(spec.block_samples, min(most, MOST_BYTES // size))
@@ -108,14 +108,14 @@ def subset(view: StoreSnapshot, seed: int, most: int, timesteps: Sequence[int]) 
 
 
 def by_statistic(view: StoreSnapshot, name: str, timestep: int, seed: int) -> SortedSamples:
-    """Greatest first."""
+    """Sorts a subset by a statistic, largest first."""
     statistic = STATISTICS[name]
     chosen = subset(view, seed, MOST_SAMPLES, [timestep])
     return _ordered(chosen, view, [timestep], lambda _, states: statistic(states[timestep]))
 
 
 def by_student(view: StoreSnapshot, student: ShownStudent, timestep: int, seed: int) -> SortedSamples:
-    """By the root mean square between a student's state and the teacher's, greatest first."""
+    """Sorts a subset by the root mean square between the student's state and the teacher's, largest first."""
     spec = view.spec
     first = spec.timesteps[0]
     chosen = subset(view, seed, MOST_STUDENT_SAMPLES, [first, timestep])
@@ -128,13 +128,13 @@ def by_student(view: StoreSnapshot, student: ShownStudent, timestep: int, seed: 
 
 
 def by_number(view: StoreSnapshot, timestep: int, seed: int) -> SortedSamples:
-    """The subset that `by_statistic` sorts, as it comes; nothing is read."""
+    """Returns the subset that `by_statistic` sorts, ordered by number; reads nothing."""
     chosen = subset(view, seed, MOST_SAMPLES, [timestep])
     return SortedSamples(chosen.samples, np.zeros(0), chosen.what, chosen.whole, 0)
 
 
 def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
-    """Single samples drawn with a seed, each at most once."""
+    """Draws single samples with a seed, each at most once."""
     there = view.committed
     count = len(there) * view.spec.shard_samples if there is not None else view.num_samples
     samples = _some(count, min(count, MOST_SAMPLES), seed)
@@ -156,7 +156,7 @@ def kept(order: SortedSamples, read: npt.NDArray[np.int64], label: int, told: st
 
 
 def chunks(samples: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[list[int]]:
-    """Samples in portions that are read at once."""
+    """Yields samples in portions that are read at once."""
     for start in range(0, len(samples), _AT_ONCE):
         yield [int(sample) for sample in samples[start : start + _AT_ONCE]]
 
@@ -173,14 +173,14 @@ def _ordered(
 
 
 def sorted_order(chosen: Subset, values: Values, readable: npt.NDArray[np.bool_]) -> SortedSamples:
-    """The subset's readable samples, greatest value first, ties by number."""
+    """Sorts the subset's readable samples, largest value first, ties by number."""
     samples, values = chosen.samples[readable], values[readable]
     order = np.lexsort((samples, -values))
     return SortedSamples(samples[order], values[order], chosen.what, chosen.whole, int((~readable).sum()))
 
 
 def _some(count: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
-    """Distinct numbers below `count`, sorted, without a list of all of them."""
+    """Draws distinct numbers below `count`, sorted, without a list of all numbers."""
     generator = np.random.default_rng(seed)
     if wanted * 4 >= count:
         return np.sort(generator.permutation(count)[:wanted])

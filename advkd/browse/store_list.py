@@ -1,4 +1,4 @@
-"""The list of stores as rows for a page: teacher, sampler, grid, samples, size, age, state."""
+"""Rows of the list of stores on a page: teacher, sampler, grid, samples, size, age, state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ PREVIEW = 8
 
 
 def store_rows(stores: Sequence[Listed]) -> list[dict[str, Any]]:
-    """One dictionary per store."""
+    """Returns one dictionary per store."""
     return [_row(listed) for listed in stores]
 
 
@@ -29,7 +29,7 @@ def _row(listed: Listed) -> dict[str, Any]:
     try:
         size, written = size_and_time(summary)
     except (StoreError, OSError):
-        # One store that fails now does not hide the others.
+        # A store that fails does not hide the others.
         size = written = None
     preview = first_samples(summary.num_samples, PREVIEW, largest_tile(spec))
     return {

@@ -1,6 +1,6 @@
-"""One store as somebody looks at it: samples in any order, what is wrong with which shard, and how it grows.
+"""Reads a store for the pages: samples in any order, marks of bad shards, and growth.
 
-Everything is read through `storage`'s readers, in ranges that are checked and kept for a while.
+Everything is read through `storage`'s readers, in ranges that are checked and cached.
 """
 
 import threading
@@ -36,18 +36,18 @@ from storage.records import forget_objects
 GROWING_SECONDS = 1.5
 SEALED_SECONDS = 8.0
 PATIENCE_SECONDS = 2.0
-"""How long a failure is remembered before the store is asked again."""
+"""Seconds after a failure before the store is read again."""
 _READERS = 6
 _MOST_RECHECKED = 8
 
 _READING = ThreadPoolExecutor(_READERS, thread_name_prefix="advkd-look")
 _CHECKING = threading.Lock()
-"""A check holds whole objects: one at a time, however many people ask."""
+"""Allows one check at a time, because a check holds whole objects in memory."""
 
 
 @dataclass(frozen=True)
 class Looked:
-    """Some samples: rows that could not be read are zeros, and `marks` says why, by sample."""
+    """Samples that were read; rows that could not be read are zeros, and `marks` says why, by sample."""
 
     states: States
     marks: dict[int, Mark] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Looked:
 
 @dataclass(frozen=True)
 class StoreSnapshot:
-    """A store at one moment: all that one request sees of it, whatever becomes of the store meanwhile."""
+    """A store at one moment: a request sees only this, even if the store changes meanwhile."""
 
     store: "StoreView"
     reader: Reader
@@ -65,34 +65,34 @@ class StoreSnapshot:
 
     @property
     def spec(self) -> TrajectorySpec:
-        """Whose trajectories they are."""
+        """Spec of the store."""
         return self.reader.manifest.spec
 
     @property
     def manifest(self) -> Manifest:
-        """Of a growing store, made up: see `storage.open_growing`."""
+        """Manifest of the store; provisional if the store is growing, see `storage.open_growing`."""
         return self.reader.manifest
 
     @property
     def committed(self) -> npt.NDArray[np.int64] | None:
-        """Numbers of the shards that a growing store has, ascending; None of a sealed one, which has all."""
+        """Numbers of a growing store's committed shards, ascending; None for a sealed store, which has all."""
         shards = self.manifest.shards
         return shards.committed if isinstance(shards, CommittedShards) else None
 
     @property
     def num_samples(self) -> int:
-        """Of a growing store, up to the last committed shard."""
+        """Number of samples; in a growing store, up to the last committed shard."""
         return self.manifest.num_samples
 
     def read(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
-        """Some samples at some timesteps, `[len(samples), C, H_k, W_k]`; a damaged shard spoils its own ones only."""
+        """Reads samples at some timesteps, `[len(samples), C, H_k, W_k]`; a damaged shard affects only its own ones."""
         try:
             return Looked(_read(self.reader, samples, timesteps))
         except (ShardCorruptError, StoreIncompleteError, ManifestError):
             return self._read_by_shard(samples, timesteps)
 
     def check(self, shard: int) -> Mark | None:
-        """Reads all of a shard from the store itself and compares every sha256; what is wrong with it, or None."""
+        """Reads a whole shard from the store and compares every sha256; returns the problem, or None."""
         first = shard * self.spec.shard_samples
         try:
             listed = self.manifest.shards.entries(shard)
@@ -118,7 +118,7 @@ class StoreSnapshot:
                 except (ShardCorruptError, ManifestError):
                     continue
                 except StoreIncompleteError:
-                    # It is not there any more, which is not a damage.
+                    # The shard has disappeared, which is no damage.
                     pass
             self.store.marks.clear(shard, mark)
 
@@ -143,7 +143,7 @@ class StoreSnapshot:
         return Looked(states, marks)
 
     def _mark(self, shard: int, mark: Mark) -> Mark:
-        # What was kept of it from better times would hide the damage from the next look.
+        # Cached pieces of the shard from before the damage would hide it.
         keys = self.manifest.shards.keys(shard)
         forget_objects(self.store.kept, {join(self.store.uri, key) for key in keys})
         self.store.marks.put(shard, mark)
@@ -152,21 +152,21 @@ class StoreSnapshot:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a store answered last: a view, or why there is none at the moment; `view` is then the last good one."""
+    """The last answer of a store: a view, or an error; then `view` is the last good one."""
 
     view: StoreSnapshot | None
     failure: StoreError | OSError | None
     due: float
-    """When it is asked again, by the monotonic clock."""
+    """When the store is read again, by the monotonic clock."""
 
 
 class StoreView:
     """A store that is browsed. Thread-safe.
 
     Args:
-        uri: where it is.
-        name: how URLs call it; says nothing of where it is.
-        kept: keeps what was read, for all stores together.
+        uri: URI of the store.
+        name: name in URLs, which does not reveal the URI.
+        kept: cache of what was read, shared by all stores.
     """
 
     def __init__(self, uri: str, name: str, kept: ByteCache) -> None:
@@ -180,13 +180,13 @@ class StoreView:
         self._recheck_due = 0.0
 
     def view(self) -> StoreSnapshot:
-        """The store as it is now, or was a moment ago: who asks while another thread asks the store does not wait.
+        """Returns a recent snapshot of the store; does not wait if another thread is reading the store's records.
 
-        A request takes one, and passes it on.
+        A request takes one snapshot, and passes it on.
 
         Raises:
-            StoreError: it is gone, cannot be reached, may not be read, or its records are damaged. Asking again later
-                is all it takes to recover.
+            StoreError: the store has disappeared, cannot be reached, may not be read, or its records are damaged. A
+                later call may succeed.
         """
         asked = self._asked
         if (asked is None or time.monotonic() >= asked.due) and self._asking.acquire(blocking=asked is None):
@@ -203,7 +203,7 @@ class StoreView:
         return asked.view
 
     def recheck_is_due(self) -> bool:
-        """Whether marks are looked at again now; true once, and then not for a while."""
+        """Returns whether marks are due for a check; True once per interval."""
         with self._rechecking:
             if time.monotonic() < self._recheck_due:
                 return False
@@ -217,7 +217,7 @@ class StoreView:
             view = self._opened(held)
         except (StoreError, OSError) as error:
             return _Asked(held, error, time.monotonic() + PATIENCE_SECONDS)
-        # Listing the records of a store with many shards takes its time: a tenth of it is enough.
+        # Listing the records of a store with many shards takes long: spend at most a tenth of the time on it.
         now, patience = time.monotonic(), SEALED_SECONDS if view.sealed else GROWING_SECONDS
         return _Asked(view, None, now + max(patience, 10 * (now - began)))
 
@@ -240,9 +240,9 @@ class StoreView:
 
 
 def _read(reader: Reader, samples: Sequence[int], timesteps: Sequence[int]) -> States:
-    """The first timestep alone, as records and indices come with it, then all others at once."""
+    """Reads the first timestep, which also loads records and indices, then all others at once."""
     if len(reader.manifest.shards.templates) < len(reader.manifest.spec.stored_timesteps):
-        # A sample lies in one piece with all its timesteps, and is read and checked once.
+        # A sample is contiguous over all its timesteps, and is read and checked once.
         return reader.read_samples(samples, timesteps)
     first, *others = timesteps
     states_read = reader.read_samples(samples, [first])

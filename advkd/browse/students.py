@@ -1,7 +1,7 @@
-"""Students beside their teacher: the states that each submodule predicts for the same x_T, and what they imply.
+"""Shows students beside their teacher: the states that submodules predict for the same x_T, and their clean images.
 
-A student runs on the CPU, one at a time, for the samples that are shown and no others. torch is imported when the first
-student is loaded: pages without one need none.
+One student at a time runs, on the CPU, for the samples on the page only. torch is imported when the first student is
+loaded.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ _RUNNING = threading.Lock()
 
 @dataclass(frozen=True)
 class ShownStudent:
-    """A student that is loaded."""
+    """A loaded student."""
 
     name: str
-    """As pages call it: the last part of its folder's path, or more where that is not enough."""
+    """Name on pages: the last part of its folder's path, or more parts if these are ambiguous."""
     model: "AnyStudent"
     kept: ByteCache
-    """Holds what it predicted last: one pass gives all timesteps."""
+    """Cache of predictions; one pass gives all timesteps."""
 
     def refusal(self, spec: TrajectorySpec) -> str | None:
-        """Why it cannot be shown beside the trajectories of a spec, or None."""
+        """Returns why the student cannot be shown beside the trajectories of a spec, None if it can."""
         theirs, ours = tuple(self.model.sample_shape), tuple(spec.sample_shape)
         if theirs != ours:
             return (
@@ -59,7 +59,7 @@ class ShownStudent:
         return None
 
     def shared_timesteps(self, spec: TrajectorySpec) -> tuple[int, ...]:
-        """The timesteps that a submodule predicts and a store has."""
+        """Returns the timesteps that a submodule predicts and the store has."""
         return tuple(t for t in self.model.timesteps[1:] if t in spec.timesteps)
 
     def states(self, spec: TrajectorySpec, samples: Sequence[int], stored: npt.NDArray[Any]) -> States:
@@ -93,18 +93,18 @@ class ShownStudent:
 
 @dataclass(frozen=True)
 class _Predicted:
-    """The key of what a student predicted."""
+    """The key of a student's cached predictions."""
 
     student: str
     noise: str
 
 
 class Students:
-    """The students that were named at the start, loaded once each.
+    """The students that were named at the start, each loaded once.
 
     Args:
-        places: where they are, see `advkd.registry.fetching.student_folder`.
-        kept: keeps what they predict, beside everything else.
+        places: places of the students, see `advkd.registry.fetching.student_folder`.
+        kept: cache of their predictions, shared with other values.
         runs: folder of the registry.
     """
 
@@ -116,11 +116,11 @@ class Students:
 
     @property
     def names(self) -> list[str]:
-        """In the order given, which is how URLs number them."""
+        """Names of the students in the given order, by which URLs number them."""
         return [student.name for student in self._loaded]
 
     def student(self, number: int) -> ShownStudent:
-        """One of them; `NotShownError` for any other number."""
+        """Returns a student by number; raises `NotShownError` for an unknown number."""
         if not 0 <= number < len(self._loaded):
             raise NotShownError(
                 f"a student must be one of those that `advkd browse` was started with, got number {number} of "
@@ -129,7 +129,7 @@ class Students:
         return self._loaded[number]
 
     def fitting(self, number: int, spec: TrajectorySpec) -> ShownStudent:
-        """One of them, if it fits a store; `RequestError` with the reason otherwise."""
+        """Returns a student by number; raises `RequestError` with the reason if it does not fit the store."""
         student = self.student(number)
         refused = student.refusal(spec)
         if refused is not None:
@@ -138,9 +138,9 @@ class Students:
 
 
 def clean_image(state: npt.NDArray[Any], noise: npt.NDArray[Any], spec: TrajectorySpec, timestep: int) -> Any:
-    """The clean image that states `[B, C, H_k, W_k]` of a timestep imply; the noise at its own resolution.
+    """Returns the clean image that states `[B, C, H_k, W_k]` of a timestep imply; the noise is in full resolution.
 
-    A coarser state implies a coarser image: it is taken from box means of the noise.
+    A coarser state implies a coarser image, computed with box means of the noise.
     """
     coefficients, position = _coefficients(spec), spec.timesteps[1:].index(timestep)
     assert coefficients is not None, "implies_clean was asked before"
@@ -153,21 +153,21 @@ def clean_image(state: npt.NDArray[Any], noise: npt.NDArray[Any], spec: Trajecto
 
 
 def start_of(spec: TrajectorySpec, samples: Sequence[int], stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The x_T that a student starts from, `[B, C, H, W]`: as stored, or drawn again where a coarser one is stored."""
+    """Returns a student's x_T `[B, C, H, W]`: as stored, or drawn again if it is stored coarser."""
     if stored.shape[1:] == tuple(spec.sample_shape):
         return stored
     return np.concatenate([start_noise(spec, i, 1) for i in samples])
 
 
 def implies_clean(spec: TrajectorySpec, timestep: int) -> bool:
-    """Whether a state of this timestep says anything of a clean image: the noise itself does not, nor a random path."""
+    """Returns whether a state implies a clean image; the noise does not, nor does a state of a stochastic sampler."""
     noise, state = spec.state_shape(spec.timesteps[0]), spec.state_shape(timestep)
     divides = noise[1] % state[1] == 0 and noise[2] % state[2] == 0
     return timestep != spec.timesteps[0] and divides and spec.deterministic and _coefficients(spec) is not None
 
 
 def _coefficients(spec: TrajectorySpec) -> SkipCoefficients | None:
-    """None of a foreign schedule that is none from noise to clean."""
+    """Returns the skip coefficients; None for a foreign schedule that does not go from noise to clean."""
     try:
         return skip_coefficients(spec.signal, spec.sigma) if spec.sigma[0] > 0 else None
     except ValueError:
@@ -182,7 +182,7 @@ def _load(place: str, name: str, kept: ByteCache, runs: str) -> ShownStudent:
 
 
 def _names(places: Sequence[str]) -> list[str]:
-    """The last parts of their paths, as many as tell them apart."""
+    """Returns the last parts of the paths, as many as distinguish them."""
     parts = [
         [part for part in PurePath(place).parts if part not in ("/", "student")] or ["student"] for place in places
     ]

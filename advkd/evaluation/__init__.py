@@ -1,4 +1,4 @@
-"""How good a student is, by which protocol, and the report that shows it."""
+"""Evaluates students: figures with their protocols, and reports."""
 
 from advkd.evaluation.classifier import ClassifierSpec, DigitClassifier, load_classifier, train_classifier
 from advkd.evaluation.cost import device_name

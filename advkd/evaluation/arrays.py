@@ -1,6 +1,6 @@
-"""Arrays that are expensive to compute, kept under the digest of what determines them: `.npz` files without pickle.
+"""Caches expensive arrays in `.npz` files without pickle, named by the digest of what determines them.
 
-Nothing is read on trust: a file that is damaged or holds something else counts as missing.
+A file that is damaged or holds something else counts as missing.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ Arrays = Mapping[str, Array]
 
 
 def content_digest(facts: Mapping[str, object]) -> str:
-    """16 hex digits that name whatever these facts determine."""
+    """Returns a digest of the facts, 16 hex digits."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def pack_arrays(facts: Mapping[str, object], arrays: Arrays) -> bytes:
-    """An `.npz` file without pickle, whose entry `facts` says what the arrays are of."""
+    """Returns an `.npz` file without pickle, with the facts in its entry `facts`."""
     buffer = io.BytesIO()
     entries: dict[str, Any] = {"facts": np.array(json.dumps(facts, sort_keys=True)), **arrays}
     np.savez(buffer, **entries)
@@ -38,12 +38,12 @@ def pack_arrays(facts: Mapping[str, object], arrays: Arrays) -> bytes:
 
 
 def write_arrays(uri: str, facts: Mapping[str, object], arrays: Arrays) -> None:
-    """Writes `pack_arrays`, all or nothing."""
+    """Writes the result of `pack_arrays`, all or nothing."""
     write_bytes(uri, pack_arrays(facts, arrays))
 
 
 def read_arrays(uri: str, facts: Mapping[str, object]) -> dict[str, Array] | None:
-    """The arrays at `uri` if they are of these facts, whole (zip checksums) and finite; else None: compute them."""
+    """Reads the arrays at `uri`; returns None unless they have these facts, are intact (zip checksums) and finite."""
     try:
         data = read_bytes(uri)
     except StoreNotFoundError:

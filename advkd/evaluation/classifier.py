@@ -1,6 +1,6 @@
-"""The digit classifier whose 64-d features carry FD(digits): its shape, its recipe and its embedded weights.
+"""The digit classifier whose 64-d features FD(digits) is measured in: network, recipe and embedded weights.
 
-Trained once by `advkd evaluation train-classifier`; the shipped safetensors are what that command writes.
+`advkd evaluation train-classifier` has written the shipped safetensors.
 """
 
 import os
@@ -19,7 +19,7 @@ WEIGHTS = Path(__file__).parent / "digits_classifier.safetensors"
 
 
 class DigitClassifier(nn.Module):
-    """A plain convolutional net for digits `[B, 1, 16, 16]` in [-1, 1]; 0.06 M parameters."""
+    """A plain convolutional network for digits `[B, 1, 16, 16]` in [-1, 1]; 0.06 M parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,17 +36,17 @@ class DigitClassifier(nn.Module):
         self.logits = nn.Linear(FEATURES, 10)
 
     def features(self, images: Tensor) -> Tensor:
-        """Penultimate activations `[B, 64]`."""
+        """Returns the penultimate activations `[B, 64]`."""
         return self.body(images)  # type: ignore[no-any-return]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Class logits `[B, 10]`."""
+        """Returns the class logits `[B, 10]`."""
         return self.logits(self.features(images))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSpec:
-    """How the classifier is trained: epochs over 1438 images (80 %), batch size, learning rate, seed, threads."""
+    """Settings of the training: epochs over 1438 images (80 %), batch size, learning rate, seed, threads."""
 
     epochs: int = 40
     batch_size: int = 64
@@ -65,7 +65,7 @@ class ClassifierEpoch:
 
 
 def train_classifier(spec: ClassifierSpec, out: Path) -> Iterator[ClassifierEpoch]:
-    """Trains, yields every epoch, and saves safetensors at the end."""
+    """Trains the classifier, yields the figures of every epoch, and saves safetensors at the end."""
     from advkd.teachers.digits import digit_images, digit_labels
 
     with torch_threads(spec.threads):
@@ -94,7 +94,7 @@ def train_classifier(spec: ClassifierSpec, out: Path) -> Iterator[ClassifierEpoc
 
 
 def load_classifier(path: Path = WEIGHTS) -> DigitClassifier:
-    """The classifier with saved weights, in evaluation mode and without gradients."""
+    """Loads the classifier with saved weights, in evaluation mode and without gradients."""
     model = DigitClassifier()
     model.load_state_dict(load_file(path))
     return model.eval().requires_grad_(False)

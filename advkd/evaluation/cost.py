@@ -1,4 +1,4 @@
-"""What a sampler costs: parameters, multiply-adds per image, latency. Student and teacher in one run, on one device."""
+"""Measures the cost of samplers: parameters, multiply-adds per image, latency; student and teacher on one device."""
 
 import platform
 import statistics
@@ -25,14 +25,14 @@ MAX_REPEATS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One sampler's cost.
+    """The cost of a sampler.
 
     Attributes:
         passes: network passes per image.
         params: number of parameters; None for a teacher without a network.
-        macs: multiply-adds per image, all passes together; None for a teacher without a network.
+        macs: multiply-adds per image over all passes; None for a teacher without a network.
         latency_ms: median milliseconds to sample a batch, by batch size.
-        repeats: measurements behind each median, by batch size.
+        repeats: number of measurements behind each median, by batch size.
     """
 
     passes: int
@@ -44,7 +44,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class CostReport:
-    """Student and teacher side by side, and on what they were timed."""
+    """The costs of student and teacher, and the device on which they were timed."""
 
     student: Cost
     teacher: Cost
@@ -61,15 +61,15 @@ def measure_cost(
     threads: int = 1,
     seconds: float = 1.0,
 ) -> CostReport:
-    """Both samplers' cost.
+    """Measures the cost of both samplers.
 
     Args:
-        student: one pass per image; moved to `device`.
-        teacher: on its own device.
-        solver: the teacher's, and its steps.
-        device: where the student runs.
-        threads: of torch, for both.
-        seconds: measuring time per sampler and batch size, after at least 3 repeats.
+        student: the student, one pass per image; moved to `device`.
+        teacher: the teacher, on its own device.
+        solver: the teacher's solver and its number of steps.
+        device: torch device of the student.
+        threads: number of torch's threads for both.
+        seconds: measuring time per sampler and batch size; at least 3 repeats are measured.
     """
     student = student.to(device)
     one_step = SolverSpec(kind=solver.kind, steps=1)
@@ -91,7 +91,7 @@ def measure_cost(
         student_latency = _latencies(sample_student, sample_student, starts, device, seconds)
         teacher_latency = _latencies(sample_teacher, warm_teacher, starts, device, seconds)
         student_macs = multiply_adds(lambda: sample_student(starts[1]))
-        # A step runs the network once, and a solver's own arithmetic multiplies no matrices.
+        # A step runs the network once, and the solver's own arithmetic has no matrix products.
         teacher_macs = None if network is None else solver.steps * multiply_adds(lambda: warm_teacher(starts[1]))
     return CostReport(
         student=Cost(
@@ -114,7 +114,7 @@ def measure_cost(
 
 
 def device_name(device: str) -> str:
-    """The processor's own name, for people."""
+    """Returns the name of the processor or GPU, for people."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
@@ -124,12 +124,12 @@ def device_name(device: str) -> str:
 
 
 def parameters(network: nn.Module) -> int:
-    """Number of a network's parameters."""
+    """Counts a network's parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def multiply_adds(run: Callable[[], object]) -> int:
-    """Of everything that `run` computes."""
+    """Counts the multiply-adds of everything that `run` computes."""
     with FlopCounterMode(display=False) as counter:
         run()
     return int(counter.get_total_flops()) // 2

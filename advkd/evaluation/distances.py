@@ -21,10 +21,10 @@ CURVE_STEPS = (1, 2, 4, 5, 10, 20)
 
 
 def frechet_distance(fake: Tensor, reference: Tensor) -> float:
-    """`|m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2))` of features `[N, D]` and `[M, D]`, by torchmetrics in float64.
+    """Returns `|m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2))` of features `[N, D]`, `[M, D]`, by torchmetrics in float64.
 
     Raises:
-        ValueError: fewer than two samples, which have no covariance.
+        ValueError: a set has fewer than two samples, so it has no covariance.
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -35,23 +35,23 @@ def frechet_distance(fake: Tensor, reference: Tensor) -> float:
     metric = FrechetInceptionDistance(_Precomputed(fake.shape[1]))
     metric.update(fake.double(), real=False)
     metric.update(reference.double(), real=True)
-    # Rounding can take equal sets a little below zero.
+    # Rounding can give slightly negative values for equal sets.
     return max(0.0, float(metric.compute()))
 
 
 def kernel_distance(fake: Tensor, reference: Tensor, seed: int = 0) -> float:
-    """Squared maximum mean discrepancy under the cubic kernel, by torchmetrics: the mean over 50 random subsets.
+    """Returns the squared maximum mean discrepancy under the cubic kernel, by torchmetrics: mean of 50 random subsets.
 
     Args:
         fake: features `[N, D]`.
         reference: features `[M, D]`.
-        seed: of the subsets (1000 of each set, or fewer where a set is smaller).
+        seed: seed of the subsets (1000 samples of each set, or fewer if a set is smaller).
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
     size = min(KERNEL_SUBSET_SIZE, len(fake), len(reference))
     with warnings.catch_warnings():
-        # It tells that it keeps all features, which is what it is given.
+        # torchmetrics warns that it keeps all features, which is intended.
         warnings.simplefilter("ignore", UserWarning)
         metric = KernelInceptionDistance(_Precomputed(fake.shape[1]), subsets=KERNEL_SUBSETS, subset_size=size)
     metric.update(fake, real=False)
@@ -64,7 +64,7 @@ def kernel_distance(fake: Tensor, reference: Tensor, seed: int = 0) -> float:
 
 @dataclass(frozen=True)
 class ManifoldScores:
-    """How well two sets cover each other, from their k nearest neighbours."""
+    """Scores of how well two sets cover each other, from their k nearest neighbours."""
 
     precision: float
     recall: float
@@ -73,10 +73,10 @@ class ManifoldScores:
 
 
 def manifold_scores(fake: Tensor, reference: Tensor, neighbours: int = NEIGHBOURS) -> ManifoldScores:
-    """Precision, recall, density and coverage of features `[N, D]` against features `[M, D]`.
+    """Computes precision, recall, density and coverage of features `[N, D]` against features `[M, D]`.
 
-    Precision is the share of fakes within some reference sample's ball, recall the share of reference samples within
-    some fake's ball; a ball reaches to its centre's k-th nearest neighbour in its own set.
+    Precision is the share of fakes within the ball of a reference sample, recall the share of reference samples within
+    the ball of a fake. The radius of a ball is the distance of its centre to its k-th nearest neighbour in its own set.
     """
     smallest = min(len(fake), len(reference))
     if smallest <= neighbours:
@@ -95,21 +95,21 @@ def manifold_scores(fake: Tensor, reference: Tensor, neighbours: int = NEIGHBOUR
 
 @dataclass(frozen=True)
 class Worth:
-    """How many teacher steps a distance is worth; `clamped` where the curve ends before it is met."""
+    """The number of teacher steps that a distance is worth; `clamped` if the curve ends before the distance."""
 
     steps: float
     clamped: bool
 
 
 def worth_steps(curve: Mapping[int, float], fd: float) -> Worth:
-    """The fewest teacher steps whose distance to teacher@50 equals `fd`, by log-log interpolation on the curve.
+    """Returns the fewest teacher steps whose distance to teacher@50 equals `fd`, by log-log interpolation on the curve.
 
     Args:
-        curve: distance of the teacher at 1, 2, 4, 5, 10, 20 steps; other step counts are not used.
+        curve: distance of the teacher at 1, 2, 4, 5, 10, 20 steps; other numbers of steps are not used.
         fd: distance of the student, measured on the same noises.
 
     Raises:
-        ValueError: a missing step count, or a distance that is not positive and finite.
+        ValueError: a number of steps is missing, or a distance is not positive and finite.
     """
     missing = [steps for steps in CURVE_STEPS if steps not in curve]
     if missing:
@@ -132,7 +132,7 @@ def worth_steps(curve: Mapping[int, float], fd: float) -> Worth:
 
 
 class _Precomputed(nn.Identity):
-    """What torchmetrics takes for a feature network, where the features are already there."""
+    """Takes the place of torchmetrics' feature network, because the features are already computed."""
 
     def __init__(self, dims: int) -> None:
         super().__init__()
@@ -140,10 +140,10 @@ class _Precomputed(nn.Identity):
 
 
 def _distances(rows: Tensor, columns: Tensor) -> Tensor:
-    # Without the matrix-product shortcut, so that equal features are at distance 0 exactly.
+    # Without the matrix-product shortcut, the distance of equal features is exactly 0.
     return torch.cdist(rows.float(), columns.float(), compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _radii(features: Tensor, neighbours: int) -> Tensor:
-    # The nearest is the sample itself.
+    # The nearest neighbour is the sample itself.
     return _distances(features, features).kthvalue(neighbours + 1, dim=1).values

@@ -1,5 +1,5 @@
-"""What cannot be evaluated or registered: the message says the rule, the fact and the remedy."""
+"""The error of this room and of registration; its messages state rule, fact and remedy."""
 
 
 class EvaluationError(ValueError):
-    """A student, teacher or report that cannot be evaluated as asked."""
+    """A student or teacher cannot be evaluated as requested, or a report cannot be used."""

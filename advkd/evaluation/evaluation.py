@@ -1,4 +1,4 @@
-"""A student against its teacher: the figures, the pictures and the page, written to one folder."""
+"""Evaluates a student against its teacher, and writes figures, pictures and page to one folder."""
 
 import hashlib
 import json
@@ -48,16 +48,16 @@ BATCH = 256
 
 
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
-    """Evaluates and writes `out`; `progress(stage, done, total)` tells how far each stage is.
+    """Evaluates a student and writes `out`; calls `progress(stage, done, total)` during each stage.
 
-    On disk metrics.json is removed first and written last, so a folder that has one is complete; in an object store
-    the folder is published whole.
+    On disk metrics.json is removed first and written last, so a folder that has it is complete. In an object store the
+    folder is published all or nothing.
 
     Raises:
-        StudentError: no usable student.
-        TeacherError: no usable teacher.
-        EvaluationError: student and teacher do not fit, an extractor does not take their images, or NaN in them.
-        StoreError: `out` (found before anything is computed) or `references` cannot be written.
+        StudentError: the student cannot be used.
+        TeacherError: the teacher cannot be used.
+        EvaluationError: student and teacher do not fit, an extractor does not take their images, or images have NaN.
+        StoreError: `out` (tried before anything is computed) or `references` cannot be written.
     """
     tell = progress or _silent
     files = student_files(fetched_student(spec.student))
@@ -66,7 +66,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
     curve = _curve(teacher, solver)
     extractors = chosen_features(spec.features, teacher)
-    # Computing takes minutes: that `out` cannot be written is said before.
+    # Computing takes minutes, so an unwritable `out` is reported before.
     _begin(spec.out)
     references = references_for(
         teacher,
@@ -118,7 +118,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
 
 
 def _begin(out: str) -> None:
-    """Finds out whether a report can be written; on disk, the old one is none from here on."""
+    """Checks that a report can be written; on disk, makes the old report incomplete."""
     if local_folder(out) is None:
         probe_folder(out)
         return
@@ -129,10 +129,10 @@ def _begin(out: str) -> None:
 
 @torch.no_grad()
 def student_samples(student: AnyStudent, start: Start, device: str, progress: Callable[[int, int], None]) -> Tensor:
-    """The student's clean states of the evaluation's starts, one pass each: float32 `[N, C, H, W]` on the CPU.
+    """Returns the student's clean states from the evaluation's starts, one pass each: float32 `[N, C, H, W]`, CPU.
 
     Raises:
-        EvaluationError: NaN or infinity in them.
+        EvaluationError: a state holds NaN or infinity.
     """
     batches: list[Tensor] = []
     for part in start.split(BATCH):
@@ -144,11 +144,10 @@ def student_samples(student: AnyStudent, start: Start, device: str, progress: Ca
 
 @torch.no_grad()
 def student_strips(student: AnyStudent, start: Start, trajectory: Tensor, device: str) -> Strips:
-    """States and the clean images that they imply, on the first N starts, whose teacher's trajectory is given.
+    """Returns states, and the clean images that they imply, of student and teacher on the first N starts.
 
-    The trajectory is `[K + 1, N, C, H, W]`, its first state the noise.
-
-    A submodule that works at a coarser side is compared at that side: means over boxes, enlarged to the image again.
+    The teacher's trajectory is `[K + 1, N, C, H, W]`, its first state the noise. A submodule that works at a coarser
+    side is compared at that side: by means over boxes, enlarged to the image's side.
     """
     noise = trajectory[0]
     parts = [part.to(device) for part in next(start.split(len(noise))).split(BATCH)]
@@ -253,7 +252,7 @@ def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> 
 
 
 def config_digest(path: Path) -> str:
-    """sha256 of a student's config, without diffusers' own keys."""
+    """Returns the sha256 of a student's config, without diffusers' own keys."""
     config = {key: value for key, value in json.loads(path.read_text()).items() if not key.startswith("_")}
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
@@ -268,10 +267,10 @@ def _finite(samples: Tensor) -> Tensor:
 
 
 def _silent(stage: str, done: int, total: int) -> None:
-    """No progress is shown."""
+    """Shows no progress."""
 
 
 def _trajectories(student: str) -> str:
-    """Permanent link to the store that a student was trained on, "" where its run is not beside it."""
+    """Returns a permanent link to the store that a student was trained on, "" if its run is not beside it."""
     record = record_beside(student)
     return store_link(str(record["identity"]["store"])) if record else ""

@@ -1,7 +1,7 @@
-"""Feature extractors: what distances are measured in, chosen by name, each with the sha256 of its weights.
+"""Feature extractors by name, each with the sha256 of its weights; distances are measured in their features.
 
-An extractor that a package adds is a function without arguments, as `digits_extractor`, in the group `advkd.features`.
-What images show follows from no shape: by itself an evaluation measures distances only where the teacher is ours.
+A package adds an extractor as a function without arguments, like `digits_extractor`, in the group `advkd.features`.
+Shapes do not tell what images show, so "auto" measures distances only for the embedded teachers.
 """
 
 import hashlib
@@ -28,37 +28,37 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class Extractor(Protocol):
-    """From images to feature vectors."""
+    """Maps images to feature vectors."""
 
     @property
     def name(self) -> str:
-        """As in the table; appears in the metrics' names, as in `FD(digits)`."""
+        """Name in the table; part of the metrics' names, as in `FD(digits)`."""
 
     @property
     def sha256(self) -> str:
-        """Of the weights, part of every metric's protocol."""
+        """sha256 of the weights, part of every metric's protocol."""
 
     @property
     def dims(self) -> int:
         """Length of a feature vector."""
 
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether it takes images `[C, H, W]` of this shape."""
+        """Returns whether the extractor takes images `[C, H, W]` of this shape."""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Features of images `[B, C, H, W]` in [-1, 1]: float32 `[B, dims]` on the CPU."""
+        """Computes the features of images `[B, C, H, W]` in [-1, 1]: float32 `[B, dims]` on the CPU."""
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """A frozen network as an extractor.
+    """An extractor with a frozen network.
 
     Attributes:
         name: see `Extractor`.
         sha256: see `Extractor`.
         dims: see `Extractor`.
-        network: from `[B, C, H, W]` in [-1, 1] to `[B, dims]`.
-        shape: of the images that it takes, `[C, H, W]`; None: any.
+        network: maps `[B, C, H, W]` in [-1, 1] to `[B, dims]`.
+        shape: shape `[C, H, W]` of the images that the network takes; None: any.
     """
 
     name: str
@@ -68,19 +68,19 @@ class FeatureExtractor:
     shape: tuple[int, ...] | None = None
 
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether it takes images `[C, H, W]` of this shape."""
+        """Returns whether the extractor takes images `[C, H, W]` of this shape."""
         return self.shape is None or tuple(shape) == self.shape
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Features of `[B, C, H, W]` images on the CPU, in batches: float32 `[B, dims]`."""
+        """Computes the features of images `[B, C, H, W]` in batches: float32 `[B, dims]` on the CPU."""
         batches = torch.split(images.detach().cpu().float(), BATCH)
         return torch.cat([self.network(batch.contiguous()) for batch in batches]).float()
 
 
 @cache
 def digits_extractor() -> FeatureExtractor:
-    """The penultimate layer of the embedded digit classifier."""
+    """Returns the extractor of the penultimate layer of the embedded digit classifier."""
     classifier = load_classifier()
     sha256 = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     return FeatureExtractor(DIGITS, sha256, DIGIT_FEATURES, classifier.features, (1, 16, 16))
@@ -100,26 +100,26 @@ def state_features(extractor: Extractor, space: Space, states: Tensor, device: s
 
 
 def check_features(features: str) -> None:
-    """Refuses names that the table does not have.
+    """Checks the names of extractors.
 
     Raises:
-        ValueError: one of them.
+        ValueError: the table does not have a name.
     """
     for name in _names(features):
         FEATURES.choose(name, "EvaluateSpec.features")
 
 
 def chosen_features(features: str, teacher: Teacher) -> tuple[Extractor, ...]:
-    """The extractors that an evaluation against a teacher measures distances in; the first one's are the headline.
+    """Returns the extractors of an evaluation against a teacher; the first one gives the headline.
 
     Args:
-        features: names with commas between them; "auto": digits for the embedded teachers of digits, none for any
-            other; "none".
-        teacher: whose images are compared.
+        features: names with commas between them; "auto": digits for the embedded teachers of digits, none for others;
+            or "none".
+        teacher: the teacher whose images are compared.
 
     Raises:
-        ValueError: an unknown name.
-        EvaluationError: one that does not take such images.
+        ValueError: a name is unknown.
+        EvaluationError: an extractor does not take the teacher's images.
     """
     check_features(features)
     if features == AUTO:
@@ -136,7 +136,7 @@ def chosen_features(features: str, teacher: Teacher) -> tuple[Extractor, ...]:
 
 
 def shows_digits(teacher: Teacher) -> bool:
-    """Whether a teacher is one of the embedded ones, whose images are known to be digits: by its fingerprint."""
+    """Returns whether a teacher's fingerprint is that of an embedded one, whose images are digits."""
     return digits_extractor().accepts(teacher.space.image_shape) and teacher.fingerprint in _fingerprints_of_digits()
 
 

@@ -1,6 +1,6 @@
-"""The pictures of a report, as PNG bytes: sample grids, trajectory strips, the curve.
+"""Draws the pictures of a report as PNG bytes: sample grids, trajectory strips, the curve.
 
-Backgrounds are transparent and labels grey, so that a picture sits on a light page as well as on a dark one.
+Backgrounds are transparent and labels grey, so pictures fit light and dark pages.
 """
 
 import io
@@ -32,7 +32,7 @@ Rgba = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Strips:
-    """Teacher and student along the time grid: noise `[N, C, H, W]`, the others `[K, N, C, H, W]`."""
+    """States of teacher and student along the time grid: noise `[N, C, H, W]`, the others `[K, N, C, H, W]`."""
 
     timesteps: tuple[int, ...]
     noise: Tensor
@@ -61,7 +61,7 @@ class Strips:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """All pictures of one report, each a PNG."""
+    """All pictures of a report, each a PNG."""
 
     samples: bytes
     student_grid: bytes
@@ -74,7 +74,7 @@ class Pictures:
     training_dark: bytes | None = None
 
     def files(self) -> dict[str, bytes]:
-        """Those that are also written beside the page, by file name."""
+        """Returns the pictures that are also written as files beside the page, by file name."""
         files = {
             "samples.png": self.samples,
             "strips.png": self.strips,
@@ -86,13 +86,13 @@ class Pictures:
 
 
 def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips: Strips) -> Pictures:
-    """Draws everything.
+    """Draws all pictures.
 
     Args:
-        report: the figures.
-        student: the student's images `[P, C, H, W]` in [-1, 1].
-        teacher: the teacher's on the same noises.
-        strips: states along the grid.
+        report: figures of the report.
+        student: images of the student, `[P, C, H, W]` in [-1, 1].
+        teacher: images of the teacher from the same noises.
+        strips: states along the time grid.
     """
     ours, theirs = image_grid(student), image_grid(teacher)
     steps, headline = report.cost.teacher.passes, report.headline
@@ -108,14 +108,14 @@ def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips
 
 
 def image_grid(images: Tensor, columns: int = COLUMNS) -> Rgba:
-    """Images `[N, C, H, W]` in [-1, 1] row by row, enlarged in whole pixels: RGBA `[height, width, 4]`."""
+    """Arranges images `[N, C, H, W]` in [-1, 1] row by row, enlarged by a whole factor: RGBA `[height, width, 4]`."""
     tiles = _tiles(images, TILE)
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     return _lay_out(rows, gap=2)
 
 
 def grid_png(images: Tensor, columns: int = COLUMNS) -> bytes:
-    """`image_grid` as a PNG."""
+    """Returns the result of `image_grid` as a PNG."""
     return _png(image_grid(images, columns))
 
 

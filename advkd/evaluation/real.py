@@ -1,4 +1,4 @@
-"""Real images that teacher and student are compared with besides each other: named, or a folder of pictures."""
+"""Sets of real images with which teacher and student are compared: a named set, or a folder of pictures."""
 
 import hashlib
 import io
@@ -22,7 +22,7 @@ _ENDINGS = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class RealImages:
-    """A reference set: what reports call it, its images `[N, C, H, W]` in [-1, 1], and the sha256 of them."""
+    """A set of real images: its name in reports, its images `[N, C, H, W]` in [-1, 1], and their sha256."""
 
     name: str
     images: Tensor
@@ -30,16 +30,16 @@ class RealImages:
 
 
 def real_images(real: str | None, extractor: Extractor, teacher: Teacher) -> RealImages | None:
-    """The reference set of an evaluation, in one extractor's features.
+    """Returns the real images with which an evaluation compares one extractor's features, None if there are none.
 
     Args:
         real: "digits" (scikit-learn's), or the URI of a folder of PNG or JPEG pictures of the teacher's shape; None:
-            the digits where the extractor is that of digits and the teacher is one of the embedded ones, else no set.
-        extractor: the features.
-        teacher: that the set is for.
+            the digits if the extractor is that of digits and the teacher is an embedded one, else no set.
+        extractor: extractor of the features.
+        teacher: teacher that is compared with the set.
 
     Raises:
-        EvaluationError: no pictures there, or of another shape.
+        EvaluationError: the folder has no pictures, or pictures of another shape.
         StoreError: the folder cannot be read.
     """
     if is_default(real, extractor, teacher) or real == DIGITS:
@@ -48,7 +48,7 @@ def real_images(real: str | None, extractor: Extractor, teacher: Teacher) -> Rea
 
 
 def is_default(real: str | None, extractor: Extractor, teacher: Teacher) -> bool:
-    """Whether the set is the digits extractor's own, which needs no mention in a reference's identity."""
+    """Returns whether the set is the digits extractor's default, which a reference's identity does not mention."""
     return real in (None, DIGITS) and extractor.name == DIGITS and shows_digits(teacher)
 
 

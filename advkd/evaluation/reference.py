@@ -1,7 +1,8 @@
-"""What a teacher's students are measured against: the teacher at 1 to 50 DDIM steps on the evaluation's noises.
+"""References of teachers: the teacher at 1 to 50 DDIM steps on the evaluation's noises; students are compared with it.
 
-It costs far more passes than a student's evaluation, so it is computed once per teacher, feature extractor, seed and
-sample count, kept under the digest of these below `<root>/references`, and reused. Embedded teachers ship theirs.
+A reference needs far more passes than a student's evaluation. So it is computed once per teacher, extractor, seed and
+number of samples, and cached under the digest of these below `<root>/references`. Those of embedded teachers are
+shipped with the package.
 """
 
 import json
@@ -41,7 +42,7 @@ SHIPPED = Path(__file__).parent / "references"
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherPoint:
-    """The teacher at one number of steps, against itself at 50 (None there) and real images (None if unknown)."""
+    """The teacher at one number of steps, compared with itself at 50 (None there) and with real images (if any)."""
 
     steps: int
     to_teacher: Scores | None
@@ -50,15 +51,15 @@ class TeacherPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A teacher's reference.
+    """The reference of a teacher.
 
     Attributes:
-        digest: names it; over all that determines it.
-        points: the teacher at every number of steps.
-        features: at 50 steps, `[N, D]`, rounded to float16.
-        pictures: the first 64 images at 50 steps, `[64, C, H, W]`, rounded to float16.
-        real_set: the real images that the points were compared with, where there are any.
-        real_sha256: of them, "" where there are none.
+        digest: digest of everything that determines the reference; its name.
+        points: scores of the teacher at every number of steps.
+        features: features of the images at 50 steps, `[N, D]`, rounded to float16.
+        pictures: first 64 images at 50 steps, `[64, C, H, W]`, rounded to float16.
+        real_set: real images with which the points were compared, None if there are none.
+        real_sha256: sha256 of the real images, "" if there are none.
     """
 
     digest: str
@@ -70,7 +71,7 @@ class Reference:
 
     @property
     def teacher_set(self) -> ReferenceSet:
-        """The teacher at 50 steps, as something to be judged against."""
+        """The teacher at 50 steps, as a set to compare with."""
         return ReferenceSet(f"teacher@{TARGET_STEPS}", self.features)
 
     @property
@@ -90,20 +91,20 @@ def references_for(
     samples: int = SAMPLES,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Reference, ...]:
-    """The references of a teacher: shipped with the package, cached below `root`, or computed now and cached.
+    """Returns the references of a teacher: shipped with the package, cached below `root`, or computed and cached.
 
     Args:
-        teacher: any deterministic teacher.
-        extractors: one reference for each; those that are missing share the teacher's passes.
+        teacher: a teacher with a deterministic solver.
+        extractors: extractors, with one reference for each; missing references share the teacher's passes.
         root: URI of the cache.
         solver: kind of the deterministic solver.
         real: see `advkd.evaluation.real.real_images`.
         seed: base seed of the evaluation's noises.
         samples: number of noises.
-        progress: `progress(done passes, total passes)`, called only where one is computed.
+        progress: `progress(done passes, total passes)`, called only if a reference is computed.
 
     Raises:
-        EvaluationError: NaN in the teacher's states, or no such real images.
+        EvaluationError: a state of the teacher holds NaN, or the real images cannot be used.
     """
     wanted = [_Wanted.of(teacher, solver, extractor, real, seed, samples) for extractor in extractors]
     stored = [_kept(reference, root) for reference in wanted]
@@ -127,10 +128,10 @@ def ship_reference(
     folder: Path = SHIPPED,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Computes the reference of an embedded teacher anew and writes it into the package; returns the file.
+    """Computes the reference of an embedded teacher again and writes it into the package; returns the file.
 
     Raises:
-        ValueError: not one extractor for it.
+        ValueError: the teacher has no extractor, or several.
     """
     teacher = load_teacher(teacher_name)
     extractors = chosen_features(features, teacher)
@@ -147,7 +148,7 @@ def ship_reference(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A reference by what determines it: an extractor, a set of real images, and the facts that name it."""
+    """What determines a reference: an extractor, a set of real images, and the facts in its digest."""
 
     extractor: Extractor
     real: ReferenceSet | None
@@ -198,7 +199,7 @@ def _compute(
     samples: int,
     progress: Callable[[int, int], None] | None,
 ) -> list[Arrays]:
-    """One pass over the numbers of steps, however many extractors look at its images."""
+    """Computes the arrays of all references in one pass over the numbers of steps."""
     start = evaluation_start(teacher, seed, samples)
     counter, device = PassCounter(samples * sum(STEPS), progress), str(getattr(teacher, "device", "cpu"))
     features: list[dict[int, Tensor]] = [{} for _ in wanted]

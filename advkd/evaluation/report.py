@@ -1,4 +1,4 @@
-"""The self-contained page of an evaluation: pictures inside it, no script, nothing fetched. Its HTML: `templates/`."""
+"""Renders the page of an evaluation: self-contained, without scripts and links to resources. HTML: `templates/`."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ RECOMMENDED_SAMPLES = 2000
 _CLASSES_SHOWN = 12
 
 Rows = list[tuple[str, ...]]
-"""A table, the header first."""
+"""The rows of a table, the header first."""
 
 
 def render_report(
@@ -74,7 +74,7 @@ def _classes(scores: Sequence[ClassScores]) -> Rows:
 
 
 def _metrics(distances: Distances) -> Iterator[tuple[Metric, Rows]]:
-    """A metric for its protocol, which all in the table share, and the table."""
+    """Yields tables, each with a metric for the protocol that all of its metrics share."""
     for against in ("to_teacher", "to_real"):
         student: Scores | None = getattr(distances, against)
         if student is None:
@@ -108,7 +108,7 @@ def _data(png: bytes) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, never in scientific notation."""
+    """Formats a number with three significant digits, never in scientific notation."""
     if value == 0.0:
         return "0"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.5f}"

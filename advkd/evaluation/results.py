@@ -1,4 +1,4 @@
-"""What an evaluation found: one frozen record that a report, a flow and the registry read."""
+"""The result of an evaluation: a frozen record that reports, flows and the registry read."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -17,12 +17,12 @@ _HEADLINE = ("worth_steps", "worth_clamped", "fd", "recall", "precision")
 
 @dataclass(frozen=True, kw_only=True)
 class SubmoduleScores:
-    """One submodule's prediction against the teacher's state on the same noises.
+    """Scores of a submodule's predictions against the teacher's states from the same noises.
 
-    `state` compares the states themselves, `clean` the clean images that they imply (the noise taken out); `rmse` is
-    paired, per pixel, in images of [-1, 1]. The teacher's states are those of deterministic DDIM: of a student that was
-    trained on a stochastic sampler's, which are no function of the noise, only the FDs of states say something. There
-    is an FD for each extractor of the evaluation, so none where it had none.
+    `state` compares the states, `clean` the clean images that they imply (without the noise); `rmse` is paired, per
+    pixel, in images of [-1, 1]. The teacher's states are those of deterministic DDIM. States of a stochastic sampler
+    are no function of the noise, so for a student trained on them, only the FDs of states are meaningful. There is one
+    FD for each extractor of the evaluation.
     """
 
     timestep: int
@@ -32,23 +32,23 @@ class SubmoduleScores:
     rmse_clean: Metric
 
     def metrics(self) -> tuple[Metric, ...]:
-        """In the order they are shown in."""
+        """Returns the metrics in the order of display."""
         return (*self.fd_state, *self.fd_clean, self.rmse_state, self.rmse_clean)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distances:
-    """The student and the teacher's curve, in one extractor's features.
+    """Distances of student and teacher in one extractor's features.
 
     Attributes:
-        extractor: its name.
-        extractor_sha256: of its weights.
-        real_sha256: of the real images, "" where there are none.
-        reference_digest: names the teacher's reference.
-        worth: how many teacher steps the student's distance is worth.
-        to_teacher: the student against the teacher at 50 steps.
-        to_real: the student against real images, where there are any.
-        curve: the teacher itself at 1 to 50 steps, from the same code and noises.
+        extractor: name of the extractor.
+        extractor_sha256: sha256 of its weights.
+        real_sha256: sha256 of the real images, "" if there are none.
+        reference_digest: digest of the teacher's reference.
+        worth: number of teacher steps that the student's distance is worth.
+        to_teacher: scores of the student against the teacher at 50 steps.
+        to_real: scores of the student against real images, None if there are none.
+        curve: scores of the teacher at 1 to 50 steps, from the same code and noises.
     """
 
     extractor: str
@@ -61,11 +61,11 @@ class Distances:
     curve: tuple[TeacherPoint, ...]
 
     def metrics(self) -> tuple[Metric, ...]:
-        """The student's, in the order they are shown in."""
+        """Returns the student's metrics in the order of display."""
         return (*self.to_teacher.metrics(), *(() if self.to_real is None else self.to_real.metrics()))
 
     def summary(self) -> dict[str, Any]:
-        """The figures a summary shows, as plain JSON."""
+        """Returns the figures of a summary as plain JSON."""
         return {
             "worth_steps": self.worth.steps,
             "worth_clamped": self.worth.clamped,
@@ -81,11 +81,11 @@ class Distances:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalReport:
-    """One student against one teacher.
+    """The evaluation of a student against a teacher.
 
     Attributes:
-        student_sha256: of the student's weights.
-        student_config_digest: sha256 of its config.
+        student_sha256: sha256 of the student's weights.
+        student_config_digest: sha256 of the student's config.
         sample_shape: `[C, H, W]`.
         timesteps: the student's time grid.
         teacher: name (slug).
@@ -94,12 +94,12 @@ class EvalReport:
         solver_steps: its steps.
         curve_solver: of the teacher's own curve, which gives the worth.
         seed: base seed of the noises.
-        first_index: index of the first noise; no store has it.
+        first_index: index of the first noise, larger than any in a store.
         samples: number of noises.
-        distances: for each extractor of the evaluation, the headline's first; none where it had none.
-        submodules: from noisy to clean.
-        cost: student and teacher.
-        layout: of this record, `LAYOUT`.
+        distances: distances by extractor, those of the headline first; empty without extractors.
+        submodules: scores of the submodules, from noisy to clean.
+        cost: costs of student and teacher.
+        layout: version of this record, `LAYOUT`.
     """
 
     student_sha256: str
@@ -121,24 +121,24 @@ class EvalReport:
 
     @property
     def headline(self) -> Distances | None:
-        """The distances that a student is judged by; None where nothing was measured."""
+        """The distances by which a student is judged; None without extractors."""
         return self.distances[0] if self.distances else None
 
     @property
     def worth(self) -> Worth | None:
-        """The headline's."""
+        """The worth in the headline, None without a headline."""
         return None if self.headline is None else self.headline.worth
 
     def to_json(self) -> str:
-        """JSON text; `from_json` reads it back equal."""
+        """Returns the report as JSON; `from_json` is its inverse."""
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "EvalReport":
-        """The report in `metrics.json`.
+        """Parses a report in `metrics.json`.
 
         Raises:
-            EvaluationError: not a report of this version.
+            EvaluationError: the text is no report of this version.
         """
         try:
             return record_from_json(cls, text)
@@ -146,7 +146,7 @@ class EvalReport:
             raise EvaluationError(f"metrics.json must be an evaluation's report ({error}); evaluate again") from error
 
     def summary(self) -> dict[str, Any]:
-        """The figures a summary shows, as plain JSON with a stable shape; null where there is no headline."""
+        """Returns the figures of a summary as plain JSON with constant keys; null without a headline."""
         student, teacher = self.cost.student, self.cost.teacher
         return {
             **(dict.fromkeys(_HEADLINE) if self.headline is None else self.headline.summary()),
@@ -162,7 +162,7 @@ class EvalReport:
 
 
 def worth_sentence(worth: Worth | None) -> str:
-    """The headline as a sentence."""
+    """Returns the headline as a sentence."""
     if worth is None:
         return "This student's distance to its teacher was not measured: no extractor was chosen for their images."
     steps = f"{worth.steps:.0f}" if worth.clamped else f"{worth.steps:.1f}"

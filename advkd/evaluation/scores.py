@@ -1,4 +1,4 @@
-"""Metrics that carry their protocol: what was compared with what, how many of each, in which features."""
+"""Metrics with their protocol: which sets were compared, their sizes, and the features."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from advkd.evaluation.features import Extractor
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One number and all that is needed to compare it with another.
+    """A figure, and everything that is needed to compare it with another one.
 
     Attributes:
-        name: as in "FD(digits)".
-        value: the number.
-        n_fake: samples judged.
-        n_ref: samples they were judged against.
-        reference: what those are, as in "teacher@50".
-        extractor: the features, or "pixels".
-        extractor_sha256: of the extractor's weights, "" for pixels.
+        name: name of the metric, such as "FD(digits)".
+        value: value of the metric.
+        n_fake: number of evaluated samples.
+        n_ref: number of reference samples.
+        reference: name of the reference samples, such as "teacher@50".
+        extractor: name of the features' extractor, or "pixels".
+        extractor_sha256: sha256 of the extractor's weights, "" for pixels.
     """
 
     name: str
@@ -43,26 +43,26 @@ class Scores:
     coverage: Metric
 
     def metrics(self) -> tuple[Metric, ...]:
-        """In the order they are shown in."""
+        """Returns the metrics in the order of display."""
         return (self.fd, self.kd, self.precision, self.recall, self.density, self.coverage)
 
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """What samples are judged against: its name and its features `[M, D]`."""
+    """A set that samples are compared with: its name and its features `[M, D]`."""
 
     name: str
     features: Tensor
 
 
 def frechet_metric(fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Metric:
-    """The Frechet distance alone, of features `[N, D]`."""
+    """Computes only the Frechet distance, of features `[N, D]`."""
     value = frechet_distance(fake, reference.features)
     return _metric("FD", value, fake, reference, extractor)
 
 
 def score(fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Scores:
-    """All metrics of features `[N, D]` against a reference in the same features."""
+    """Computes all metrics of features `[N, D]` against a reference in the same features."""
     cover = manifold_scores(fake, reference.features)
     kernel = kernel_distance(fake, reference.features)
     return Scores(

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, and how its progress is told."""
+"""The settings of an evaluation, and its progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSpec:
-    """One evaluation.
+    """Settings of an evaluation.
 
     Attributes:
-        student: folder or URI of a student (config.json and safetensors), or of one with it as `student/` (a run, a
-            version).
-        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
+        student: folder or URI of a student (config.json and safetensors), or of a run or version that holds it as
+            `student/`.
+        teacher: name of an embedded teacher, diffusers folder (or its s3:// URI), or hub id.
         out: URI of the folder for metrics.json, report.html and the pictures.
         references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
         features: extractors that distances are measured in, names in `advkd.evaluation.FEATURES` with commas between
@@ -39,7 +39,7 @@ class EvaluateSpec:
         solver_steps: the teacher's steps behind the submodules' targets, as in the store; None: the fewest from 20 on
             that pass through the student's timesteps.
         device: "cpu" or "cuda".
-        threads: of torch, while latency is measured.
+        threads: number of torch's threads while latency is measured.
     """
 
     student: str
@@ -77,11 +77,11 @@ class EvaluateSpec:
 
 
 def protocols(features: str, real: str | None, teacher: Teacher) -> list[tuple[str, str, str]]:
-    """What an evaluation's distances are measured by: extractor, sha256 of it, sha256 of the real images or "".
+    """Returns what distances depend on: each extractor's name and sha256, and the sha256 of its real images or "".
 
     Raises:
-        ValueError: an unknown extractor.
-        EvaluationError: one that does not take the teacher's images, or real images of another shape.
+        ValueError: an extractor is unknown.
+        EvaluationError: an extractor does not take the teacher's images, or the real images have another shape.
         StoreError: the real images cannot be read.
     """
     measures = []
@@ -92,19 +92,19 @@ def protocols(features: str, real: str | None, teacher: Teacher) -> list[tuple[s
 
 
 class TeacherPasses:
-    """Progress that also counts the teacher's network passes: only where they are computed is progress told of."""
+    """Passes progress on, and counts the teacher's network passes."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._done: dict[str, int] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` in a stage of `evaluate`."""
+        """Reports `done` of `total` in a stage of `evaluate`."""
         if stage in (REFERENCE_STAGE, TRAJECTORIES_STAGE):
             self._done[stage] = done
         self._progress(stage, done, total)
 
     @property
     def total(self) -> int:
-        """Images through the teacher's network so far."""
+        """Number of images that have passed through the teacher's network so far."""
         return sum(self._done.values())

@@ -1,7 +1,7 @@
-"""The teacher's states that a student is compared with, on the evaluation's own noises, cached by content.
+"""Computes the teacher's states that a student is compared with, on the evaluation's noises, and caches them.
 
-Sample i of an evaluation has the noise of index `EVALUATION_START + i`. A store's samples count from 0, so that no
-noise of an evaluation was ever trained on, whichever base seeds the two have.
+Sample i of an evaluation has the noise of index `EVALUATION_START + i`. A store's samples count from 0, so an
+evaluation never uses a noise of the training, whatever the base seeds.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ MIN_SOLVER_STEPS, MAX_SOLVER_STEPS = 20, 1000
 
 
 def evaluation_noise(seed: int, count: int, shape: Sequence[int]) -> Tensor:
-    """The first `count` noises of an evaluation: float32 `[count, C, H, W]`."""
+    """Draws the first `count` noises of an evaluation: float32 `[count, C, H, W]`."""
     return torch.from_numpy(initial_noise(seed, EVALUATION_START, EVALUATION_START + count, shape))
 
 
 def evaluation_start(teacher: Teacher, seed: int, count: int) -> Start:
-    """The first `count` starts of an evaluation: its noises and, where a teacher has them, their conditions."""
+    """Returns the first `count` starts of an evaluation: noises and, if the teacher has them, conditions."""
     noise = evaluation_noise(seed, count, teacher.space.shape)
     return start_of(noise, teacher.conditions, seed, range(EVALUATION_START, EVALUATION_START + count))
 
@@ -40,12 +40,12 @@ def teacher_states(
     timesteps: Sequence[int],
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The states of a deterministic solver at `timesteps`, noise first: float32 `[K + 1, N, C, H, W]`.
+    """Computes the states of a deterministic solver at `timesteps`, noise first: float32 `[K + 1, N, C, H, W]`.
 
-    `progress(passes)` counts network passes per image since the last call.
+    Calls `progress(passes)` with the network passes per image since the last call.
 
     Raises:
-        EvaluationError: NaN or infinity in a state.
+        EvaluationError: a state holds NaN or infinity.
     """
     batches = []
     for batch in start.split(BATCH):
@@ -62,7 +62,7 @@ def teacher_states(
 
 
 def clean_timesteps(teacher: Teacher, solver: SolverSpec) -> tuple[int, int]:
-    """The time grid of someone who wants the final state only."""
+    """Returns the time grid of noise and final state."""
     labels = teacher.grid(solver).labels
     return labels[0], labels[-1]
 
@@ -70,13 +70,13 @@ def clean_timesteps(teacher: Teacher, solver: SolverSpec) -> tuple[int, int]:
 def solver_grid_for(
     teacher: Teacher, kind: str | None, timesteps: Sequence[int], asked: int | None = None
 ) -> tuple[SolverSpec, TimeGrid]:
-    """The solver whose grid holds all of a student's timesteps, and its grid at these.
+    """Returns the solver whose grid holds all of a student's timesteps, and its grid at these.
 
     Its steps are those asked for, or the fewest from 20 on; fewer where the teacher allows no 20. Where no kind is
     asked for, it is the first deterministic one of the table.
 
     Raises:
-        EvaluationError: no such number of steps.
+        EvaluationError: there is no such number of steps.
     """
     candidates = [asked] if asked else [*range(MIN_SOLVER_STEPS, MAX_SOLVER_STEPS + 1), *range(1, MIN_SOLVER_STEPS)]
     deterministic = sorted(
@@ -110,9 +110,9 @@ def teacher_trajectory(
     root: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """The states at `timesteps` of the first `count` evaluation noises, from the cache below `root` if they are there.
+    """Returns the states at `timesteps` of the first `count` evaluation noises, cached below `root`.
 
-    Returns float32 `[K + 1, count, C, H, W]`. `progress(done passes, total passes)` is called only to compute them.
+    The states are float32 `[K + 1, count, C, H, W]`. Calls `progress(done passes, total passes)` if they are computed.
     """
     facts = {
         "kind": "trajectory",
@@ -137,7 +137,7 @@ def teacher_trajectory(
 
 
 def condition_facts(teacher: Teacher) -> dict[str, object]:
-    """What a cached result of a teacher depends on besides, if it has conditions."""
+    """Returns the conditions' facts, on which cached results of a teacher depend; empty without conditions."""
     return {} if teacher.conditions.facts is None else {"conditions": teacher.conditions.facts}
 
 

@@ -1,4 +1,4 @@
-"""How a student's training went, from what was observed of it: one picture of small multiples, and a sentence."""
+"""Shows a student's training from its observations: a picture with small plots, and a sentence."""
 
 import io
 import json
@@ -25,7 +25,7 @@ _WIDTH = 1.5
 
 
 def read_observations(student: Path) -> tuple[Observation, ...]:
-    """Those in a student's folder; none where it has none, or of another version, which a report can do without."""
+    """Reads the observations in a student's folder; returns none if it has none, or those of another version."""
     path = student / OBSERVATIONS
     if not path.is_file():
         return ()
@@ -41,7 +41,7 @@ def read_observations(student: Path) -> tuple[Observation, ...]:
 
 
 def training_sentence(observations: Sequence[Observation]) -> str:
-    """What the picture says, in a sentence."""
+    """Returns a sentence about the picture."""
     last = observations[-1]
     clean = last.submodules[-1]
     count = len(observations)
@@ -57,7 +57,7 @@ def training_sentence(observations: Sequence[Observation]) -> str:
 
 
 def training_png(observations: Sequence[Observation], *, dark: bool) -> bytes:
-    """Margins, gradients, deviations, spread and inputs over the samples seen; a key in the sixth place."""
+    """Draws margins, gradients, deviations, spread and inputs over the samples seen; a key is in the sixth place."""
     ink, faint = ("#d7dae0", "#3c4149") if dark else ("#24292f", "#d9dde3")
     figure = Figure(figsize=(9.6, 5.6), dpi=140)
     FigureCanvasAgg(figure)
@@ -66,7 +66,7 @@ def training_png(observations: Sequence[Observation], *, dark: bool) -> bytes:
     timesteps = [part.timestep for part in max((seen.submodules for seen in observations), key=len)]
     colours = dict(zip(timesteps, _ramp(len(timesteps)), strict=True))
     marker = "o" if len(observations) <= _FEW else ""
-    # A dashed line through a single point cannot be seen.
+    # A dashed line through a single point is invisible.
     teachers = "_" if len(observations) == 1 else ""
     _by_submodule(margins, observations, lambda part: part.margin, colours, marker)
     _by_submodule(deviations, observations, lambda part: part.student_std, colours, marker)
@@ -149,7 +149,7 @@ def _title(axes: Any, title: str, note: str, ink: str, colour: str | None = None
 
 
 def _note(axes: Any, text: str, side: int, colour: str) -> None:
-    """Small, above an axes: at its left (0) or right (1) end."""
+    """Writes a small text above an axes: at its left (0) or right (1) end."""
     axes.text(side, 1.03, text, transform=axes.transAxes, ha=("left", "right")[side], color=colour, fontsize=9)
 
 
@@ -180,7 +180,7 @@ def _key(axes: Any, colours: dict[int, Any], played: bool, ink: str) -> None:
 
 
 def _first_game(observations: Sequence[Observation]) -> float | None:
-    """Samples between the last observation without a margin and the first with one."""
+    """Returns the middle between the last observation without a margin and the first one with a margin, in samples."""
     with_margin = [seen.samples for seen in observations if seen.submodules[-1].margin is not None]
     if not with_margin:
         return None
@@ -189,7 +189,7 @@ def _first_game(observations: Sequence[Observation]) -> float | None:
 
 
 def _ramp(count: int) -> list[tuple[float, ...]]:
-    """From the teacher's blue (noisy) to the student's orange (clean)."""
+    """Returns colours from the teacher's blue (noisy) to the student's orange (clean)."""
     first, last = to_rgb(TEACHER_COLOUR), to_rgb(STUDENT_COLOUR)
     shares = [index / max(1, count - 1) for index in range(count)] if count > 1 else [1.0]
     return [tuple((1 - share) * a + share * b for a, b in zip(first, last, strict=True)) for share in shares]

@@ -1,9 +1,9 @@
-"""Teachers and students out of an object store: into folders that are named by their content, once per machine.
+"""Downloads teachers and students from an object store into folders named by their content, once per machine.
 
     <cache>/<kind>/<fingerprint>/       JSON and safetensors, nothing else
-    <cache>/<kind>/seen/<sha256>.json   which fingerprint a prefix had when its listing was what it is
+    <cache>/<kind>/seen/<sha256>.json   fingerprint of a prefix whose listing has this hash
 
-Everything in it may be deleted at any time. Pickles and code are never fetched.
+Everything in the cache may be deleted at any time. Pickles and code are never fetched.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from storage.reading import default_cache_folder
 
 @dataclass(frozen=True, kw_only=True)
 class FolderKind:
-    """What is fetched of a folder, and what makes it whole."""
+    """A kind of folder: which files are fetched, and how the folder is checked."""
 
     name: str
-    """Of the folder in the cache: `teachers`."""
+    """Name of the folder in the cache, such as `teachers`."""
     noun: str
     """For messages: `a teacher`."""
     needed: Callable[[Path, Collection[str]], Collection[str]]
@@ -35,26 +35,26 @@ class FolderKind:
     No others are ever asked for. It may raise `error`, before anything large is fetched.
     """
     check: Callable[[Path], object]
-    """Raises `error` for a folder that is none of its kind."""
+    """Raises `error` if a folder is not of this kind."""
     fingerprint: Callable[[Path], str]
-    """Of all that was fetched."""
+    """Returns the fingerprint of the fetched files."""
     error: type[ValueError]
     changed: type[ValueError]
-    """Raised where a folder changes while it is read; an `error` too."""
+    """Error if a folder changes while it is read; a subclass of `error`."""
 
 
 def download_folder(kind: FolderKind, uri: str, fingerprint: str | None = None) -> Path:
-    """What lies below a prefix as a local folder; fetched only where this machine has not got it.
+    """Returns the local copy of a folder below a prefix; fetches it only if the cache does not hold it.
 
     Args:
-        kind: of folder.
-        uri: prefix.
-        fingerprint: taken from the cache, unasked, if that one is there; whether what is fetched is that one, the
-            caller finds out.
+        kind: kind of the folder.
+        uri: URI of the prefix.
+        fingerprint: expected fingerprint. If the cache holds it, the object store is not asked; if the folder is
+            fetched, the caller must compare the fingerprints.
 
     Raises:
-        kind.error: none of its kind; one that changes meanwhile is a `kind.changed`.
-        StoreError: the object store did not answer, or the cache cannot be written.
+        kind.error: the folder is not of this kind, or (`kind.changed`) changed meanwhile.
+        StoreError: the object store does not answer, or the cache cannot be written.
     """
     cache = Path(default_cache_folder()) / kind.name
     if fingerprint is not None and (folder := _intact(kind, cache, fingerprint)):
@@ -69,13 +69,13 @@ def download_folder(kind: FolderKind, uri: str, fingerprint: str | None = None) 
 
 
 def listing_stamp(listed: Sequence[ObjectInfo]) -> str:
-    """sha256 over names, sizes and times of objects: cheap, and another one after every upload."""
+    """Returns the sha256 over names, sizes and times of objects, which is cheap and changes with every upload."""
     facts = [[entry.key, entry.size, entry.modified] for entry in sorted(listed, key=lambda entry: entry.key)]
     return _sha256(json.dumps(facts))
 
 
 def _intact(kind: FolderKind, cache: Path, fingerprint: str) -> Path | None:
-    """The cached folder, if it is there and every byte of it is what was fetched."""
+    """Returns the cached folder if it exists and holds exactly the fetched bytes."""
     folder = cache / fingerprint
     try:
         kind.check(folder)
@@ -92,7 +92,7 @@ def _remembered(seen: str) -> str | None:
 
 
 def _whole(kind: FolderKind, uri: str) -> FolderContents | None:
-    """What a published folder says that it holds; None of one that was put there by other means."""
+    """Returns the contents of a published folder; None if the folder was uploaded by other means."""
     contents = read_contents(uri)
     if contents is None and unfinished_files(uri):
         raise _changed(kind, uri)
@@ -146,7 +146,7 @@ def _publish(kind: FolderKind, partial: Path, final: Path) -> Path:
     try:
         partial.rename(final)
     except OSError:
-        # Another process may have been faster, with the same bytes.
+        # Another process may have been faster; it has fetched the same bytes.
         if not _intact(kind, final.parent, final.name):
             raise
     return final

@@ -1,4 +1,4 @@
-"""Local folders that appear whole or not at all."""
+"""Local folders that are written all or nothing."""
 
 import fcntl
 import os
@@ -12,12 +12,12 @@ from safetensors import SafetensorError
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[None]:
-    """Creates a run's folder and keeps other processes of this machine out of it; what killed ones left is removed.
+    """Creates a run's folder, keeps other processes of this machine out of it, and removes leftovers of killed ones.
 
-    Said before anything is computed, instead of at the first checkpoint.
+    So an unusable folder is reported before anything is computed, and not only at the first checkpoint.
 
     Raises:
-        OSError: it cannot be made or written to, or another run is at work in it.
+        OSError: the folder cannot be created or written to, or another run is using it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,10 +41,10 @@ def own_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_folder(final: Path, what: str) -> Iterator[Path]:
-    """A temporary folder beside `final` that takes its place (and that of an older one) if nothing fails.
+    """Yields a temporary folder beside `final`, which is renamed to `final`, and replaces it, if nothing fails.
 
     Raises:
-        OSError: it cannot be written; what was begun is removed.
+        OSError: the folder cannot be written; the temporary one is removed.
     """
     partial = final.with_name(f".{final.name}.{os.getpid()}")
     try:
@@ -62,7 +62,7 @@ def whole_folder(final: Path, what: str) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a folder, which is never seen in part: a process killed meanwhile leaves a hidden rest."""
+    """Removes a folder all or nothing: if the process is killed meanwhile, a hidden folder is left."""
     hidden = folder.with_name(f".{folder.name}.old.{os.getpid()}")
     folder.rename(hidden)
     shutil.rmtree(hidden)

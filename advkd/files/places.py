@@ -1,18 +1,18 @@
-"""Whether something is named by a path or by a URI, and what must not stand in a URI."""
+"""Distinguishes paths from URIs, and refuses credentials in URIs."""
 
 from urllib.parse import urlsplit
 
 
 def is_remote(place: str) -> bool:
-    """Whether it is the URI of an object store's prefix."""
+    """Returns whether a place is the URI of an object store's prefix."""
     return "://" in place
 
 
 def refuse_credentials(uri: str) -> None:
-    """Parameters and records are read by many: what opens a bucket has no place in a URI.
+    """Refuses credentials in a URI, because many people can read parameters and records.
 
     Raises:
-        ValueError: it has a user, a password or a query; the message does not repeat them.
+        ValueError: the URI has a user, a password or a query; the message does not repeat them.
     """
     if "://" not in uri:
         return

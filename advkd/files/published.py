@@ -1,10 +1,10 @@
-"""Output at a URI: a local folder as it is, or one that is made here and published whole in an object store.
+"""Output at a URI: a local folder, or one that is made locally and published in an object store.
 
     with workplace(out) as folder:      # the folder itself, or scratch
         ...                             # writes files below it
         publish(folder / "student", join(out, "student"))
 
-What is published is there whole or not at all (`storage.folders`), as a local folder is by its rename.
+Folders are published all or nothing (`storage.folders`), as a rename does for local folders.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from storage.objects import join, local_folder, read_bytes
 
 @contextmanager
 def workplace(uri: str) -> Iterator[Path]:
-    """The local folder at a URI; for one in an object store an empty one that is removed at the end.
+    """Yields the local folder at a URI; for a URI in an object store, an empty folder that is removed at the end.
 
-    Messages of errors that leave it name the URI, wherever the files were made.
+    Errors that leave the block name the URI instead of the local folder.
 
     Raises:
-        ValueError: credentials in the URI.
-        OSError: there is no room for scratch.
+        ValueError: the URI holds credentials.
+        OSError: the temporary folder cannot be created.
     """
     refuse_credentials(uri)
     here = local_folder(uri)
@@ -44,20 +44,20 @@ def workplace(uri: str) -> Iterator[Path]:
 
 
 def read_published(uri: str, name: str) -> bytes:
-    """One file of a folder that is at a URI, wherever that is.
+    """Reads a file of a folder at a URI, local or in an object store.
 
     Raises:
-        StoreNotFoundError: no such folder, or one that is not whole.
-        StoreError: the object store did not give it.
+        StoreNotFoundError: there is no such folder, or it is incomplete.
+        StoreError: the object store does not return the file.
     """
     return read_file(uri, name) if local_folder(uri) is None else read_bytes(join(uri, name))
 
 
 def publish(folder: Path, uri: str) -> None:
-    """Has a folder of a workplace be at its URI, where a local one is already.
+    """Publishes a folder of a workplace at its URI; a local folder is there already.
 
     Raises:
-        StoreError: the object store did not take it.
+        StoreError: the object store refuses the folder.
     """
     if local_folder(uri) is None:
         publish_folder(folder, uri)

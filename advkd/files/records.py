@@ -1,4 +1,4 @@
-"""Frozen dataclasses from the JSON that `dataclasses.asdict` made of them; pydantic checks their type hints."""
+"""Parses frozen dataclasses from the JSON of `dataclasses.asdict`; pydantic checks their type hints."""
 
 from functools import cache
 from typing import Any, TypeVar
@@ -7,12 +7,12 @@ _T = TypeVar("_T")
 
 
 def record_from_json(kind: type[_T], text: str | bytes) -> _T:
-    """The record in a JSON text: exactly the fields of `kind`, each of its own type. An integer is a float, too.
+    """Parses a record: exactly the fields of `kind`, each of its type; integers are accepted as floats.
 
-    The fields of a record have no defaults, as pydantic would put them where a field is missing.
+    The fields of a record must have no defaults, because pydantic would use them for missing fields.
 
     Raises:
-        ValueError: no JSON, or another record; the message names the field.
+        ValueError: the text is no JSON, or another record; the message names the field.
     """
     from pydantic import ValidationError
 
@@ -29,7 +29,7 @@ def record_from_json(kind: type[_T], text: str | bytes) -> _T:
 
 @cache
 def _adapter(kind: Any) -> Any:
-    # Where no record is read, nobody waits for this import.
+    # Imported here, so that only processes that read records wait for it.
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

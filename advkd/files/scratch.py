@@ -1,7 +1,7 @@
-"""Folders of this machine for as long as a process needs them: `<cache>/scratch/<name>`, gone when it ends.
+"""Temporary local folders of a process, `<cache>/scratch/<name>`, which are removed when it ends.
 
-Beside each lies `<name>.lock`, which its process holds; what a killed process left is removed by the next one that
-needs a folder.
+Beside each lies `<name>.lock`, which its process holds. The next process that needs a folder removes those of killed
+ones.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from storage.reading import default_cache_folder
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder for this process alone, removed at the end whatever happens.
+    """Yields an empty folder for this process only, and removes it at the end in any case.
 
     Raises:
         OSError: the cache cannot be written.
@@ -49,7 +49,7 @@ def _make(root: Path) -> tuple[Path, IO[str]]:
 
 
 def _lock(folder: Path) -> IO[str] | None:
-    """The lock of a folder, None if another process holds it or has removed it in this moment."""
+    """Takes the lock of a folder; returns None if another process holds it or has just removed it."""
     path = folder.with_suffix(".lock")
     lock = path.open("w")
     try:
@@ -70,6 +70,6 @@ def _remove_stale(root: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """To be called by the one that holds the lock, which goes last."""
+    """Removes a folder, and last its lock, which the caller holds."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_suffix(".lock").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Registered versions in MLflow, and the gate to `champion`."""
+"""Registers versions in MLflow, and decides which one is `champion`."""
 
 from advkd.registry.counter_metrics import log_counters
 from advkd.registry.fetching import student_folder, student_place

@@ -1,4 +1,4 @@
-"""Counters of a distillation's stages as metrics of the MLflow run behind its registered version."""
+"""Logs the counters of a distillation's stages as metrics of the MLflow run of its registered version."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,12 +9,12 @@ from advkd.runtime import StageCounters
 
 
 def log_counters(model: RegisteredModel, counters: Mapping[str, StageCounters], runs: str) -> None:
-    """Notes `<stage>.<counter>`, as `precompute.passes`: what the run that made this version did and what it took.
+    """Logs metrics `<stage>.<counter>`, such as `precompute.passes`, of the run that made a version.
 
     Args:
-        model: the version that the run made.
-        counters: by stage.
-        runs: as in `RegisterSpec`.
+        model: version that the run made.
+        counters: counters by stage.
+        runs: folder of the registry, see `RegisterSpec`.
 
     Raises:
         MlflowException: the registry did not answer.

@@ -1,7 +1,7 @@
-"""Where a student is: a folder, the same below an object store's prefix, or a registered version.
+"""Finds and fetches students: in a local folder, below an object store's prefix, or as a registered version.
 
-`models:/NAME@ALIAS` and `models:/NAME/VERSION` are MLflow's own addresses. What is fetched is a config and safetensors;
-the code of an artifact is neither fetched nor run.
+`models:/NAME@ALIAS` and `models:/NAME/VERSION` are MLflow's own addresses. Only config and safetensors are fetched,
+never the code of an artifact.
 """
 
 import re
@@ -17,30 +17,30 @@ _OBJECT_STORES = ("s3",)
 
 
 def student_place(place: str, runs: str) -> str:
-    """The folder or URI of a student: as it was given, or that of a registered version.
+    """Returns the folder or URI of a student: as it was given, or that of a registered version.
 
     Args:
         place: folder, URI, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
         runs: folder of the registry, where MLFLOW_TRACKING_URI names none.
 
     Raises:
-        RegistryError: no such version, or one that lies where only MLflow can fetch it.
+        RegistryError: there is no such version, or only MLflow can fetch it.
     """
     return _registered(place, runs) if place.startswith("models:") else place
 
 
 def student_folder(place: str, runs: str) -> Path:
-    """The local folder of a student; what is elsewhere is fetched into a cache, once per machine.
+    """Returns the local folder of a student; fetches a remote one into a cache, once per machine.
 
     Args:
         place: folder, URI, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
         runs: folder of the registry, where MLFLOW_TRACKING_URI names none.
 
     Raises:
-        StudentError: no student there.
-        RegistryError: no such version, or one that lies where only MLflow can fetch it.
-        StoreError: the object store did not give it.
-        ValueError: credentials in a URI.
+        StudentError: there is no student.
+        RegistryError: there is no such version, or only MLflow can fetch it.
+        StoreError: the object store does not return it.
+        ValueError: a URI holds credentials.
     """
     return fetched_student(student_place(place, runs))
 

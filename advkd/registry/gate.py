@@ -1,4 +1,4 @@
-"""Whether a new version takes over from the champion: a pure function of figures measured by one protocol."""
+"""The gate: decides whether a new version replaces the champion, as a pure function of comparable figures."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,15 @@ _REMEDIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What the gate compares, and the protocol that makes it comparable.
+    """The figures that the gate compares, and the protocol by which they were measured.
 
     Attributes:
-        fd: Frechet distance to the teacher at 50 steps, in the headline's features; None where none was measured.
-        recall: of the teacher at 50 steps; None where none was measured.
-        fd_real: Frechet distance to real images, where there are any.
-        recall_real: of real images.
-        teacher_fingerprint: of the teacher it was judged against.
-        extractor_sha256: of the features, "" where there are none.
+        fd: Frechet distance to the teacher at 50 steps, in the headline's features; None if not measured.
+        recall: recall of the teacher at 50 steps; None if not measured.
+        fd_real: Frechet distance to real images; None if there are none.
+        recall_real: recall of real images; None if there are none.
+        teacher_fingerprint: fingerprint of the teacher in the evaluation.
+        extractor_sha256: sha256 of the features' extractor, "" without features.
         samples: number of samples.
     """
 
@@ -36,14 +36,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to promote, and why, as a sentence."""
+    """Whether to promote a version, and the reason as a sentence."""
 
     promote: bool
     reason: str
 
 
 def figures_of(report: EvalReport) -> Figures:
-    """The gate's figures of a report."""
+    """Returns the gate's figures of a report."""
     headline = report.headline
     teacher, real = (None, None) if headline is None else (headline.to_teacher, headline.to_real)
     return Figures(
@@ -58,14 +58,14 @@ def figures_of(report: EvalReport) -> Figures:
 
 
 def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RECALL_MARGIN) -> Decision:
-    """Promotes where FD is not worse and recall is not worse by more than `recall_margin`.
+    """Promotes the candidate if FD is not worse, and recall is not worse by more than `recall_margin`.
 
-    Both are taken against the teacher where the two versions have the same one, else against real images. What was not
-    measured alike is never promoted, nor what was not measured at all, were it the first of its model. A champion
-    without figures, promoted by hand, makes way for the first version that has some.
+    Figures against the teacher are compared if both versions have the same teacher, else those against real images. A
+    candidate that was measured by another protocol is never promoted, nor one without figures, even if it is the first
+    version of its model. A champion without figures, promoted by hand, is replaced by the first version with figures.
 
     Raises:
-        ValueError: a negative margin.
+        ValueError: the margin is negative.
     """
     if recall_margin < 0.0:
         raise ValueError(f"recall_margin must not be negative, got {recall_margin}; use {RECALL_MARGIN}")

@@ -1,4 +1,4 @@
-"""Registered versions as people and machines look at them: figures, state, lineage, and how two of them differ."""
+"""Lists registered versions: figures, state, lineage, and the differences between two of them."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """One version in a list.
+    """A version in a list.
 
     Attributes:
         name: registered name.
-        version: its number.
-        state: its aliases, and "rolled back" where it was.
-        figures: of the gate, None for a version that is not ours.
-        gate: what the gate said when it was registered.
+        version: number of the version.
+        state: its aliases, and "rolled back" if it was.
+        figures: its figures for the gate; None if another program registered it.
+        gate: reason of the gate's decision when it was registered.
     """
 
     name: str
@@ -31,24 +31,24 @@ class Overview:
 
     @property
     def teacher(self) -> str:
-        """The start of the teacher's fingerprint."""
+        """First digits of the teacher's fingerprint."""
         return self.figures.teacher_fingerprint[:12] if self.figures else "-"
 
     def text(self, figure: str) -> str:
-        """A figure for a table."""
+        """Formats a figure for a table."""
         value = getattr(self.figures, figure, None)
         return "-" if value is None else f"{value:.4g}"
 
     def as_json(self) -> dict[str, Any]:
-        """The same for machines."""
+        """Returns the version as plain JSON."""
         return asdict(self)
 
 
 def models(client: "MlflowClient", name: str | None = None) -> list[str]:
-    """Names of the registered models; of one, if it is there.
+    """Returns the names of the registered models, or only `name` if it is registered.
 
     Raises:
-        RegistryError: there is none of that name.
+        RegistryError: there is no model of that name.
     """
     if name is not None:
         return [require_model(client, name).name]
@@ -56,18 +56,18 @@ def models(client: "MlflowClient", name: str | None = None) -> list[str]:
 
 
 def overview(client: "MlflowClient", name: str) -> list[Overview]:
-    """A model's versions, the newest first."""
+    """Returns a model's versions, the newest first."""
     return [_overview(version) for version in reversed(versions_of(client, name))]
 
 
 def details(client: "MlflowClient", name: str, which: str) -> dict[str, Any]:
-    """Everything that is noted on a version.
+    """Returns all facts of a version.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: there is no such version.
     """
     version = find_version(client, name, which)
-    # One that is not ours may have no run.
+    # A version that another program registered may have no run.
     known, run = _overview(version), client.get_run(version.run_id) if version.run_id else None
     return {
         "model": name,
@@ -88,10 +88,10 @@ def details(client: "MlflowClient", name: str, which: str) -> dict[str, Any]:
 
 
 def difference(client: "MlflowClient", name: str, one: str, other: str) -> dict[str, Any]:
-    """What differs between two versions, and whether the gate would have the other one take over.
+    """Returns the differences between two versions, and whether the gate would replace the first by the other.
 
     Raises:
-        RegistryError: one of them is not there.
+        RegistryError: a version does not exist.
     """
     left, right = (details(client, name, which) for which in (one, other))
     pairs = {}

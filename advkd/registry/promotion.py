@@ -1,8 +1,8 @@
-"""Who is champion: by the gate, by hand, and back again.
+"""Moves the alias `champion`: by the gate, by hand, and back to an earlier version.
 
-Noted on the versions themselves, as tags: which version each champion took over from (`advkd.replaced`), when
-(`advkd.promoted`), and that it was rolled back, when and why (`advkd.rolled_back`). A roll-back is a person's judgement
-that the figures were wrong, so the gate does not undo it: see `judge`.
+Tags of the versions hold the history: which version a champion replaced (`advkd.replaced`), when (`advkd.promoted`),
+and when and why it was rolled back (`advkd.rolled_back`). A user rolls back if the figures were wrong, so the gate does
+not undo it: see `judge`.
 """
 
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ ROLLED_BACK_TAG = "advkd.rolled_back"
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """The champion moved, or stayed where it was asked to be.
+    """Result of a promotion or roll-back.
 
     Attributes:
         name: registered name.
-        version: the champion now.
-        before: the champion before, None if there was none.
+        version: number of the present champion.
+        before: number of the previous champion, None if there was none.
     """
 
     name: str
@@ -46,23 +46,23 @@ class Move:
 
 
 def decide(client: "MlflowClient", version: Any, recall_margin: float = RECALL_MARGIN) -> Decision:
-    """Gives a new version the alias that `judge` says it has earned, and notes why."""
+    """Gives a new version the alias by the decision of `judge`, and writes the reason to its tags."""
     decision = judge(client, version, recall_margin)
     if decision.promote:
         make_champion(client, version)
     else:
         client.set_registered_model_alias(version.name, CHALLENGER, str(version.version))
-    # Last: a version without a reason was interrupted before its alias, and the next call goes on from there.
+    # The reason is written last: if it is missing, the call was interrupted, and the next one repeats it.
     client.set_model_version_tag(version.name, str(version.version), REASON_TAG, decision.reason)
     return decision
 
 
 def judge(client: "MlflowClient", candidate: Any, recall_margin: float = RECALL_MARGIN) -> Decision:
-    """The gate's decision on a new version, in view of what was rolled back.
+    """Returns the gate's decision on a new version, and considers roll-backs.
 
-    Never promoted: a version that was rolled back itself; one of the same descent (teacher, store and training
-    settings) as one that was; and one whose FD is no better than that of one that was, where both were measured alike,
-    although it may beat the champion: the champion is there because figures like these were not believed.
+    Three kinds of versions are never promoted: a version that was rolled back; one with the same teacher, store and
+    training settings as a version that was rolled back; and one whose FD, by the same protocol, is no better than that
+    of a version that was rolled back. The last one may beat the champion, but such figures have proved wrong.
     """
     figures = figures_on(candidate)
     if figures is None:
@@ -74,7 +74,7 @@ def judge(client: "MlflowClient", candidate: Any, recall_margin: float = RECALL_
 
 
 def _objection(candidate: Any, figures: Figures, other: Any) -> str:
-    """Why a version cannot be trusted, given one that was rolled back; "" if it can."""
+    """Returns why a version cannot be trusted, given one that was rolled back; "" if it can."""
     if int(other.version) == int(candidate.version):
         return "it was rolled back"
     bad, descent, theirs = (
@@ -96,7 +96,7 @@ def _protocol(figures: Figures) -> tuple[str, str, int]:
 
 
 def make_champion(client: "MlflowClient", version: Any) -> Move:
-    """Gives a version the alias, and notes from whom; the alias comes last, so an interrupted call can be repeated."""
+    """Writes the previous champion to a version's tags, then gives it the alias; so a call can be repeated."""
     name, number = version.name, int(version.version)
     champion = aliased(client, name, CHAMPION)
     before = None if champion is None else int(champion.version)
@@ -115,10 +115,10 @@ def _crown(client: "MlflowClient", version: Any) -> None:
 
 
 def promote(client: "MlflowClient", name: str, version: int) -> Move:
-    """Makes a version champion by hand, whatever the gate or a roll-back said of it.
+    """Makes a version champion by hand, without the gate, even if it was rolled back.
 
     Raises:
-        RegistryError: no such version.
+        RegistryError: there is no such version.
     """
     chosen = find_version(client, name, str(version))
     if ROLLED_BACK_TAG in chosen.tags:
@@ -127,16 +127,16 @@ def promote(client: "MlflowClient", name: str, version: int) -> Move:
 
 
 def roll_back(client: "MlflowClient", name: str, why: str = "", to: int | None = None) -> Move:
-    """Gives the alias back to the version that had it before, and notes on the one that loses it that this was meant.
+    """Gives the alias back to the previous champion, and marks the present one as rolled back.
 
     Args:
-        client: of the registry.
+        client: client of the registry.
         name: registered name.
-        why: noted beside the time.
-        to: another version than the one before.
+        why: reason, written to the tag.
+        to: number of the version to go back to; None: the previous champion.
 
     Raises:
-        RegistryError: no champion, or nothing to go back to.
+        RegistryError: there is no champion, or no version to go back to.
     """
     champion = aliased(client, name, CHAMPION)
     if champion is None:
@@ -145,13 +145,13 @@ def roll_back(client: "MlflowClient", name: str, why: str = "", to: int | None =
     target = _one_before(client, champion) if to is None else find_version(client, name, str(to))
     if int(target.version) == int(champion.version):
         raise RegistryError(f"a roll-back must go to another version, got {to}, the champion; choose an earlier one")
-    # The mark first: whatever comes between, nobody promotes that version again by itself.
+    # The mark is written first, so the gate cannot promote the version again in between.
     client.set_model_version_tag(name, champion.version, ROLLED_BACK_TAG, f"{_now()} {why}".rstrip())
     if ROLLED_BACK_TAG in target.tags:
         client.delete_model_version_tag(name, target.version, ROLLED_BACK_TAG)
     earlier = champion.tags.get(REPLACED_TAG)
     if earlier and PROMOTED_TAG not in target.tags:
-        # It never led: another roll-back goes to where this one would have gone.
+        # It was never champion: the next roll-back goes to the version to which this one would have gone.
         client.set_model_version_tag(name, target.version, REPLACED_TAG, earlier)
     client.set_model_version_tag(name, target.version, PROMOTED_TAG, _now())
     _crown(client, target)
@@ -159,10 +159,10 @@ def roll_back(client: "MlflowClient", name: str, why: str = "", to: int | None =
 
 
 def find_version(client: "MlflowClient", name: str, which: str) -> Any:
-    """A version by its number or alias.
+    """Returns a version by its number or alias.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: there is no such version.
     """
     model = require_model(client, name)
     number, versions = str(model.aliases.get(which, which)), versions_of(client, name)
@@ -174,7 +174,7 @@ def find_version(client: "MlflowClient", name: str, which: str) -> Any:
 
 
 def require_model(client: "MlflowClient", name: str) -> Any:
-    """The model of that name; `RegistryError`, with the names that there are, if there is none."""
+    """Returns a model by name; raises `RegistryError`, which lists the known names, if there is none."""
     model = registered_model(client, name)
     if model is None:
         known = ", ".join(sorted(registered.name for registered in client.search_registered_models())) or "none yet"
@@ -183,7 +183,7 @@ def require_model(client: "MlflowClient", name: str) -> Any:
 
 
 def _one_before(client: "MlflowClient", champion: Any) -> Any:
-    """The version that the champion took over from; one that was rolled back itself, or is gone, is passed over."""
+    """Returns the version that the champion replaced; skips versions that were rolled back or deleted."""
     known = {str(version.version): version for version in versions_of(client, champion.name)}
     passed, number = {str(champion.version)}, champion.tags.get(REPLACED_TAG)
     while number in known and number not in passed:

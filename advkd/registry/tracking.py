@@ -1,9 +1,9 @@
-"""MLflow as run log and model registry: a SQLite file and a folder, or what MLFLOW_TRACKING_URI says.
+"""Registers students in MLflow: in a SQLite file and a folder, or at MLFLOW_TRACKING_URI.
 
-Where output goes to an object store and the registry is a database, what is logged lies there too, in `mlartifacts/`.
+If output goes to an object store and the registry is a database, artifacts are logged there too, in `mlartifacts/`.
 
-A registered version is the artifact folder, logged below its run. The alias `champion` moves only when the gate says
-so (`advkd.registry.promotion`), `challenger` marks the newest version that it refused.
+A registered version is the artifact folder, logged below its run. The gate moves the alias `champion`
+(`advkd.registry.promotion`); `challenger` marks the newest version that it refused.
 """
 
 import json
@@ -43,18 +43,18 @@ PICTURES = ("samples.png", "strips.png", "strips-clean.png", "curve.png")
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterSpec:
-    """One registration.
+    """Settings of a registration.
 
     Attributes:
         student: folder or URI of the student, as in `EvaluateSpec`.
-        report: URI of the folder that its evaluation wrote.
+        report: URI of the folder that the student's evaluation wrote.
         out: folder or URI for the artifact.
-        runs: local folder of `mlflow.db` and `mlartifacts/`, used where MLFLOW_TRACKING_URI is not set; a URI of an
-            object store needs that, and holds `mlartifacts/` where it names a database.
+        runs: local folder of `mlflow.db` and `mlartifacts/`, used if MLFLOW_TRACKING_URI is not set. A URI of an object
+            store needs MLFLOW_TRACKING_URI, and holds `mlartifacts/` if that is a database.
         model: registered name; None: `advkd-<teacher>`.
-        store: URI of the store it was trained from, for the lineage.
-        experiment: name of MLflow's experiment.
-        recall_margin: how much recall a champion may lose.
+        store: URI of the store that the student was trained on, for the lineage.
+        experiment: name of the MLflow experiment.
+        recall_margin: largest loss of recall with which a version still becomes champion.
     """
 
     student: str
@@ -79,17 +79,17 @@ class RegisterSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel:
-    """A version in the registry.
+    """A registered version.
 
     Attributes:
         name: registered name.
         version: number of the version.
-        alias: "champion", "challenger", or "" if both have moved on.
-        uri: where diffusers loads it from: a local folder by default, else the artifact store's URI.
-        run_id: MLflow's run.
-        created: whether this call made it; False: the same artifact was registered already.
-        decided: whether this call gave it its alias: one that was interrupted before is finished by the next.
-        reason: the gate's.
+        alias: "champion", "challenger", or "" if it has neither alias any more.
+        uri: local folder, or URI in the artifact store, from which diffusers loads the version.
+        run_id: id of the MLflow run.
+        created: whether this call created the version; False if the same artifact was registered already.
+        decided: whether this call gave the alias; it also completes an interrupted earlier call.
+        reason: reason of the gate's decision.
     """
 
     name: str
@@ -103,15 +103,15 @@ class RegisteredModel:
 
 
 def register(spec: RegisterSpec) -> RegisteredModel:
-    """Exports the student, logs the run, makes a new version and lets the gate decide on its alias.
+    """Exports the student, logs the run, creates a new version, and lets the gate decide on its alias.
 
-    The same artifact is registered once: a second call returns the version that is there.
+    The same artifact is registered only once: a second call returns the existing version.
 
     Raises:
-        StudentError: no usable student.
-        EvaluationError: no report, one of another student, or one against another teacher than the store's.
+        StudentError: the student cannot be used.
+        EvaluationError: there is no report, or it belongs to another student, or to another teacher than the store's.
         OSError: the artifact cannot be written.
-        MlflowException: the registry did not answer; no version is made and no alias moves.
+        MlflowException: the registry does not answer; no version is created and no alias moves.
     """
     report = _read_report(spec)
     lineage = lineage_of(spec.student, report, spec.store)
@@ -178,7 +178,7 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
 
 
 def _log_folder(client: "MlflowClient", spec: RegisterSpec, run: Any, folder: Path, name: str) -> None:
-    """A folder as artifacts of a run; where those lie beside our own output, by the same means."""
+    """Logs a folder as artifacts of a run; writes it itself if the artifacts lie beside our own output."""
     ours = artifact_location(spec.runs) if local_folder(spec.runs) is None else None
     if ours is not None and str(run.info.artifact_uri).startswith(f"{ours}/"):
         publish(folder, join(str(run.info.artifact_uri), name))

@@ -1,4 +1,4 @@
-"""MLflow's registry as we use it: where it is, what we note on a version, and how versions are found."""
+"""Opens MLflow's registry, and finds versions and the facts in their tags."""
 
 import logging
 import os
@@ -29,15 +29,15 @@ _DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
 
 
 class RegistryError(ValueError):
-    """What was asked of the registry is not in it, or cannot be done with it."""
+    """The registry does not hold what is requested, or cannot do it."""
 
 
 class RegistryUnreachableError(RegistryError, ConnectionError):
-    """The registry did not answer."""
+    """The registry does not answer."""
 
 
 def require_registry(runs: str) -> None:
-    """Refuses output in an object store without a registry: a database cannot lie there.
+    """Refuses output in an object store without a registry, because a database cannot lie there.
 
     Raises:
         RegistryError: `runs` is no local folder, and MLFLOW_TRACKING_URI names no registry.
@@ -50,9 +50,9 @@ def require_registry(runs: str) -> None:
 
 
 def artifact_location(runs: str) -> str | None:
-    """Where a new experiment keeps what is logged; None: the registry decides.
+    """Returns where a new experiment keeps its artifacts; None if the registry decides.
 
-    A registry that is a database alone would choose a folder below the working directory.
+    A registry that is only a database would choose a folder below the working directory.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     here = local_folder(runs)
@@ -63,13 +63,13 @@ def artifact_location(runs: str) -> str | None:
 
 
 def open_registry(runs: str) -> "MlflowClient":
-    """The registry of MLFLOW_TRACKING_URI, else the one in the local folder `runs`, which is made if need be.
+    """Opens the registry of MLFLOW_TRACKING_URI, else that in the local folder `runs`, which it creates if necessary.
 
     Raises:
-        RegistryError: neither is there.
+        RegistryError: there is neither.
     """
     require_registry(runs)
-    # Read when MLflow is imported: our users decide about telemetry, not its default.
+    # MLflow reads this when it is imported; users decide about telemetry.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
@@ -77,17 +77,17 @@ def open_registry(runs: str) -> "MlflowClient":
         return MlflowClient()
     folder = Path(runs).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    # The first use creates the tables and tells so, which nobody asked.
+    # The first use creates the tables and logs messages about it.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     database = f"sqlite:///{folder / DATABASE}"
     return MlflowClient(tracking_uri=database, registry_uri=database)
 
 
 def existing_registry(runs: str) -> "MlflowClient":
-    """The same, for those who only look: nothing is made.
+    """Opens the registry as `open_registry` does, but creates nothing.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: there is no registry.
     """
     require_registry(runs)
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (Path(runs) / DATABASE).is_file():
@@ -99,20 +99,20 @@ def existing_registry(runs: str) -> "MlflowClient":
 
 
 def registered_model(client: "MlflowClient", name: str) -> Any | None:
-    """The model of that name, None if there is none."""
+    """Returns the model of this name, None if there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
         return client.get_registered_model(name)
     except MlflowException as error:
-        # Any other code says that the registry did not answer, not that there is no model.
+        # Any other code means that the registry did not answer, not that there is no model.
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
 
 
 def versions_of(client: "MlflowClient", name: str) -> list[Any]:
-    """All versions of a model, the first one first, each with its aliases."""
+    """Returns all versions of a model, the oldest first, with their aliases."""
     versions = client.search_model_versions(f"name = '{name}'", max_results=10_000)
     return [
         client.get_model_version(name, version.version)
@@ -121,7 +121,7 @@ def versions_of(client: "MlflowClient", name: str) -> list[Any]:
 
 
 def version_of_artifact(client: "MlflowClient", name: str, digest: str) -> Any | None:
-    """The version whose artifact has that sha256."""
+    """Returns the version whose artifact has this sha256, None if there is none."""
     for version in client.search_model_versions(f"name = '{name}'"):
         if version.tags.get(DIGEST_TAG) == digest:
             return client.get_model_version(name, version.version)
@@ -129,22 +129,22 @@ def version_of_artifact(client: "MlflowClient", name: str, digest: str) -> Any |
 
 
 def aliased(client: "MlflowClient", name: str, alias: str) -> Any | None:
-    """The version that an alias names, None if it names none."""
-    # Asked for a missing alias itself, MLflow answers INVALID_PARAMETER_VALUE, which other failures share.
+    """Returns the version with this alias, None if there is none."""
+    # For a missing alias MLflow answers INVALID_PARAMETER_VALUE, as it does for other failures.
     model = registered_model(client, name)
     version = None if model is None else model.aliases.get(alias)
     return None if version is None else client.get_model_version(name, str(version))
 
 
 def figures_on(version: Any | None) -> Figures | None:
-    """The gate's figures as they were noted on a version; None without one, or of one that is not ours."""
+    """Returns the gate's figures in a version's tags; None without a version, or if another program registered it."""
     if version is None or FIGURES_TAG not in version.tags:
         return None
     return record_from_json(Figures, version.tags[FIGURES_TAG])
 
 
 def location(client: "MlflowClient", version: Any) -> str:
-    """Where diffusers loads a version from: a local folder by default, else the artifact store's URI."""
+    """Returns the local folder, or URI in the artifact store, from which diffusers loads a version."""
     uri = str(client.get_model_version_download_uri(version.name, version.version))
     parts = urlsplit(uri)
     return unquote(parts.path) if parts.scheme == "file" else uri
@@ -152,10 +152,10 @@ def location(client: "MlflowClient", version: Any) -> str:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """MLflow's own errors as ours; to be entered outside of `quiet`.
+    """Turns MLflow's errors into ours; enter it outside of `quiet`.
 
     Raises:
-        RegistryError: the registry did not answer, or refused.
+        RegistryError: the registry does not answer, or refuses the request.
     """
     from mlflow.exceptions import MlflowException
 
@@ -170,10 +170,10 @@ def answering() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the deprecation warnings that MLflow raises against its own dependencies, and without its secrets.
+    """Hides the deprecation warnings that MLflow causes in its dependencies, and the secrets in its errors.
 
     Raises:
-        RegistryUnreachableError: instead of an error whose message repeats the password of MLFLOW_TRACKING_URI.
+        RegistryUnreachableError: replaces an error whose message holds the password of MLFLOW_TRACKING_URI.
     """
     try:
         with warnings.catch_warnings():

@@ -10,6 +10,6 @@ _DIGITS = 16
 
 
 def store_link(digest: str) -> str:
-    """The page of a store; `digest` is of its spec, 16 hex digits or more."""
+    """Returns the address of a store's page; `digest` is that of its spec, 16 hex digits or more."""
     address = os.environ.get(ADDRESS_VARIABLE) or f"http://127.0.0.1:{DEFAULT_PORT}"
     return f"{address.rstrip('/')}/s/{digest[:_DIGITS]}"

@@ -152,10 +152,10 @@ def error_bound(spec: TrajectorySpec, timestep: int, statistics: StateStatistics
 
 
 def size_and_time(store: StoreSummary) -> tuple[int | None, float | None]:
-    """Bytes of a store's data, and when it was last sealed or added to, in seconds since the epoch; None if unknown.
+    """Returns bytes of a store's data, and when it last grew or was sealed (seconds since the epoch); None: unknown.
 
     Raises:
-        StoreError: its records cannot be read now.
+        StoreError: the records cannot be read now.
     """
     if store.spec is None:
         return None, None
@@ -166,7 +166,7 @@ def size_and_time(store: StoreSummary) -> tuple[int | None, float | None]:
 
 
 def _sealed_at(manifest: Manifest) -> float | None:
-    """None if the record does not tell a time."""
+    """Returns when a store was sealed; None if the record's time does not parse."""
     try:
         return datetime.fromisoformat(manifest.sealed).timestamp()
     except ValueError:

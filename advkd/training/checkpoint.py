@@ -77,7 +77,7 @@ def newest_record(run: str) -> dict[str, Any] | None:
     """Reads the record of a run's newest checkpoint, local or remote; returns None if there is no checkpoint.
 
     Raises:
-        CheckpointError: that checkpoint is damaged.
+        CheckpointError: the checkpoint is damaged.
     """
     for newest in saved_checkpoints(run)[-1:]:
         return parse_record(read_bytes(join(newest, STATE)), newest)
@@ -88,7 +88,7 @@ def record_beside(student: str) -> dict[str, Any] | None:
     """Reads the newest record of the run that a student belongs to, from the student's folder or the one above it.
 
     Raises:
-        CheckpointError: that checkpoint is damaged.
+        CheckpointError: the checkpoint is damaged.
     """
     here = local_folder(student)
     above = student.rstrip("/").rpartition("/")[0] if here is None else str(here.resolve().parent)

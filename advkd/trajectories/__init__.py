@@ -1,4 +1,4 @@
-"""From a teacher to a sealed store: which trajectories, one shard, all of them, plans and repairs."""
+"""Computes a teacher's trajectories into a sealed store; plans and repairs stores."""
 
 from advkd.trajectories.costs import Prices, Requests
 from advkd.trajectories.filling import (

@@ -1,4 +1,4 @@
-"""What an object store bills: requests by their kind, and prices for them, for bytes and for workers."""
+"""Costs of an object store and of workers: requests by kind, prices, and sums in USD."""
 
 from dataclasses import dataclass, fields
 
@@ -7,14 +7,14 @@ _GIGABYTE = 10**9
 
 @dataclass(frozen=True, kw_only=True)
 class Requests:
-    """Requests to an object store, as they are billed."""
+    """Numbers of requests to an object store, by billed kind."""
 
     put: int = 0
-    """PUT."""
+    """Number of PUT requests."""
     get: int = 0
-    """GET and HEAD, also those that find nothing."""
+    """Number of GET and HEAD requests, including those that find nothing."""
     list: int = 0
-    """LIST, one per 1000 keys; billed like PUT."""
+    """Number of LIST requests, one per 1000 keys; billed like PUT."""
 
     def __add__(self, other: "Requests") -> "Requests":
         return Requests(put=self.put + other.put, get=self.get + other.get, list=self.list + other.list)
@@ -25,18 +25,18 @@ class Requests:
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """What a provider asks, in USD; 0 where it asks nothing."""
+    """Prices of a provider in USD; 0 if something is free."""
 
     thousand_puts: float = 0.0
-    """Per 1000 PUT or LIST."""
+    """Price per 1000 PUT or LIST requests."""
     thousand_gets: float = 0.0
-    """Per 1000 GET or HEAD."""
+    """Price per 1000 GET or HEAD requests."""
     gigabyte_month: float = 0.0
-    """Per 10^9 bytes held for a month."""
+    """Price per 10^9 bytes stored for a month."""
     gigabyte_read: float = 0.0
-    """Per 10^9 bytes read; providers ask for it where the reader is outside of their network."""
+    """Price per 10^9 bytes read; providers charge readers outside of their network."""
     worker_hour: float = 0.0
-    """Per hour of one worker."""
+    """Price per hour of one worker."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -47,27 +47,27 @@ class Prices:
                 )
 
     def requests(self, asked: Requests) -> float:
-        """USD for some requests."""
+        """Returns the price of requests."""
         return (asked.put + asked.list) / 1000 * self.thousand_puts + asked.get / 1000 * self.thousand_gets
 
     def month(self, size: int) -> float:
-        """USD for holding bytes for a month."""
+        """Returns the price of storing `size` bytes for a month."""
         return size / _GIGABYTE * self.gigabyte_month
 
     def reading(self, size: int) -> float:
-        """USD for reading bytes, the requests apart."""
+        """Returns the price of reading `size` bytes, without the requests."""
         return size / _GIGABYTE * self.gigabyte_read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """USD."""
+    """Costs of a store in USD."""
 
     compute: float | None
-    """Of the busy workers; None without a teacher's speed."""
+    """Costs of the workers while they compute; None if the teacher's speed is unknown."""
     making: float
-    """Of the requests of precompute and seal."""
+    """Costs of the requests of precompute and seal."""
     month: float
-    """Of holding the store for a month."""
+    """Costs of storing the data for a month."""
     epoch: float
-    """Of opening the store and reading it once."""
+    """Costs of opening the store and reading it once."""

@@ -1,7 +1,7 @@
-"""Filling a store: which shards are missing, one of them, all of them, the seal.
+"""Fills a store: lists the missing shards, computes one or all of them, and seals the store.
 
-The unit of work is a shard: `share_shard` is what a Prefect task, a Ray worker or a loop calls. Whether something is
-already done is decided by the store alone.
+The unit of work is a shard: Prefect tasks, Ray workers and loops call `share_shard`. Only the store tells what is
+already done.
 """
 
 import threading
@@ -25,19 +25,19 @@ from storage.writing import CLAIMS, Sealing, claim_uri, seal_once
 
 @dataclass(frozen=True)
 class StoreResult:
-    """What precompute leaves behind: where the store is and how much of it had to be computed.
+    """Result of precompute: the store, and how much of it this call has computed.
 
     Attributes:
-        uri: of the store.
-        digest: of its spec.
-        num_samples: trajectories that it shows.
-        shards: that it has.
+        uri: URI of the store.
+        digest: digest of the store's spec.
+        num_samples: number of trajectories that readers see.
+        shards: number of shards in the store.
         sealed: whether this call sealed the store; False if it was sealed already.
-        computed: shards that this call computed.
-        computed_samples: trajectories in those, the hidden ones of the last shard included.
-        passes: of the teacher's network over all of these.
-        bytes_written: of those shards' objects.
-        seconds: wall time of the call.
+        computed: number of shards that this call computed.
+        computed_samples: number of trajectories in these shards, including hidden ones of the last shard.
+        passes: number of passes of the teacher's network for these trajectories.
+        bytes_written: bytes of these shards' objects.
+        seconds: wall time of the call in seconds.
     """
 
     uri: str
@@ -53,7 +53,7 @@ class StoreResult:
 
     @classmethod
     def of(cls, spec: PrecomputeSpec, sealing: Sealing, written: Sequence[int], seconds: float) -> "StoreResult":
-        """Of a sealed store, and of the bytes of each shard that was computed."""
+        """Builds the result for a sealed store, from the bytes of each computed shard."""
         manifest = sealing.manifest
         samples = len(written) * manifest.spec.shard_samples
         return cls(
@@ -72,12 +72,12 @@ class StoreResult:
 
 @dataclass(frozen=True)
 class Filling:
-    """A store that is being filled: its teacher, its identity and its writer, each found once.
+    """A store that is being filled, with its teacher, identity and writer, which are created once.
 
     Attributes:
-        spec: what is asked for.
-        teacher: whose trajectories.
-        identity: of the store.
+        spec: settings of precompute.
+        teacher: teacher of the trajectories.
+        identity: spec of the store.
     """
 
     spec: PrecomputeSpec
@@ -86,22 +86,26 @@ class Filling:
 
     @classmethod
     def of(cls, spec: PrecomputeSpec) -> "Filling":
-        """Of a spec; `ValueError` for timesteps that the solver does not pass through, or an impossible shard size."""
+        """Builds the filling of a spec.
+
+        Raises:
+            ValueError: the solver does not pass through a timestep, or the shard size is impossible.
+        """
         teacher = cached_teacher(spec.teacher, spec.device)
         return cls(spec, teacher, trajectory_spec(spec, teacher))
 
     @cached_property
     def uri(self) -> str:
-        """The store."""
+        """URI of the store."""
         return store_uri(self.spec.store, self.identity)
 
     @cached_property
     def writer(self) -> Writer:
-        """Of the store, for all of its shards."""
+        """Writer of the store, for all of its shards."""
         return open_writer(self.spec.store, self.identity)
 
     def missing(self) -> list[int]:
-        """Numbers of the shards that are yet to be computed."""
+        """Returns the numbers of the missing shards."""
         return missing_shards(self.spec.store, self.identity, self.spec.samples)
 
     def compute(self, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None) -> CommitRecord:
@@ -109,7 +113,7 @@ class Filling:
         return write_shard(self.teacher, self.writer, self.identity, index, progress, slots)
 
     def share(self, index: int, progress: Progress | None, slots: ComputeSlots | None) -> CommitRecord | None:
-        """Computes a shard unless another run has or does just now: None then, else its record."""
+        """Computes a shard and returns its record; returns None if another run has computed it or is computing it."""
         claim = claim_uri(self.uri, index)
         if CLAIMS.take(claim) is not None:
             return None
@@ -120,7 +124,7 @@ class Filling:
             CLAIMS.release(claim)
 
     def holder(self, index: int) -> str | None:
-        """Which other run is at work on a shard, None if nobody is."""
+        """Returns which other run is computing a shard, None if there is none."""
         other = CLAIMS.holder(claim_uri(self.uri, index))
         return None if other is None else other.holder
 
@@ -135,14 +139,14 @@ class Filling:
 
 @lru_cache(maxsize=2)
 def _filling(spec: PrecomputeSpec) -> Filling:
-    """The tasks of one run share it: a shard derives no identity and opens no writer of its own."""
+    """Caches the filling, so the tasks of a run share its identity and writer."""
     return Filling.of(spec)
 
 
 def what_is_missing(spec: PrecomputeSpec) -> tuple[TrajectorySpec, list[int]]:
-    """The store's identity and the numbers of the shards that are still missing from it.
+    """Returns the store's identity and the numbers of its missing shards.
 
-    A run begins with it, and so does whatever its shards share.
+    A run calls this first, which also creates what its shards share.
     """
     _filling.cache_clear()
     filling = _filling(spec)
@@ -167,11 +171,11 @@ def seal_store(spec: PrecomputeSpec) -> Sealing:
 
 
 def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: int = 1) -> StoreResult:
-    """All of it in this process: what is already there is not computed again.
+    """Computes all missing shards in this process, and seals the store.
 
-    Shards are the parallelism: `workers` of them at a time, one CPU thread of torch each, so that bytes do not depend
-    on how many there are, and as many more are uploaded meanwhile. `progress(samples done, samples to compute)` counts
-    the missing shards only.
+    Computes `workers` shards at a time, each with one CPU thread of torch, so that bytes do not depend on the number
+    of workers; as many more shards are uploaded meanwhile. `progress(samples done, samples to compute)` counts only
+    missing shards.
     """
     slots = ComputeSlots(workers)
     began = time.monotonic()
@@ -182,8 +186,8 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
     written: list[int] = []
 
     def compute(index: int) -> None:
-        # A thread that has failed takes the next shard before anybody can cancel that: against a host that is dead, it
-        # would wait once more.
+        # After a failure, a thread takes the next shard before it can be cancelled, and would wait for a dead host
+        # again.
         if failed.is_set():
             return
         try:
@@ -198,7 +202,7 @@ def precompute(spec: PrecomputeSpec, progress: Progress | None = None, workers: 
             for shard in as_completed(shards):
                 shard.result()
         finally:
-            # After a failure nothing new begins, and what runs stops at its next block; committed shards stay.
+            # After a failure no shard starts, and running ones stop at their next block; committed shards stay.
             tally.stop()
             pool.shutdown(cancel_futures=True)
     return StoreResult.of(spec, filling.seal(), written, time.monotonic() - began)

@@ -1,4 +1,4 @@
-"""From what is asked for to the identity of a store: the teacher, its solver's grid, the states that are captured."""
+"""Derives the identity of a store from the settings: the teacher, its solver's grid, the captured states."""
 
 import threading
 from dataclasses import replace
@@ -13,7 +13,7 @@ _LOADING = threading.Lock()
 
 
 def cached_teacher(source: str, device: str) -> Teacher:
-    """The teacher, loaded once per process: the shards of one store share it, in any number of threads."""
+    """Loads a teacher once per process; the shards of a store share it, in any number of threads."""
     with _LOADING:
         return _loaded_teacher(source, device)
 
@@ -24,10 +24,10 @@ def _loaded_teacher(source: str, device: str) -> Teacher:
 
 
 def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
-    """The identity of the store that `spec` asks for.
+    """Returns the identity of the store of `spec`.
 
     Raises:
-        ValueError: timesteps that the solver does not pass through, or an impossible shard size.
+        ValueError: the solver does not pass through a timestep, or the shard size is impossible.
     """
     solver, asked = fitting_solver(spec.solver, teacher), spec.timesteps
     grid = teacher.grid(solver)

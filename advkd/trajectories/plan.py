@@ -1,8 +1,8 @@
-"""What a store will hold and cost, before anything is spent: pure arithmetic, nothing is loaded, read or written.
+"""Plans a store: computes its size and costs by pure arithmetic, without loading, reading or writing anything.
 
-Bytes are those of the layout's objects to the byte, requests those of this package's writer and reader, failed and
-repeated ones aside. Only records and index are counted but not weighed, as the records' lengths depend on statistics
-that are yet to be computed: about 300 bytes per object of data, and 1 kB per shard.
+Bytes are exactly those of the layout's objects; requests are those of this package's writer and reader, without failed
+and repeated ones. Records and index are counted, but their bytes are not, because the length of a record depends on
+statistics that are not computed yet: about 300 bytes per data object, and 1 kB per shard.
 """
 
 import math
@@ -23,59 +23,59 @@ _LONG_SECONDS = 30 * 86_400.0
 _HELD_PAGES = 64
 
 _FIND_OUT = Requests(get=2, list=1)
-"""What is missing: manifest.json and spec.json, neither there yet, and an empty commits/."""
+"""Requests that find the missing shards: manifest.json and spec.json, both absent, and an empty commits/."""
 _SHARD_GETS = 4
-"""Before a shard is put: manifest.json and spec.json of `open_writer`, spec.json twice of `announce`."""
+"""GET requests before a shard is written: manifest.json and spec.json (`open_writer`), spec.json twice (`announce`)."""
 _SEAL = Requests(put=2, get=2)
-"""manifest.json, which is not there, and spec.json; then the manifest and its copy."""
+"""Requests of the seal: manifest.json, which is absent, and spec.json; then the manifest and its copy."""
 _OPEN = Requests(get=1)
-"""The manifest."""
+"""Requests that open a store: the manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CachePlan:
-    """What `plan_cache` found out."""
+    """Result of `plan_cache`."""
 
     spec: TrajectorySpec
     num_samples: int
-    """Samples asked for."""
+    """Number of samples that readers see."""
     num_shards: int
     computed_samples: int
-    """Samples in whole shards: `num_samples` and the hidden tail of the last shard."""
+    """Number of samples in whole shards: `num_samples` and the hidden tail of the last shard."""
     data_objects: int
     data_bytes: int
-    """Of all data objects, framing and checksums included: the manifest's `total_bytes`."""
+    """Bytes of all data objects, framing and checksums included: the manifest's `total_bytes`."""
     shard_bytes: int
-    """Of the data objects of one shard."""
+    """Bytes of the data objects of one shard."""
     largest_object: int
-    """Bytes."""
+    """Bytes of the largest object."""
     metadata_objects: int
     metadata_bytes: int
-    """Of Zarr's `zarr.json` files; none in other layouts."""
+    """Bytes of Zarr's `zarr.json` files; 0 in other layouts."""
     records: int
-    """Commit records, `spec.json`, the manifest, its copy and the pages of its index."""
+    """Number of commit records, `spec.json`, manifest, copy of the manifest and pages of the index."""
     precompute: Requests
-    """Of one process that computes every shard; each further one, and each further run, asks what is missing too."""
+    """Requests of one process that computes every shard; each further process or run lists the missing shards too."""
     seal: Requests
     open: Requests
     epoch: Requests
-    """Of one rank that reads every timestep of every sample once, without a cache."""
+    """Requests of one rank that reads every timestep of every sample once, without a cache."""
     epoch_bytes: int
-    """Data bytes of that epoch."""
+    """Data bytes of this epoch."""
     passes: int
-    """Network evaluations of one sample each: samples x solver steps, twice with guidance."""
+    """Number of network passes per sample, summed: samples x solver steps, twice with guidance."""
     workers: int
     worker_seconds: float | None
-    """Of computing, summed over workers; None without a teacher's speed."""
+    """Seconds of computing, summed over workers; None if the teacher's speed is unknown."""
     wall_seconds: float | None
-    """Until the last worker is done, whole shards to each."""
+    """Seconds until the last worker is done, if each computes whole shards; None if the teacher's speed is unknown."""
     costs: Costs | None
-    """None without prices."""
+    """Costs in USD; None without prices."""
     warnings: tuple[str, ...]
 
     @property
     def total_objects(self) -> int:
-        """All objects of the sealed store."""
+        """Number of objects of the sealed store."""
         return self.data_objects + self.metadata_objects + self.records
 
 
@@ -87,17 +87,17 @@ def plan_cache(
     passes_per_second: float | None = None,
     prices: Prices | None = None,
 ) -> CachePlan:
-    """What the store of a spec with `num_samples` samples will hold and cost.
+    """Computes size and costs of a spec's store with `num_samples` samples.
 
     Args:
-        spec: what will be computed.
-        num_samples: samples that readers are to see.
-        workers: processes that compute one shard each at a time.
-        passes_per_second: samples that pass through the teacher's network per second in one worker.
-        prices: what the provider asks, None: no costs.
+        spec: spec of the store.
+        num_samples: number of samples that readers will see.
+        workers: number of processes, each of which computes one shard at a time.
+        passes_per_second: samples per second that pass through the teacher's network in one worker; None: unknown.
+        prices: prices of the provider; None: no costs.
 
     Raises:
-        ValueError: a count or speed that is not positive.
+        ValueError: a count or speed is not positive.
     """
     if workers < 1 or (passes_per_second is not None and not 0 < passes_per_second < float("inf")):
         raise ValueError(
@@ -156,22 +156,22 @@ def plan_cache(
 
 
 def _precompute_requests(shards: int, objects: int) -> Requests:
-    """Finding out, then objects and record of every shard; whoever comes first puts spec.json instead of reading it."""
+    """Counts the listing, then objects and record of every shard; the first one writes spec.json, others read it."""
     return _FIND_OUT + Requests(put=objects + 1, get=_SHARD_GETS) * shards + Requests(put=1, get=-1)
 
 
 def _seal_requests(shards: int, metadata: int) -> Requests:
-    """Are all records there, what do they say, and what follows from them."""
+    """Counts the requests that list and read all records, and write metadata, index and manifest."""
     return _SEAL + Requests(put=metadata, get=shards, list=-(-shards // _KEYS_PER_LISTING))
 
 
 def _page_reads(shards: int, pages: int) -> int:
-    """Each page once; or, where a reader cannot hold them all, whenever a random shard's page is none of those held."""
+    """Counts reads of index pages: each once, or, if a reader cannot keep all, once per miss in a random order."""
     return pages if pages <= _HELD_PAGES else shards - shards * _HELD_PAGES // pages
 
 
 def _sizes_read(spec: TrajectorySpec, sizes: Sequence[int]) -> list[int]:
-    """Bytes of the objects of a shard that an epoch reads: those in which states lie."""
+    """Returns the bytes of a shard's objects that an epoch reads: those in which states lie."""
     extents = layout_of(spec).extents(spec, spec.stored_timesteps, range(1))
     return [sizes[position] for position in sorted({extent.position for extent in extents})]
 

@@ -1,4 +1,4 @@
-"""Which trajectories to cache, and where: one frozen dataclass for the command line, the flows and the presets."""
+"""The settings of precompute: one frozen dataclass for the command line, the flows and the presets."""
 
 from dataclasses import dataclass, field
 
@@ -12,24 +12,25 @@ DEFAULT_BLOCK = 128
 
 @dataclass(frozen=True, kw_only=True)
 class PrecomputeSpec:
-    """Which trajectories to cache, and where.
+    """The trajectories to cache, and their store.
 
     Attributes:
-        teacher: embedded name, diffusers folder (or its s3:// URI) or hub id.
+        teacher: name of an embedded teacher, diffusers folder (or its s3:// URI), or hub id.
         store: root URI of the stores, a local path or `s3://bucket/prefix`.
-        samples: trajectories; asking for more later extends the same store.
+        samples: number of trajectories; a larger number later extends the same store.
         solver: the teacher's solver and its number of steps.
-        captures: k, the states kept besides the noise, the clean one included.
-        shrink: how their distances in solver steps shrink towards the clean state, in (0, 1]: 1 spreads them evenly,
-            with 0.5 each is half of the one before.
-        timesteps: the captured timesteps themselves, from noise to clean, instead of `captures` and `shrink`.
+        captures: number k of captured states, without the noise, including the clean state.
+        shrink: ratio of successive distances between captured states, in solver steps, towards the clean state; in
+            (0, 1]: 1 spaces them evenly, with 0.5 each distance is half of the one before.
+        timesteps: the captured timesteps, from noise to clean; replaces `captures` and `shrink`.
         seed: base seed of the noises, in [0, 2**63).
-        format: layout of the store: "zarr", "webdataset", or one of an installed package (`storage.layouts.LAYOUTS`).
+        format: layout of the store in `storage.layouts.LAYOUTS`: "zarr", "webdataset", or one that a package adds.
         dtype: "float16" or "float32".
-        noise: "stored", or "seeded": drawn again from the seed by every reader, the same values either way.
-        resolutions: `(H_k, W_k)` at which each captured timestep is stored, the noise's first; None: all in full.
-        uint8: `(timestep, low, high)` of near-clean states that are stored as uint8 of that range.
-        shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512 and about 64 MiB.
+        noise: "stored", or "seeded": readers draw it again from the seed, to the same values.
+        resolutions: stored resolution `(H_k, W_k)` of each captured timestep, the noise's first; None: full resolution.
+        uint8: `(timestep, low, high)` of nearly clean states that are stored as uint8 codes of this range.
+        shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512, and at most 64 MiB if 32
+            samples fit into that.
         block_samples: samples per batch of the teacher and per chunk of the store.
         device: torch device of the teacher, "cpu" or "cuda".
     """

@@ -1,4 +1,4 @@
-"""Repairing a store: what is not what was committed is made again, that alone."""
+"""Repairs a store: makes only those objects again that differ from what was committed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from storage.records import IDENTITY, MANIFEST, write_identity
 
 @dataclass(frozen=True)
 class RepairResult:
-    """Which shards were computed again, and whether records, index or metadata were written again."""
+    """Shards that were computed again, and whether records, index or metadata were written again."""
 
     uri: str
     shards: tuple[int, ...]
@@ -31,39 +31,39 @@ class RepairResult:
 
 
 def repair(uri: str, teacher: str | None = None, device: str = "cpu", progress: Progress | None = None) -> RepairResult:
-    """Verifies a sealed store and makes its damaged objects again; good ones are not touched.
+    """Verifies a sealed store and makes its damaged objects again; intact ones are not changed.
 
-    A damaged or deleted manifest is restored from its copy, an index page from the commit records, and a shard is
-    computed again where one of its objects or its commit record is damaged. On the machine that wrote the store the
-    bytes are the same as before, but for a damaged commit record, which says who computed the shard now, and when. On
-    another one the last bits may differ, and commit record, index and manifest then say so.
+    A damaged or deleted manifest is restored from its copy, an index page from the commit records. A shard is computed
+    again if one of its objects or its commit record is damaged. On the machine that wrote the store the bytes are the
+    same as before, except those of a damaged commit record, which gets the new author and time. On another machine the
+    last bits of states may differ; then commit record, index and manifest are replaced too.
 
     Args:
-        uri: the store.
-        teacher: where its teacher is, if it is not an embedded one.
+        uri: URI of the store.
+        teacher: place of the store's teacher if it is not an embedded one.
         device: torch device of the teacher.
         progress: `progress(samples done, samples to compute)`.
 
     Raises:
-        SpecMismatchError: the teacher is not the one that the store was computed with; nothing was written.
+        SpecMismatchError: the store was computed with another teacher; nothing was written.
         StoreIncompleteError: the store is still growing.
         StoreError: the manifest and its copy are damaged, or the store cannot be written.
     """
     restored = _restored(uri)
     problems = verify(uri)
     if any(problem.key == MANIFEST for problem in problems):
-        # It is good, and older than its newest copy.
+        # The manifest is intact, but older than its newest copy.
         restore_manifest(uri)
         restored, problems = True, verify(uri)
     manifest = open_manifest(uri)
     shards = tuple(sorted({problem.shard for problem in problems if problem.shard is not None}))
     keys = {problem.key for problem in problems if problem.shard is None}
-    # Whatever refuses comes before the first write.
+    # All checks that can fail come before the first write.
     if shards or IDENTITY in keys:
         _require_home(manifest.spec, uri)
     loaded = _load(manifest.spec, teacher, device) if shards else None
     if IDENTITY in keys:
-        # Before the shards: their writer goes by it.
+        # Written before the shards, because their writer reads it.
         write_identity(uri, manifest.spec)
     if loaded is not None:
         _compute(loaded, manifest.spec, uri, shards, progress)
@@ -78,7 +78,7 @@ def _restored(uri: str) -> bool:
         restore_manifest(uri)
         return True
     except StoreIncompleteError as growing:
-        # It was deleted, or sealing was killed before its last write; a store that still grows has no copy.
+        # The manifest was deleted, or sealing was killed before its last write; a growing store has no copy.
         try:
             restore_manifest(uri)
         except ManifestError:
@@ -102,7 +102,7 @@ def _compute(
     teacher: Teacher, identity: TrajectorySpec, uri: str, shards: Sequence[int], progress: Progress | None
 ) -> None:
     writer, total = open_writer(_root(uri), identity), len(shards) * identity.shard_samples
-    # One thread, as the shards were computed: sums depend on it.
+    # The shards were computed with one thread, and sums depend on it.
     with torch_threads(1):
         for position, index in enumerate(shards):
             before = read_good_commit(uri, index)

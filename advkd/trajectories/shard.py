@@ -1,7 +1,7 @@
-"""One shard of a store: a teacher's states for a range of samples, computed, written and committed.
+"""Computes, writes and commits one shard of a store: a teacher's states for a range of samples.
 
-Everything needed stands in the store's identity, so a damaged shard is computed again from that alone. The device
-computes block n+1 while block n is encoded, and shard n+1 while shard n is uploaded; `ComputeSlots` bounds both.
+The store's identity holds everything that is needed to compute a damaged shard again. The device computes block n+1
+while block n is encoded, and shard n+1 while shard n is uploaded; `ComputeSlots` bounds both.
 """
 
 import json
@@ -24,23 +24,24 @@ _UPLOADS_PER_SLOT = 1
 
 
 class ComputeSlots:
-    """How many shards of a process are computed at once, and how many besides are being uploaded.
+    """Bounds how many shards of a process are computed at once, and how many are uploaded meanwhile.
 
-    `threads` of them at most are in memory: each as it is stored, and those that are uploaded as objects too, twice
-    for a moment while they are made. So `2 * workers * (states + 2 * objects)`, bytes of one shard, bounds the memory
-    of writing a store of any size. A slow upload stops computing when all threads wait for one.
+    At most `threads` shards are in memory: each in its stored form, and those that are uploaded also as objects,
+    twice for a moment while the objects are made. So writing a store of any size needs at most
+    `2 * workers * (states + 2 * objects)` bytes, with the sizes of one shard. If uploads are slow, computing pauses
+    when all threads wait for one.
     """
 
     def __init__(self, workers: int) -> None:
         if workers < 1:
             raise ValueError(f"workers must be positive, got {workers}; use one per CPU core")
         self.threads = workers * (1 + _UPLOADS_PER_SLOT)
-        """Threads that should call `write_shard`."""
+        """Number of threads that should call `write_shard`."""
         self._slots = threading.BoundedSemaphore(workers)
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Waits for a slot and holds it."""
+        """Waits for a slot, and holds it inside the block."""
         with self._slots:
             yield
 
@@ -53,22 +54,22 @@ def write_shard(
     progress: Progress | None = None,
     slots: ComputeSlots | None = None,
 ) -> CommitRecord:
-    """Computes, writes and commits shard `index`; `progress(samples done, samples of the shard)` after every block.
+    """Computes, writes and commits shard `index`.
 
-    Every block has `block_samples` samples, so the arithmetic of a sample never depends on how many were asked for.
+    Every block has `block_samples` samples, so a sample's arithmetic does not depend on the number of samples.
 
     Args:
-        teacher: the one that the identity names.
-        writer: of the identity's store.
-        identity: of the store.
+        teacher: teacher that the identity names.
+        writer: writer of the store.
+        identity: spec of the store.
         index: number of the shard.
-        progress: told after every block.
-        slots: where computing waits for its turn, None: it does not.
+        progress: `progress(samples done, samples of the shard)`, called after every block.
+        slots: slots for which computing waits; None: it does not wait.
 
     Raises:
         NonFiniteError: the teacher's output has NaN or infinity, or overflows; nothing is committed.
-        ValueRangeError: it leaves a range declared for uint8; nothing is committed.
-        TeacherChangedError: the teacher's solver is not the one whose whole config the identity holds.
+        ValueRangeError: a state exceeds the range declared for uint8; nothing is committed.
+        TeacherChangedError: the teacher's solver has another config than the one in the identity.
         StoreError: the store cannot be written.
     """
     _require_same_solver(teacher, identity)
@@ -82,7 +83,7 @@ def write_shard(
 
 def _require_same_solver(teacher: Teacher, identity: TrajectorySpec) -> None:
     config = teacher.solver_config(SolverSpec(kind=identity.sampler, steps=identity.solver_steps))
-    # As it is after a round trip through JSON, which the identity has made.
+    # The identity holds the config after a JSON round trip.
     if json.loads(json.dumps(config)) != identity.sampler_config:
         differing = sorted(
             key for key in {*config, *identity.sampler_config} if config.get(key) != identity.sampler_config.get(key)
@@ -94,7 +95,7 @@ def _require_same_solver(teacher: Teacher, identity: TrajectorySpec) -> None:
 
 
 def shifted(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of one piece as progress of the whole."""
+    """Converts the progress of one piece to progress of the whole."""
     return lambda done, _: progress(before + done, total)
 
 
@@ -105,7 +106,7 @@ def _fill(teacher: Teacher, identity: TrajectorySpec, buffer: Buffer, progress: 
         for row in range(0, identity.shard_samples, identity.block_samples):
             states = _block(teacher, identity, first + row)
             if waiting is not None:
-                # Two blocks at most are in memory as the teacher gave them.
+                # At most two blocks are in memory in the teacher's dtype.
                 waiting.result()
             waiting = encoder.submit(buffer.put, row, states)
             if progress is not None:

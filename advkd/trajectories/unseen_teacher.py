@@ -1,4 +1,4 @@
-"""A teacher of which only the shape is known: for plans, which need no weights."""
+"""A teacher of which only the shape is known, for plans, which need no weights."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ _SHAPE = re.compile(r"([0-9]+)x([0-9]+)x([0-9]+)")
 
 @dataclass(frozen=True)
 class UnseenTeacher:
-    """Stands in for a `Teacher` wherever no state is computed; the schedule is that of DDPM, 1000 timesteps.
+    """A `Teacher` for plans, which compute no states; has the schedule of DDPM with 1000 timesteps.
 
-    A plan does not depend on the schedule's values, so only a teacher with another number of timesteps is told wrongly
-    which numbers of solver steps divide it.
+    A plan does not depend on the schedule's values. Only for a teacher with another number of timesteps, the check of
+    the number of solver steps may be wrong.
     """
 
     space: Pixels
-    """Of the shape that was given."""
+    """Space of the given shape."""
 
     conditions = UNCONDITIONAL
     name = "unseen"
@@ -35,7 +35,7 @@ class UnseenTeacher:
 
     @classmethod
     def of(cls, text: str) -> "UnseenTeacher":
-        """Of a shape as it is typed, `3x256x256`; `ValueError` for anything else."""
+        """Parses a shape such as `3x256x256`; raises `ValueError` for any other text."""
         match = _SHAPE.fullmatch(text.strip().lower())
         shape = tuple(map(int, match.groups())) if match else ()
         if len(shape) != 3 or min(shape) < 1:
@@ -47,11 +47,11 @@ class UnseenTeacher:
         return time_grid({}, solver)
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
-        """Nothing is known of it."""
+        """Returns nothing, because the config is unknown."""
         return {}
 
     def states(
         self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
-        """Refused: there are no weights."""
+        """Raises, because there are no weights."""
         raise ValueError("a teacher that was given by its shape computes no states; name a teacher with --teacher")

@@ -1,4 +1,4 @@
-"""What every flow of this project has in common, as one decorator."""
+"""The decorator of all flows of this project."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +13,8 @@ def stage(name: str, *, timeout_seconds: float | None = None) -> Callable[[Calla
     """Makes a function a Prefect flow whose lines name their run and whose process is supervised.
 
     Args:
-        name: of the flow.
-        timeout_seconds: after which a run fails; None: never.
+        name: name of the flow.
+        timeout_seconds: time after which a run fails; None: never.
     """
     return flow(
         name=name,

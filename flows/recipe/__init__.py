@@ -1,4 +1,4 @@
-"""What a distillation is going to do, decided and checked before anything starts."""
+"""Plans a distillation, and checks it before anything starts."""
 
 from flows.recipe.parameters import Device, Strict, TrainingSpec, placed
 from flows.recipe.planning import Places, Recipe, recipe

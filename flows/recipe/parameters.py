@@ -1,6 +1,6 @@
-"""Dataclasses as flow parameters: a key that they do not have is refused by the server, before there is a run.
+"""Dataclasses as flow parameters, of which the server refuses unknown keys before it creates a run.
 
-Prefect itself refuses it only when the run starts, on the worker.
+Prefect itself refuses them only when the run starts, on the worker.
 """
 
 from dataclasses import replace
@@ -35,14 +35,14 @@ Strict = Annotated[Specified, _NoOtherKeys()]
 
 
 TrainingSpec = any_spec()
-"""The spec of any method of the table, told apart by `method`; ours where that is left out."""
+"""The spec of any training method, distinguished by `method`; by default that of our method."""
 
 Device = Literal[KINDS]
-"""A kind of device, by which a deployment says where its runs compute, whatever spec they are given."""
+"""A kind of device, with which a deployment sets where its runs compute, whatever their specs."""
 
 Placed = TypeVar("Placed", bound=PrecomputeSpec | RunSpec)
 
 
 def placed(spec: Placed, device: str | None) -> Placed:
-    """The spec on that device; on its own for None."""
+    """Returns the spec with that device; unchanged for None."""
     return spec if device is None else replace(spec, device=device)

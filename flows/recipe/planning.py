@@ -1,4 +1,4 @@
-"""What `distill` is going to do, decided before anything starts: the specs of its stages, and where output goes."""
+"""The plan of `distill`, made before anything starts: the specs of its stages, and the places of its output."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ _DEFAULTS = PrecomputeSpec()
 
 @dataclass(frozen=True)
 class Places:
-    """Folders or URIs of what one distillation makes, decided once its store is known.
+    """Folders or URIs of a distillation's output, which depend on its store.
 
     Attributes:
-        student: of the run, its checkpoints and its student.
-        report: of the evaluation.
-        artifact: of the exported model.
+        student: place of the training run, its checkpoints and its student.
+        report: place of the evaluation's report.
+        artifact: place of the exported model.
     """
 
     student: str
@@ -34,19 +34,19 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One distillation, apart from what only the stages themselves find out.
+    """The settings of a distillation.
 
     Attributes:
-        root: folder or URI of everything that is made.
-        teacher: its name, as a slug.
-        precompute: which trajectories, and in which store.
-        train: the training run.
-        samples: images of the evaluation.
+        root: folder or URI of all output.
+        teacher: name of the teacher, as a slug.
+        precompute: settings of precompute.
+        train: settings of the training run.
+        samples: number of images in the evaluation.
         features: extractors of the evaluation.
         real: real images of the evaluation.
         model: name of the registered model.
         fan_out: where shards are computed, None for threads.
-        processes: that train.
+        processes: number of training processes.
     """
 
     root: str
@@ -61,14 +61,14 @@ class Recipe:
     processes: int = 1
 
     def places(self, store: StoreResult) -> Places:
-        """Where everything made from a store goes: the same call, the same folders, so repeating a run continues it."""
+        """Returns the places of output for a store; the same settings give the same places, so a run can be resumed."""
         facts = [run_identity(self.train, store.digest), store.num_samples]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         name = f"{self.teacher}-{digest[:12]}"
         return Places(*(join(self.root, kind, name) for kind in ("students", "reports", "models")))
 
     def evaluation(self, places: Places, student: str) -> EvaluateSpec:
-        """The evaluation of a student at its places."""
+        """Returns the settings of a student's evaluation."""
         return EvaluateSpec(
             student=student,
             teacher=self.precompute.teacher,
@@ -83,7 +83,7 @@ class Recipe:
         )
 
     def registration(self, places: Places, store: str, student: str) -> RegisterSpec:
-        """The registration of that student with its report."""
+        """Returns the settings of a student's registration."""
         return RegisterSpec(
             student=student, report=places.report, out=places.artifact, runs=self.root, model=self.model, store=store
         )
@@ -103,12 +103,12 @@ def recipe(
     features: str = "auto",
     real: str | None = None,
 ) -> Recipe:
-    """The preset, with what the caller replaces in it, checked against the teacher itself and by every later stage.
+    """Returns the recipe of a preset with the caller's changes, checked with the teacher and by all later stages.
 
     Raises:
-        ValueError: a root in an object store without a registry, credentials in it, two teachers, an unknown one,
-            timesteps that it does not have, an extractor that does not take its images, a batch that the processes
-            cannot share, or what training, evaluation or registration would refuse.
+        ValueError: the root is in an object store without a registry, or holds credentials; there are two teachers,
+            or an unknown one; the teacher does not have the timesteps; an extractor does not take its images; the
+            processes cannot share a batch; or training, evaluation or registration would refuse their settings.
     """
     refuse_credentials(root)
     require_registry(root)
@@ -151,9 +151,9 @@ def _solver(asked: PrecomputeSpec, teacher: Teacher, *, own: bool) -> SolverSpec
 
 
 def _check_stages(plan: Recipe, teacher: Teacher) -> None:
-    """Lets the later stages refuse now, not after an hour: everything that they check is known already."""
+    """Runs the checks of later stages now, and not after an hour; all that they need is known."""
     trajectories = trajectory_spec(plan.precompute, teacher)
-    # Untrained networks are cheap, and whoever builds them knows whether solver, patches and weights fit.
+    # Untrained networks are cheap, and building them checks whether solver, patches and weights fit.
     build_method(plan.train, trajectories)
     Processes(count=plan.processes).share(plan.train.batch_size)
     if (plan.train.trajectories or 0) > plan.precompute.samples:

@@ -1,4 +1,4 @@
-"""What a distillation leaves for people: summary, counters, artifacts."""
+"""The results of a distillation: summary, counters, artifacts."""
 
 from flows.results.artifacts import publish
 from flows.results.counting import count

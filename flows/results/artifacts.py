@@ -1,4 +1,4 @@
-"""A distillation's result in Prefect's UI: report, figures, pictures. Best effort: no flow fails because of them."""
+"""Shows a distillation's result in Prefect's UI: report, figures, pictures. No flow fails because of them."""
 
 import base64
 import os
@@ -21,7 +21,7 @@ _MAX_PICTURE_BYTES = 1_000_000
 
 
 def publish(result: DistillResult) -> None:
-    """Shows the result in the UI; what cannot be shown is logged and left out."""
+    """Shows the result in the UI; logs and leaves out what cannot be shown."""
     slug = f"advkd-{Path(result.facts['student']).parent.name}"
     _try("the report", lambda: create_markdown_artifact(_markdown(result), key=slug, description="Distillation"))
     if rows := _rows(result):
@@ -72,7 +72,7 @@ def _counted(stage: str, counters: StageCounters) -> str:
 
 
 def _model_link(model: dict[str, str]) -> str:
-    """Its page where the registry is a service that has one, else its name; without the service's password."""
+    """Returns a link to the model's page if the registry is a service, without its password; else the model's name."""
     service = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not service.startswith(("http://", "https://")):
         return f"`{model['name']}`"

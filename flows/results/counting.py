@@ -1,4 +1,4 @@
-"""Counts what the stages of a distillation did, from their results: the only place that does."""
+"""Counts what the stages of a distillation did, from their results."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def count(
     model: RegisteredModel,
     seconds: dict[str, float],
 ) -> dict[str, StageCounters]:
-    """Counters by stage, in the order of the stages."""
+    """Returns the counters by stage, in the order of the stages."""
     counted = {
         "precompute": StageCounters(
             passes=store.passes, samples=store.computed_samples, bytes_written=store.bytes_written
@@ -48,7 +48,7 @@ def count(
 
 
 def _stored_bytes(store: StoreResult, samples: int) -> int:
-    """Of so many trajectories: every one of a store takes the same, up to compression."""
+    """Returns the stored bytes of `samples` trajectories; all trajectories of a store have the same size."""
     if not samples:
         return 0
     manifest = open_store(store.uri).manifest

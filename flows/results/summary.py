@@ -1,4 +1,4 @@
-"""What a distillation leaves behind: its result, `summary.json`, and the closing table."""
+"""The result of a distillation, `summary.json`, and the closing tables."""
 
 import time
 from collections.abc import Iterator
@@ -23,11 +23,11 @@ from storage.objects import join, local_folder, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class DistillResult:
-    """The outcome of a distillation; `facts` is what `summary.json` holds.
+    """The result of a distillation; `facts` is the content of `summary.json`.
 
     Attributes:
-        root: folder or URI of everything that was made; what lies in it is named relative to it in `facts`.
-        facts: JSON: worth_steps, fd, recall (null where no distances were measured), features (the same of every
+        root: folder or URI of all output; `facts` names places in it relative to it.
+        facts: plain JSON with worth_steps, fd, recall (null without distances), features (these figures of every
             extractor), params, macs, latency_ms, store, student, report, model, artifact, seconds, counters, shards,
             trained.
     """
@@ -38,13 +38,13 @@ class DistillResult:
 
 @dataclass
 class Stopwatch:
-    """Seconds per stage."""
+    """Measures the seconds of each stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measures what happens inside."""
+        """Measures the time of the block."""
         began = time.monotonic()
         yield
         self.seconds[name] = round(time.monotonic() - began, 1)
@@ -59,7 +59,7 @@ def summarize(
     model: RegisteredModel,
     counters: dict[str, StageCounters],
 ) -> DistillResult:
-    """Gathers the result and writes `<root>/summary.json`."""
+    """Collects the result and writes `<root>/summary.json`."""
     seconds = {stage: counted.seconds for stage, counted in counters.items()}
     facts = {
         "teacher": plan.precompute.teacher,
@@ -79,14 +79,14 @@ def summarize(
 
 
 def show(result: DistillResult) -> None:
-    """The closing tables, on stdout."""
+    """Prints the closing tables on stdout."""
     out = Console(highlight=False)
     for part in (*closing_tables(result), ""):
         out.print(part)
 
 
 def closing_tables(result: DistillResult) -> tuple[RenderableType, ...]:
-    """The headline, the distances, the cost, and where everything is."""
+    """Returns the tables of headline, distances, cost and places."""
     facts = result.facts
     distances = [_distances(measured["fd"]) for measured in facts["features"].values()]
     return _headline(facts), *distances, _cost(facts), _places(result)

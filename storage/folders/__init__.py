@@ -1,4 +1,4 @@
-"""Folders of plain files at a URI of an object store, each there as a whole or not at all."""
+"""Publishes folders of plain files at URIs of an object store, all or nothing."""
 
 from storage.folders.contents import CONTENTS, UNFINISHED, FileFacts, FolderContents, read_contents
 from storage.folders.fetching import fetch_file, fetch_folder, read_file

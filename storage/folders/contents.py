@@ -1,10 +1,10 @@
-"""What a published folder holds, as the object says that makes it one.
+"""The records of a published folder.
 
-    <folder>/contents.json     names, sizes and sha256 of its files; the folder is there when this object is
-    <folder>/unfinished.json   names of the files of a writer that is at work, or was killed; deleted last
+    <folder>/contents.json     names, sizes and sha256 of its files; the folder exists once this object exists
+    <folder>/unfinished.json   names of the files of a writer that is running, or was killed; deleted last
 
-An object store has no rename, so both are written in an order that leaves nothing unnamed: the names first, then the
-files, then the contents. What a killed writer leaves is named by `unfinished.json`, and nothing else is ever removed.
+An object store has no rename, so a writer first writes the names, then the files, then the contents. So
+`unfinished.json` names all leftovers of a killed writer, and nothing else is removed.
 """
 
 import hashlib
@@ -21,23 +21,23 @@ UNFINISHED = "unfinished.json"
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """One file."""
+    """Facts of a file."""
 
     bytes: int
-    """Its size."""
+    """Size of the file in bytes."""
     sha256: str
-    """64 hex digits."""
+    """sha256 of the file, 64 hex digits."""
 
 
 @dataclass(frozen=True)
 class FolderContents:
-    """The files of a folder, by their names below it."""
+    """The files of a folder, by name relative to the folder."""
 
     files: Mapping[str, FileFacts]
 
     @classmethod
     def of(cls, folder: Path) -> "FolderContents":
-        """Measures a local folder; hidden files do not count."""
+        """Measures the files of a local folder, without hidden ones."""
         files = {}
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
@@ -49,7 +49,7 @@ class FolderContents:
 
 
 def read_contents(uri: str) -> FolderContents | None:
-    """What the folder at a URI holds; None if there is no folder, or one that is being written.
+    """Reads the contents of the folder at a URI; returns None if there is no folder, or it is unfinished.
 
     Raises:
         FolderDamagedError: the record is malformed.
@@ -72,12 +72,12 @@ def read_contents(uri: str) -> FolderContents | None:
 
 
 def write_contents(uri: str, contents: FolderContents) -> None:
-    """Makes the folder be there."""
+    """Writes the contents, which completes the folder."""
     write_json(join(uri, CONTENTS), {"files": {name: asdict(facts) for name, facts in contents.files.items()}})
 
 
 def read_unfinished(uri: str) -> list[str] | None:
-    """The names that a writer has noted; None if none is at work. Names that no writer notes are left out."""
+    """Reads the names of a writer's files; returns None without a note. Leaves out names that no writer would note."""
     try:
         names = read_json(join(uri, UNFINISHED))
     except StoreNotFoundError:
@@ -86,10 +86,10 @@ def read_unfinished(uri: str) -> list[str] | None:
 
 
 def write_unfinished(uri: str, names: Iterable[str]) -> None:
-    """Notes what is going to be written or removed."""
+    """Notes the files that a writer is going to write or remove."""
     write_json(join(uri, UNFINISHED), sorted(names))
 
 
 def leads_down(name: str) -> bool:
-    """Whether a name is one of a file of the folder: below it, and none of its two records."""
+    """Returns whether a name may be that of a file: below the folder, and not one of the two records."""
     return name not in (CONTENTS, UNFINISHED) and all(step not in ("", ".", "..") for step in name.split("/"))

@@ -1,4 +1,4 @@
-"""Reading a published folder: into a local one, every byte checked against its record."""
+"""Fetches a published folder into a local one, and checks every byte against the record."""
 
 import hashlib
 from collections.abc import Callable, Collection
@@ -15,9 +15,9 @@ def fetch_folder(uri: str, folder: Path, only: Collection[str] | None = None) ->
     """Copies the files of a published folder into a local one.
 
     Args:
-        uri: of the folder.
-        folder: made if need be.
-        only: the names of the files to copy; None: all.
+        uri: URI of the published folder.
+        folder: local folder; created if necessary.
+        only: names of the files to copy; None: all.
 
     Raises:
         StoreNotFoundError: there is no whole folder.
@@ -40,7 +40,7 @@ def fetch_folder(uri: str, folder: Path, only: Collection[str] | None = None) ->
 
 
 def read_file(uri: str, name: str) -> bytes:
-    """One file of a published folder.
+    """Reads a file of a published folder.
 
     Raises:
         StoreNotFoundError: there is no whole folder, or none with such a file.

@@ -1,7 +1,7 @@
-"""Writing a folder to a URI, replacing it, removing it; a kill at any instant leaves no half of it to be read.
+"""Publishes, replaces and removes folders; if the process is killed at any instant, no partial folder can be read.
 
-Two writers of one folder at the same time are kept apart by a claim (`storage.writing.CLAIMS`) of their own. Where that
-fails the files of one may lie beside the contents of the other, which every reader finds out.
+Concurrent writers of a folder must hold its claim (`storage.writing.CLAIMS`). If the claim fails, the files of one
+writer may lie beside the contents of the other, which readers detect.
 """
 
 from collections.abc import Iterable
@@ -21,20 +21,20 @@ from storage.objects import delete, join, list_prefix, write_bytes
 
 
 def publish_folder(folder: Path, uri: str) -> bool:
-    """Copies a local folder to a URI, whole; what is there already with the same contents is left as it is.
+    """Publishes a local folder at a URI, all or nothing; keeps a published folder with the same contents.
 
-    A folder that is replaced is gone until the new one is there.
+    While a folder is replaced, there is none.
 
     Args:
-        folder: local; hidden files are left out. Each of the others is held in memory while it is sent.
-        uri: of the folder.
+        folder: local folder, without hidden files; each file is held in memory while it is sent.
+        uri: URI of the published folder.
 
     Returns:
-        Whether anything had to be copied.
+        Whether files were copied.
 
     Raises:
         ValueError: a file has the name of a record.
-        StoreError: the object store did not take it; what was begun is named and can be removed.
+        StoreError: the object store refuses a file; the unfinished files are noted and can be removed.
     """
     new, old = FolderContents.of(folder), read_contents(uri)
     for name in new.files:
@@ -56,7 +56,7 @@ def publish_folder(folder: Path, uri: str) -> bool:
 
 
 def remove_published(uri: str) -> None:
-    """Removes a published folder with all of its files; one that is not there is no error."""
+    """Removes a published folder with all of its files; a missing folder is no error."""
     contents = read_contents(uri)
     if contents is not None:
         write_unfinished(uri, {*contents.files, *(read_unfinished(uri) or ())})
@@ -65,30 +65,30 @@ def remove_published(uri: str) -> None:
 
 
 def unfinished_files(uri: str) -> list[str]:
-    """Names of what a writer that was killed has left of a folder; none of a folder that is whole."""
+    """Returns the names of the files that a killed writer has left; none if the folder is complete."""
     return (read_unfinished(uri) or []) if read_contents(uri) is None else []
 
 
 def clear_unfinished(uri: str) -> None:
-    """Removes what a killed writer has left of a folder; a whole one stays as it is.
+    """Removes the files that a killed writer has left; keeps a complete folder.
 
-    Only for those who know that no writer is at work.
+    The caller must know that no writer is running.
     """
     _delete(uri, unfinished_files(uri))
     delete(join(uri, UNFINISHED))
 
 
 def unfinished_below(uri: str) -> list[str]:
-    """URIs of the folders at and below a prefix which a writer has begun and not finished."""
+    """Returns the URIs of the unfinished folders at and below a prefix."""
     keys = list_prefix(uri)
     return [join(uri, *key.split("/")[:-1]) for key in keys if key.rpartition("/")[2] == UNFINISHED]
 
 
 def probe_folder(uri: str) -> None:
-    """Finds out whether a folder can be written, by the object that a writer begins with.
+    """Checks that a folder can be written, by the object that a writer writes first.
 
     Raises:
-        StoreError: it cannot.
+        StoreError: the folder cannot be written.
     """
     noted = read_unfinished(uri)
     write_unfinished(uri, noted or ())

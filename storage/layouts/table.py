@@ -1,4 +1,4 @@
-"""The table of layouts. A new one implements `protocols.Layout` and adds a row here, or an entry point of its own."""
+"""The table of layouts. A new one implements `protocols.Layout`, and adds a row here, or an entry point."""
 
 from storage.errors import UnknownLayoutError
 from storage.layouts.protocols import Layout
@@ -11,7 +11,7 @@ LAYOUTS: Table[Layout] = Table("advkd.layouts", "a layout", {"zarr": ZarrLayout(
 
 
 def layout_of(spec: TrajectorySpec) -> Layout:
-    """The layout that a spec names; `UnknownLayoutError` if nothing installed here provides it."""
+    """Returns the layout that a spec names; raises `UnknownLayoutError` if no installed package provides it."""
     try:
         return LAYOUTS[spec.layout]
     except KeyError as error:

@@ -27,19 +27,19 @@ _CHECKSUM_DIGITS = 10
 
 
 class WebDatasetLayout:
-    """One tar and its index per shard."""
+    """The layout with one tar and its index per shard."""
 
     def templates(self, spec: TrajectorySpec) -> tuple[str, ...]:
-        """The tar, then its index."""
+        """Returns the keys of the tar and of its index."""
         return ("shards/shard-{shard:06d}.tar", "shards/shard-{shard:06d}.idx.json")
 
     def object_bytes(self, spec: TrajectorySpec) -> tuple[int, ...]:
-        """The same in every shard: sample numbers have twelve digits."""
+        """Returns the sizes, which are constant because sample numbers have twelve digits."""
         members = _Members(spec)
         return members.tar_bytes, members.index_bytes
 
     def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> Iterator[bytes]:
-        """Members in the order of their names, owner, group and time zero."""
+        """Yields the tar, with members in the order of their names and owner, group and time 0, then the index."""
         members, first = _Members(spec), shard * spec.shard_samples
         tar, checksums = io.BytesIO(), []
         for row in range(spec.shard_samples):
@@ -55,19 +55,19 @@ class WebDatasetLayout:
         yield "".join(_index_lines(members, shard, checksums)).encode()
 
     def extents(self, spec: TrajectorySpec, timesteps: Sequence[int], rows: range) -> Iterator[Extent]:
-        """One for each timestep: the numbers behind the npy header, a sample further for every row."""
+        """Yields one extent per timestep: the numbers behind the npy header, with the stride of a sample."""
         members = _Members(spec)
         for t in timesteps:
             start = members.starts[t] + _BLOCK + len(members.headers[t])
             yield Extent(_TAR, t, rows, rows.start * members.sample_bytes + start, members.sample_bytes)
 
     def metadata(self, spec: TrajectorySpec, num_samples: int) -> dict[str, bytes]:
-        """A tar needs nothing beside it."""
+        """Returns nothing, because a tar needs no other objects."""
         return {}
 
 
 class _Members:
-    """Where everything lies in the tar of a shard of a spec.
+    """The places of all members in the tar of a shard.
 
     Attributes:
         timesteps: stored timesteps in the order of their members.
@@ -76,7 +76,7 @@ class _Members:
         sample_bytes: bytes of a sample.
     """
 
-    # No functools.cached_property: in Python 3.11 it holds one lock for all instances of the class.
+    # Not functools.cached_property: in Python 3.11 it holds one lock for all instances of the class.
     def __init__(self, spec: TrajectorySpec) -> None:
         self.spec = spec
         self.timesteps = sorted(spec.stored_timesteps, key=_extension)
@@ -89,7 +89,7 @@ class _Members:
 
     @property
     def index_bytes(self) -> int:
-        """Of an index: its lines differ by the digits of their offsets alone, the first one's being "0"."""
+        """Size of an index: its lines differ only by the digits of their offsets, of which the first is "0"."""
         rows, size = self.spec.shard_samples, self.sample_bytes
         further_digits = sum(max(0, rows - _units(10**power, size)) for power in range(1, len(str(rows * size))))
         return rows * len(next(_index_lines(self, 0, [0]))) + further_digits + len("\n}\n")
@@ -100,7 +100,7 @@ class _Members:
 
 
 def _index_lines(members: _Members, shard: int, checksums: Sequence[int]) -> Iterator[str]:
-    """Checksums are padded, so that an index has the same size whatever they are."""
+    """Yields the lines of an index; checksums are padded, so the size of an index is constant."""
     first, size = shard * members.spec.shard_samples, members.sample_bytes
     for row, checksum in enumerate(checksums):
         padded = str(checksum).rjust(_CHECKSUM_DIGITS)

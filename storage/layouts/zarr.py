@@ -32,25 +32,25 @@ _INDEX_ENTRY_BYTES = 16
 
 
 class ZarrLayout:
-    """Key `t0999/c/<shard>/0/0/0`, one object per stored timestep."""
+    """The layout with one object per stored timestep, of key `t0999/c/<shard>/0/0/0`."""
 
     def templates(self, spec: TrajectorySpec) -> tuple[str, ...]:
-        """One object per stored timestep."""
+        """Returns one key per stored timestep."""
         return tuple(f"{_array_name(t)}/c/{{shard}}/0/0/0" for t in spec.stored_timesteps)
 
     def object_bytes(self, spec: TrajectorySpec) -> tuple[int, ...]:
-        """Chunks with a checksum each, and the index with one."""
+        """Returns the sizes: chunks with a checksum each, and the index with one."""
         chunks = _chunks(spec)
         added = chunks * (_CHECKSUM_BYTES + _INDEX_ENTRY_BYTES) + _CHECKSUM_BYTES
         return tuple(spec.shard_samples * spec.encoding(t).state_bytes + added for t in spec.stored_timesteps)
 
     def encode(self, spec: TrajectorySpec, shard: int, stored: States) -> Iterator[bytes]:
-        """The bytes do not depend on the shard's number."""
+        """Yields the objects, whose bytes do not depend on the shard's number."""
         for t in spec.stored_timesteps:
             yield _encode_array(stored[t], _chunks(spec))
 
     def extents(self, spec: TrajectorySpec, timesteps: Sequence[int], rows: range) -> Iterator[Extent]:
-        """One for each chunk that holds any of the rows."""
+        """Yields one extent per chunk that holds any of the rows."""
         block = spec.block_samples
         for t in timesteps:
             position, size = spec.stored_timesteps.index(t), spec.encoding(t).state_bytes
@@ -59,7 +59,7 @@ class ZarrLayout:
                 yield Extent(position, t, range(first, stop), first * size + chunk * _CHECKSUM_BYTES, size)
 
     def metadata(self, spec: TrajectorySpec, num_samples: int) -> dict[str, bytes]:
-        """The `zarr.json` of the group and of its arrays, arrays as long as the store shows samples."""
+        """Returns the `zarr.json` of the group and of its arrays, whose length is the number of samples."""
         contents: dict[str, Buffer] = {}
         store = MemoryStore(contents)
         zarr.create_group(
@@ -89,7 +89,7 @@ def _encode_array(stored: npt.NDArray[Any], chunks: int) -> bytes:
 
 @lru_cache(maxsize=64)
 def _chunk_index(chunks: int, chunk_bytes: int) -> bytes:
-    """Offset and size of each chunk, and a crc32c."""
+    """Returns offset and size of each chunk, and a crc32c."""
     entries = np.array([(number * chunk_bytes, chunk_bytes) for number in range(chunks)], dtype="<u8").tobytes()
     return entries + crc32c(entries).to_bytes(_CHECKSUM_BYTES, "little")
 
@@ -115,7 +115,7 @@ def _create_array(
 
 
 def _consolidated(objects: dict[str, bytes]) -> bytes:
-    """The group's metadata with that of its arrays in it, as `zarr.consolidate_metadata` writes it."""
+    """Returns the group's metadata with that of its arrays, as `zarr.consolidate_metadata` writes it."""
     group = json.loads(objects[_METADATA])
     arrays = {key.removesuffix(f"/{_METADATA}"): json.loads(data) for key, data in objects.items() if key != _METADATA}
     group["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": arrays}

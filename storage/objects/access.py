@@ -145,7 +145,7 @@ def list_folders(uri: str) -> list[str]:
 
 
 def list_level(uri: str) -> Level:
-    """The folders and objects right below a prefix, by name; empty if there is nothing. See `list_objects`."""
+    """Lists the folders and objects directly below a prefix, by name; empty if there are none. See `list_objects`."""
     objects, path = _locate(uri)
     level = objects.level(path)
     return Level(sorted(level.folders), sorted(level.objects, key=attrgetter("key")))
@@ -172,7 +172,7 @@ def remove_leftover(uri: str, leftover: Leftover) -> None:
 
 
 def local_folder(uri: str) -> Path | None:
-    """The path that a URI is on this machine's disk, None if it lies elsewhere."""
+    """Returns the path of a URI on this machine's disk, None if it lies elsewhere."""
     objects, path = _locate(uri)
     return Path(path) if objects is _LOCAL else None
 

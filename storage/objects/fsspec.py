@@ -90,7 +90,7 @@ class FsspecObjects:
                 yield ObjectInfo(key=key.removeprefix(prefix), size=info["size"], modified=_modified(info))
 
     def level(self, path: str) -> Level:
-        """Folders and objects right below a prefix."""
+        """Lists folders and objects directly below a prefix."""
         try:
             infos = self._open().ls(path, detail=True)
         except FileNotFoundError:

@@ -82,7 +82,7 @@ class LocalObjects:
             raise _reading_error(path, error) from error
 
     def level(self, path: str) -> Level:
-        """Folders and finished writes right below a folder."""
+        """Lists folders and finished writes directly below a folder."""
         try:
             with os.scandir(path) as entries:
                 listed = list(entries)
@@ -166,7 +166,7 @@ def _publish(path: str, data: bytes, put: Callable[[Path, Path], bool]) -> bool:
 
 
 def _files(folder: str, *, unfinished: bool) -> Iterator[tuple[str, os.stat_result]]:
-    """Keys and statuses of the files below a folder: those of finished writes, or the temporary ones."""
+    """Yields keys and statuses of the files below a folder: those of finished writes, or the temporary ones."""
     return _statuses(_walk(folder, ""), unfinished=unfinished)
 
 

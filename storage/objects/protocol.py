@@ -10,9 +10,9 @@ class ObjectInfo:
     """One finished object below a prefix."""
 
     key: str
-    """Relative to the prefix."""
+    """Key of the object, relative to the prefix."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: float
     """When it was last written, in seconds since the epoch; infinity if unknown, so that it never counts as old."""
 
@@ -26,16 +26,16 @@ class Leftover:
     """
 
     key: str
-    """Of the temporary file, relative to the prefix."""
+    """Key of the temporary file, relative to the prefix."""
     started: float
-    """When it was last written to, in seconds since the epoch."""
+    """When the temporary file was last written to, in seconds since the epoch."""
     size: int
-    """Bytes so far."""
+    """Size so far in bytes."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """What lies right below a prefix."""
+    """The folders and objects directly below a prefix."""
 
     folders: Sequence[str]
     """Names of the folders."""
@@ -71,7 +71,7 @@ class Objects(Protocol):
         """Lists all objects below a prefix in any order; may leave out the keys up to `start_after`."""
 
     def level(self, path: str) -> Level:
-        """What lies right below a prefix, in any order."""
+        """Lists folders and objects directly below a prefix, in any order."""
 
     def leftovers(self, path: str) -> list[Leftover]:
         """Lists the unfinished writes below a prefix, in any order."""

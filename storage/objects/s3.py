@@ -128,7 +128,7 @@ class S3Objects:
             yield from _finished(page.get("Contents", ()), prefix)
 
     def level(self, path: str) -> Level:
-        """The common prefixes and the objects right below a prefix."""
+        """Lists the common prefixes and the objects directly below a prefix."""
         _, prefix = _folder(path)
         pages = list(self._pages(path, Delimiter="/"))
         folders = (entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
@@ -136,11 +136,11 @@ class S3Objects:
         return Level([name[len(prefix) :].rstrip("/") for name in folders], list(_finished(objects, prefix)))
 
     def leftovers(self, path: str) -> list[Leftover]:
-        """None: an object appears by its single PUT, or not at all."""
+        """Returns none: an object appears by its single PUT, or not at all."""
         return []
 
     def remove_leftover(self, path: str, leftover: Leftover) -> None:
-        """Refused: there are none."""
+        """Raises, because there are no unfinished writes."""
         raise ValueError(f"s3:// has no unfinished writes of ours, got {leftover}; remove it with the tools of S3")
 
     def _pages(self, path: str, **options: str) -> Iterator[Any]:

@@ -39,7 +39,7 @@ def fill(parts: list[memoryview], data: bytes) -> None:
 
 
 def read_parts(file: io.FileIO, parts: list[memoryview]) -> int:
-    """Fill flat, non-empty parts from the start of an unbuffered file; return the number of bytes read."""
+    """Fills flat, non-empty parts from the start of an unbuffered file; returns the number of bytes read."""
     if not hasattr(os, "preadv"):
         return _read_one_by_one(file, parts)
     offset = 0

@@ -39,7 +39,7 @@ class ObjectEntry:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ObjectEntry":
-        """The inverse of `to_json`."""
+        """Inverts `to_json`; raises `ManifestError` for any other data."""
         optional = ("crc32",) if isinstance(data, Mapping) and "crc32" in data else ()
         require_keys("an object entry", data, ("key", "bytes", "sha256", *optional))
         return cls(
@@ -71,7 +71,7 @@ class StateStatistics:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "StateStatistics":
-        """The inverse of `to_json`."""
+        """Inverts `to_json`; raises `ManifestError` for any other data."""
         require_keys("statistics", data, _STATISTICS)
         return cls(**{name: finite_number(name, value) for name, value in data.items()})
 

@@ -1,4 +1,4 @@
-"""What every store does beside the laws, whatever its layout and wherever it lies."""
+"""Tests of every store besides the laws, for any layout and place."""
 
 import pickle
 from typing import Any
@@ -35,7 +35,7 @@ from storage.testing.trajectories import fill, make_spec, shard_states, states_o
 
 
 class StoreContract:
-    """Of every store. Needs the fixtures `root` and `spec`, see the room's door."""
+    """Tests of every store. Needs the fixtures `root` and `spec`, see `storage.testing`."""
 
     def test_verify_sees_metadata_and_commits(self, root: str, spec: TrajectorySpec) -> None:
         uri = store_uri(root, spec)

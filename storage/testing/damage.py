@@ -45,7 +45,7 @@ KINDS = ("flip", "cut", "grow", "delete", "swap objects", "swap ranges")
 
 @dataclass(frozen=True)
 class Damage:
-    """One object and the bytes that it holds instead, None if it is gone."""
+    """A damaged object and its bytes, None if it is missing."""
 
     key: str
     kind: str
@@ -53,14 +53,14 @@ class Damage:
 
 
 class Contents(dict[str, bytes]):
-    """Every object of a store by its key; a test that fails does not print them all."""
+    """Every object of a store by its key; a failed test does not print them all."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} objects>"
 
 
 def examples(root: str, local: int = 25, s3: int = 5) -> Callable[[Any], Any]:
-    """Settings of a property: few examples where every one costs requests."""
+    """Returns the settings of a property: few examples if every one costs requests."""
     return settings(
         max_examples=s3 if root.startswith("s3://") else local,
         deadline=None,
@@ -71,18 +71,18 @@ def examples(root: str, local: int = 25, s3: int = 5) -> Callable[[Any], Any]:
 
 
 def fresh(root: str) -> str:
-    """An empty root below a root, one for each example."""
+    """Returns a new empty root below a root, for one example."""
     return join(root, secrets.token_hex(4))
 
 
 def contents(uri: str, prefix: str = "") -> Contents:
-    """Every object of a store whose key starts so."""
+    """Reads every object of a store whose key has a prefix."""
     return Contents({key: read_bytes(join(uri, key)) for key in list_prefix(uri) if key.startswith(prefix)})
 
 
 @st.composite
 def damages(draw: st.DrawFn, good: Contents, keys: tuple[str, ...]) -> Damage:
-    """Any single damage to one of `keys`; `good` is what the store holds."""
+    """Draws a single damage to one of `keys`; `good` is what the store holds."""
     key, kind = draw(st.sampled_from(keys)), draw(st.sampled_from(KINDS))
     data = good[key]
     start, stop = sorted(draw(st.lists(st.integers(0, len(data)), min_size=2, max_size=2)))
@@ -106,7 +106,7 @@ def damages(draw: st.DrawFn, good: Contents, keys: tuple[str, ...]) -> Damage:
 
 @contextlib.contextmanager
 def inflicted(uri: str, damage: Damage, good: Contents) -> Iterator[None]:
-    """The damage, until the block ends."""
+    """Inflicts the damage until the block ends."""
     inflict(uri, damage)
     try:
         yield
@@ -124,7 +124,7 @@ def inflict(uri: str, damage: Damage) -> None:
 
 
 def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes: Mapping[str, bytes]) -> None:
-    """Replaces objects of a shard and makes commit record, index and manifest agree, as somebody with rights could."""
+    """Replaces objects of a shard and makes commit record, index and manifest agree, as a forger with rights could."""
     for key, data in changes.items():
         write_bytes(join(uri, key), data)
     record = read_commit(uri, shard)
@@ -138,7 +138,7 @@ def forge(uri: str, spec: TrajectorySpec, num_samples: int, shard: int, changes:
 
 
 def claim(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
-    """Seal a store as one of another spec: whatever lies there is said to be objects of that spec's sizes."""
+    """Seals a store as one of another spec: its objects are recorded with the sizes of that spec."""
     real, layout = read_manifest(uri), layout_of(spec)
     sizes = [min(size, 2**59) for size in layout.object_bytes(spec)]
     rows = []
@@ -158,12 +158,12 @@ def claim(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
 
 
 def change_record(address: str, changes: dict[str, Any]) -> None:
-    """Edit a record and make it agree with its own hash, as somebody with rights could."""
+    """Edits a record and makes it agree with its own hash, as a forger with rights could."""
     write_bytes(address, dump_checked(load_checked(read_bytes(address)) | changes))
 
 
 def assert_explained(error: BaseException) -> None:
-    """The error is one of ours, and its message has a rule, a fact and a remedy."""
+    """Asserts that the error is one of ours, and that its message has a rule, a fact and a remedy."""
     message = str(error)
     assert isinstance(error, StoreError | ValueError), f"{type(error).__name__}: {message}"
     assert re.search(r"\b(must|needs|can|has|holds|keeps|is|demands)\b", message), message
@@ -176,7 +176,7 @@ def assert_explained(error: BaseException) -> None:
 
 
 def everything(uri: str) -> Iterator[Callable[[], object]]:
-    """Each way of reading a store."""
+    """Yields each way of reading a store."""
     yield lambda: open_store(uri)
     yield lambda: verify(uri)
     yield lambda: list_stores(uri.rsplit("/", 2)[0])
@@ -188,7 +188,7 @@ def everything(uri: str) -> Iterator[Callable[[], object]]:
 
 
 def refusals(uri: str) -> int:
-    """How many ways of reading raise; each of them must say why in one of our errors."""
+    """Returns how many ways of reading raise; each must raise one of our errors."""
     count = 0
     for read in everything(uri):
         try:
@@ -200,7 +200,7 @@ def refusals(uri: str) -> int:
 
 
 def peak_memory(action: Callable[[], object]) -> int:
-    """Bytes that an action takes at most beside those that are taken already."""
+    """Returns the peak memory of an action in bytes, without what was allocated before."""
     tracemalloc.start()
     try:
         action()

@@ -1,4 +1,4 @@
-"""The laws of reading, whatever the layout of a store and wherever it lies.
+"""The laws of reading, for any layout and place of a store.
 
 Laws are numbered as in the design: 1 sample i is sample i, 2 whole shards, 3 data first, 4 sealed is manifest, 5
 nothing on trust, 6 the grid is data, 7 exact resume, 8 byte-identical, 9 no pickle and no listing. Where a law speaks
@@ -37,10 +37,10 @@ from storage.testing.trajectories import fill, make_spec, shard_states, states_o
 
 
 class ReadingLaws:
-    """Of every store. Needs the fixtures `root` and `spec`, see the room's door."""
+    """Tests of every store. Needs the fixtures `root` and `spec`, see `storage.testing`."""
 
     def test_law_1_sample_i_is_sample_i(self, root: str, spec: TrajectorySpec) -> None:
-        """For any number of samples, any blocks and shards, in any order, by any of three writers."""
+        """Holds for any number of samples, any blocks and shards, in any order, by any of three writers."""
 
         @examples(root, local=25, s3=4)
         @given(data=st.data())
@@ -118,7 +118,7 @@ class ReadingLaws:
         property_()
 
     def test_law_7_a_resumed_loader_gives_the_same_bits(self, root: str, spec: TrajectorySpec) -> None:
-        """From any point on, whatever the settings of the order are and however fast either of them reads."""
+        """Holds from any point on, for any settings of the order and of the reading speed of both loaders."""
         fill(root, spec, 29)
         uri = store_uri(root, spec)
 
@@ -163,7 +163,7 @@ def _float16(spec: TrajectorySpec, num_samples: int) -> dict[int, Any]:
 
 
 def _write_in_pieces(draw: Callable[[Any], Any], writer: Writer, spec: TrajectorySpec, index: int) -> None:
-    """A shard whose rows come in pieces of any length and in any order."""
+    """Writes a shard whose rows come in pieces of any length and in any order."""
     size = spec.shard_samples
     cuts = sorted(draw(st.sets(st.integers(1, size - 1), max_size=3)) if size > 1 else [])
     states, buffer = shard_states(spec, index), writer.begin(index)

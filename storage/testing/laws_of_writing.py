@@ -1,4 +1,4 @@
-"""The laws of writing, whatever the layout of a store and wherever it lies.
+"""The laws of writing, for any layout and place of a store.
 
 Laws are numbered as in the design: 1 sample i is sample i, 2 whole shards, 3 data first, 4 sealed is manifest, 5
 nothing on trust, 6 the grid is data, 7 exact resume, 8 byte-identical, 9 no pickle and no listing. Where a law speaks
@@ -40,7 +40,7 @@ from storage.testing.turns import Turns
 
 
 class WritingLaws:
-    """Of every store. Needs the fixtures `root` and `spec`, see the room's door."""
+    """Tests of every store. Needs the fixtures `root` and `spec`, see `storage.testing`."""
 
     def test_law_2_only_whole_shards_of_the_spec_are_written(self, root: str, spec: TrajectorySpec) -> None:
         writer, good = open_writer(root, spec), shard_states(spec, 0)

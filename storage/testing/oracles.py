@@ -1,4 +1,4 @@
-"""What a store must hold to the bit, and eyes on what is written and asked for."""
+"""Oracles of what a store must hold to the bit, and observers of writes and requests."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -16,11 +16,11 @@ from storage.testing.damage import Contents, contents
 from storage.testing.trajectories import make_spec, states_of
 
 KINDS = ("zarr", "webdataset", "float32", "uint8", "seeded", "pyramid", "all")
-"""One spec of each kind that the loader must not care about."""
+"""Kinds of specs, all of which the loader must read alike."""
 
 
 def spec_of_kind(kind: str, **changes: Any) -> TrajectorySpec:
-    """A small spec: a layout, or an encoding in Zarr; "all" encodings at once are in a tar."""
+    """Returns a small spec: of a layout, or of an encoding in Zarr; "all" has all encodings at once, in a tar."""
     # The pretend teacher's states: the noise itself first, and at the end what stays within a range.
     uint8 = {"uint8_ranges": (None, (-2.5, 2.5), (-1.0, 1.0)), "signal": (0.0, 1.0, 1.0), "sigma": (1.0, 0.0, 0.0)}
     seeded = {"noise": "seeded", "signal": (0.0, 0.5, 1.0), "sigma": (1.0, 0.8, 0.0)}
@@ -38,7 +38,7 @@ def spec_of_kind(kind: str, **changes: Any) -> TrajectorySpec:
 
 
 def shown_states(spec: TrajectorySpec, start: int, stop: int) -> States:
-    """What readers give for samples `start` to `stop - 1`: the teacher's states, there and back."""
+    """Returns what readers must return for samples `start` to `stop - 1`: the teacher's states, encoded and decoded."""
     shown: States = {}
     for t, values in states_of(spec, start, stop).items():
         encoding = spec.encoding(t)
@@ -47,7 +47,7 @@ def shown_states(spec: TrajectorySpec, start: int, stop: int) -> States:
 
 
 def assert_states(actual: States, expected: States, samples: Sequence[int] | npt.NDArray[np.int64]) -> None:
-    """The same bits for some samples."""
+    """Asserts that states have the expected bits for some samples."""
     assert len(actual) > 0
     for t, values in actual.items():
         assert values.dtype == expected[t].dtype
@@ -55,7 +55,7 @@ def assert_states(actual: States, expected: States, samples: Sequence[int] | npt
 
 
 def assert_holds(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
-    """Every sample is what the teacher gives for it, to the bit, whole shards and single samples alike."""
+    """Asserts that every sample has the teacher's states, to the bit, in whole shards and as single samples."""
     expected, reader = shown_states(spec, 0, num_samples), open_store(uri)
     assert reader.manifest.num_samples == num_samples
     for shard in range(reader.manifest.num_shards):
@@ -66,7 +66,7 @@ def assert_holds(uri: str, spec: TrajectorySpec, num_samples: int) -> None:
 
 
 def assert_same_batches(actual: Iterable[Batch], expected: Iterable[Batch]) -> None:
-    """As many, the same samples in the same order, the same bits."""
+    """Asserts that there are as many batches, with the same samples in the same order and the same bits."""
     for batch, other in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(batch.indices, other.indices)
         assert list(batch.states) == list(other.states)
@@ -74,19 +74,19 @@ def assert_same_batches(actual: Iterable[Batch], expected: Iterable[Batch]) -> N
 
 
 def snapshot(uri: str) -> Contents:
-    """Every data object of a store, metadata for other tools left out; of a store that is not there, none."""
+    """Returns every data object of a store, without metadata for other tools; none if there is no store."""
     objects = contents(uri)
     return only_data(read_identity(uri), objects) if objects else objects
 
 
 def only_data(spec: TrajectorySpec, objects: Contents) -> Contents:
-    """The data objects among those of a store."""
+    """Returns the data objects among those of a store."""
     keys = StoreKeys(spec)
     return Contents({key: data for key, data in objects.items() if keys.role(key) is Role.DATA})
 
 
 def watch_writes(monkeypatch: pytest.MonkeyPatch, around: Callable[[str, Callable[[], None]], None]) -> None:
-    """Every write of an object, local or in S3, becomes `around(its address, the write)`."""
+    """Replaces every write of an object, local or in S3, by `around(its address, the write)`."""
     for kind in (LocalObjects, S3Objects):
 
         def watched(
@@ -98,7 +98,7 @@ def watch_writes(monkeypatch: pytest.MonkeyPatch, around: Callable[[str, Callabl
 
 
 def count_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The keys of all data objects that are asked of stores from now on, past all caches."""
+    """Returns a list that collects the keys of all data objects requested from stores, past all caches."""
     asked: list[str] = []
     original = DirectSource.read_into
 
@@ -111,5 +111,5 @@ def count_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def reading_threads() -> list[str]:
-    """The loader's threads that are alive."""
+    """Returns the names of the loader's threads that are alive."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("advkd-read")]

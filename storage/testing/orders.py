@@ -1,4 +1,4 @@
-"""Any settings of a loader: those that decide what comes when, and those that only decide how fast."""
+"""Draws settings of a loader: those that decide the order, and those that only decide the speed."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 @st.composite
 def orders(draw: st.DrawFn, num_samples: int, timesteps: tuple[int, ...]) -> dict[str, Any]:
-    """Settings of any rank of any number of them, on any part of a store of so many samples."""
+    """Draws settings of the order: any rank of any number of ranks, on any part of a store."""
     shown = draw(st.integers(num_samples // 2, num_samples))
     world_size = draw(st.integers(1, 4))
     return {
@@ -23,6 +23,6 @@ def orders(draw: st.DrawFn, num_samples: int, timesteps: tuple[int, ...]) -> dic
 
 
 def speeds() -> st.SearchStrategy[dict[str, Any]]:
-    """How far, by how many threads and from where it is read ahead."""
+    """Returns a strategy of settings of the speed: windows, threads and cache."""
     caches = st.sampled_from(["none", "memory"])
     return st.fixed_dictionaries({"prefetch": st.integers(0, 3), "threads": st.integers(1, 4), "cache": caches})

@@ -9,7 +9,7 @@ PATIENCE_SECONDS = 60
 
 
 def run_in_processes(calls: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> list[int | None]:
-    """Call each function in a process of its own, all at once; their exit codes."""
+    """Calls each function in a process of its own, all at once; returns their exit codes."""
     context = multiprocessing.get_context("forkserver")
     # The server keeps the environment that it was started in, and with it the address of some other test's S3.
     context.set_forkserver_preload(["storage.testing.oracles"])

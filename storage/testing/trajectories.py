@@ -12,7 +12,7 @@ SHAPE = (2, 4, 4)
 
 
 def make_spec(**changes: Any) -> TrajectorySpec:
-    """A spec of shards of 8 samples in blocks of 4."""
+    """Returns a spec with shards of 8 samples in blocks of 4."""
     fields: dict[str, Any] = {
         "teacher": "digits",
         "fingerprint": "a" * 64,
@@ -32,7 +32,7 @@ def make_spec(**changes: Any) -> TrajectorySpec:
 
 
 def states_of(spec: TrajectorySpec, start: int, stop: int) -> dict[int, npt.NDArray[np.float32]]:
-    """States of samples `start` to `stop - 1`: each a fixed function of the sample's own noise."""
+    """Returns states of samples `start` to `stop - 1`: each a fixed function of the sample's own noise."""
     noise = initial_noise(spec.base_seed, start, stop, spec.sample_shape)
     levels = zip(spec.timesteps, spec.signal, spec.sigma, strict=True)
     states = {t: np.tanh(noise) * a + s * noise for t, a, s in levels}
@@ -43,7 +43,7 @@ def states_of(spec: TrajectorySpec, start: int, stop: int) -> dict[int, npt.NDAr
 
 
 def shard_states(spec: TrajectorySpec, shard: int) -> dict[int, npt.NDArray[np.float32]]:
-    """States of one whole shard."""
+    """Returns the states of a whole shard."""
     return states_of(spec, shard * spec.shard_samples, (shard + 1) * spec.shard_samples)
 
 

@@ -1,4 +1,4 @@
-"""Writers whose every write waits for its turn: any interleaving of them, stopped after any object, without luck."""
+"""Runs writers whose every write waits for its turn: any interleaving, stopped after any object, is reproducible."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ class _Killed(BaseException):
 
 
 class Turns:
-    """Runs programs one write at a time. `write` goes to `oracles.watch_writes`; outside of `run` it just writes."""
+    """Runs programs one write at a time. Pass `write` to `oracles.watch_writes`; without `run` it just writes."""
 
     def __init__(self) -> None:
         self._writers: dict[int, _Writer] = {}
@@ -26,9 +26,9 @@ class Turns:
         self._written.append(address)
 
     def run(self, programs: Sequence[Callable[[], object]], schedule: Sequence[int]) -> list[str]:
-        """Let program `n` write its next object for each `n` in the schedule, then kill all; what was written.
+        """Lets program `n` write its next object for each `n` in the schedule, then kills all; returns the writes.
 
-        A turn of a program that has ended is nobody's.
+        The turn of a program that has ended is skipped.
         """
         self._written = []
         writers = [_Writer(self._writers, program) for program in programs]
@@ -53,12 +53,12 @@ class _Writer(threading.Thread):
         self._killed = self._ended = False
 
     def start(self) -> None:
-        """Up to the first write."""
+        """Runs the program up to its first write."""
         super().start()
         self._stopped.acquire()
 
     def turn(self) -> None:
-        """One write, and on to the next or to the end."""
+        """Lets the program write once, and run to its next write or its end."""
         if not self._ended:
             self._go.release()
             self._stopped.acquire()
@@ -69,7 +69,7 @@ class _Writer(threading.Thread):
         self.join()
 
     def pause(self) -> None:
-        """In the writer's own thread: wait for a turn."""
+        """Waits for a turn, in the writer's own thread."""
         self._stopped.release()
         self._go.acquire()
         if self._killed:
