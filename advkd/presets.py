@@ -21,8 +21,8 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The demo, worth 10.7 teacher steps: 69 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md). Ten steps of
-    # UniPC are nearer to a fine solution than twenty of DDIM (docs/benchmarks/solvers.md).
+    # The demo, worth 10.7 teacher steps: 69 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md). Ten steps
+    # of UniPC are nearer to a fine solution than twenty of DDIM (docs/benchmarks/solvers.md).
     "quick": Preset(
         precompute=PrecomputeSpec(
             samples=5120, solver=SolverSpec(kind=AUTO, steps=10), captures=4, shrink=0.5, shard_samples=256
