@@ -144,13 +144,14 @@ def test_a_run_that_its_server_does_not_answer_has_crashed_and_not_failed(api, m
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path):
     """As after a SIGKILL of worker and run, whose last heartbeat was 80 seconds ago."""
     deployment = client.read_deployment_by_name("precompute/store")
     spec = {"teacher": "mixture", "store": str(tmp_path), "samples": 256, "shard_samples": 128}
     run = client.create_flow_run_from_deployment(deployment.id, parameters={"spec": spec}, state=Running())
     tell(client, run, "heartbeat", 80)
-    assert wait_until(lambda: client.read_flow_run(run.id).state.type == StateType.COMPLETED, 150)
+    assert wait_until(lambda: client.read_flow_run(run.id).state.type == StateType.COMPLETED, 220)
     states = [state.name for state in client.read_flow_run_states(run.id)]
     assert states.index("Crashed") < states.index("AwaitingRetry") < states.index("Completed")
     from advkd.trajectories import PrecomputeSpec
