@@ -18,8 +18,10 @@ from advkd.teachers import (
     deciding_files,
     fitting_solver,
     folder_fingerprint,
+    is_factory,
     load_teacher,
     resolve_source,
+    split_guidance,
     split_pin,
 )
 from advkd.text import replaced_text
@@ -98,9 +100,10 @@ def train_digits_command(
 
 
 def _files(source: str) -> list[str]:
-    """Names of the files that decide what the teacher computes, which say its variant of weights; none if embedded."""
-    place, fingerprint = split_pin(source)
-    if place in EMBEDDED:
+    """Returns the files that decide what a folder's teacher computes, which say its variant; none without a folder."""
+    pinned_place, fingerprint = split_pin(source)
+    place, _ = split_guidance(pinned_place)
+    if place in EMBEDDED or (is_factory(place) and not Path(place).is_dir()):
         return []
     folder = resolve_source(place, fingerprint)
     return [path.relative_to(folder).as_posix() for path in deciding_files(folder)]

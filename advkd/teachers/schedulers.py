@@ -5,6 +5,7 @@ it otherwise, with clipping or other betas. Importing this file imports no torch
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -119,13 +120,17 @@ def rebuilt(kind: type, config: Mapping[str, Any], **settings: Any) -> Scheduler
     # A class without `clip_sample` does not clip; others must not clip for it.
     known = {"clip_sample": False} | full_config(config) | settings
     given = {key: value for key, value in known.items() if key in _parameters(kind)}
-    try:
+    with suppress(NotImplementedError, ValueError):
         scheduler = kind(**given)
         if torch.equal(scheduler.betas, own.betas):
             return scheduler
-    except (NotImplementedError, ValueError):
-        pass
     given |= {"trained_betas": own.betas.tolist(), "beta_schedule": "linear"}
     if "rescale_betas_zero_snr" in given:
         given["rescale_betas_zero_snr"] = False
-    return kind(**given)
+    scheduler = kind(**given)
+    if not torch.equal(scheduler.betas, own.betas):
+        raise TeacherError(
+            f"a solver must have the noise levels of the teacher's {type(own).__name__}, got others from "
+            f"{kind.__name__}; choose another solver"
+        )
+    return scheduler

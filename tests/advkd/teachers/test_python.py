@@ -1,11 +1,14 @@
 """A teacher in Python: the documented example, and what is no teacher."""
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from advkd.cli.main import app
 from advkd.teachers import AUTO, SolverSpec, TeacherError, load_teacher
 from advkd.trajectories import PrecomputeSpec, precompute
 from storage import open_store, verify
@@ -34,6 +37,9 @@ def test_the_documented_example_is_cached(package: Path, tmp_path: Path) -> None
     identity = open_store(result.uri).manifest.spec
     assert (identity.teacher, identity.sampler, identity.sample_shape) == ("small", "flow-euler", (3, 16, 16))
     assert len(example.splitlines()) <= 30
+    shown = CliRunner().invoke(app, ["teacher", "show", "my_package.teacher:small", "--json"])
+    facts = json.loads(shown.stdout)
+    assert (facts["name"], facts["files"], [kind for kind, _ in facts["solvers"]]) == ("small", [], ["flow-euler"])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from tests.advkd.conftest import mixture_spec, tiny_train
 from tests.faulty_proxy import FAULTS, FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
 
-SHARDS, SHARD_SAMPLES = 32, 8
+SHARDS, SHARD_SAMPLES = 48, 8
 SEED = 9
 """Of the proxy: it spoils 5 of the first 34 requests, in as many ways, and 24 of the first 200."""
 SAMPLES = SHARDS * SHARD_SAMPLES - 3
@@ -101,7 +101,7 @@ def test_precompute_loses_nothing(local: tuple[PrecomputeSpec, str], s3_root: st
     spec, expected = local
     with failing(s3_server, 0.1, delay_seconds=2.0 if spec.format == "zarr" else 0.2) as proxy:
         result = precompute(spec_of(s3_root, spec.format), workers=2)
-    assert_spoiled(proxy, 150)
+    assert_spoiled(proxy, 200)
     assert (result.computed, result.num_samples) == (SHARDS, SAMPLES)
     assert result.uri == join(s3_root, expected.removeprefix(spec.store + "/"))
     assert meaning(result.uri) == meaning(expected)
