@@ -11,13 +11,11 @@ short and import torch, numpy and diffusers alone.
 import hashlib
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
-
-import diffusers
 
 from advkd.diffusion import space_of
 from advkd.evaluation import EvalReport
-from advkd.export import pipeline
 from advkd.export.bundle import bundle_source
 from advkd.export.lineage import Lineage
 from advkd.export.model_card import model_card
@@ -25,7 +23,8 @@ from advkd.files import whole_folder
 from advkd.networks import DECODER, AutoencoderSpace, copy_autoencoder, decoder_places
 from advkd.students import CONFIG, WEIGHTS, AnyStudent, load_student, student_files
 
-PIPELINE_MODULE = "pipeline"
+PIPELINE_MODULE, PIPELINE_CLASS = "pipeline", "AdvKDPipeline"
+"""The file that travels with a student, and its class: copied, never imported here, because it brings in seconds of diffusers."""
 
 
 def export_diffusers(student_folder: Path, out: Path) -> Path:
@@ -90,8 +89,8 @@ def _texts(
 ) -> dict[str, str]:
     module = student_module(kind)
     index = {
-        "_class_name": [PIPELINE_MODULE, pipeline.AdvKDPipeline.__name__],
-        "_diffusers_version": diffusers.__version__,
+        "_class_name": [PIPELINE_MODULE, PIPELINE_CLASS],
+        "_diffusers_version": version("diffusers"),
         "student": [module, kind.__name__],
     }
     if decoder is not None:
@@ -101,7 +100,7 @@ def _texts(
     student.pop("_name_or_path", None)
     return {
         "model_index.json": _json(index),
-        f"{PIPELINE_MODULE}.py": Path(pipeline.__file__).read_text(encoding="utf-8"),
+        f"{PIPELINE_MODULE}.py": Path(__file__).with_name(f"{PIPELINE_MODULE}.py").read_text(encoding="utf-8"),
         f"student/{CONFIG}": _json(student),
         f"student/{module}.py": bundle_source(
             kind, "The student's network, copied from advkd's source: torch, numpy and diffusers alone."

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
@@ -44,6 +43,8 @@ class DiTTeacher(NetworkTeacher):
         Raises:
             TeacherError: see `DiTFamily.check`; weights do not fit, or the folder was replaced while it was read.
         """
+        from diffusers import DiTTransformer2DModel
+
         DiTFamily().check(folder)
         self.scheduler = read_scheduler(folder / _SCHEDULER)
         own_scheduler(self.scheduler, str(folder))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
@@ -39,6 +38,8 @@ class LDMTeacher(NetworkTeacher):
         Raises:
             TeacherError: see `LDMFamily.check`; weights do not fit, or the folder was replaced while it was read.
         """
+        from diffusers import UNet2DModel
+
         LDMFamily().check(folder)
         self.scheduler = unet_folder.scheduler_config(folder)
         own_scheduler(self.scheduler, str(folder))

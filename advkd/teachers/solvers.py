@@ -1,16 +1,11 @@
-"""The table of solvers: diffusers' schedulers, the states they pass through, and whether they draw noise."""
+"""The table of solvers: diffusers' schedulers, the states they pass through, and whether they draw noise.
+
+diffusers is imported when a scheduler is built: it takes seconds, and tables are looked at by every command.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from diffusers import (
-    DDIMScheduler,
-    DDPMScheduler,
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
-)
 
 from advkd.diffusion import CLEAN, NoiseSchedule, TimeGrid, discrete_grid, solver_grid
 from advkd.teachers.schedulers import FLOW, VARIANCE_PRESERVING, Scheduler, full_config, rebuilt
@@ -76,10 +71,14 @@ class Solver:
 
 
 def _ddim(config: Mapping[str, Any]) -> Scheduler:
+    from diffusers import DDIMScheduler
+
     return rebuilt(DDIMScheduler, config, timestep_spacing="trailing", set_alpha_to_one=True)
 
 
 def _ddpm(config: Mapping[str, Any]) -> Scheduler:
+    from diffusers import DDPMScheduler
+
     return rebuilt(DDPMScheduler, config, timestep_spacing="trailing")
 
 
@@ -93,17 +92,23 @@ _MULTISTEP: dict[str, Any] = {
 
 
 def _unipc(config: Mapping[str, Any]) -> Scheduler:
+    from diffusers import UniPCMultistepScheduler
+
     settings = {"solver_order": 3, "solver_type": "bh2", "predict_x0": True, "disable_corrector": (), "solver_p": None}
     return rebuilt(UniPCMultistepScheduler, config, **_MULTISTEP, **settings)
 
 
 def _dpmpp(config: Mapping[str, Any]) -> Scheduler:
+    from diffusers import DPMSolverMultistepScheduler
+
     settings = {"algorithm_type": "dpmsolver++", "solver_type": "midpoint", "solver_order": 2, "euler_at_final": False}
     unused = {"variance_type": None, "use_lu_lambdas": False}
     return rebuilt(DPMSolverMultistepScheduler, config, **_MULTISTEP, **settings, **unused)
 
 
 def _flow_euler(config: Mapping[str, Any]) -> Scheduler:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
     own = full_config(config)
     if own.get("use_dynamic_shifting"):
         raise ValueError(

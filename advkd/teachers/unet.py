@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from advkd.device import torch_device
@@ -73,7 +72,10 @@ class UNetFamily:
         return UNetTeacher(folder, name=name, device=device)
 
 
-def _load_unet(folder: Path) -> UNet2DModel:
+def _load_unet(folder: Path) -> Any:
+    # Its package brings all of diffusers' networks in, two seconds of a processor: only who loads one waits for them.
+    from diffusers import UNet2DModel
+
     return load_component(UNet2DModel, network_folder(folder))
 
 

@@ -8,23 +8,26 @@ test compares), and read at fixed places, so that Zarr's silent fill values neve
 The group's `zarr.json` holds the metadata of its arrays too (consolidated metadata). So `zarr.open_group` finds the
 arrays without listing the store, in which records lie that are no part of Zarr's hierarchy, and arrays end with the
 last sample that the store shows: the rest of the last shard is invisible.
+
+zarr writes metadata alone, and is imported for it.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 from crc32c import crc32c
-from zarr.abc.buffer import Buffer
-from zarr.codecs import Crc32cCodec
-from zarr.storage import MemoryStore
 
 from storage.layouts.protocols import Extent, States
 from storage.records import StateEncoding, TrajectorySpec, digest
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.abc.buffer import Buffer
+    from zarr.storage import MemoryStore
 
 _METADATA = "zarr.json"
 _CHECKSUM_BYTES = 4
@@ -60,6 +63,9 @@ class ZarrLayout:
 
     def metadata(self, spec: TrajectorySpec, num_samples: int) -> dict[str, bytes]:
         """Returns the `zarr.json` of the group and of its arrays, whose length is the number of samples."""
+        import zarr
+        from zarr.storage import MemoryStore
+
         contents: dict[str, Buffer] = {}
         store = MemoryStore(contents)
         zarr.create_group(
@@ -95,8 +101,11 @@ def _chunk_index(chunks: int, chunk_bytes: int) -> bytes:
 
 
 def _create_array(
-    store: MemoryStore, name: str, spec: TrajectorySpec, encoding: StateEncoding, length: int
-) -> zarr.Array[Any]:
+    store: "MemoryStore", name: str, spec: TrajectorySpec, encoding: StateEncoding, length: int
+) -> "zarr.Array[Any]":
+    import zarr
+    from zarr.codecs import Crc32cCodec
+
     codes = encoding.uint8_range
     return zarr.create_array(
         store=store,

@@ -5,6 +5,8 @@ retries of s3fs and botocore are off. It gives up at the first failure later tha
 second attempt. So a request without an answer fails within 45 seconds: two attempts of `CONNECT_TIMEOUT_SECONDS` and
 `READ_TIMEOUT_SECONDS` each, plus the time to send a body at `SLOWEST_UPLOAD`. An answer whose bytes keep coming does
 not time out.
+
+s3fs and botocore are imported at the first request: they take half a second, and most processes never reach S3.
 """
 
 import logging
@@ -13,11 +15,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
-
-import botocore.exceptions
-import botocore.session
-import s3fs
-from fsspec.asyn import sync
 
 from storage.errors import StoreError, StoreNotFoundError
 from storage.objects.protocol import Leftover, Level, ObjectInfo
@@ -78,6 +75,8 @@ class S3Objects:
         # aiohttp's time-outs start only when the body is sent; without this one, sending could last for ever.
         patience = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + len(data) / SLOWEST_UPLOAD
         options = {"chunksize": _SINGLE_PUT_LIMIT, "timeout": patience}
+        from fsspec.asyn import sync
+
         self._attempt(path, lambda fs: sync(fs.loop, fs._pipe_file, path, data, **options))
 
     def create(self, path: str, data: bytes) -> bool:
@@ -172,6 +171,8 @@ class S3Objects:
 
     def _open(self) -> tuple[Any, str | None]:
         """Returns the file system for this process and the current AWS variables, and its endpoint."""
+        import s3fs
+
         settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
         key = (os.getpid(), hash(settings))
         if key not in self._opened:
@@ -216,14 +217,17 @@ def _client_config(endpoint: str | None) -> dict[str, Any]:
 
 def _endpoint() -> str | None:
     """Returns the custom endpoint that AWS variables or the profile name, None for AWS itself."""
+    from botocore.exceptions import BotoCoreError
+    from botocore.session import Session
+
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
     from_variables = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if from_variables:
         return from_variables
     try:
-        profile: dict[str, Any] = botocore.session.Session().get_scoped_config()
-    except botocore.exceptions.BotoCoreError:
+        profile: dict[str, Any] = Session().get_scoped_config()
+    except BotoCoreError:
         return None
     return profile.get("endpoint_url")
 

@@ -1,13 +1,11 @@
 """Interprets S3 failures: whether a retry may succeed, and which of our errors a failure is.
 
-Messages name endpoint, bucket and remedy, never a key.
+Messages name endpoint, bucket and remedy, never a key. botocore and s3fs are imported at a failure, by which time a
+request has imported them: most processes never reach S3.
 """
 
 from typing import Any
 from urllib.parse import urlsplit
-
-import botocore.exceptions
-from s3fs.core import S3_RETRYABLE_ERRORS
 
 from storage.errors import StoreError, StoreFullError, StoreNotFoundError, StorePermissionError, StoreUnreachableError
 
@@ -22,25 +20,14 @@ _REFUSED = {
 }
 _FULL = {"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"}
 _BUSY = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling", "TooManyRequests"}
-_NO_CREDENTIALS = (
-    botocore.exceptions.NoCredentialsError,
-    botocore.exceptions.PartialCredentialsError,
-    botocore.exceptions.CredentialRetrievalError,
-    botocore.exceptions.ProfileNotFound,
-)
-_BROKEN = (
-    *S3_RETRYABLE_ERRORS,
-    ConnectionError,
-    botocore.exceptions.ConnectionError,
-    # A body shorter than its Content-Length that aiohttp did not notice; s3fs covers other incomplete answers.
-    botocore.exceptions.IncompleteReadError,
-)
 
 
 def answer(error: BaseException | None) -> tuple[str, int]:
     """Returns the service's error code and HTTP status, "" and 0 if it did not answer."""
+    from botocore.exceptions import ClientError
+
     for candidate in (error, error.__cause__ if error else None):
-        if isinstance(candidate, botocore.exceptions.ClientError):
+        if isinstance(candidate, ClientError):
             response: Any = candidate.response
             code = str(response.get("Error", {}).get("Code", ""))
             return code, int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -52,11 +39,13 @@ def is_temporary(error: BaseException) -> bool:
     code, status = answer(error)
     if code or status:
         return code in _BUSY or status == 429 or (status >= 500 and status not in (501, 507) and code not in _FULL)
-    return isinstance(error, _BROKEN) and not isinstance(error, _NO_CREDENTIALS)
+    return _is_broken(error) and not _lacks_credentials(error)
 
 
 def translated(error: Exception, endpoint: str | None, bucket: str, key: str) -> StoreError:
     """Returns our error for an error of s3fs or botocore: rule, fact, remedy."""
+    from botocore.exceptions import HTTPClientError
+
     code, status = answer(error)
     where = f"endpoint {_without_userinfo(endpoint)}, bucket {bucket!r}"
     answered = f"{code or type(error).__name__}" + (f" (HTTP {status})" if status else "")
@@ -66,14 +55,14 @@ def translated(error: Exception, endpoint: str | None, bucket: str, key: str) ->
         return StoreNotFoundError(
             f"an object to read must exist, but s3://{bucket}/{key} does not ({where}); check the URI"
         )
-    if code in _REFUSED or status in (401, 403) or isinstance(error, (PermissionError, *_NO_CREDENTIALS)):
+    if code in _REFUSED or status in (401, 403) or isinstance(error, PermissionError) or _lacks_credentials(error):
         return StorePermissionError(
             f"S3 access needs valid credentials with rights on the bucket, but {where} answered {answered}; check "
             "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE and the bucket's policy"
         )
     if code in _FULL or status == 507:
         return StoreFullError(f"writing needs free space, but {where} answered {answered}; free some and run again")
-    if is_temporary(error) or isinstance(error, botocore.exceptions.HTTPClientError):
+    if is_temporary(error) or isinstance(error, HTTPClientError):
         return StoreUnreachableError(
             f"the S3 endpoint must answer, but {where} gave {answered}, the last of several attempts; check "
             "AWS_ENDPOINT_URL and that the service is up, then run the same command again"
@@ -82,6 +71,28 @@ def translated(error: Exception, endpoint: str | None, bucket: str, key: str) ->
         f"an S3 request must succeed, but {where} answered {answered} to one for {key!r}; check AWS_ENDPOINT_URL and "
         "the bucket's name"
     )
+
+
+def _is_broken(error: BaseException) -> bool:
+    """Returns whether a connection failed, or an answer broke off."""
+    from botocore import exceptions
+    from s3fs.core import S3_RETRYABLE_ERRORS
+
+    # botocore's last one: a body shorter than its Content-Length that aiohttp did not notice, as s3fs does others.
+    kinds = (*S3_RETRYABLE_ERRORS, ConnectionError, exceptions.ConnectionError, exceptions.IncompleteReadError)
+    return isinstance(error, kinds)
+
+
+def _lacks_credentials(error: BaseException) -> bool:
+    from botocore import exceptions
+
+    kinds = (
+        exceptions.NoCredentialsError,
+        exceptions.PartialCredentialsError,
+        exceptions.CredentialRetrievalError,
+        exceptions.ProfileNotFound,
+    )
+    return isinstance(error, kinds)
 
 
 def _without_userinfo(endpoint: str | None) -> str:
