@@ -1,22 +1,6 @@
-"""`python -m advkd`, the same as the `advkd` command.
+"""`python -m advkd`, the same as the `advkd` command."""
 
-`advkd browse` is a server that stays for days: it goes its own way before the other commands bring in torch.
-"""
-
-import sys
-
-
-def main() -> None:
-    """Entry point."""
-    if sys.argv[1:2] == ["browse"]:
-        from advkd.cli.browse import main as browse
-
-        browse()
-        return
-    from advkd.cli.main import main as others
-
-    others()
-
+from advkd.cli.main import main
 
 if __name__ == "__main__":
     main()

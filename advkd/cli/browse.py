@@ -1,7 +1,6 @@
 """`advkd browse URI...`: serves the page, prints its address and opens it.
 
-The process needs no torch, so `advkd.__main__` calls this module before it imports anything heavy. The address is the
-last line of stdout.
+The process needs no torch, for it may stay for days. The address is the last line of stdout.
 """
 
 import ctypes
@@ -73,16 +72,6 @@ def browse_command(
                 # A terminal browser returns only when it is closed, so open it in a thread.
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
             server.run(sockets=[listener])
-
-
-def main() -> None:
-    """Runs `advkd browse ...` without loading the other commands."""
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command.command("browse")(browse_command)
-    try:
-        command(args=sys.argv[2:], prog_name="advkd browse")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _few_arenas() -> None:

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from advkd.cli.cache_care import convert_command, gc_command, rm_command
-from advkd.cli.cache_plan import plan_command
 from advkd.runtime import progress
 from advkd.text import (
     AsJson,
@@ -141,5 +140,4 @@ def repair_command(
 
 app.command("gc")(gc_command)
 app.command("convert")(convert_command)
-app.command("plan")(plan_command)
 app.command("rm")(rm_command)

@@ -2,209 +2,41 @@
 
 Progress goes to stderr. The last line of stdout is the URI of the result; with `--json`, stdout is one JSON object that
 holds it. Bad input ends the command with exit code 1 and a message of rule, fact and remedy.
+
+A command is imported when it is named: torch and diffusers take seconds, and most commands need neither.
 """
 
-import json
-import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
-from typing import Annotated, Any
+from pkgutil import resolve_name
+from typing import Any
 
 import typer
 
-from advkd.cli import cache as cache_cli
-from advkd.cli import evaluation as evaluation_cli
-from advkd.cli import registry as registry_cli
-from advkd.cli import teacher as teacher_cli
-from advkd.cli.browse import browse_command
-from advkd.cli.precompute_options import takes_precompute_options
-from advkd.presets import fitted, preset
-from advkd.runtime import (
-    SilencedError,
-    alike_on_this_machine,
-    die_with_parent,
-    progress,
-    relay_logs,
-    speaks,
-    started_by_torchrun,
-)
-from advkd.text import replaced_text
-from advkd.trajectories import PrecomputeSpec, precompute
-from storage import StoreError, join, open_store, read_bytes
+from advkd.runtime import SilencedError, die_with_parent, relay_logs, started_by_torchrun
+from storage import StoreError
 
-app = typer.Typer(
-    name="advkd",
-    help="Distil a diffusion teacher into a one-pass student: cache trajectories, train, evaluate, sample.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(cache_cli.app, name="cache")
-app.add_typer(teacher_cli.app, name="teacher")
-app.add_typer(evaluation_cli.app, name="evaluation")
-app.add_typer(registry_cli.app, name="registry")
-app.command("browse")(browse_command)
+COMMANDS: Mapping[str, str] = {
+    "cache": "advkd.cli.cache:app",
+    "teacher": "advkd.cli.teacher:app",
+    "evaluation": "advkd.cli.evaluation:app",
+    "registry": "advkd.cli.registry:app",
+    "browse": "advkd.cli.browse:browse_command",
+    "precompute": "advkd.cli.precompute:precompute_command",
+    "train": "advkd.cli.students:train_command",
+    "evaluate": "advkd.cli.students:evaluate_command",
+    "sample": "advkd.cli.students:sample_command",
+    "export": "advkd.cli.students:export_command",
+}
+"""Commands and groups of commands. Packages above this one add theirs by entry points `advkd.commands`."""
+
+_OF_CACHE: Mapping[str, str] = {"plan": "advkd.cli.cache_plan:plan_command"}
+"""Those of `advkd cache` that need a teacher, and with it torch."""
 
 _SILENCED_SECONDS = 5.0
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
-Runs = Annotated[str, typer.Option(help="Folder of the registry, unless MLFLOW_TRACKING_URI is set.")]
-Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
-
-
-@app.command("precompute")
-@takes_precompute_options
-def precompute_command(
-    spec: PrecomputeSpec,
-    workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,
-    as_json: AsJson = False,
-) -> None:
-    """Run a teacher on N noises and store its states in a sealed store; shards that exist are not computed again."""
-    with progress() as report:
-        result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
-    state = "sealed" if result.sealed else "was sealed already"
-    replaced = replaced_text(open_store(result.uri).manifest.spec.sampler_config)
-    _tell(
-        f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
-        f"{result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
-        result.uri,
-        asdict(result),
-        as_json,
-    )
-
-
-@app.command("train")
-def train_command(
-    store: Annotated[str, typer.Option(help="URI of a sealed store.")],
-    out: Annotated[str, typer.Option(help="Folder or URI for checkpoints and the student; run again to resume.")],
-    preset_name: Annotated[
-        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores), full or paper.")
-    ] = "quick",
-    spec_file: Annotated[
-        str | None,
-        typer.Option(
-            "--spec", help='JSON file with the whole spec of a run, of the method it names ("method"), not a preset.'
-        ),
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Total number of trajectories seen.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
-    device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
-    cache: Annotated[str | None, typer.Option(help="Cache for objects read from S3: none, memory or disk.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a student from a store alone; run the same command again to resume from the last checkpoint.
-
-    In several processes: torchrun --nproc-per-node 2 -m advkd train ...
-    """
-    from advkd.training import STUDENT_FOLDER, train, train_spec_from_json
-
-    with alike_on_this_machine():
-        if spec_file is None:
-            base = fitted(preset(preset_name).train, open_store(store).manifest.spec.sample_shape)
-        else:
-            base = train_spec_from_json(_read_json(spec_file))
-        spec = replace(
-            base,
-            samples=base.samples if samples is None else samples,
-            seed=base.seed if seed is None else seed,
-            device=device or base.device,
-            cache=cache or base.cache,
-        )
-    with progress() as report:
-        for step in train(spec, store, out):
-            figure = f"error {step.distillation:.4f}" if step.distillation else f"margin {step.margin:.2f}"
-            report("training", step.samples, step.total, f"{step.phase}, {figure}")
-    student = join(out, STUDENT_FOLDER)
-    _tell(f"student trained on {spec.samples} samples", student, {"spec": asdict(spec)}, as_json)
-
-
-@app.command("evaluate")
-def evaluate_command(
-    student: Annotated[
-        str, typer.Option(help="Folder or URI made by `advkd train`, or a registered student: models:/NAME@champion.")
-    ],
-    teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")],
-    out: Annotated[str, typer.Option(help="Folder or URI for report.html and metrics.json.")],
-    references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
-    samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
-    solver: Annotated[
-        str | None,
-        typer.Option(help="Solver of the submodules' targets; default: the first that fits, from ddim on."),
-    ] = None,
-    features: Annotated[
-        str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
-    ] = "auto",
-    real: Annotated[str | None, typer.Option(help="Real images: digits, or the URI of a folder of pictures.")] = None,
-    runs: Runs = "runs",
-    device: Device = "cpu",
-    as_json: AsJson = False,
-) -> None:
-    """Compare a student with its teacher and write a report: distances, worth in teacher steps, cost."""
-    from advkd.evaluation import REPORT, EvaluateSpec, evaluate, worth_sentence
-    from advkd.registry import student_place
-
-    spec = EvaluateSpec(
-        student=student_place(student, runs),
-        teacher=teacher,
-        out=out,
-        references=references,
-        solver=solver,
-        features=features,
-        real=real,
-        samples=samples,
-        device=device,
-    )
-    with progress() as report:
-        result = evaluate(spec, report)
-    _tell(worth_sentence(result.worth), join(out, REPORT), result.summary(), as_json)
-
-
-@app.command("sample")
-def sample_command(
-    place: Annotated[
-        str, typer.Argument(metavar="PLACE", help="A student: folder, s3://bucket/prefix or models:/NAME@champion.")
-    ],
-    n: Annotated[int, typer.Option("--n", help="Images.")] = 16,
-    seed: Annotated[int, typer.Option(help="Base seed; image i depends on (seed, i) alone.")] = 0,
-    out: Annotated[str, typer.Option(help="PNG file to write: a path or URI.")] = "grid.png",
-    label: Annotated[
-        list[str] | None,
-        typer.Option(help="Class of the images, a number or name; give more, or all. Default: drawn from the seed."),
-    ] = None,
-    runs: Runs = "runs",
-    device: Device = "cpu",
-    as_json: AsJson = False,
-) -> None:
-    """Sample a student in one network pass and write a grid of images."""
-    from advkd.cli.sample import sample_grid
-
-    sample_grid(place, n, seed, out, device, runs, label or ())
-    _tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
-
-
-@app.command("export")
-def export_command(
-    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A trained or registered student.")],
-    out: Annotated[str, typer.Option(help="Folder or URI to write it to.")],
-    runs: Runs = "runs",
-    form: Annotated[
-        str, typer.Option("--format", help="diffusers, or one that an installed package adds.")
-    ] = "diffusers",
-    as_json: AsJson = False,
-) -> None:
-    """Write a student in a form that runs without this package."""
-    from advkd.export import export_student
-    from advkd.registry import student_place
-
-    _tell(
-        f"student exported as {form}",
-        export_student(student_place(student, runs), out, form),
-        {"format": form},
-        as_json,
-    )
 
 
 def main() -> None:
@@ -214,8 +46,7 @@ def main() -> None:
         # torchrun ends its processes, unless it is killed itself: they would then train on unattended.
         end_with_launcher()
     try:
-        _plug_in(sys.argv[1:])
-        app()
+        command_line(sys.argv[1:])()
     except KeyboardInterrupt:
         sys.exit(130)
     except SilencedError:
@@ -227,29 +58,37 @@ def main() -> None:
         sys.exit(1)
 
 
-def _plug_in(arguments: Sequence[str]) -> None:
-    """Adds the commands of other packages (entry points `advkd.commands`); loads a command only when it is used."""
-    requested = arguments[0] if arguments else "--help"
-    for command in entry_points(group="advkd.commands"):
-        if requested in (command.name, "--help"):
-            app.command(command.name)(command.load())
+def command_line(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Returns the command line with the command that the arguments name, or with all where they name none."""
+    app = typer.Typer(
+        name="advkd",
+        help="Distil a diffusion teacher into a one-pass student: cache trajectories, train, evaluate, sample.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    # Typer would take a single command for the whole command line.
+    app.callback()(lambda: None)
+    first, second = (*arguments[:2], "", "")[:2]
+    own = {name: partial(resolve_name, place) for name, place in COMMANDS.items()}
+    added = {point.name: point.load for point in entry_points(group="advkd.commands")}
+    groups = _add(app, added | own, first)
+    if "cache" in groups:
+        _add(groups["cache"], {name: partial(resolve_name, place) for name, place in _OF_CACHE.items()}, second)
+    return app
 
 
-def _tell(sentence: str, uri: str, facts: dict[str, Any], as_json: bool) -> None:
-    if not speaks():
-        return
-    if as_json:
-        typer.echo(json.dumps({"uri": uri, **facts}))
-        return
-    typer.echo(sentence)
-    typer.echo(uri)
-
-
-def _read_json(uri: str) -> object:
-    try:
-        return json.loads(read_bytes(uri))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        kind = type(error.__cause__ or error).__name__
-        raise ValueError(
-            f"--spec must be a JSON file that holds the spec of a run, got {kind} for {uri}; write one"
-        ) from error
+def _add(app: typer.Typer, commands: Mapping[str, Callable[[], Any]], word: str) -> dict[str, typer.Typer]:
+    """Adds the command that a word names, or all if it names none, for a help or a message; returns the groups."""
+    present = {command.name for command in app.registered_commands}
+    groups = {}
+    for name, load in commands.items():
+        if name in present or (word != name and word in {*present, *commands}):
+            continue
+        command = load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+            groups[name] = command
+        else:
+            app.command(name)(command)
+    return groups

@@ -24,7 +24,7 @@ from advkd.networks import DECODER, AutoencoderSpace, copy_autoencoder, decoder_
 from advkd.students import CONFIG, WEIGHTS, AnyStudent, load_student, student_files
 
 PIPELINE_MODULE, PIPELINE_CLASS = "pipeline", "AdvKDPipeline"
-"""The file that travels with a student, and its class: copied, never imported here, because it brings in seconds of diffusers."""
+"""The file that travels with a student, and its class; not imported here, because diffusers' pipelines take seconds."""
 
 
 def export_diffusers(student_folder: Path, out: Path) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from advkd.cli.cache import app
 from advkd.cli.cache_plan import plan_command
+from advkd.cli.main import command_line
 from advkd.cli.precompute_options import precompute_spec
 from advkd.teachers import SolverSpec
 from advkd.trajectories import precompute
@@ -18,6 +18,7 @@ from tests.advkd.conftest import mixture_spec
 
 pytestmark = pytest.mark.timeout(60)
 runner = CliRunner()
+app = command_line(["cache", "plan"])
 
 
 class TestTheCommand:
@@ -32,20 +33,22 @@ class TestTheCommand:
     def test_it_is_what_precompute_makes(self, tmp_path: Path) -> None:
         options = ["--teacher", "mixture", "--store", str(tmp_path), "--samples", "40", "--steps", "4"]
         options += ["--captures", "2", "--shard-samples", "16", "--block-samples", "8", "--uint8", "0:-9:9"]
-        shown = runner.invoke(app, ["plan", *options])
+        shown = runner.invoke(app, ["cache", "plan", *options])
         assert shown.exit_code == 0, shown.output
         assert list(tmp_path.iterdir()) == []
         spec = mixture_spec(tmp_path, samples=40, uint8=((0, -9.0, 9.0),), dtype="float16")
         made = precompute(spec)
         assert shown.stdout.splitlines()[-1] == made.uri
-        told = json.loads(runner.invoke(app, ["plan", *options, "--json"]).stdout)
+        told = json.loads(runner.invoke(app, ["cache", "plan", *options, "--json"]).stdout)
         manifest = open_store(made.uri).manifest
         assert (told["uri"], told["spec"]) == (made.uri, manifest.spec.to_json())
         assert (told["data_bytes"], told["num_shards"]) == (manifest.total_bytes, manifest.num_shards)
 
     def test_time_and_prices(self) -> None:
         options = ["--shape", "1x16x16", "--samples", "8192", "--workers", "4", "--passes-per-second", "100"]
-        shown = runner.invoke(app, ["plan", *options, "--usd-per-worker-hour", "3.6", "--usd-per-1000-puts", "0.005"])
+        shown = runner.invoke(
+            app, ["cache", "plan", *options, "--usd-per-worker-hour", "3.6", "--usd-per-1000-puts", "0.005"]
+        )
         assert shown.exit_code == 0
         for part in ("6 min 49 s on 4 worker(s)", "27 min 18 s of work", "1.64 for workers", "8,192"):
             assert part in shown.stdout
@@ -64,14 +67,14 @@ class TestTheCommand:
         ],
     )
     def test_what_is_wrong_is_one_line(self, options: list[str], part: str) -> None:
-        result = runner.invoke(app, ["plan", *options])
+        result = runner.invoke(app, ["cache", "plan", *options])
         assert result.exit_code == 1
         assert part in result.stderr
         assert len(result.stderr.splitlines()) == 1
         assert result.stdout == ""
 
     def test_bad_numbers_of_precompute(self) -> None:
-        result = runner.invoke(app, ["plan", "--shape", "3x8x8", "--samples", "0"])
+        result = runner.invoke(app, ["cache", "plan", "--shape", "3x8x8", "--samples", "0"])
         assert result.exit_code == 1
         # `advkd.cli.main` makes one line of it, as for `advkd precompute`.
         assert isinstance(result.exception, ValueError)

@@ -1,6 +1,8 @@
 """The command line: what it prints where, and how it exits."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 import typer
 from PIL import Image
 
-from advkd.cli.main import _plug_in, app
+from advkd.cli.main import command_line
 from storage import list_stores
 from tests.advkd.cli.calls import TINY, Cli, assert_refused, run
 from tests.advkd.conftest import write_spec
@@ -23,14 +25,13 @@ def walked(command: Any, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
 
 
 def found(path: list[str]) -> Any:
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(command_line())
     for name in path:
         command = command.commands[name]
     return command
 
 
-_plug_in(["--help"])
-COMMANDS = list(walked(typer.main.get_command(app)))
+COMMANDS = list(walked(typer.main.get_command(command_line())))
 WITHOUT_JSON = {"browse": "serves pages until it is stopped, and prints nothing but its address"}
 
 
@@ -139,6 +140,24 @@ def test_as_a_process(tmp_path: Path) -> None:
     assert len(made.out.splitlines()) == 2
     assert Path(made.uri).is_dir()
     assert_refused(run("sample", tmp_path / "nothing"), "a student is a folder with config.json", "advkd train")
+
+
+LOOKED = """
+import sys
+from advkd.cli.main import command_line
+from typer.testing import CliRunner
+
+for arguments in (["cache", "ls", sys.argv[1]], ["cache", "verify", sys.argv[2]], ["registry", "--help"]):
+    result = CliRunner().invoke(command_line(arguments), arguments)
+    assert result.exit_code == 0, result.output
+print(sorted({"torch", "diffusers", "prefect", "s3fs", "zarr"} & set(sys.modules)))
+"""
+
+
+def test_a_look_at_stores_imports_nothing_that_takes_seconds(mixture_store: str) -> None:
+    command = [sys.executable, "-c", LOOKED, str(Path(mixture_store).parent), mixture_store]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_no_arguments_show_the_help_and_a_typo_is_a_usage_error(cli: Cli) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from advkd.cli.main import app
+from advkd.cli.main import command_line
 from advkd.teachers import AUTO, SolverSpec, TeacherError, load_teacher
 from advkd.trajectories import PrecomputeSpec, precompute
 from storage import open_store, verify
@@ -37,7 +37,7 @@ def test_the_documented_example_is_cached(package: Path, tmp_path: Path) -> None
     identity = open_store(result.uri).manifest.spec
     assert (identity.teacher, identity.sampler, identity.sample_shape) == ("small", "flow-euler", (3, 16, 16))
     assert len(example.splitlines()) <= 30
-    shown = CliRunner().invoke(app, ["teacher", "show", "my_package.teacher:small", "--json"])
+    shown = CliRunner().invoke(command_line(), ["teacher", "show", "my_package.teacher:small", "--json"])
     facts = json.loads(shown.stdout)
     assert (facts["name"], facts["files"], [kind for kind, _ in facts["solvers"]]) == ("small", [], ["flow-euler"])
 

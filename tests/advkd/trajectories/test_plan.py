@@ -13,7 +13,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 from typer.testing import CliRunner
 
 from advkd.cli import cache_plan as cache_plan_cli
-from advkd.cli.cache import app
+from advkd.cli.main import command_line
 from advkd.teachers import SolverSpec
 from advkd.trajectories import (
     Filling,
@@ -171,14 +171,26 @@ class TestTheFiguresOfTheDesign:
     @pytest.mark.parametrize(("size", "shape", "options"), FIGURES)
     @pytest.mark.parametrize("layout", ["zarr", "webdataset"])
     def test_bytes(self, size: float, shape: str, options: tuple[str, ...], layout: str) -> None:
-        command = ["plan", "--shape", shape, "--samples", "100000000", "--steps", "50", *options, "--format", layout]
-        told = json.loads(runner.invoke(app, [*command, "--json"]).stdout)
+        command = [
+            "cache",
+            "plan",
+            "--shape",
+            shape,
+            "--samples",
+            "100000000",
+            "--steps",
+            "50",
+            *options,
+            "--format",
+            layout,
+        ]
+        told = json.loads(runner.invoke(command_line(command), [*command, "--json"]).stdout)
         states = told["num_shards"] * told["spec"]["shard_samples"] * self.state_bytes(told["spec"])
         assert abs(states / size - 1) < 0.01
         # A tar holds headers of 512 bytes and more per state, Zarr a few bytes per chunk.
         assert states < told["data_bytes"] < states * (1.0001 if layout == "zarr" else 1.3)
         assert told["passes"] == 50 * told["computed_samples"] >= 5e9
-        assert f"{told['data_bytes']:,}" in runner.invoke(app, command).stdout
+        assert f"{told['data_bytes']:,}" in runner.invoke(command_line(command), command).stdout
 
     def state_bytes(self, spec: dict[str, Any]) -> int:
         """By hand: two bytes per number."""

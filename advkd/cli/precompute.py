@@ -1,0 +1,34 @@
+"""`advkd precompute`: fills a store and seals it."""
+
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from advkd.cli.precompute_options import takes_precompute_options
+from advkd.cli.result import AsJson, tell
+from advkd.runtime import progress
+from advkd.text import replaced_text
+from advkd.trajectories import PrecomputeSpec, precompute
+from storage import open_store
+
+
+@takes_precompute_options
+def precompute_command(
+    spec: PrecomputeSpec,
+    workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run a teacher on N noises and store its states in a sealed store; shards that exist are not computed again."""
+    with progress() as report:
+        result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
+    state = "sealed" if result.sealed else "was sealed already"
+    replaced = replaced_text(open_store(result.uri).manifest.spec.sampler_config)
+    tell(
+        f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
+        f"{result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
+        result.uri,
+        asdict(result),
+        as_json,
+    )

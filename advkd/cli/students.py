@@ -1,0 +1,152 @@
+"""`advkd train|evaluate|sample|export`: what is done with a student. Each command imports what it needs."""
+
+import json
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+
+from advkd.cli.result import AsJson, tell
+from advkd.runtime import alike_on_this_machine, progress
+from storage import join, open_store, read_bytes
+
+Runs = Annotated[str, typer.Option(help="Folder of the registry, unless MLFLOW_TRACKING_URI is set.")]
+Device = Annotated[str, typer.Option(help="torch device: cpu or cuda.")]
+
+
+def train_command(
+    store: Annotated[str, typer.Option(help="URI of a sealed store.")],
+    out: Annotated[str, typer.Option(help="Folder or URI for checkpoints and the student; run again to resume.")],
+    preset_name: Annotated[
+        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores), full or paper.")
+    ] = "quick",
+    spec_file: Annotated[
+        str | None,
+        typer.Option(
+            "--spec", help='JSON file with the whole spec of a run, of the method it names ("method"), not a preset.'
+        ),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Total number of trajectories seen.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
+    device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
+    cache: Annotated[str | None, typer.Option(help="Cache for objects read from S3: none, memory or disk.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a student from a store alone; run the same command again to resume from the last checkpoint.
+
+    In several processes: torchrun --nproc-per-node 2 -m advkd train ...
+    """
+    from advkd.presets import fitted, preset
+    from advkd.training import STUDENT_FOLDER, train, train_spec_from_json
+
+    with alike_on_this_machine():
+        if spec_file is None:
+            base = fitted(preset(preset_name).train, open_store(store).manifest.spec.sample_shape)
+        else:
+            base = train_spec_from_json(_read_json(spec_file))
+        spec = replace(
+            base,
+            samples=base.samples if samples is None else samples,
+            seed=base.seed if seed is None else seed,
+            device=device or base.device,
+            cache=cache or base.cache,
+        )
+    with progress() as report:
+        for step in train(spec, store, out):
+            figure = f"error {step.distillation:.4f}" if step.distillation else f"margin {step.margin:.2f}"
+            report("training", step.samples, step.total, f"{step.phase}, {figure}")
+    student = join(out, STUDENT_FOLDER)
+    tell(f"student trained on {spec.samples} samples", student, {"spec": asdict(spec)}, as_json)
+
+
+def evaluate_command(
+    student: Annotated[
+        str, typer.Option(help="Folder or URI made by `advkd train`, or a registered student: models:/NAME@champion.")
+    ],
+    teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")],
+    out: Annotated[str, typer.Option(help="Folder or URI for report.html and metrics.json.")],
+    references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
+    samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
+    solver: Annotated[
+        str | None,
+        typer.Option(help="Solver of the submodules' targets; default: the first that fits, from ddim on."),
+    ] = None,
+    features: Annotated[
+        str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
+    ] = "auto",
+    real: Annotated[str | None, typer.Option(help="Real images: digits, or the URI of a folder of pictures.")] = None,
+    runs: Runs = "runs",
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Compare a student with its teacher and write a report: distances, worth in teacher steps, cost."""
+    from advkd.evaluation import REPORT, EvaluateSpec, evaluate, worth_sentence
+    from advkd.registry import student_place
+
+    spec = EvaluateSpec(
+        student=student_place(student, runs),
+        teacher=teacher,
+        out=out,
+        references=references,
+        solver=solver,
+        features=features,
+        real=real,
+        samples=samples,
+        device=device,
+    )
+    with progress() as report:
+        result = evaluate(spec, report)
+    tell(worth_sentence(result.worth), join(out, REPORT), result.summary(), as_json)
+
+
+def sample_command(
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="A student: folder, s3://bucket/prefix or models:/NAME@champion.")
+    ],
+    n: Annotated[int, typer.Option("--n", help="Images.")] = 16,
+    seed: Annotated[int, typer.Option(help="Base seed; image i depends on (seed, i) alone.")] = 0,
+    out: Annotated[str, typer.Option(help="PNG file to write: a path or URI.")] = "grid.png",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of the images, a number or name; give more, or all. Default: drawn from the seed."),
+    ] = None,
+    runs: Runs = "runs",
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Sample a student in one network pass and write a grid of images."""
+    from advkd.cli.sample import sample_grid
+
+    sample_grid(place, n, seed, out, device, runs, label or ())
+    tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
+
+
+def export_command(
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A trained or registered student.")],
+    out: Annotated[str, typer.Option(help="Folder or URI to write it to.")],
+    runs: Runs = "runs",
+    form: Annotated[
+        str, typer.Option("--format", help="diffusers, or one that an installed package adds.")
+    ] = "diffusers",
+    as_json: AsJson = False,
+) -> None:
+    """Write a student in a form that runs without this package."""
+    from advkd.export import export_student
+    from advkd.registry import student_place
+
+    tell(
+        f"student exported as {form}",
+        export_student(student_place(student, runs), out, form),
+        {"format": form},
+        as_json,
+    )
+
+
+def _read_json(uri: str) -> object:
+    try:
+        return json.loads(read_bytes(uri))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        kind = type(error.__cause__ or error).__name__
+        raise ValueError(
+            f"--spec must be a JSON file that holds the spec of a run, got {kind} for {uri}; write one"
+        ) from error
