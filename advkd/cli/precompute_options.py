@@ -1,9 +1,13 @@
-"""The options of `advkd precompute`, shared with `advkd cache plan`, so that a plan is of what will be computed."""
+"""The options of `advkd precompute`, shared with `advkd cache plan`, so that a plan is of what will be computed.
 
-from collections.abc import Callable
+Each field of `PrecomputeSpec` is an option, with the field's name, type and default; the solver has two.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -12,67 +16,70 @@ from advkd.trajectories import PrecomputeSpec
 
 _SPEC = "spec"
 
+_HELP: Mapping[str, str] = {
+    "teacher": "Embedded name, folder, s3:// URI or hub id.",
+    "store": "Root URI of the stores: a folder or s3://bucket/prefix.",
+    "samples": "Trajectories; more of them later extend the same store.",
+    "solver": "unipc, dpmpp, ddim, ddpm (ancestral), flow-euler; auto: the best that fits.",
+    "steps": "Solver steps, network passes per trajectory.",
+    "captures": "States kept besides the noise, clean included.",
+    "shrink": "Their distances shrink by this, noise to clean; 1: even.",
+    "timesteps": "Captured timesteps instead, as 799,599,399,199,0.",
+    "seed": "Base seed of the noises.",
+    "format": "Layout: zarr, webdataset, or an installed package's.",
+    "dtype": "Stored numbers: float16 or float32.",
+    "noise": "stored, or seeded: drawn again by readers, same values.",
+    "resolutions": "Stored HxW per timestep from the noise on: 16,16,8,16x8.",
+    "uint8": "Near-clean states as uint8, TIMESTEP:LOW:HIGH,...: 0:-1.2:1.2.",
+    "shard_samples": "Samples per shard; default: at most 512.",
+    "block_samples": "Samples per teacher batch and per chunk.",
+    "device": "torch device: cpu or cuda.",
+}
 
-def precompute_spec(
-    teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")] = "digits",
-    store: Annotated[str, typer.Option(help="Root URI of the stores: a folder or s3://bucket/prefix.")] = "runs/stores",
-    samples: Annotated[int, typer.Option(help="Trajectories; more of them later extend the same store.")] = 8192,
-    solver: Annotated[
-        str, typer.Option(help="unipc, dpmpp, ddim, ddpm (ancestral), flow-euler; auto: the best that fits.")
-    ] = "ddim",
-    steps: Annotated[int, typer.Option(help="Solver steps, network passes per trajectory.")] = 20,
-    captures: Annotated[int, typer.Option(help="States kept besides the noise, clean included.")] = 4,
-    shrink: Annotated[float, typer.Option(help="Their distances shrink by this, noise to clean; 1: even.")] = 1.0,
-    timesteps: Annotated[str | None, typer.Option(help="Captured timesteps instead, as 799,599,399,199,0.")] = None,
-    seed: Annotated[int, typer.Option(help="Base seed of the noises.")] = 0,
-    format: Annotated[str, typer.Option(help="Layout: zarr, webdataset, or an installed package's.")] = "zarr",
-    dtype: Annotated[str, typer.Option(help="Stored numbers: float16 or float32.")] = "float16",
-    noise: Annotated[str, typer.Option(help="stored, or seeded: drawn again by readers, same values.")] = "stored",
-    resolutions: Annotated[
-        str | None, typer.Option(help="Stored HxW per timestep from the noise on: 16,16,8,16x8.")
-    ] = None,
-    uint8: Annotated[
-        str | None, typer.Option(help="Near-clean states as uint8, TIMESTEP:LOW:HIGH,...: 0:-1.2:1.2.")
-    ] = None,
-    shard_samples: Annotated[int | None, typer.Option(help="Samples per shard; default: at most 512.")] = None,
-    block_samples: Annotated[int, typer.Option(help="Samples per teacher batch and per chunk.")] = 128,
-    device: Annotated[str, typer.Option(help="torch device: cpu or cuda.")] = "cpu",
-) -> PrecomputeSpec:
+
+def precompute_options() -> list[Parameter]:
+    """Returns the options as Typer reads them from a signature."""
+    types, options = get_type_hints(PrecomputeSpec), []
+    for setting in fields(PrecomputeSpec):
+        if setting.name == "solver":
+            options += [_option("solver", str, SolverSpec().kind), _option("steps", int, SolverSpec().steps)]
+        elif setting.name in _PARSED:
+            options.append(_option(setting.name, str | None, None))
+        else:
+            options.append(_option(setting.name, types[setting.name], setting.default))
+    return options
+
+
+def precompute_spec(given: Mapping[str, Any]) -> PrecomputeSpec:
     """Builds the spec from options as typed; raises `ValueError` for an invalid one."""
-    return PrecomputeSpec(
-        teacher=teacher,
-        store=store,
-        samples=samples,
-        solver=SolverSpec(kind=solver, steps=steps),
-        captures=captures,
-        shrink=shrink,
-        timesteps=None if timesteps is None else _integers("--timesteps", timesteps),
-        seed=seed,
-        format=format,
-        dtype=dtype,
-        noise=noise,
-        resolutions=None if resolutions is None else _resolutions(resolutions),
-        uint8=() if uint8 is None else _uint8(uint8),
-        shard_samples=shard_samples,
-        block_samples=block_samples,
-        device=device,
-    )
+    settings: dict[str, Any] = {"solver": SolverSpec(kind=given["solver"], steps=given["steps"])}
+    for name, value in given.items():
+        if name in _PARSED and value is not None:
+            settings[name] = _PARSED[name](value)
+        elif name not in {*_PARSED, "solver", "steps"}:
+            settings[name] = value
+    return PrecomputeSpec(**settings)
 
 
 def takes_precompute_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replaces a command's parameter `spec: PrecomputeSpec` by all options of `precompute_spec`."""
-    options = signature(precompute_spec).parameters
+    """Replaces a command's parameter `spec: PrecomputeSpec` by all options of `precompute_options`."""
+    options = precompute_options()
     own = [parameter for name, parameter in signature(command).parameters.items() if name != _SPEC]
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        of_spec = {name: given.pop(name) for name in options}
-        command(**{_SPEC: precompute_spec(**of_spec)}, **given)
+        of_spec = {option.name: given.pop(option.name) for option in options}
+        command(**{_SPEC: precompute_spec(of_spec)}, **given)
 
-    parameters = [option.replace(kind=Parameter.KEYWORD_ONLY) for option in (*options.values(), *own)]
+    parameters = [option.replace(kind=Parameter.KEYWORD_ONLY) for option in (*options, *own)]
     # Typer reads the options from the signature.
     vars(with_options)["__signature__"] = Signature(parameters)
     return with_options
+
+
+def _option(name: str, kind: Any, default: Any) -> Parameter:
+    annotation = Annotated[kind, typer.Option(help=_HELP[name])]
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _integers(option: str, text: str) -> tuple[int, ...]:
@@ -99,3 +106,11 @@ def _uint8(text: str) -> tuple[tuple[int, float, float], ...]:
         raise ValueError(
             f"--uint8 must be TIMESTEP:LOW:HIGH separated by commas, got {text!r}; write 0:-1.2:1.2"
         ) from error
+
+
+_PARSED: Mapping[str, Callable[[str], Any]] = {
+    "timesteps": lambda text: _integers("--timesteps", text),
+    "resolutions": _resolutions,
+    "uint8": _uint8,
+}
+"""Fields that are typed as text."""

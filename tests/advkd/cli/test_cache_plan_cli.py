@@ -1,6 +1,7 @@
 """`advkd cache plan` as typed: the options of precompute, and what it says."""
 
 import json
+from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from typer.testing import CliRunner
 
 from advkd.cli.cache_plan import plan_command
 from advkd.cli.main import command_line
+from advkd.cli.precompute import precompute_command
 from advkd.cli.precompute_options import precompute_spec
 from advkd.teachers import SolverSpec
-from advkd.trajectories import precompute
+from advkd.trajectories import PrecomputeSpec, precompute
 from advkd.trajectories.unseen_teacher import UnseenTeacher
 from storage import open_store
 from tests.advkd.conftest import mixture_spec
@@ -25,10 +27,13 @@ class TestTheCommand:
     """`advkd cache plan`, as typed."""
 
     def test_it_takes_all_options_of_precompute(self) -> None:
-        options, ours = signature(precompute_spec).parameters, signature(plan_command).parameters
-        for name, option in options.items():
-            assert ours[name].default == option.default
-            assert ours[name].annotation == option.annotation
+        precomputing, ours = signature(precompute_command).parameters, signature(plan_command).parameters
+        names = {field.name for field in fields(PrecomputeSpec)} | {"steps"}
+        assert names == (precomputing.keys() & ours.keys()) - {"as_json", "workers"}
+        for name in names:
+            assert ours[name].default == precomputing[name].default
+        typed = {name: option.default for name, option in precomputing.items() if name in names}
+        assert precompute_spec(typed) == PrecomputeSpec()
 
     def test_it_is_what_precompute_makes(self, tmp_path: Path) -> None:
         options = ["--teacher", "mixture", "--store", str(tmp_path), "--samples", "40", "--steps", "4"]
