@@ -288,8 +288,8 @@ JUDGEMENT = (
     Mutant(
         "the discriminator does not know which submodule it judges",
         "advkd/discriminators/projection.py",
-        "self.psi(found).squeeze(1) + (seen_as * found).sum(1)",
-        "self.psi(found).squeeze(1)",
+        "self.psi(features).squeeze(1) + (seen_as * features).sum(1)",
+        "self.psi(features).squeeze(1)",
         ("tests/advkd/discriminators/test_discriminators.py::test_conditioning_is_a_projection",),
     ),
     Mutant(

@@ -77,12 +77,12 @@ class Labels:
             ValueError: there is no such class, or several have the name.
         """
         if isinstance(label, str):
-            found = [k for k, name in enumerate(self.names) if name == label]
-            found = found or [k for k, name in enumerate(self.names) if label in map(str.strip, name.split(","))]
-            if len(found) > 1:
-                raise ValueError(f"a name must be that of one class, got {label!r} of {found}; give the number")
-            if found:
-                return found[0]
+            named = [k for k, name in enumerate(self.names) if name == label]
+            named = named or [k for k, name in enumerate(self.names) if label in map(str.strip, name.split(","))]
+            if len(named) > 1:
+                raise ValueError(f"a name must be that of one class, got {label!r} of {named}; give the number")
+            if named:
+                return named[0]
         number = int(label) if not isinstance(label, str) or label.isdecimal() else -1
         if not 0 <= number < self.classes:
             raise ValueError(f"a label must be one of {self.known}, got {label!r}; choose one of them")

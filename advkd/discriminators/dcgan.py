@@ -36,22 +36,22 @@ class DcganDiscriminator(nn.Module):
             features, side = wider, side // 2
         self.image = nn.Sequential(*image)
         noise: list[nn.Module] = []
-        found = features * _COARSE**2
+        judged = features * _COARSE**2
         if sees_noise:
             noise += [nn.Conv2d(channels, width, 3, 1, 1, bias=bias), *_normed(nn.BatchNorm2d(width), norm)]
             noise += [nn.Conv2d(width, 2 * width, 3, bias=bias), *_normed(nn.BatchNorm2d(2 * width), norm)]
-            found += 2 * width * (_COARSE - 2) ** 2
+            judged += 2 * width * (_COARSE - 2) ** 2
         self.noise = nn.Sequential(*noise)
         self.judge = nn.Sequential(
-            nn.Linear(found, 4 * width), *_normed(nn.BatchNorm1d(4 * width), norm), nn.Linear(4 * width, 1)
+            nn.Linear(judged, 4 * width), *_normed(nn.BatchNorm1d(4 * width), norm), nn.Linear(4 * width, 1)
         )
 
     def forward(self, states: Tensor, noise: Tensor) -> Tensor:
         """Logits `[B]` of states `[B, C, side, side]` of the noises `[B, C, 4, 4]`."""
-        found = [self.image(states.contiguous(memory_format=torch.channels_last)).flatten(1)]
+        seen = [self.image(states.contiguous(memory_format=torch.channels_last)).flatten(1)]
         if len(self.noise):
-            found.append(self.noise(noise).flatten(1))
-        return self.judge(torch.cat(found, 1)).squeeze(1)  # type: ignore[no-any-return]
+            seen.append(self.noise(noise).flatten(1))
+        return self.judge(torch.cat(seen, 1)).squeeze(1)  # type: ignore[no-any-return]
 
 
 def _normed(batch_norm: nn.Module, norm: str) -> list[nn.Module]:

@@ -83,8 +83,8 @@ class ProjectionDiscriminator(nn.Module):
             class_labels: of the samples, int64 `[B]`, where it was built for classes.
         """
         patches = nn.functional.pixel_unshuffle(images, self.patch)
-        found = self.body(patches.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+        features = self.body(patches.contiguous(memory_format=torch.channels_last)).mean((2, 3))
         seen_as = self.embedding(submodule)
         if class_labels is not None:
             seen_as = seen_as + self.classes(class_labels)
-        return self.psi(found).squeeze(1) + (seen_as * found).sum(1)  # type: ignore[no-any-return]
+        return self.psi(features).squeeze(1) + (seen_as * features).sum(1)  # type: ignore[no-any-return]

@@ -1,40 +1,32 @@
 """Evaluates a student against its teacher, and writes figures, pictures and page to one folder."""
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.diffusion import Start, decoded, implied_clean
+from advkd.diffusion import decoded
 from advkd.evaluation.classes import CLASSES, class_scores, classes_json
-from advkd.evaluation.cost import CostReport, measure_cost
-from advkd.evaluation.distances import worth_steps
-from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import Extractor, chosen_features, state_features
+from advkd.evaluation.cost import measure_cost
+from advkd.evaluation.features import chosen_features
+from advkd.evaluation.measured import measured
 from advkd.evaluation.pair import check_pair
-from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
-from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
+from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, render_pictures
+from advkd.evaluation.reference import PICTURES, TARGET_STEPS, references_for
 from advkd.evaluation.report import render_report
-from advkd.evaluation.results import LAYOUT, Distances, EvalReport
-from advkd.evaluation.scores import score
+from advkd.evaluation.results import EvalReport
 from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress
-from advkd.evaluation.submodules import submodule_scores
+from advkd.evaluation.student_states import student_samples, student_strips
 from advkd.evaluation.teacher_states import (
-    EVALUATION_START,
     clean_timesteps,
     evaluation_start,
     teacher_trajectory,
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
-from advkd.files import file_sha256, publish, workplace
-from advkd.students import AnyStudent, StudentFiles, fetched_student, load_student, student_files
+from advkd.files import publish, workplace
+from advkd.students import fetched_student, load_student, student_files
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.text import store_link
 from advkd.training import record_beside
@@ -44,7 +36,6 @@ from storage.objects import delete, join, local_folder, write_bytes
 METRICS = "metrics.json"
 REPORT = "report.html"
 PROBE = "writable"
-BATCH = 256
 
 
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
@@ -93,7 +84,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
-    report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
+    report = measured(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
     pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
@@ -127,56 +118,6 @@ def _begin(out: str) -> None:
     delete(join(out, PROBE))
 
 
-@torch.no_grad()
-def student_samples(student: AnyStudent, start: Start, device: str, progress: Callable[[int, int], None]) -> Tensor:
-    """Returns the student's clean states from the evaluation's starts, one pass each: float32 `[N, C, H, W]`, CPU.
-
-    Raises:
-        EvaluationError: a state holds NaN or infinity.
-    """
-    batches: list[Tensor] = []
-    for part in start.split(BATCH):
-        moved = part.to(device)
-        batches.append(student(moved.noise, **moved.condition).float().cpu().contiguous())
-        progress(min(len(start), len(batches) * BATCH), len(start))
-    return _finite(torch.cat(batches))
-
-
-@torch.no_grad()
-def student_strips(student: AnyStudent, start: Start, trajectory: Tensor, device: str) -> Strips:
-    """Returns states, and the clean images that they imply, of student and teacher on the first N starts.
-
-    The teacher's trajectory is `[K + 1, N, C, H, W]`, its first state the noise. A submodule that works at a coarser
-    side is compared at that side: by means over boxes, enlarged to the image's side.
-    """
-    noise = trajectory[0]
-    parts = [part.to(device) for part in next(start.split(len(noise))).split(BATCH)]
-    batches = [student.predictions(part.noise, **part.condition) for part in parts]
-    ours, theirs, our_clean, their_clean = [], [], [], []
-    for k, predicted in enumerate(zip(*batches, strict=True)):
-        mine = _finite(torch.cat([state.float().cpu() for state in predicted]))
-        state, coarse = (
-            adaptive_avg_pool2d(full, (mine.shape[-2], mine.shape[-1])) for full in (trajectory[k + 1], noise)
-        )
-        skip, gain = student.coefficients.skip[k], student.coefficients.gain[k]
-        ours.append(_enlarged(mine, noise))
-        theirs.append(_enlarged(state, noise))
-        our_clean.append(_enlarged(implied_clean(mine, coarse, skip, gain), noise))
-        their_clean.append(_enlarged(implied_clean(state, coarse, skip, gain), noise))
-    return Strips(
-        timesteps=student.timesteps,
-        noise=noise,
-        teacher_states=torch.stack(theirs),
-        student_states=torch.stack(ours),
-        teacher_clean=torch.stack(their_clean),
-        student_clean=torch.stack(our_clean),
-    )
-
-
-def _enlarged(states: Tensor, like: Tensor) -> Tensor:
-    return states if states.shape == like.shape else interpolate(states, size=like.shape[-2:], mode="nearest")
-
-
 def _pictures(teacher: Teacher, fine: SolverSpec, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
     """The teacher's first images at 50 steps, where no reference has them: `[P, C, H, W]`."""
     states = teacher_trajectory(
@@ -199,71 +140,6 @@ def _curve(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
     except ValueError:
         return replace(fine, kind=solver.kind)
     return fine
-
-
-def _report(
-    spec: EvaluateSpec,
-    files: StudentFiles,
-    student: AnyStudent,
-    teacher: Teacher,
-    extractors: Sequence[Extractor],
-    references: Sequence[Reference],
-    samples: Tensor,
-    strips: Strips,
-    solver: SolverSpec,
-    curve: SolverSpec,
-    cost: CostReport,
-) -> EvalReport:
-    return EvalReport(
-        student_sha256=file_sha256(files.weights),
-        student_config_digest=config_digest(files.config),
-        sample_shape=teacher.space.image_shape,
-        timesteps=student.timesteps,
-        teacher=teacher.name,
-        teacher_fingerprint=teacher.fingerprint,
-        solver=solver.kind,
-        solver_steps=solver.steps,
-        curve_solver=curve.kind,
-        seed=spec.seed,
-        first_index=EVALUATION_START,
-        samples=spec.samples,
-        distances=tuple(
-            _distances(state_features(extractor, teacher.space, samples, spec.device), extractor, reference)
-            for extractor, reference in zip(extractors, references, strict=True)
-        ),
-        submodules=submodule_scores(strips, teacher.space, spec.device, f"teacher@{solver.steps}", extractors),
-        cost=cost,
-        layout=LAYOUT,
-    )
-
-
-def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> Distances:
-    to_teacher = score(features, reference.teacher_set, extractor)
-    return Distances(
-        extractor=extractor.name,
-        extractor_sha256=extractor.sha256,
-        real_sha256=reference.real_sha256,
-        reference_digest=reference.digest,
-        worth=worth_steps(reference.curve, to_teacher.fd.value),
-        to_teacher=to_teacher,
-        to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
-        curve=reference.points,
-    )
-
-
-def config_digest(path: Path) -> str:
-    """Returns the sha256 of a student's config, without diffusers' own keys."""
-    config = {key: value for key, value in json.loads(path.read_text()).items() if not key.startswith("_")}
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
-def _finite(samples: Tensor) -> Tensor:
-    if not bool(torch.isfinite(samples).all()):
-        raise EvaluationError(
-            "a student's output must be finite, got NaN or infinity; its training diverged: evaluate an earlier "
-            "checkpoint or train again with a lower learning rate"
-        )
-    return samples
 
 
 def _silent(stage: str, done: int, total: int) -> None:

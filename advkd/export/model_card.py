@@ -26,7 +26,7 @@ def model_card(
     title = "One-pass student" if lineage is None else f"One-pass student of {lineage.teacher}"
     conditions = config.get("conditioning")
     labels = Labels(conditions) if conditions is not None and conditions.get("kind") == LABELS else None
-    one = "" if labels is None else ", class_labels=0"
+    labelled = "" if labels is None else ", class_labels=0"
     each = "" if labels is None else ", class_labels=torch.zeros(16, dtype=torch.int64)"
     besides = _besides(conditions, labels)
     headline = "" if report is None else f"{worth_sentence(report.worth)} "
@@ -46,7 +46,7 @@ from diffusers import DiffusionPipeline
 
 folder = "."  # this folder
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-images = pipe(batch_size=16, seed=0{one}).images  # or generator=torch.Generator().manual_seed(0), as in diffusers
+images = pipe(batch_size=16, seed=0{labelled}).images  # or generator=torch.Generator().manual_seed(0), as in diffusers
 states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every submodule predicts, {_states(config)}
 ```
 `trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
@@ -117,7 +117,7 @@ def _row(metric: Metric) -> str:
 def _lineage(lineage: Lineage | None, report: EvalReport | None) -> str:
     if lineage is None or report is None:
         return "Not noted: this folder was exported from the student alone.\n"
-    references = ", ".join(f"`{one.reference_digest}`" for one in report.distances) or "-"
+    references = ", ".join(f"`{distances.reference_digest}`" for distances in report.distances) or "-"
     return f"""| | |
 |---|---|
 | teacher | {lineage.teacher}, fingerprint `{lineage.teacher_fingerprint}` |

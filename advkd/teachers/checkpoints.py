@@ -20,8 +20,8 @@ def no_pipeline(folder: Path, names: Collection[str] | None = None) -> TeacherEr
         names: of the files below it, with slashes; None: looks.
     """
     if names is None:
-        found = [path for pattern in _PATTERNS for path in folder.glob(pattern)]
-        names = [path.relative_to(folder).as_posix() for path in found]
+        files = [path for pattern in _PATTERNS for path in folder.glob(pattern)]
+        names = [path.relative_to(folder).as_posix() for path in files]
     fact = f"a teacher must be a diffusers pipeline folder, got no {INDEX} at {folder / INDEX}"
     whole, parts = _checkpoints(names, re.escape(INDEX)), _checkpoints(names, _NETWORK)
     networks = _networks(names)
@@ -50,8 +50,7 @@ def _way(network: Path) -> str:
 
 def _networks(names: Collection[str]) -> list[str]:
     """Subfolders with a network, averaged weights (`unet_ema`) last."""
-    found = {name.partition("/")[0] for name in names if re.fullmatch(_NETWORK, name)}
-    return sorted(found)
+    return sorted({name.partition("/")[0] for name in names if re.fullmatch(_NETWORK, name)})
 
 
 def _checkpoints(names: Collection[str], inside: str) -> list[str]:

@@ -79,8 +79,8 @@ def weight_forms(names: Collection[str], ending: str = SAFETENSORS) -> dict[str 
     variant = r"(?:\.(?P<variant>\w+))?"
     forms: dict[str | None, str] = {}
     for pattern in (rf"{STEM}{variant}\.{ending}", rf"{STEM}\.{ending}\.index{variant}\.json"):
-        found = [match for name in sorted(names) if (match := re.fullmatch(pattern, name))]
-        forms |= {match["variant"]: match.string for match in found}
+        matches = [match for name in sorted(names) if (match := re.fullmatch(pattern, name))]
+        forms |= {match["variant"]: match.string for match in matches}
     return forms
 
 

@@ -142,6 +142,7 @@ def test_a_store_without_one_trains_a_student_of_latents_alone(
     assert not (tmp_path / "run" / "student" / DECODER).exists()
 
 
+@pytest.mark.thorough
 def test_an_export_decodes_by_diffusers_alone(run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
     exported = cli("export", run, "--out", tmp_path / "model")
     assert exported.code == 0, exported.err
@@ -184,6 +185,7 @@ def test_in_an_object_store_the_autoencoder_travels_along(
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "grid.png").read_bytes()
 
 
+@pytest.mark.thorough
 def test_classes_and_latents_together(tmp_path: Path, cli: Cli) -> None:
     """A `DiTPipeline` under guidance, from its folder to an image of a class, by diffusers alone."""
     dit = f"{dit_folder(tmp_path / 'dit')}#guidance=2"

@@ -80,7 +80,7 @@ class LayerwiseMethod:
         submodules = self._draw_submodules().split(len(parts[0].noise)) if adversarial else [None] * len(parts)
         state.student_optimizer.zero_grad(set_to_none=True)
         state.discriminator.zero_grad(set_to_none=True)
-        found = [self._backward(part, submodule) for part, submodule in zip(parts, submodules, strict=True)]
+        losses = [self._backward(part, submodule) for part, submodule in zip(parts, submodules, strict=True)]
         self.processes.average_gradients(state.student)
         state.student_optimizer.step()
         if adversarial:
@@ -88,7 +88,7 @@ class LayerwiseMethod:
             assert state.discriminator_optimizer is not None
             state.discriminator_optimizer.step()
             state.adversarial_steps += 1
-        return StepLosses(*torch.stack(found).mean(0).unbind())
+        return StepLosses(*torch.stack(losses).mean(0).unbind())
 
     def comparisons(self, batch: TrajectoryBatch) -> Comparisons:
         """Every submodule's clean estimate beside the teacher's, as the discriminator is shown them."""

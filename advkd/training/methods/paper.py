@@ -77,7 +77,7 @@ class PaperMethod:
         state.discriminator.zero_grad(set_to_none=True)
         parts = batch.split(spec.accumulate)
         shares = self._draw_shares(parts)
-        found = torch.stack(
+        losses = torch.stack(
             [self._backward(part, submodule, discriminator, share) for part, share in zip(parts, shares, strict=True)]
         )
         self.processes.average_gradients(state.student)
@@ -88,7 +88,7 @@ class PaperMethod:
         state.adversarial_steps += 1
         if spec.weight_clip is not None:
             clip_weights(discriminator, spec.weight_clip)
-        game, loss, real, fake = found.mean(0)
+        game, loss, real, fake = losses.mean(0)
         return StepLosses(
             distillation=torch.zeros_like(game),
             adversarial=game,
@@ -101,13 +101,13 @@ class PaperMethod:
     def comparisons(self, batch: TrajectoryBatch) -> Comparisons:
         """The states of the submodules that are or were trained, beside the teacher's, as discriminators see them."""
         coarse, step = self._input(batch.noise), self.state.samples // self.spec.batch_size
-        found = []
+        compared = []
         for k, began in zip(range(self.submodule + 1), (0, *self.ends), strict=False):
             with autocast(self.spec, coarse):
                 predicted = self.student.prediction(coarse, k).float()
             real = target_state(batch.states[k], self.student.sides[k])
-            found.append(Comparison(real, predicted, partial(self._logits, k, coarse) if step > began else None))
-        return Comparisons(inputs=coarse, submodules=tuple(found))
+            compared.append(Comparison(real, predicted, partial(self._logits, k, coarse) if step > began else None))
+        return Comparisons(inputs=coarse, submodules=tuple(compared))
 
     def _logits(self, submodule: int, coarse: Tensor, images: Tensor) -> Tensor:
         with autocast(self.spec, images):

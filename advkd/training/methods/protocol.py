@@ -27,10 +27,10 @@ class StepLosses:
 
     def values(self, processes: Processes) -> dict[str, float]:
         """As numbers, means over all processes; waits for the device."""
-        names = [one.name for one in fields(self)]
-        found = torch.stack([getattr(self, name) for name in names])
-        processes.average_([found])
-        return dict(zip(names, found.tolist(), strict=True))
+        names = [field.name for field in fields(self)]
+        values = torch.stack([getattr(self, name) for name in names])
+        processes.average_([values])
+        return dict(zip(names, values.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -54,15 +54,15 @@ def train_spec_from_json(data: object) -> RunSpec:
 
 def _told(spec: type[RunSpec], error: ValidationError) -> str:
     """The first thing that is wrong: rule, fact, remedy."""
-    first, *_ = found = error.errors()
+    first, *_ = errors = error.errors()
     raised = first.get("ctx", {}).get("error")
     if raised is not None:
         return str(raised)
     place, part = _place(spec, first)
     if first["type"] in (_NOT_AN_OBJECT, _UNKNOWN_KEY):
-        unknown = [str(each["loc"][-1]) for each in found if each["type"] == _UNKNOWN_KEY]
+        unknown = [str(each["loc"][-1]) for each in errors if each["type"] == _UNKNOWN_KEY]
         got = first["input"] if first["type"] == _NOT_AN_OBJECT else unknown
-        names = sorted(one.name for one in fields(part))
+        names = sorted(field.name for field in fields(part))
         return f"{place} must be an object with keys among {names}, got {got!r}; correct them"
     rule = first["msg"].removeprefix("Input should ").replace("valid integer", "whole number")
     return f"{place} must {rule}, got {first['input']!r}; correct it"

@@ -12,7 +12,7 @@ from tests.advkd.cli.calls import TINY
 from tests.advkd.conftest import write_spec
 from tests.storage.layouts.toy import install
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 
 COMMANDS = """
 import contextlib, io, json, sys

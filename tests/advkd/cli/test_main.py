@@ -139,7 +139,7 @@ def test_as_a_process(tmp_path: Path) -> None:
     assert (made.code, made.err) == (0, "")
     assert len(made.out.splitlines()) == 2
     assert Path(made.uri).is_dir()
-    assert_refused(run("sample", tmp_path / "nothing"), "a student is a folder with config.json", "advkd train")
+    assert_refused(run("precompute", "--samples", 0), "PrecomputeSpec.samples must be positive, got 0", "use at least")
 
 
 LOOKED = """

@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from advkd.diffusion import Start
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.evaluation import check_pair, evaluate, student_samples, student_strips
+from advkd.evaluation.evaluation import check_pair, evaluate
 from advkd.evaluation.results import EvalReport
 from advkd.evaluation.spec import EvaluateSpec
+from advkd.evaluation.student_states import student_samples, student_strips
 from advkd.evaluation.teacher_states import evaluation_noise, evaluation_start, teacher_trajectory
 from advkd.students.loading import StudentError, load_student
 from advkd.teachers import EMBEDDED, SolverSpec
