@@ -115,11 +115,11 @@ def order(request: Request) -> Response:
         )
 
     def make() -> SortedSamples:
-        found = _order(view, by, t, seed, student)
+        samples = _order(view, by, t, seed, student)
         if label < 0 or classes is None:
-            return found
+            return samples
         told = classes.told.format(classes.names[label])
-        return kept(found, class_numbers(view, found.samples), label, told)
+        return kept(samples, class_numbers(view, samples.samples), label, told)
 
     key = answer_key(
         "order", view.store.name, view.stamp, by, t, seed, label, None if student is None else student.name

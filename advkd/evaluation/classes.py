@@ -47,14 +47,14 @@ def class_scores(
     labels = class_labels[: strips.student_clean.shape[1]].cpu()
     ours, theirs = (decoded(space, states[-1], device) for states in (strips.student_clean, strips.teacher_clean))
     squares = (ours.double() - theirs.double()).square().flatten(1).mean(1)
-    found = []
+    scores = []
     for label in labels.unique().tolist():
         mine = squares[labels == label]
         name = conditions.names[label] if conditions.names else ""
-        found.append(ClassScores(label=label, name=name, samples=len(mine), rmse=torch.sqrt(mine.mean()).item()))
-    return tuple(sorted(found, key=lambda one: -one.rmse))
+        scores.append(ClassScores(label=label, name=name, samples=len(mine), rmse=torch.sqrt(mine.mean()).item()))
+    return tuple(sorted(scores, key=lambda of_class: -of_class.rmse))
 
 
 def classes_json(scores: Sequence[ClassScores]) -> str:
     """Returns the scores as JSON text, the worst class first."""
-    return json.dumps([asdict(one) for one in scores], indent=1) + "\n"
+    return json.dumps([asdict(of_class) for of_class in scores], indent=1) + "\n"

@@ -69,7 +69,10 @@ def _submodules(report: EvalReport) -> Rows:
 
 
 def _classes(scores: Sequence[ClassScores]) -> Rows:
-    rows = [(f"{one.label} {one.name}".strip(), str(one.samples), _number(one.rmse)) for one in scores[:_CLASSES_SHOWN]]
+    rows = [
+        (f"{score.label} {score.name}".strip(), str(score.samples), _number(score.rmse))
+        for score in scores[:_CLASSES_SHOWN]
+    ]
     return [("class", "samples", "paired RMSE, clean"), *rows] if rows else []
 
 
