@@ -18,9 +18,9 @@ def precompute_spec(
     store: Annotated[str, typer.Option(help="Root URI of the stores: a folder or s3://bucket/prefix.")] = "runs/stores",
     samples: Annotated[int, typer.Option(help="Trajectories; more of them later extend the same store.")] = 8192,
     solver: Annotated[
-        str, typer.Option(help="unipc, dpmpp, ddim, ddpm (ancestral), flow-euler; auto: the best that fits.")
+        str, typer.Option(help="unipc, dpmpp, heun, ddim, ddpm (ancestral), flow-*, edm-*; auto: the best that fits.")
     ] = "ddim",
-    steps: Annotated[int, typer.Option(help="Solver steps, network passes per trajectory.")] = 20,
+    steps: Annotated[int, typer.Option(help="Network passes per trajectory; odd for heun.")] = 20,
     captures: Annotated[int, typer.Option(help="States kept besides the noise, clean included.")] = 4,
     shrink: Annotated[float, typer.Option(help="Their distances shrink by this, noise to clean; 1: even.")] = 1.0,
     timesteps: Annotated[str | None, typer.Option(help="Captured timesteps instead, as 799,599,399,199,0.")] = None,

@@ -4,36 +4,27 @@ Its conditions are class labels or none. Loads safetensors only and network clas
 remote code.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import UNet2DModel
-from torch import Tensor, nn
+from torch import nn
 
 from advkd.device import torch_device
 from advkd.diffusion import Pixels, conditions_of
 from advkd.files import files_sha256
-from advkd.teachers.base import SolverSpec, Teacher
-from advkd.teachers.class_labels import without_null
+from advkd.teachers.base import Teacher
+from advkd.teachers.class_unet import ClassUNet
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.latents import load_component
-from advkd.teachers.network import NetworkTeacher
-from advkd.teachers.options import combined, doubled, guided_fingerprint
 from advkd.teachers.schedulers import own_scheduler
-from advkd.teachers.unet_folder import (
-    conditions_facts,
-    deciding_files,
-    network_folder,
-    null_class,
-    scheduler_config,
-)
+from advkd.teachers.unet_folder import conditions_facts, deciding_files, network_folder, null_class, scheduler_config
 
 
-class UNetTeacher(NetworkTeacher):
+class UNetTeacher(ClassUNet):
     """A `Teacher` that runs a `UNet2DModel` in float32 under diffusers' schedulers."""
 
     def __init__(self, folder: Path, name: str | None = None, device: str = "cpu") -> None:
@@ -58,50 +49,7 @@ class UNetTeacher(NetworkTeacher):
             )
         self.space = Pixels(sample_shape(self.network, self.scheduler))
         self.conditions = conditions_of(conditions_facts(folder))
-        self.guidance, self.null = 1.0, null_class(folder)
-
-    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """See `NetworkTeacher.predict`."""
-        if self.guidance == 1 or self.null is None:
-            return self.network(state, time, **condition).sample  # type: ignore[no-any-return]
-        both, labels = doubled(state, condition["class_labels"], self.null)
-        predicted = self.network(both, time, class_labels=labels).sample
-        return combined(predicted, self.guidance, state.shape[1])
-
-    def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
-        """See `Teacher.solver_config`; with the guidance scale, if any."""
-        guidance = {"guidance_scale": self.guidance, "null_class": self.null} if self.guidance > 1 else {}
-        return super().solver_config(solver) | guidance
-
-    def with_null(self, null: int) -> "UNetTeacher":
-        """Returns the teacher that never draws its last class, as that stands for none; they share the network.
-
-        Raises:
-            TeacherError: it is not the last class, or the network has no classes.
-        """
-        if self.null == null:
-            return self
-        other = copy.copy(self)
-        other.conditions = conditions_of(without_null(self.conditions.facts, null, self.name))
-        other.null = null
-        return other
-
-    def guided(self, scale: float) -> "UNetTeacher":
-        """Returns the teacher under classifier-free guidance of a scale above 1; they share the network.
-
-        Raises:
-            TeacherError: nobody says which class stands for none.
-        """
-        if self.null is None:
-            raise TeacherError(
-                "guidance of a UNet2DModel must know which of its classes stands for none, which its config does not "
-                f"say, got {scale:g} for {self.name!r}; name the last class as in `SOURCE#guidance={scale:g}&null=10`, "
-                'or as "null_class": 10 in model_index.json, if the network was trained so'
-            )
-        other = copy.copy(self)
-        other.guidance = scale
-        other.fingerprint = guided_fingerprint(self.fingerprint, scale, self.null)
-        return other
+        self.null = null_class(folder)
 
 
 class UNetFamily:
