@@ -2,8 +2,8 @@
 
 Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with the size of an update matched to Adam's (Liu et
 al. 2025, https://arxiv.org/abs/2502.16982, Eq. 4), so that it takes Adam's learning rates. Equal shapes are stacked and
-computed in float32. What is no kernel is left to Adam: biases, and the rows of embeddings. A row gets a gradient only where
-its class is in the batch, and orthogonalising moves all rows alike (`docs/recipe.md`).
+computed in float32. What is no kernel is left to Adam: biases, and the rows of embeddings, of which only those of the
+batch's classes have a gradient, while orthogonalising moves all alike (`docs/recipe.md`).
 Why it is ours: `torch.optim.Muon` takes matrices only, one after the other and in bfloat16; an update of our kernels
 takes it six times as long on a CPU (`docs/recipe.md`).
 """
