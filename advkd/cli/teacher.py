@@ -14,6 +14,7 @@ from advkd.teachers import (
     SOLVERS,
     SolverSpec,
     Teacher,
+    check_prediction,
     convert_teacher,
     deciding_files,
     fitting_solver,
@@ -21,7 +22,7 @@ from advkd.teachers import (
     is_factory,
     load_teacher,
     resolve_source,
-    split_guidance,
+    split_options,
     split_pin,
 )
 from advkd.text import replaced_text
@@ -38,6 +39,7 @@ def show_command(
 ) -> None:
     """Print a teacher's name, fingerprint and shape, which are part of a store's identity, and its solvers."""
     teacher, files = load_teacher(source), _files(source)
+    check_prediction(teacher)
     solvers = _solvers(teacher)
     facts = {
         "name": teacher.name,
@@ -102,7 +104,7 @@ def train_digits_command(
 def _files(source: str) -> list[str]:
     """Returns the files that decide what a folder's teacher computes, which say its variant; none without a folder."""
     pinned_place, fingerprint = split_pin(source)
-    place, _ = split_guidance(pinned_place)
+    place, _ = split_options(pinned_place)
     if place in EMBEDDED or (is_factory(place) and not Path(place).is_dir()):
         return []
     folder = resolve_source(place, fingerprint)

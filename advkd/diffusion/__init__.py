@@ -2,6 +2,7 @@
 
 from advkd.diffusion.conditions import CONDITIONS, UNCONDITIONAL, Conditions, conditions_of, drawn_condition, start_of
 from advkd.diffusion.labels import LABELS, Labels
+from advkd.diffusion.predictions import clean_estimate, preconditioned_clean, preconditioned_input
 from advkd.diffusion.schedule import (
     CLEAN,
     NoiseSchedule,
@@ -37,12 +38,15 @@ __all__ = [
     "TimeGrid",
     "check_captures",
     "check_shrink",
+    "clean_estimate",
     "conditions_of",
     "decoded",
     "discrete_grid",
     "drawn_condition",
     "implied_clean",
     "linear_schedule",
+    "preconditioned_clean",
+    "preconditioned_input",
     "skip_coefficients",
     "solver_grid",
     "space_of",

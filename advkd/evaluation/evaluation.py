@@ -27,7 +27,7 @@ from advkd.evaluation.teacher_states import (
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.files import publish, workplace
 from advkd.students import fetched_student, load_student, student_files
-from advkd.teachers import SolverSpec, Teacher, load_teacher
+from advkd.teachers import AUTO, SolverSpec, Teacher, fitting_solver, load_teacher
 from advkd.text import store_link
 from advkd.training import record_beside
 from storage.folders import probe_folder
@@ -133,13 +133,15 @@ def _pictures(teacher: Teacher, fine: SolverSpec, spec: EvaluateSpec, progress: 
 
 
 def _curve(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
-    """The solver of the teacher's curve at its finest point: DDIM, or that of the store where DDIM does not fit."""
-    fine = SolverSpec(kind="ddim", steps=TARGET_STEPS)
-    try:
-        teacher.grid(fine)
-    except ValueError:
-        return replace(fine, kind=solver.kind)
-    return fine
+    """The solver of the teacher's curve at its finest point: DDIM, that of the store, or any that fits."""
+    for kind in ("ddim", solver.kind):
+        fine = SolverSpec(kind=kind, steps=TARGET_STEPS)
+        try:
+            teacher.grid(fine)
+        except ValueError:
+            continue
+        return fine
+    return fitting_solver(SolverSpec(kind=AUTO, steps=TARGET_STEPS), teacher)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -2,7 +2,8 @@
 
 Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/), with the size of an update matched to Adam's (Liu et
 al. 2025, https://arxiv.org/abs/2502.16982, Eq. 4), so that it takes Adam's learning rates. Equal shapes are stacked and
-computed in float32. What is no kernel (biases) is left to Adam.
+computed in float32. What is no kernel is left to Adam: biases, and the rows of embeddings, of which only those of the
+batch's classes have a gradient, while orthogonalising moves all alike (`docs/recipe.md`).
 Why it is ours: `torch.optim.Muon` takes matrices only, one after the other and in bfloat16; an update of our kernels
 takes it six times as long on a CPU (`docs/recipe.md`).
 """
@@ -14,17 +15,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+_BY_ADAM = "by_adam"
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 _MATCHED_RMS = 0.2
 
 
 class Muon(torch.optim.Optimizer):
-    """Updates weights of two or more axes by Muon and the others by Adam, with one learning rate."""
+    """Updates weights of two or more axes by Muon and the others by Adam, with one learning rate.
+
+    A group of weights with `by_adam` true is updated by Adam whatever their axes.
+    """
 
     def __init__(
         self,
-        weights: Iterable[nn.Parameter],
+        weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         lr: float,
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -39,11 +45,11 @@ class Muon(torch.optim.Optimizer):
             moved = [weight for weight in group["params"] if weight.grad is not None]
             by_shape: dict[torch.Size, list[Tensor]] = {}
             for weight in moved:
-                if weight.ndim >= 2:
+                if _is_kernel(weight, group):
                     by_shape.setdefault(weight.shape, []).append(weight)
             for weights in by_shape.values():
                 self._orthogonalised(weights, group)
-            self._adam([weight for weight in moved if weight.ndim < 2], group)
+            self._adam([weight for weight in moved if not _is_kernel(weight, group)], group)
 
     def _orthogonalised(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         updates = []
@@ -84,6 +90,18 @@ class Muon(torch.optim.Optimizer):
             eps=1e-8,
             maximize=False,
         )
+
+
+def kernels_and_rows(network: nn.Module) -> list[dict[str, Any]]:
+    """Returns the groups of a network's weights for `Muon`: all but the rows of embeddings, and those, if any."""
+    rows = [part.weight for part in network.modules() if isinstance(part, nn.Embedding)]
+    of_rows = {id(weight) for weight in rows}
+    others = {"params": [weight for weight in network.parameters() if id(weight) not in of_rows]}
+    return [others, {"params": rows, _BY_ADAM: True}] if rows else [others]
+
+
+def _is_kernel(weight: Tensor, group: dict[str, Any]) -> bool:
+    return weight.ndim >= 2 and not group.get(_BY_ADAM, False)
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

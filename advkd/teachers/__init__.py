@@ -10,9 +10,10 @@ from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
 from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
-from advkd.teachers.guidance import guided, split_guidance
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.options import TeacherOptions, split_options, with_options
+from advkd.teachers.prediction_check import check_prediction
 from advkd.teachers.python import is_factory, python_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.solving import time_grid
@@ -38,7 +39,7 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
     """Loads a teacher: an embedded name, a diffusers folder, its URI, a hub id, or a factory in Python.
 
-    The source may end with a guidance scale (`#guidance=4`), and after that with a pin.
+    The source may end with options (`#guidance=4`), and after these with a pin.
 
     Raises:
         TeacherError: the source does not exist or holds no supported teacher. `TeacherChangedError`: its fingerprint
@@ -47,9 +48,10 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
         ValueError: the URI holds credentials.
     """
     place, fingerprint = split_pin(source)
-    place, scale = split_guidance(place)
+    place, options = split_options(place)
     # A copy of a folder is known by the fingerprint of the teacher as it lies there.
-    teacher = guided(_load(place, fingerprint if scale is None else None, device), scale)
+    plain = options == TeacherOptions()
+    teacher = with_options(_load(place, fingerprint if plain else None, device), options)
     if fingerprint not in (None, teacher.fingerprint):
         raise TeacherChangedError(
             f"a pinned teacher must still be what it was, got {teacher.fingerprint[:12]} instead of "
@@ -89,6 +91,7 @@ __all__ = [
     "Weights",
     "WeightsError",
     "check_folder",
+    "check_prediction",
     "convert_teacher",
     "deciding_files",
     "fitting_solver",
@@ -98,7 +101,7 @@ __all__ = [
     "load_teacher",
     "pinned",
     "resolve_source",
-    "split_guidance",
+    "split_options",
     "split_pin",
     "teacher_name",
     "time_grid",

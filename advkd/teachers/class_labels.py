@@ -42,5 +42,27 @@ def class_facts(network: Mapping[str, Any], index: Mapping[str, Any], folder: Pa
         raise TeacherError(f"{error}: {folder}") from error
 
 
+def without_null(facts: Mapping[str, Any] | None, null: int, where: str) -> dict[str, Any]:
+    """Returns the facts of class labels without the last one, which stands for none.
+
+    Args:
+        facts: of all of them; None: of an unconditional network.
+        null: number of the class that stands for none.
+        where: of the teacher, for messages.
+
+    Raises:
+        TeacherError: it is not the last one, or there are none.
+    """
+    classes = 0 if facts is None else Labels(facts).classes
+    if facts is None or null != classes - 1 or classes < 2:
+        raise TeacherError(
+            "a null class must be the last of a network's classes, "
+            f"got {null} of {f'{classes} classes (0 to {classes - 1})' if facts else 'a network without classes'} in "
+            f"{where}; {'name the last one if it stands for none, or none' if facts else 'leave it out'}"
+        )
+    fewer = {"names": facts["names"][:-1]} if "names" in facts else {"classes": classes - 1}
+    return Labels({**facts, **fewer}).facts
+
+
 def _numbered(names: Mapping[str, Any], classes: object) -> bool:
     return isinstance(classes, int) and set(names) == {str(k) for k in range(classes)}

@@ -5,12 +5,10 @@ never runs remote code.
 """
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from advkd.device import torch_device
@@ -28,6 +26,7 @@ from advkd.teachers.latents import (
     load_component,
 )
 from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.options import combined, doubled, guided_fingerprint
 from advkd.teachers.schedulers import own_scheduler, read_scheduler
 
 _AUTOENCODER, _NETWORK = "vae", "transformer"
@@ -66,14 +65,11 @@ class DiTTeacher(NetworkTeacher):
         labels, channels = condition["class_labels"], state.shape[1]
         if self.guidance > 1:
             # One call for both halves, with and without classes, as in `DiTPipeline`.
-            state, labels = torch.cat([state, state]), torch.cat([labels, torch.full_like(labels, self._null)])
+            state, labels = doubled(state, labels, self._null)
         times = time.to(state.device).expand(len(state))
         predicted: Tensor = self.network(state, timestep=times, class_labels=labels).sample
         if self.guidance > 1:
-            conditional, unconditional = predicted.chunk(2)
-            noise, free = conditional[:, :channels], unconditional[:, :channels]
-            # Ho and Salimans 2022, Eq. 6, with w = guidance - 1.
-            predicted = torch.cat([free + self.guidance * (noise - free), conditional[:, channels:]], dim=1)
+            predicted = combined(predicted, self.guidance, channels)
         return predicted if self._learned else predicted[:, :channels]
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
@@ -85,7 +81,7 @@ class DiTTeacher(NetworkTeacher):
         """Returns the teacher under classifier-free guidance of a scale above 1; they share the network."""
         other = copy.copy(self)
         other.guidance = scale
-        other.fingerprint = hashlib.sha256(f"{self.fingerprint} guidance_scale {scale!r}".encode()).hexdigest()
+        other.fingerprint = guided_fingerprint(self.fingerprint, scale)
         return other
 
 

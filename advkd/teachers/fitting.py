@@ -3,7 +3,7 @@
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
 from advkd.teachers.solvers import SOLVERS
 
-_PREFERRED = ("unipc", "flow-euler", "ddim")
+_PREFERRED = ("unipc", "flow-euler", "edm-dpmpp", "ddim")
 
 
 def fitting_solver(solver: SolverSpec, teacher: Teacher) -> SolverSpec:

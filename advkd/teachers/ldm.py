@@ -1,19 +1,20 @@
-"""A teacher from a diffusers `LDMPipeline`: an unconditional `UNet2DModel` whose states are latents of its `vqvae`.
+"""A teacher from a diffusers `LDMPipeline`: a `UNet2DModel` whose states are latents of its `vqvae`.
 
-Loads safetensors only and classes from a fixed table only; never runs remote code.
+Its conditions are class labels or none. Loads safetensors only and classes from a fixed table only; never runs remote
+code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from advkd.device import torch_device
-from advkd.diffusion import UNCONDITIONAL
+from advkd.diffusion import conditions_of
 from advkd.teachers import unet_folder
 from advkd.teachers.base import Teacher
-from advkd.teachers.errors import TeacherError
+from advkd.teachers.class_unet import ClassUNet
 from advkd.teachers.folder import slug
 from advkd.teachers.latents import (
     SteadyFolder,
@@ -22,14 +23,13 @@ from advkd.teachers.latents import (
     latent_space,
     load_component,
 )
-from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
 from advkd.teachers.unet import sample_shape
 
 _AUTOENCODER = "vqvae"
 
 
-class LDMTeacher(NetworkTeacher):
+class LDMTeacher(ClassUNet):
     """A `Teacher` that runs the `UNet2DModel` of an `LDMPipeline` in float32; its states are what the UNet sees."""
 
     def __init__(self, folder: Path, name: str | None = None, device: str = "cpu") -> None:
@@ -51,11 +51,8 @@ class LDMTeacher(NetworkTeacher):
         self.space = latent_space(folder, _AUTOENCODER, sample_shape(network, self.scheduler))
         steady.require_unchanged()
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
-        self.conditions = UNCONDITIONAL
-
-    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """See `NetworkTeacher.predict`."""
-        return self.network(state, time).sample  # type: ignore[no-any-return]
+        self.conditions = conditions_of(unet_folder.conditions_facts(folder))
+        self.null = unet_folder.null_class(folder)
 
 
 class LDMFamily:
@@ -66,11 +63,6 @@ class LDMFamily:
     def check(self, folder: Path) -> None:
         """See `Family.check`."""
         check_autoencoder(folder, _AUTOENCODER)
-        if unet_folder.conditions_facts(folder) is not None:
-            raise TeacherError(
-                f"an LDMPipeline gives its unet no classes, got num_class_embeds in {folder / 'unet'}; choose another "
-                "teacher"
-            )
         # Missing weights are said last: before they are fetched, all else must be right.
         unet_folder.scheduler_config(folder)
         component_files(folder, _AUTOENCODER)

@@ -22,6 +22,7 @@ class NetworkTeacher(ABC):
         conditions: see `Teacher.conditions`.
         device: where the network is.
         scheduler: config of the scheduler that the network was trained with, as the folder has it.
+        vouched: whether the user said what the network predicts, so that nothing has to be found out.
     """
 
     name: str
@@ -30,6 +31,7 @@ class NetworkTeacher(ABC):
     conditions: Conditions
     device: torch.device
     scheduler: Mapping[str, Any]
+    vouched: bool = False
 
     @abstractmethod
     def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:

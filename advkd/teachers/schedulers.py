@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
 
-VARIANCE_PRESERVING, FLOW = "variance preserving", "flow matching"
-"""`x_t = a_t x_0 + s_t eps` with `a_t^2 + s_t^2 = 1`; and `x_t = (1 - t) x_0 + t eps`, with velocity `eps - x_0`."""
+VARIANCE_PRESERVING, FLOW, EDM = "variance preserving", "flow matching", "preconditioned (EDM)"
+"""`x_t = a_t x_0 + s_t eps` with `a_t^2 + s_t^2 = 1`; `x_t = (1 - t) x_0 + t eps`, with velocity `eps - x_0`; and
+`x_0 + sigma eps`, with a preconditioned network (Karras et al. 2022, https://arxiv.org/abs/2206.00364, Eq. 7)."""
 
 _DISCRETE = (
     "DDIMScheduler",
@@ -32,12 +33,19 @@ _DISCRETE = (
     "UniPCMultistepScheduler",
 )
 _STRAIGHT = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-ARITHMETIC: Mapping[str, str] = {name: VARIANCE_PRESERVING for name in _DISCRETE} | {name: FLOW for name in _STRAIGHT}
+_PRECONDITIONED = ("EDMDPMSolverMultistepScheduler", "EDMEulerScheduler")
+ARITHMETIC: Mapping[str, str] = {
+    name: arithmetic
+    for names, arithmetic in ((_DISCRETE, VARIANCE_PRESERVING), (_STRAIGHT, FLOW), (_PRECONDITIONED, EDM))
+    for name in names
+}
 """Class of a teacher's scheduler -> how its network was trained. Nothing outside of this table is ever built."""
 
 PREDICTIONS: Mapping[str, tuple[str, ...]] = {
     VARIANCE_PRESERVING: ("epsilon", "sample", "v_prediction"),
     FLOW: ("flow_prediction",),
+    # Of EDM's networks, those that predict velocities have the other sign.
+    EDM: ("epsilon", "v_prediction"),
 }
 Scheduler: TypeAlias = Any
 """A diffusers scheduler, or any object with `set_timesteps`, `step(...).prev_sample` and `config`; not typed."""
@@ -67,7 +75,7 @@ def read_scheduler(file: Path) -> dict[str, Any]:
 
 
 def arithmetic_of(config: Mapping[str, Any]) -> str:
-    """Returns `VARIANCE_PRESERVING` or `FLOW`; solvers of the first kind are also used with flow sigmas."""
+    """Returns `VARIANCE_PRESERVING`, `FLOW` or `EDM`; solvers of the first kind are also used with flow sigmas."""
     if config.get("use_flow_sigmas"):
         return FLOW
     return ARITHMETIC[str(config.get("_class_name", "DDIMScheduler"))]
@@ -107,6 +115,12 @@ def _parameters(kind: type) -> frozenset[str]:
     import inspect
 
     return frozenset(inspect.signature(kind.__init__).parameters) - {"self"}  # type: ignore[misc]
+
+
+def reset(kind: type, config: Mapping[str, Any], **settings: Any) -> Scheduler:
+    """Builds another class of scheduler with a teacher's own settings, as far as it has them, and the given ones."""
+    known = full_config(config) | settings
+    return kind(**{key: value for key, value in known.items() if key in _parameters(kind)})
 
 
 def rebuilt(kind: type, config: Mapping[str, Any], **settings: Any) -> Scheduler:

@@ -3,13 +3,34 @@
 diffusers is imported when a scheduler is built: it takes seconds, and tables are looked at by every command.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from advkd.diffusion import CLEAN, NoiseSchedule, TimeGrid, discrete_grid, solver_grid
-from advkd.teachers.schedulers import FLOW, VARIANCE_PRESERVING, Scheduler, full_config, rebuilt
+from advkd.teachers.schedulers import EDM, FLOW, VARIANCE_PRESERVING, Scheduler, full_config, rebuilt, reset
 from storage.tables import Table
+
+Number = TypeVar("Number", int, float)
+
+EDM_LABELS = 1000
+"""States of EDM teachers are named by their places, 1000 to 1, on the way from the largest noise level to the least."""
+
+
+def set_passes(scheduler: Scheduler, passes: int) -> None:
+    """Sets the timesteps for a number of network passes; Heun's method takes two in each step but the last.
+
+    Raises:
+        ValueError: a solver of second order is to make an even number of passes.
+    """
+    order = getattr(scheduler, "order", 1)
+    if order == 2 and passes % 2 == 0:
+        raise ValueError(
+            f"solver steps are network passes, of which Heun's method makes an odd number, got {passes}; take "
+            f"{passes - 1} or {passes + 1}"
+        )
+    scheduler.set_timesteps((passes + 1) // 2 if order == 2 else passes)
 
 
 def divided_grid(scheduler: Scheduler, steps: int) -> TimeGrid:
@@ -26,8 +47,8 @@ def visited_grid(scheduler: Scheduler, steps: int) -> TimeGrid:
             f"solver steps must lie in [1, {schedule.train_timesteps // 2}] for a solver with memory, got {steps}; the "
             f"teacher has {schedule.train_timesteps} timesteps"
         )
-    scheduler.set_timesteps(steps)
-    return discrete_grid(schedule, (*map(int, scheduler.timesteps.tolist()), CLEAN))
+    set_passes(scheduler, steps)
+    return discrete_grid(schedule, (*_of_states(scheduler, [int(time) for time in scheduler.timesteps]), CLEAN))
 
 
 def straight_grid(scheduler: Scheduler, steps: int) -> TimeGrid:
@@ -36,8 +57,8 @@ def straight_grid(scheduler: Scheduler, steps: int) -> TimeGrid:
         raise ValueError(
             f"solver steps must lie in [1, {scheduler.config.num_train_timesteps}], got {steps}; take fewer"
         )
-    scheduler.set_timesteps(steps)
-    sigmas = tuple(float(sigma) for sigma in scheduler.sigmas.double())
+    set_passes(scheduler, steps)
+    sigmas = _of_states(scheduler, scheduler.sigmas.double().tolist())
     labels = (*(max(1, round(sigma * scheduler.config.num_train_timesteps)) for sigma in sigmas[:-1]), CLEAN)
     if len(set(labels)) < len(labels):
         raise ValueError(
@@ -45,6 +66,25 @@ def straight_grid(scheduler: Scheduler, steps: int) -> TimeGrid:
             f"{scheduler.config.shift}, where some are not; take fewer steps"
         )
     return TimeGrid(labels, tuple(1.0 - sigma for sigma in sigmas), sigmas)
+
+
+def noise_levels_grid(scheduler: Scheduler, steps: int) -> TimeGrid:
+    """Returns the grid of EDM's states `(x_0 + sigma eps) / sqrt(1 + sigma^2)` (docs/method.md 2)."""
+    set_passes(scheduler, steps)
+    *levels, _ = _of_states(scheduler, scheduler.sigmas.double().tolist())
+    if len(levels) > EDM_LABELS:
+        raise ValueError(f"an EDM teacher's steps must be at most {EDM_LABELS}, got {len(levels)}; take fewer")
+    places = [EDM_LABELS - round((EDM_LABELS - 1) * k / max(1, len(levels) - 1)) for k in range(len(levels))]
+    scales = [math.hypot(1.0, level) for level in levels]
+    signal = (*(1.0 / scale for scale in scales), 1.0)
+    sigma = (*(level / scale for level, scale in zip(levels, scales, strict=True)), 0.0)
+    return TimeGrid((*places, CLEAN), signal, sigma)
+
+
+def _of_states(scheduler: Scheduler, of_passes: list[Number]) -> tuple[Number, ...]:
+    """Drops the entries of passes that only correct a step."""
+    kept = of_passes if getattr(scheduler, "order", 1) == 1 else of_passes[:1] + of_passes[1::2]
+    return tuple(kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +131,16 @@ _MULTISTEP: dict[str, Any] = {
 }
 
 
+_EDM_SECOND_ORDER: dict[str, Any] = {
+    "solver_order": 2,
+    "solver_type": "midpoint",
+    "algorithm_type": "dpmsolver++",
+    "lower_order_final": True,
+    "euler_at_final": False,
+    "thresholding": False,
+}
+
+
 def _unipc(config: Mapping[str, Any]) -> Scheduler:
     from diffusers import UniPCMultistepScheduler
 
@@ -106,17 +156,54 @@ def _dpmpp(config: Mapping[str, Any]) -> Scheduler:
     return rebuilt(DPMSolverMultistepScheduler, config, **_MULTISTEP, **settings, **unused)
 
 
+def _heun(config: Mapping[str, Any]) -> Scheduler:
+    from diffusers import HeunDiscreteScheduler
+
+    from advkd.teachers.edm import UnitVariance
+
+    settings = {f"use_{kind}_sigmas": False for kind in ("karras", "exponential", "beta")}
+    scheduler = rebuilt(HeunDiscreteScheduler, config, timestep_spacing="trailing", **settings)
+    if float(scheduler.alphas_cumprod[-1]) <= 0:
+        raise ValueError(
+            "heun needs some signal at the last timestep, got none (rescale_betas_zero_snr) in the teacher's "
+            "scheduler; choose another solver"
+        )
+    return UnitVariance(scheduler)
+
+
+def _edm(name: str, **settings: Any) -> Callable[[Mapping[str, Any]], Scheduler]:
+    def build(config: Mapping[str, Any]) -> Scheduler:
+        import diffusers
+
+        from advkd.teachers import edm
+
+        kind = edm.EDMHeunScheduler if name == "EDMHeunScheduler" else getattr(diffusers, name)
+        return edm.UnitVariance(reset(kind, config, final_sigmas_type="zero", **settings))
+
+    return build
+
+
 def _flow_euler(config: Mapping[str, Any]) -> Scheduler:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
+    return _flow(FlowMatchEulerDiscreteScheduler, config)
+
+
+def _flow_heun(config: Mapping[str, Any]) -> Scheduler:
+    from diffusers import FlowMatchHeunDiscreteScheduler
+
+    return _flow(FlowMatchHeunDiscreteScheduler, config)
+
+
+def _flow(kind: type, config: Mapping[str, Any]) -> Scheduler:
     own = full_config(config)
     if own.get("use_dynamic_shifting"):
         raise ValueError(
-            "flow-euler needs a fixed shift, got use_dynamic_shifting in the teacher's scheduler, which depends on the "
-            "images' size; save the scheduler with the shift of that size"
+            "flow matching needs a fixed shift, got use_dynamic_shifting in the teacher's scheduler, which depends on "
+            "the images' size; save the scheduler with the shift of that size"
         )
     shift = own.get("flow_shift", own.get("shift", 1.0))
-    return FlowMatchEulerDiscreteScheduler(num_train_timesteps=own["num_train_timesteps"], shift=shift)
+    return kind(num_train_timesteps=own["num_train_timesteps"], shift=shift)
 
 
 SOLVERS: Table[Solver] = Table(
@@ -131,8 +218,22 @@ SOLVERS: Table[Solver] = Table(
         "dpmpp": Solver(deterministic=True, build=_dpmpp, grid=visited_grid),
         # Zhao et al. 2023 (https://arxiv.org/abs/2302.04867), third order.
         "unipc": Solver(deterministic=True, build=_unipc, grid=visited_grid),
+        # Heun's method in sigma = s / a, two passes in each step but the last; Karras et al. 2022, Algorithm 1.
+        "heun": Solver(deterministic=True, build=_heun, grid=visited_grid),
         # Lipman et al. 2022 (https://arxiv.org/abs/2210.02747), the straight line's velocity by Euler's method.
         "flow-euler": Solver(deterministic=True, build=_flow_euler, grid=straight_grid, arithmetic=FLOW),
+        "flow-heun": Solver(deterministic=True, build=_flow_heun, grid=straight_grid, arithmetic=FLOW),
+        # Karras et al. 2022 (https://arxiv.org/abs/2206.00364): Euler, Heun, and DPM-Solver++ (2M) on their levels.
+        "edm-euler": Solver(
+            deterministic=True, build=_edm("EDMEulerScheduler"), grid=noise_levels_grid, arithmetic=EDM
+        ),
+        "edm-heun": Solver(deterministic=True, build=_edm("EDMHeunScheduler"), grid=noise_levels_grid, arithmetic=EDM),
+        "edm-dpmpp": Solver(
+            deterministic=True,
+            build=_edm("EDMDPMSolverMultistepScheduler", **_EDM_SECOND_ORDER),
+            grid=noise_levels_grid,
+            arithmetic=EDM,
+        ),
     },
 )
 """Solvers by `SolverSpec.kind`."""

@@ -12,10 +12,11 @@ from torch import Tensor
 from advkd.diffusion import CLEAN, TimeGrid, check_captures
 from advkd.teachers.base import SolverSpec
 from advkd.teachers.schedulers import Scheduler, arithmetic_of, full_config
-from advkd.teachers.solvers import SOLVERS
+from advkd.teachers.solvers import SOLVERS, set_passes
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 _REPLACED = ("timestep_spacing", "clip_sample", "thresholding", "use_karras_sigmas")
+_REPLACED_WHERE_BOTH_HAVE_IT = ("final_sigmas_type",)
 
 
 def build_scheduler(config: Mapping[str, Any], solver: SolverSpec) -> Scheduler:
@@ -51,8 +52,10 @@ def scheduler_facts(config: Mapping[str, Any], solver: SolverSpec) -> dict[str, 
     own = full_config(config)
     # What a scheduler does not know, it does not do.
     pairs = {key: [own.get(key, False), used.get(key, False)] for key in _REPLACED if key in own}
+    pairs |= {key: [own[key], used[key]] for key in _REPLACED_WHERE_BOTH_HAVE_IT if key in own and key in used}
     replaced = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-    return {"class": type(scheduler).__name__, **used} | ({"replaced": replaced} if replaced else {})
+    name = type(getattr(scheduler, "inner", scheduler)).__name__
+    return {"class": name, **used} | ({"replaced": replaced} if replaced else {})
 
 
 def _plain(value: Any) -> Any:
@@ -92,17 +95,26 @@ def solve(
             f"{tuple(labels)}; complete them with check_captures"
         )
     arguments = {**row.arguments, **_generators(solver, noise, seeds)}
-    scheduler.set_timesteps(solver.steps)
+    set_passes(scheduler, solver.steps)
     times, wanted, channels = list(scheduler.timesteps), set(labels), noise.shape[1]
-    state = noise
-    for label, time in zip(grid, (*times, None), strict=True):
-        if label in wanted and (label != CLEAN or time is None):
-            yield state
-        if time is not None:
-            predicted = predict(state, time)
-            if not row.learned_variance:
-                predicted = predicted[:, :channels]
-            state = scheduler.step(predicted, time, state, return_dict=True, **arguments).prev_sample
+    order, seen_by_network = getattr(scheduler, "order", 1), getattr(scheduler, "scale_model_input", _unscaled)
+    state, place, last = noise, 0, len(grid) - 1
+    yield state
+    for number, time in enumerate(times, start=1):
+        predicted = predict(seen_by_network(state, time), time)
+        if not row.learned_variance:
+            predicted = predicted[:, :channels]
+        state = scheduler.step(predicted, time, state, return_dict=True, **arguments).prev_sample
+        # The other passes of a second order only correct a step.
+        if number % order == 0 or number == len(times):
+            place += 1
+            if grid[place] in wanted and (grid[place] != CLEAN or place == last):
+                yield state
+    assert place == last, (place, grid)
+
+
+def _unscaled(state: Tensor, time: Tensor) -> Tensor:
+    return state
 
 
 def _generators(solver: SolverSpec, noise: Tensor, seeds: Sequence[int] | None) -> dict[str, object]:

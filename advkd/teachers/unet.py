@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from advkd.device import torch_device
 from advkd.diffusion import Pixels, conditions_of
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
+from advkd.teachers.class_unet import ClassUNet
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.latents import load_component
-from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler
-from advkd.teachers.unet_folder import conditions_facts, deciding_files, network_folder, scheduler_config
+from advkd.teachers.unet_folder import conditions_facts, deciding_files, network_folder, null_class, scheduler_config
 
 
-class UNetTeacher(NetworkTeacher):
+class UNetTeacher(ClassUNet):
     """A `Teacher` that runs a `UNet2DModel` in float32 under diffusers' schedulers."""
 
     def __init__(self, folder: Path, name: str | None = None, device: str = "cpu") -> None:
@@ -48,10 +48,7 @@ class UNetTeacher(NetworkTeacher):
             )
         self.space = Pixels(sample_shape(self.network, self.scheduler))
         self.conditions = conditions_of(conditions_facts(folder))
-
-    def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-        """See `NetworkTeacher.predict`."""
-        return self.network(state, time, **condition).sample  # type: ignore[no-any-return]
+        self.null = null_class(folder)
 
 
 class UNetFamily:

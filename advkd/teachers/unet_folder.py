@@ -7,7 +7,7 @@ the root.
 from pathlib import Path
 from typing import Any
 
-from advkd.teachers.class_labels import class_facts
+from advkd.teachers.class_labels import class_facts, without_null
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import part_of, read_json
 from advkd.teachers.schedulers import read_scheduler
@@ -48,8 +48,17 @@ def scheduler_config(folder: Path) -> dict[str, Any]:
 
 def conditions_facts(folder: Path) -> dict[str, Any] | None:
     """Returns the facts of the teacher's conditions, None for an unconditional one; see `class_facts`."""
-    network = read_json(network_folder(folder) / "config.json")
-    return class_facts(network, read_json(folder / "model_index.json"), folder)
+    network, null = read_json(network_folder(folder) / "config.json"), null_class(folder)
+    facts = class_facts(network, read_json(folder / "model_index.json"), folder)
+    return facts if null is None else without_null(facts, null, str(folder))
+
+
+def null_class(folder: Path) -> int | None:
+    """Returns the class that stands for none, which `null_class` of model_index.json names; None if nothing does."""
+    null = read_json(folder / "model_index.json").get("null_class")
+    if null is not None and (not isinstance(null, int) or isinstance(null, bool)):
+        raise TeacherError(f"null_class must be the number of a class, got {null!r} in {folder}; correct it")
+    return null
 
 
 def _scheduler_file(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from advkd.diffusion import Pixels, check_captures, spread_captures
-from advkd.teachers import Teacher, fitting_solver, load_teacher
+from advkd.teachers import Teacher, check_prediction, fitting_solver, load_teacher
 from advkd.trajectories.precompute_spec import PrecomputeSpec
 from storage import TrajectorySpec, default_shard_samples
 
@@ -20,7 +20,9 @@ def cached_teacher(source: str, device: str) -> Teacher:
 
 @lru_cache(maxsize=2)
 def _loaded_teacher(source: str, device: str) -> Teacher:
-    return load_teacher(source, device)
+    teacher = load_teacher(source, device)
+    check_prediction(teacher)
+    return teacher
 
 
 def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:

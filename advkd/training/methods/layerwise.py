@@ -16,7 +16,7 @@ from advkd.device import torch_device
 from advkd.diffusion import LABELS, Labels, SkipCoefficients, implied_clean
 from advkd.discriminators import DISCRIMINATORS, is_per_sample, takes_classes
 from advkd.losses import ADVERSARIAL, gradient_penalty, pseudo_huber, pulls
-from advkd.optimizers import Ema, Muon
+from advkd.optimizers import Ema, Muon, kernels_and_rows
 from advkd.students import STUDENTS, AnyStudent
 from advkd.training.data import TrajectoryBatch
 from advkd.training.distributed import ALONE, Processes
@@ -214,7 +214,7 @@ def _fresh_state(spec: TrainSpec, store: TrajectorySpec) -> TrainState:
     return TrainState(
         student=student,
         discriminator=discriminator,
-        student_optimizer=Muon(student.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay),
+        student_optimizer=Muon(kernels_and_rows(student), lr=spec.learning_rate, weight_decay=spec.weight_decay),
         discriminator_optimizer=torch.optim.Adam(
             discriminator.parameters(), lr=spec.discriminator_learning_rate, betas=(0.0, 0.99), fused=True
         ),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advkd.optimizers.muon import Muon, orthogonalised
+from advkd.optimizers.muon import Muon, kernels_and_rows, orthogonalised
 
 
 def gradients(weight: Tensor, steps: int, seed: int) -> list[Tensor]:
@@ -96,3 +96,24 @@ def test_kernels_decay_by_the_rate_and_biases_do_not() -> None:
     Muon([kernel, bias], lr=0.02, weight_decay=0.5).step()
     torch.testing.assert_close(kernel, 0.99 * before[0])
     torch.testing.assert_close(bias, before[1])
+
+
+def test_rows_of_embeddings_move_as_with_adam_and_only_where_they_were_looked_up() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(6, 4), nn.Linear(4, 3))
+    start = network[0].weight.detach().clone()
+    twin = nn.Parameter(start.clone())
+    own = Muon(kernels_and_rows(network), lr=0.01)
+    library = torch.optim.Adam([twin], lr=0.01, betas=(0.9, 0.99))
+    for _ in range(3):
+        own.zero_grad()
+        network(torch.tensor([1, 4])).square().sum().backward()
+        twin.grad = network[0].weight.grad.clone()
+        own.step()
+        library.step()
+    torch.testing.assert_close(network[0].weight, twin, rtol=1e-5, atol=1e-6)
+    moved = (network[0].weight != start).any(dim=1)
+    assert moved.tolist() == [False, True, False, False, True, False]
+    plain = kernels_and_rows(nn.Linear(2, 2))
+    assert len(plain) == 1
+    assert len(plain[0]["params"]) == 2

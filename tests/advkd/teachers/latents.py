@@ -45,7 +45,7 @@ def tiny_taesd(seed: int = 0) -> AutoencoderTiny:
     )
 
 
-def tiny_latent_unet(seed: int = 0, channels: int = 3) -> UNet2DModel:
+def tiny_latent_unet(seed: int = 0, channels: int = 3, **changes: Any) -> UNet2DModel:
     torch.manual_seed(seed)
     return UNet2DModel(
         sample_size=8,
@@ -57,14 +57,17 @@ def tiny_latent_unet(seed: int = 0, channels: int = 3) -> UNet2DModel:
         up_block_types=("UpBlock2D",) * 2,
         norm_num_groups=4,
         add_attention=False,
+        **changes,
     )
 
 
-def ldm_folder(folder: Path, autoencoder: Any = None) -> Path:
-    """Saves an `LDMPipeline`."""
+def ldm_folder(folder: Path, autoencoder: Any = None, **changes: Any) -> Path:
+    """Saves an `LDMPipeline`; its UNet's settings can be changed."""
     vae = autoencoder if autoencoder is not None else tiny_vq()
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195, clip_sample=False)
-    LDMPipeline(vae, tiny_latent_unet(channels=vae.config.latent_channels), scheduler).save_pretrained(folder)
+    LDMPipeline(vae, tiny_latent_unet(channels=vae.config.latent_channels, **changes), scheduler).save_pretrained(
+        folder
+    )
     return folder
 
 

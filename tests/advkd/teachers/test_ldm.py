@@ -152,3 +152,15 @@ def test_a_config_that_rules_it_out_does_so_before_weights_come(
         weights.write_bytes(b"never read")
     with pytest.raises(TeacherError, match=r"must say its scaling_factor, got None in s3://.*vqvae"):
         load_teacher(upload(own_folder, f"{s3_root}/ruled-out"))
+
+
+def test_a_latent_unet_with_classes_is_given_them(tmp_path: Path) -> None:
+    folder = ldm_folder(tmp_path / "classes", num_class_embeds=4)
+    teacher, guided = load_teacher(str(folder)), load_teacher(f"{folder}#guidance=3&null=3")
+    assert (teacher.conditions.facts or {})["classes"] == 4
+    assert (guided.conditions.facts or {})["classes"] == 3
+    noise, solver = torch.ones(2, *teacher.space.shape), SolverSpec(steps=2)
+    start = Start(noise, {"class_labels": torch.tensor([0, 2])})
+    plain, steered = ([*each.states(start, solver, each.grid(solver).labels)][-1] for each in (teacher, guided))
+    assert not torch.equal(plain[0], plain[1])
+    assert not torch.allclose(plain, steered, atol=1e-3)

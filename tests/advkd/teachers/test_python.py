@@ -39,7 +39,11 @@ def test_the_documented_example_is_cached(package: Path, tmp_path: Path) -> None
     assert len(example.splitlines()) <= 30
     shown = CliRunner().invoke(command_line(), ["teacher", "show", "my_package.teacher:small", "--json"])
     facts = json.loads(shown.stdout)
-    assert (facts["name"], facts["files"], [kind for kind, _ in facts["solvers"]]) == ("small", [], ["flow-euler"])
+    assert (facts["name"], facts["files"], [kind for kind, _ in facts["solvers"]]) == (
+        "small",
+        [],
+        ["flow-euler", "flow-heun"],
+    )
 
 
 @pytest.mark.parametrize(

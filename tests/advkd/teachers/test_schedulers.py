@@ -29,8 +29,6 @@ DISCRETE = sorted(name for name, kind in ARITHMETIC.items() if kind == VARIANCE_
 REFUSED = (
     "CMStochasticIterativeScheduler",
     "DDIMInverseScheduler",
-    "EDMDPMSolverMultistepScheduler",
-    "EDMEulerScheduler",
     "LCMScheduler",
     "ScoreSdeVeScheduler",
     "TCDScheduler",
@@ -158,9 +156,13 @@ def test_flow_matching_is_that_of_diffusers(under: Callable[..., Path], shift: f
 
 def test_a_solver_that_does_not_fit_names_those_that_do(under: Callable[..., Path]) -> None:
     flow = load_teacher(str(under(_class_name="FlowMatchEulerDiscreteScheduler")))
-    with pytest.raises(ValueError, match=r"flow matching teacher must be solved by one of \['flow-euler'\], got"):
+    with pytest.raises(
+        ValueError, match=r"flow matching teacher must be solved by one of \['flow-euler', 'flow-heun'\], got"
+    ):
         flow.grid(SolverSpec())
-    with pytest.raises(ValueError, match=r"solved by one of \['ddim', 'ddpm', 'dpmpp', 'unipc'\], got 'flow-euler'"):
+    with pytest.raises(
+        ValueError, match=r"solved by one of \['ddim', 'ddpm', 'dpmpp', 'heun', 'unipc'\], got 'flow-euler'"
+    ):
         mixture_teacher(1, 2, (1, 2, 2), seed=1).grid(SolverSpec(kind="flow-euler"))
 
 
