@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from advkd.cli.precompute_options import SampleSize
 from advkd.files import publish, workplace
 from advkd.runtime import progress
 from advkd.teachers import (
@@ -21,8 +22,10 @@ from advkd.teachers import (
     is_factory,
     load_teacher,
     resolve_source,
+    sized,
     split_guidance,
     split_pin,
+    split_size,
 )
 from advkd.text import replaced_text
 
@@ -34,9 +37,11 @@ _SHOWN = 4
 @app.command("show")
 def show_command(
     source: Annotated[str, typer.Argument(metavar="TEACHER", help="Embedded name, folder, s3:// URI or hub id.")],
+    sample_size: SampleSize = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Print a teacher's name, fingerprint and shape, which are part of a store's identity, and its solvers."""
+    source = source if sample_size is None else sized(source, sample_size)
     teacher, files = load_teacher(source), _files(source)
     solvers = _solvers(teacher)
     facts = {
@@ -102,8 +107,9 @@ def train_digits_command(
 def _files(source: str) -> list[str]:
     """Returns the files that decide what a folder's teacher computes, which say its variant; none without a folder."""
     pinned_place, fingerprint = split_pin(source)
-    place, _ = split_guidance(pinned_place)
+    place, scale = split_guidance(pinned_place)
+    place, size = split_size(place)
     if place in EMBEDDED or (is_factory(place) and not Path(place).is_dir()):
         return []
-    folder = resolve_source(place, fingerprint)
+    folder = resolve_source(place, fingerprint if scale is None and size is None else None)
     return [path.relative_to(folder).as_posix() for path in deciding_files(folder)]

@@ -5,15 +5,18 @@ from pathlib import Path
 
 from advkd.files import is_remote
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
+from advkd.teachers.batching import MicroBatch, micro_batch
 from advkd.teachers.conversion import convert_teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
 from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
-from advkd.teachers.guidance import guided, split_guidance
+from advkd.teachers.guidance import guided, split_guidance, with_guidance
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.precision import FLOAT32, PRECISION, in_precision
 from advkd.teachers.python import is_factory, python_teacher
+from advkd.teachers.sizes import require_sized, sized, split_size
 from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.solving import time_grid
 from advkd.teachers.sources import (
@@ -38,7 +41,8 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
     """Loads a teacher: an embedded name, a diffusers folder, its URI, a hub id, or a factory in Python.
 
-    The source may end with a guidance scale (`#guidance=4`), and after that with a pin.
+    The source may end with the size of its states (`#sample_size=32`), a guidance scale (`#guidance=4`), and a pin, in
+    this order.
 
     Raises:
         TeacherError: the source does not exist or holds no supported teacher. `TeacherChangedError`: its fingerprint
@@ -48,8 +52,9 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
     """
     place, fingerprint = split_pin(source)
     place, scale = split_guidance(place)
+    place, size = split_size(place)
     # A copy of a folder is known by the fingerprint of the teacher as it lies there.
-    teacher = guided(_load(place, fingerprint if scale is None else None, device), scale)
+    teacher = guided(_load(place, fingerprint if scale is None and size is None else None, device, size), scale)
     if fingerprint not in (None, teacher.fingerprint):
         raise TeacherChangedError(
             f"a pinned teacher must still be what it was, got {teacher.fingerprint[:12]} instead of "
@@ -58,11 +63,11 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
     return teacher
 
 
-def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
-    if place in EMBEDDED:
-        return EMBEDDED[place](device)
-    if is_factory(place) and not Path(place).is_dir():
-        return python_teacher(place, device)
+def _load(place: str, fingerprint: str | None, device: str, size: tuple[int, int] | None) -> Teacher:
+    if _is_alone(place):
+        if size is not None:
+            require_sized(None, place)
+        return EMBEDDED[place](device) if place in EMBEDDED else python_teacher(place, device)
     try:
         folder = resolve_source(place, fingerprint)
     except TeacherError as error:
@@ -70,16 +75,24 @@ def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
             raise
         raise type(error)(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
     # A copy's folder is named after its content or revision, so name the teacher after its place.
-    return load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device)
+    return load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device, size)
+
+
+def _is_alone(place: str) -> bool:
+    """Returns whether a teacher has no folder: an embedded one, or one in Python."""
+    return place in EMBEDDED or (is_factory(place) and not Path(place).is_dir())
 
 
 __all__ = [
     "AUTO",
     "EMBEDDED",
+    "FLOAT32",
+    "PRECISION",
     "SOLVERS",
     "TEACHERS",
     "Family",
     "HubId",
+    "MicroBatch",
     "NetworkTeacher",
     "Solver",
     "SolverSpec",
@@ -93,14 +106,20 @@ __all__ = [
     "deciding_files",
     "fitting_solver",
     "folder_fingerprint",
+    "guided",
     "hub_id",
+    "in_precision",
     "is_factory",
     "load_teacher",
+    "micro_batch",
     "pinned",
     "resolve_source",
+    "sized",
     "split_guidance",
     "split_pin",
+    "split_size",
     "teacher_name",
     "time_grid",
     "weights_of",
+    "with_guidance",
 ]

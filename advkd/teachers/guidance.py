@@ -41,6 +41,11 @@ def split_guidance(place: str) -> tuple[str, float | None]:
     return place, scale
 
 
+def with_guidance(place: str, scale: float) -> str:
+    """Adds a guidance scale to a place that has neither scale nor pin."""
+    return f"{place}{_MARK}{float(scale)!r}"
+
+
 def guided(teacher: Teacher, scale: float | None) -> Teacher:
     """Returns a teacher under a guidance scale; None and 1 mean the teacher as it is.
 
