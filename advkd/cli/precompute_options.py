@@ -7,14 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from advkd.teachers import SolverSpec
+from advkd.teachers import SolverSpec, sized
 from advkd.trajectories import PrecomputeSpec
 
 _SPEC = "spec"
 
+SampleSize = Annotated[
+    str | None,
+    typer.Option(metavar="N|HxW", help="Size of the images of a teacher whose config says sample_size null."),
+]
+
 
 def precompute_spec(
     teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")] = "digits",
+    sample_size: SampleSize = None,
     store: Annotated[str, typer.Option(help="Root URI of the stores: a folder or s3://bucket/prefix.")] = "runs/stores",
     samples: Annotated[int, typer.Option(help="Trajectories; more of them later extend the same store.")] = 8192,
     solver: Annotated[
@@ -35,12 +41,20 @@ def precompute_spec(
         str | None, typer.Option(help="Near-clean states as uint8, TIMESTEP:LOW:HIGH,...: 0:-1.2:1.2.")
     ] = None,
     shard_samples: Annotated[int | None, typer.Option(help="Samples per shard; default: at most 512.")] = None,
-    block_samples: Annotated[int, typer.Option(help="Samples per teacher batch and per chunk.")] = 128,
+    block_samples: Annotated[
+        int | None, typer.Option(help="Samples per chunk, and per teacher batch at most; default: 128, or 64 MiB.")
+    ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Samples per teacher batch; default: as many of a chunk as fit into memory.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Numbers of the teacher's network: float32; bfloat16 or float16 where there are such.")
+    ] = "float32",
     device: Annotated[str, typer.Option(help="torch device: cpu or cuda.")] = "cpu",
 ) -> PrecomputeSpec:
     """Builds the spec from options as typed; raises `ValueError` for an invalid one."""
     return PrecomputeSpec(
-        teacher=teacher,
+        teacher=teacher if sample_size is None else sized(teacher, sample_size),
         store=store,
         samples=samples,
         solver=SolverSpec(kind=solver, steps=steps),
@@ -55,6 +69,8 @@ def precompute_spec(
         uint8=() if uint8 is None else _uint8(uint8),
         shard_samples=shard_samples,
         block_samples=block_samples,
+        micro_batch=micro_batch,
+        precision=precision,
         device=device,
     )
 
