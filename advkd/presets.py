@@ -9,6 +9,13 @@ from advkd.students import StudentSpec
 from advkd.teachers import AUTO, SolverSpec
 from advkd.training import PaperSpec, RunSpec, TrainSpec
 from advkd.trajectories import PrecomputeSpec
+from storage import TrajectorySpec, default_shard_samples
+
+DEFAULT_PRESET = "full"
+"""That of `distill`."""
+
+_SHARD_BYTES = 64 * 2**20
+_WINDOW_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +86,26 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def fitted(train: RunSpec, shape: tuple[int, int, int]) -> RunSpec:
-    """Returns a preset's training for states `[C, H, W]`: with the largest patch that divides their sides."""
+def fitted_store(precompute: PrecomputeSpec, store: TrajectorySpec) -> PrecomputeSpec:
+    """Returns a preset's precompute for the states of `store`: with shards of at most 64 MiB, or of one block."""
+    if precompute.shard_samples is None:
+        return precompute
+    largest = max(default_shard_samples(store.trajectory_bytes), store.block_samples)
+    if precompute.shard_samples * store.trajectory_bytes <= _SHARD_BYTES:
+        return precompute
+    return replace(precompute, shard_samples=min(precompute.shard_samples, largest))
+
+
+def fitted(train: RunSpec, store: TrajectorySpec) -> RunSpec:
+    """Returns a preset's training on a store: its window of shards has at most 1 GiB, or is one shard.
+
+    A reader holds two windows. Our method gets the largest patch that divides the sides of the states.
+    """
+    shards = _WINDOW_BYTES // (store.shard_samples * store.trajectory_bytes)
+    train = replace(train, window=max(1, min(train.window, shards)))
     if not isinstance(train, TrainSpec):
         return train
+    shape = store.sample_shape
     return replace(
         train,
         student=replace(train.student, patch=_patch(train.student.patch, shape)),

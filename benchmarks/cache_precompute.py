@@ -18,7 +18,7 @@ from benchmarks.cache_report import Goal, Section
 from benchmarks.measure import figures, interleaved, per_second, ratios, spread, table
 from storage.records.seeding import initial_noise
 
-SHARD_SAMPLES = 256
+SHARD_SAMPLES, BLOCK_SAMPLES = 256, 128
 _BARE = "states thrown away"
 
 
@@ -49,9 +49,14 @@ def run(folder: Path, scale: Scale) -> Section:
 def measure(folder: str, samples: int, steps: int) -> list[dict[str, float]]:
     """Samples per second of the bare loop and of both layouts."""
     spec = PrecomputeSpec(
-        store=folder, samples=samples, solver=SolverSpec(steps=steps), captures=4, shard_samples=SHARD_SAMPLES
+        store=folder,
+        samples=samples,
+        solver=SolverSpec(steps=steps),
+        captures=4,
+        shard_samples=SHARD_SAMPLES,
+        block_samples=BLOCK_SAMPLES,
     )
-    _throw_away(replace(spec, samples=spec.block_samples))
+    _throw_away(replace(spec, samples=BLOCK_SAMPLES))
     cases = {_BARE: partial(per_second, partial(_throw_away, spec))}
     for layout in LAYOUTS:
         cases[layout] = partial(per_second, partial(_store, replace(spec, format=layout)))
@@ -63,8 +68,8 @@ def _throw_away(spec: PrecomputeSpec) -> int:
     teacher = cached_teacher(spec.teacher, spec.device)
     identity = trajectory_spec(spec, teacher)
     with torch_threads(1):
-        for first in range(0, spec.samples, spec.block_samples):
-            drawn = initial_noise(spec.seed, first, first + spec.block_samples, identity.sample_shape)
+        for first in range(0, spec.samples, BLOCK_SAMPLES):
+            drawn = initial_noise(spec.seed, first, first + BLOCK_SAMPLES, identity.sample_shape)
             for _ in teacher.states(Start(torch.from_numpy(drawn)), spec.solver, identity.timesteps):
                 pass
     return spec.samples

@@ -255,10 +255,31 @@ RUNS = (
         ("tests/advkd/training/test_alarms.py::test_two_in_a_row_stop_nothing_and_three_do",),
     ),
     Mutant(
+        "guidance is planned as one pass per step",
+        "advkd/trajectories/identity.py",
+        "(1 if scale is None else 2)",
+        "1",
+        ("tests/advkd/cli/test_cache_plan_cli.py::TestTheTeacherItself",),
+    ),
+    Mutant(
+        "a window has as many shards at any size",
+        "advkd/presets.py",
+        "window=max(1, min(train.window, shards))",
+        "window=train.window",
+        ("tests/advkd/foresight/test_later_stages.py::test_shards_and_windows_are_bounded_in_bytes",),
+    ),
+    Mutant(
+        "a decoder that a store has come to name goes",
+        "storage/care/garbage.py",
+        "removed = list(garbage.old) if is_unused(garbage.uri) else []",
+        "removed = list(garbage.old)",
+        ("tests/storage/care/test_decoders.py::test_one_that_a_store_has_come_to_name_stays",),
+    ),
+    Mutant(
         "a block begins with the noise of the shard's first",
         "advkd/trajectories/shard.py",
-        "states = _block(teacher, identity, first + row)",
-        "states = _block(teacher, identity, first)",
+        "states = _batch(teacher, identity, first + row, samples)",
+        "states = _batch(teacher, identity, first, samples)",
         ("tests/advkd/trajectories/test_filling.py::test_a_store_holds_the_teachers_states",),
     ),
 )

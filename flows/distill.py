@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from advkd.foresight import ANY
 from advkd.presets import PRESETS
 from advkd.trajectories import PrecomputeSpec
 from flows.evaluate import evaluate as evaluate_student
@@ -53,7 +54,8 @@ def distill(
     plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, real)
     clock = Stopwatch()
     with clock.stage("precompute"):
-        store = fill_store(plan.precompute, plan.fan_out)
+        # The plan is checked already, with its own recipe.
+        store = fill_store(plan.precompute, plan.fan_out, for_preset=ANY)
     places = plan.places(store)
     with clock.stage("train"):
         student = train_student(plan.train, store.uri, places.student, plan.processes)

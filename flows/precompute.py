@@ -8,6 +8,7 @@ from prefect.futures import as_completed
 
 from advkd import trajectories as library
 from advkd.device import torch_threads
+from advkd.foresight import refuse_for, warning_for
 from advkd.runtime import Tally, progress
 from advkd.trajectories import ComputeSlots, PrecomputeSpec, StoreResult
 from flows.processes import FanOut, shard_runner, stage
@@ -21,7 +22,10 @@ _SAY_SECONDS = 60.0
 
 @stage("precompute", timeout_seconds=30 * DAY)
 def precompute(
-    spec: Strict[PrecomputeSpec], fan_out: FanOut | None = None, device: Device | None = None
+    spec: Strict[PrecomputeSpec],
+    fan_out: FanOut | None = None,
+    device: Device | None = None,
+    for_preset: str | None = None,
 ) -> StoreResult:
     """Computes the missing shards, if any, and seals the store.
 
@@ -30,9 +34,15 @@ def precompute(
         fan_out: where shards are computed: by default in threads of this process; "ray" starts a Ray cluster on this
             machine, "auto" and "ray://host:10001" use an existing one.
         device: replaces the device in the spec.
+        for_preset: preset that the store is for: what its later stages would refuse is refused now; by default only
+            said, for the preset full; "any" says nothing.
     """
     began = time.monotonic()
     spec = placed(spec, device)
+    if for_preset is not None:
+        refuse_for(spec, for_preset)
+    elif (warning := warning_for(spec)) is not None:
+        get_run_logger().warning(warning)
     plan = plan_shards(spec)
     written = _compute(spec, plan, fan_out)
     result = StoreResult.of(spec, seal_store(spec), written, time.monotonic() - began)

@@ -57,6 +57,7 @@ def watch_teachers(
     settle_seconds: float = 60.0,
     attempts: int = 3,
     announced: str | None = None,
+    guidance: float | None = None,
     dry_run: bool = False,
 ) -> WatchResult:
     """Looks for new teachers and starts a distillation for each; a repeated run starts nothing twice.
@@ -69,9 +70,10 @@ def watch_teachers(
         settle_seconds: how long a folder must stay unchanged before it is read, unless it holds a file _SUCCESS.
         attempts: largest number of runs per teacher, if runs fail or crash.
         announced: place of a teacher, below a source, whose upload is known to be complete.
+        guidance: scale of classifier-free guidance, for the teachers that take one; others are distilled as they are.
         dry_run: only report what would be started.
     """
-    where, orders = plan(sources, deployment, parameters, memory, settle_seconds, attempts, announced)
+    where, orders = plan(sources, deployment, parameters, memory, settle_seconds, attempts, announced, guidance)
     with get_client(sync_client=True) as client:
         target = deployed(client, orders)
         if target is None and not dry_run:
@@ -97,13 +99,20 @@ def plan(
     settle_seconds: float,
     attempts: int,
     announced: str | None,
+    guidance: float | None = None,
 ) -> tuple[LookSpec, RequestSpec]:
     """Checks the flow's parameters, and returns them as specs.
 
     Raises:
         ValueError: a parameter breaks its rule; the message names it.
     """
-    where = LookSpec(sources=tuple(sources), memory=memory, settle_seconds=settle_seconds, announced=announced)
+    where = LookSpec(
+        sources=tuple(sources),
+        memory=memory,
+        settle_seconds=settle_seconds,
+        announced=announced,
+        guidance=guidance,
+    )
     return where, RequestSpec(deployment=deployment, parameters=parameters or {}, attempts=attempts)
 
 
@@ -136,7 +145,7 @@ def _follow_up(
     if memory.is_finished(order.digest):
         placed = Placed("done")
     else:
-        placed = place(client, deployment, order, pinned(finding.place, finding.fingerprint), dry=dry)
+        placed = place(client, deployment, order, pinned(finding.source, finding.fingerprint), dry=dry)
         if placed.state == "done" and not dry:
             memory.finish(order.digest, {"teacher": finding.place, "run": placed.run, "run_id": placed.run_id})
     if placed.state == "started":

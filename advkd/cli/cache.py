@@ -122,13 +122,14 @@ def repair_command(
     uri: Uri,
     teacher: Annotated[str | None, typer.Option(help="The store's teacher, if not an embedded one.")] = None,
     device: Annotated[str, typer.Option(help="torch device of the teacher: cpu or cuda.")] = "cpu",
+    micro_batch: Annotated[int | None, typer.Option(help="As precompute had it; default: chosen as there.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute only the damaged shards of a store again; needs the teacher that the store was computed with."""
     from advkd.trajectories import repair
 
     with clear_errors(), progress() as report:
-        repaired = repair(uri, teacher, device, lambda done, total: report("trajectories", done, total))
+        repaired = repair(uri, teacher, device, lambda done, total: report("trajectories", done, total), micro_batch)
     if as_json:
         print_json({"uri": uri, "shards": list(repaired.shards), "metadata": repaired.metadata})
         return

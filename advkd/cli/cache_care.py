@@ -36,7 +36,8 @@ def gc_command(
 ) -> None:
     """Remove what interrupted work left behind: unfinished writes, shards without a record, outdated index pages.
 
-    Below a root in S3 also files of checkpoints, students, reports and models whose upload was interrupted.
+    Below a root also decoders of latents that no store there names, and in S3 files of checkpoints, students, reports
+    and models whose upload was interrupted.
 
     A shard that is being uploaded right now looks like one whose worker was killed, and readers that opened a store
     before it grew still need its old index: so nothing younger than --older-than is removed. Choose an age that no
@@ -92,7 +93,10 @@ def rm_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove one store with everything below its URI, and nothing else; this cannot be undone."""
+    """Remove one store with everything below its URI, and nothing else; this cannot be undone.
+
+    The decoder of its latents stays for other stores of the root, until `advkd cache gc` finds that none names it.
+    """
     with clear_errors():
         contents = store_contents(uri)
         if yes:

@@ -1,11 +1,13 @@
 """`advkd cache plan`: bytes, requests and costs of a precompute with the same options. Parses, calls, prints."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from advkd.cli.precompute_options import takes_precompute_options
+from advkd.presets import DEFAULT_PRESET, PRESETS, fitted
 from advkd.text import (
     AsJson,
     billed_text,
@@ -16,16 +18,21 @@ from advkd.text import (
     grid_table,
     print_json,
     replaced_text,
+    size_text,
     stdout,
 )
+from advkd.training import RunSpec
 from advkd.trajectories import (
     CachePlan,
     PrecomputeSpec,
     Prices,
     Requests,
+    TeacherCost,
     UnseenTeacher,
     cached_teacher,
+    measure_teacher,
     plan_cache,
+    sample_passes,
     trajectory_spec,
 )
 from storage import store_uri
@@ -54,11 +61,15 @@ def plan_command(
 ) -> None:
     """Show what a precompute would make and cost, before you run it: shards, bytes, requests, passes, time.
 
-    Takes the options of `advkd precompute`. Loads the teacher only for its shape and schedule, or not at all with
+    Takes the options of `advkd precompute`. Loads the teacher and measures its passes' memory, or plans without it with
     --shape; neither reads nor writes the store.
     """
     with clear_errors():
-        teacher = cached_teacher(spec.teacher, spec.device) if shape is None else UnseenTeacher.of(shape)
+        teacher = (
+            cached_teacher(spec.teacher, spec.device, spec.precision)
+            if shape is None
+            else UnseenTeacher.of(shape, spec.teacher)
+        )
         identity = trajectory_spec(spec, teacher)
         prices = _prices(
             thousand_puts=usd_per_1000_puts,
@@ -68,13 +79,16 @@ def plan_command(
             worker_hour=usd_per_worker_hour,
         )
         plan = plan_cache(identity, spec.samples, workers=workers, passes_per_second=passes_per_second, prices=prices)
+        cost = measure_teacher(teacher, identity, spec.micro_batch) if shape is None else None
+        windows = {name: _window(fitted(chosen.train, identity), plan) for name, chosen in PRESETS.items()}
         # The store's name depends on the teacher's fingerprint, which is unknown with --shape.
         uri = store_uri(spec.store, identity) if shape is None else spec.store
         if as_json:
-            print_json({"uri": uri, **_plan_json(plan)})
+            measured = None if cost is None else asdict(cost)
+            print_json({"uri": uri, **_plan_json(plan), "teacher": measured, "window_bytes": windows})
             return
         console = stdout()
-        console.print(_facts(plan))
+        console.print(_facts(plan, cost, windows))
         console.print()
         console.print(grid_table(plan.spec))
         console.print()
@@ -98,12 +112,36 @@ def _plan_json(plan: CachePlan) -> dict[str, Any]:
     return values | {"total_objects": plan.total_objects, "costs": costs, "spec": plan.spec.to_json()}
 
 
-def _facts(plan: CachePlan) -> Any:
+def _window(train: RunSpec, plan: CachePlan) -> int:
+    """Returns the memory of a run's reader: the window in use, and the one that is read meanwhile."""
+    return 2 * min(train.window, plan.num_shards) * plan.shard_bytes
+
+
+def _teacher_rows(plan: CachePlan, cost: TeacherCost) -> dict[str, str]:
+    chosen = cost.micro_batch
+    measured = ", as asked for"
+    if chosen.sample_bytes:
+        measured = (
+            f": a pass takes {size_text(chosen.bytes)}, {size_text(chosen.sample_bytes)} per sample measured, of "
+            f"{size_text(chosen.allowed_bytes)} for each worker"
+        )
+    rows = {"micro-batch": f"{chosen.samples} of a block of {chosen.batch}{measured}"}
+    if cost.decoder is not None:
+        images = 2 * PRESETS[DEFAULT_PRESET].evaluation_samples
+        rows["decoder"] = (
+            f"{cost.decoder.kind}, {size_text(cost.decoder.bytes)}, kept once below the root; "
+            f"{duration_text(images * cost.decoder.seconds)} to decode the {images:,} images of an evaluation"
+        )
+    return rows
+
+
+def _facts(plan: CachePlan, cost: TeacherCost | None, windows: Mapping[str, int]) -> Any:
     spec, costs = plan.spec, plan.costs
     hidden = plan.computed_samples - plan.num_samples
     rows = {
         "samples": f"{plan.num_samples:,}" + (f", and {hidden:,} that fill the last shard" if hidden else ""),
-        "sampler": f"{spec.sampler}, {spec.solver_steps} steps: {plan.passes:,} network passes",
+        "sampler": f"{spec.sampler}, {spec.solver_steps} steps: {plan.passes:,} network passes"
+        + (", two per step under guidance" if sample_passes(spec) > spec.solver_steps else ""),
         **({"solver": replaced} if (replaced := replaced_text(spec.sampler_config)) else {}),
         "layout": f"{spec.layout}, {spec.shard_samples} samples per shard, {spec.block_samples} per block",
         "shards": f"{plan.num_shards:,} of {billed_text(plan.shard_bytes)}",
@@ -111,6 +149,11 @@ def _facts(plan: CachePlan) -> Any:
         "objects": f"{plan.data_objects:,} of data, the largest {billed_text(plan.largest_object)}; "
         f"{plan.records + plan.metadata_objects:,} of records, index and metadata",
     }
+    rows |= {} if cost is None else _teacher_rows(plan, cost)
+    rows["memory"] = (
+        f"up to {size_text(plan.writing_bytes)} for shards of one process with {plan.workers} worker(s); for training, "
+        + ", ".join(f"{size_text(held)} ({name})" for name, held in windows.items())
+    )
     if plan.worker_seconds is not None and plan.wall_seconds is not None:
         rows["time"] = (
             f"{duration_text(plan.wall_seconds)} on {plan.workers:,} worker(s), "

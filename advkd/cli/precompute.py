@@ -18,9 +18,19 @@ from storage import open_store
 def precompute_command(
     spec: PrecomputeSpec,
     workers: Annotated[int, typer.Option(help="Shards computed at the same time.")] = os.cpu_count() or 1,
+    for_preset: Annotated[
+        str | None,
+        typer.Option(help="Preset that the store is for: what it would refuse later is refused now. any: none."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a teacher on N noises and store its states in a sealed store; shards that exist are not computed again."""
+    from advkd.foresight import refuse_for, warning_for
+
+    if for_preset is not None:
+        refuse_for(spec, for_preset)
+    elif (warning := warning_for(spec)) is not None:
+        typer.echo(f"warning: {warning}", err=True)
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.sealed else "was sealed already"

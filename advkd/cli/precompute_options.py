@@ -1,6 +1,7 @@
 """The options of `advkd precompute`, shared with `advkd cache plan`, so that a plan is of what will be computed.
 
-Each field of `PrecomputeSpec` is an option, with the field's name, type and default; the solver has two.
+Each field of `PrecomputeSpec` is an option, with the field's name, type and default; the solver has two, and
+the size of a teacher's images goes to its source.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +12,13 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from advkd.teachers import SolverSpec
+from advkd.teachers import SolverSpec, with_option
 from advkd.trajectories import PrecomputeSpec
 
+SampleSize = Annotated[
+    str | None,
+    typer.Option(metavar="N|HxW", help="Size of the images of a teacher whose config says sample_size null."),
+]
 _SPEC = "spec"
 
 _HELP: Mapping[str, str] = {
@@ -32,7 +37,9 @@ _HELP: Mapping[str, str] = {
     "resolutions": "Stored HxW per timestep from the noise on: 16,16,8,16x8.",
     "uint8": "Near-clean states as uint8, TIMESTEP:LOW:HIGH,...: 0:-1.2:1.2.",
     "shard_samples": "Samples per shard; default: at most 512.",
-    "block_samples": "Samples per teacher batch and per chunk.",
+    "block_samples": "Samples per chunk, and per teacher batch at most; default: 128, or 64 MiB.",
+    "micro_batch": "Samples per teacher batch; default: as many of a chunk as fit into memory.",
+    "precision": "Numbers of the teacher's network: float32; bfloat16 or float16 where there are such.",
     "device": "torch device: cpu or cuda.",
 }
 
@@ -47,6 +54,8 @@ def precompute_options() -> list[Parameter]:
             options.append(_option(setting.name, str | None, None))
         else:
             options.append(_option(setting.name, types[setting.name], setting.default))
+        if setting.name == "teacher":
+            options.append(Parameter("sample_size", Parameter.KEYWORD_ONLY, default=None, annotation=SampleSize))
     return options
 
 
@@ -56,8 +65,10 @@ def precompute_spec(given: Mapping[str, Any]) -> PrecomputeSpec:
     for name, value in given.items():
         if name in _PARSED and value is not None:
             settings[name] = _PARSED[name](value)
-        elif name not in {*_PARSED, "solver", "steps"}:
+        elif name not in {*_PARSED, "solver", "steps", "sample_size"}:
             settings[name] = value
+    if given["sample_size"] is not None:
+        settings["teacher"] = with_option(given["teacher"], "sample_size", given["sample_size"])
     return PrecomputeSpec(**settings)
 
 

@@ -41,7 +41,7 @@ def train_command(
 
     with alike_on_this_machine():
         if spec_file is None:
-            base = fitted(preset(preset_name).train, open_store(store).manifest.spec.sample_shape)
+            base = fitted(preset(preset_name).train, open_store(store).manifest.spec)
         else:
             base = train_spec_from_json(_read_json(spec_file))
         spec = replace(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from advkd.cli.precompute_options import SampleSize
 from advkd.files import publish, workplace
 from advkd.runtime import progress
 from advkd.teachers import (
@@ -14,6 +15,7 @@ from advkd.teachers import (
     SOLVERS,
     SolverSpec,
     Teacher,
+    TeacherOptions,
     check_prediction,
     convert_teacher,
     deciding_files,
@@ -24,6 +26,7 @@ from advkd.teachers import (
     resolve_source,
     split_options,
     split_pin,
+    with_option,
 )
 from advkd.text import replaced_text
 
@@ -35,9 +38,11 @@ _SHOWN = 4
 @app.command("show")
 def show_command(
     source: Annotated[str, typer.Argument(metavar="TEACHER", help="Embedded name, folder, s3:// URI or hub id.")],
+    sample_size: SampleSize = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Print a teacher's name, fingerprint and shape, which are part of a store's identity, and its solvers."""
+    source = source if sample_size is None else with_option(source, "sample_size", sample_size)
     teacher, files = load_teacher(source), _files(source)
     check_prediction(teacher)
     solvers = _solvers(teacher)
@@ -104,8 +109,8 @@ def train_digits_command(
 def _files(source: str) -> list[str]:
     """Returns the files that decide what a folder's teacher computes, which say its variant; none without a folder."""
     pinned_place, fingerprint = split_pin(source)
-    place, _ = split_options(pinned_place)
+    place, options = split_options(pinned_place)
     if place in EMBEDDED or (is_factory(place) and not Path(place).is_dir()):
         return []
-    folder = resolve_source(place, fingerprint)
+    folder = resolve_source(place, fingerprint if options == TeacherOptions() else None)
     return [path.relative_to(folder).as_posix() for path in deciding_files(folder)]

@@ -3,6 +3,8 @@
 import torch
 
 KINDS = ("cpu", "cuda")
+FLOATS = ("float32", "bfloat16", "float16")
+"""Names of the numbers that networks compute in."""
 
 
 def computes_bfloat16(name: str) -> bool:
@@ -12,6 +14,31 @@ def computes_bfloat16(name: str) -> bool:
     # Older releases of torch lack `get_capabilities`.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def require_computes(device: str, numbers: str) -> None:
+    """Refuses numbers (a name in `FLOATS`) in which a device has no arithmetic, and would be slower than in float32.
+
+    Raises:
+        ValueError: the device has none.
+    """
+    chosen = torch_device(device)
+    if numbers == "bfloat16":
+        able = computes_bfloat16(device)
+    elif numbers == "float16":
+        able = chosen.type == "cuda" or _cpu_computes_float16()
+    else:
+        able = True
+    if not able:
+        raise ValueError(
+            f"a network computes in {numbers} only on a device that has such arithmetic, got {device!r}, which on this "
+            "machine has not and would be many times slower; use float32, or another device"
+        )
+
+
+def _cpu_computes_float16() -> bool:
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_fp16") or capabilities.get("avx512_fp16"))
 
 
 def torch_device(name: str) -> torch.device:

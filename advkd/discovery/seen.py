@@ -22,6 +22,7 @@ class Record:
         stamp: identifies the listing and the question that the other facts belong to.
         since: when this stamp was first seen, in seconds since the epoch.
         fingerprint: fingerprint of the teacher, once it was read and accepted.
+        source: the place, with the guidance scale that its teacher takes.
         problem: why the place holds no teacher that can be distilled.
     """
 
@@ -29,6 +30,7 @@ class Record:
     stamp: str
     since: float
     fingerprint: str | None
+    source: str
     problem: str | None
 
 

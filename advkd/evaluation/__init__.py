@@ -6,6 +6,7 @@ from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluation import METRICS, REPORT, evaluate
 from advkd.evaluation.features import FEATURES, Extractor, FeatureExtractor
+from advkd.evaluation.pair import check_targets
 from advkd.evaluation.pictures import grid_png
 from advkd.evaluation.reference import ship_reference
 from advkd.evaluation.results import Distances, EvalReport, worth_sentence
@@ -28,6 +29,7 @@ __all__ = [
     "Scores",
     "TeacherPasses",
     "Worth",
+    "check_targets",
     "device_name",
     "evaluate",
     "grid_png",

@@ -1,7 +1,7 @@
 """Whether a student and a teacher belong together."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
@@ -50,6 +50,15 @@ def check_pair(
             f"{_rounded(theirs)} in teacher {teacher.name!r}; give the teacher that it was trained from"
         )
     return found
+
+
+def check_targets(teacher: Teacher, solver: str | None, timesteps: Sequence[int], steps: int | None) -> None:
+    """Refuses timesteps of a student that the evaluation could not compute its teacher's states at.
+
+    Raises:
+        EvaluationError: no solver's grid starts at the first of them and holds all.
+    """
+    solver_grid_for(teacher, solver, timesteps, steps)
 
 
 def _told(conditioning: Mapping[str, Any] | None) -> str:

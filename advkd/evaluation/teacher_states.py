@@ -13,7 +13,7 @@ from torch import Tensor
 from advkd.diffusion import Start, TimeGrid, start_of
 from advkd.evaluation.arrays import content_digest, read_arrays, write_arrays
 from advkd.evaluation.errors import EvaluationError
-from advkd.teachers import SOLVERS, SolverSpec, Teacher
+from advkd.teachers import SOLVERS, SolverSpec, Teacher, micro_batch
 from storage.objects import join
 from storage.records import initial_noise
 
@@ -48,7 +48,7 @@ def teacher_states(
         EvaluationError: a state holds NaN or infinity.
     """
     batches = []
-    for batch in start.split(BATCH):
+    for batch in start.split(micro_batch(teacher, solver, BATCH).samples):
         states = torch.stack([state.float().cpu() for state in teacher.states(batch, solver, timesteps)])
         if not bool(torch.isfinite(states).all()):
             raise EvaluationError(

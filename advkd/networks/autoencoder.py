@@ -98,8 +98,11 @@ def autoencoder_facts(folder: Path, shape: Sequence[int]) -> dict[str, Any]:
 
 
 def autoencoder_sha256(folder: Path) -> str:
-    """Returns the sha256 over config and weights; the notes that diffusers leaves in a config do not count."""
-    weights = file_sha256(_weights(folder))
+    """Returns the sha256 over config and weights; the notes that diffusers leaves in a config do not count.
+
+    Weights in shards have another sha256 than the same in one file.
+    """
+    weights = "\n".join(file_sha256(file) for file in _weights(folder))
     return hashlib.sha256(f"{_plain_config(folder)}\n{weights}\n".encode()).hexdigest()
 
 
@@ -111,26 +114,61 @@ def copy_autoencoder(folder: Path, out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).write_text(_plain_config(folder) + "\n", encoding="utf-8")
-    shutil.copyfile(_weights(folder), out / WEIGHTS)
+    files, variant = _weights(folder), autoencoder_variant(folder)
+    if len(files) == 1:
+        shutil.copyfile(files[0], out / WEIGHTS)
+        return
+    # The index names the shards, so they keep their names.
+    for file in files:
+        shutil.copyfile(file, out / file.name)
+    shutil.copyfile(folder / _index(variant), out / _index(None))
+
+
+def autoencoder_bytes(folder: Path) -> int:
+    """Returns the bytes of an autoencoder's config and weights."""
+    return sum(file.stat().st_size for file in (folder / CONFIG, *_weights(folder)))
 
 
 def autoencoder_variant(folder: Path) -> str | None:
     """Returns the variant of an autoencoder's weights, None if they are plain.
 
     Raises:
-        NetworkError: there are no weights in one file of safetensors.
+        NetworkError: there are no safetensors.
     """
     for variant in _VARIANTS:
-        if (folder / _name(variant)).is_file():
+        if (folder / _name(variant)).is_file() or (folder / _index(variant)).is_file():
             return variant
     raise NetworkError(
-        f"an autoencoder's weights must be in {WEIGHTS}, got none in {folder}; save the pipeline again with "
-        "safe_serialization=True"
+        f"an autoencoder's weights must be in {WEIGHTS}, or in shards with an index, got none in {folder}; save the "
+        "pipeline again with safe_serialization=True"
     )
 
 
-def _weights(folder: Path) -> Path:
-    return folder / _name(autoencoder_variant(folder))
+def _weights(folder: Path) -> list[Path]:
+    """Returns the one file of weights, or all shards, in the order of their names."""
+    variant = autoencoder_variant(folder)
+    index = folder / _index(variant)
+    # As in diffusers, an index goes first.
+    if not index.is_file():
+        return [folder / _name(variant)]
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NetworkError(
+            f"an index of weights must map each tensor to a file beside it, got {type(error).__name__} in {index}; "
+            "save the pipeline again"
+        ) from error
+    missing = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
+    if missing or not names:
+        raise NetworkError(
+            f"all {len(names)} shards of an autoencoder's weights must lie beside their index, got none of "
+            f"{missing[:3]} in {folder}; copy them too, or save the pipeline again"
+        )
+    return [folder / name for name in names]
+
+
+def _index(variant: str | None) -> str:
+    return f"{WEIGHTS}.index.json" if variant is None else f"{WEIGHTS}.index.{variant}.json"
 
 
 def _name(variant: str | None) -> str:

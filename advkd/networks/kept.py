@@ -12,11 +12,11 @@ from typing import Any
 
 from advkd.files import publish, whole_folder, workplace
 from advkd.networks.autoencoder import autoencoder_sha256, copy_autoencoder
-from storage.folders import fetch_folder, read_contents
-from storage.objects import join, local_folder
+from storage.care import decoder_uri, is_kept
+from storage.folders import fetch_folder
+from storage.objects import local_folder
 
 DECODER = "decoder"
-_DECODERS = "decoders"
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,10 @@ def keep_decoder(root: str, space: Any) -> None:
     folder = getattr(space, "folder", None)
     if folder is None:
         return
-    uri = _kept_uri(root, space.facts)
-    here = local_folder(uri)
-    if (read_contents(uri) if here is None else here.is_dir() or None) is not None:
+    uri = decoder_uri(root, str(space.facts["sha256"]))
+    if is_kept(uri):
         return
+    here = local_folder(uri)
     with workplace(uri) as place:
         final = place if here is not None else place / "new"
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -82,9 +82,8 @@ def kept_decoder(store: str, facts: Mapping[str, Any] | None) -> KeptDecoder | N
     """
     if facts is None or facts.get("kind") != "autoencoder":
         return None
-    uri = _kept_uri(store.rstrip("/").rpartition("/")[0].rpartition("/")[0], facts)
-    here = local_folder(uri)
-    if (read_contents(uri) is not None) if here is None else here.is_dir():
+    uri = decoder_uri(store.rstrip("/").rpartition("/")[0].rpartition("/")[0], str(facts["sha256"]))
+    if is_kept(uri):
         return KeptDecoder(uri, str(facts["sha256"]))
     logger.warning(
         "the autoencoder of this store's latents is not in %s: the student is trained without it; to see its images, "
@@ -97,7 +96,3 @@ def kept_decoder(store: str, facts: Mapping[str, Any] | None) -> KeptDecoder | N
 def decoder_places(folder: Path) -> list[str]:
     """Returns where a student's autoencoder may be: in its own folder, or beside it as in an artifact."""
     return [str(folder / DECODER), str(folder.parent / DECODER)]
-
-
-def _kept_uri(root: str, facts: Mapping[str, Any]) -> str:
-    return join(root or ".", _DECODERS, str(facts["sha256"]))

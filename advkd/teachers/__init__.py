@@ -5,6 +5,7 @@ from pathlib import Path
 
 from advkd.files import is_remote
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
+from advkd.teachers.batching import MicroBatch, micro_batch
 from advkd.teachers.conversion import convert_teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
@@ -12,9 +13,11 @@ from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.network import NetworkTeacher
-from advkd.teachers.options import TeacherOptions, split_options, with_options
+from advkd.teachers.options import TeacherOptions, guided, split_options, with_option, with_options
+from advkd.teachers.precision import FLOAT32, PRECISION, in_precision
 from advkd.teachers.prediction_check import check_prediction
 from advkd.teachers.python import is_factory, python_teacher
+from advkd.teachers.sizes import require_sized
 from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.solving import time_grid
 from advkd.teachers.sources import (
@@ -51,7 +54,7 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
     place, options = split_options(place)
     # A copy of a folder is known by the fingerprint of the teacher as it lies there.
     plain = options == TeacherOptions()
-    teacher = with_options(_load(place, fingerprint if plain else None, device), options)
+    teacher = with_options(_load(place, fingerprint if plain else None, device, options.sample_size), options)
     if fingerprint not in (None, teacher.fingerprint):
         raise TeacherChangedError(
             f"a pinned teacher must still be what it was, got {teacher.fingerprint[:12]} instead of "
@@ -60,11 +63,11 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
     return teacher
 
 
-def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
-    if place in EMBEDDED:
-        return EMBEDDED[place](device)
-    if is_factory(place) and not Path(place).is_dir():
-        return python_teacher(place, device)
+def _load(place: str, fingerprint: str | None, device: str, size: tuple[int, int] | None) -> Teacher:
+    if _is_alone(place):
+        if size is not None:
+            require_sized(None, place)
+        return EMBEDDED[place](device) if place in EMBEDDED else python_teacher(place, device)
     try:
         folder = resolve_source(place, fingerprint)
     except TeacherError as error:
@@ -72,22 +75,31 @@ def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
             raise
         raise type(error)(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
     # A copy's folder is named after its content or revision, so name the teacher after its place.
-    return load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device)
+    return load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device, size)
+
+
+def _is_alone(place: str) -> bool:
+    """Returns whether a teacher has no folder: an embedded one, or one in Python."""
+    return place in EMBEDDED or (is_factory(place) and not Path(place).is_dir())
 
 
 __all__ = [
     "AUTO",
     "EMBEDDED",
+    "FLOAT32",
+    "PRECISION",
     "SOLVERS",
     "TEACHERS",
     "Family",
     "HubId",
+    "MicroBatch",
     "NetworkTeacher",
     "Solver",
     "SolverSpec",
     "Teacher",
     "TeacherChangedError",
     "TeacherError",
+    "TeacherOptions",
     "Weights",
     "WeightsError",
     "check_folder",
@@ -96,9 +108,12 @@ __all__ = [
     "deciding_files",
     "fitting_solver",
     "folder_fingerprint",
+    "guided",
     "hub_id",
+    "in_precision",
     "is_factory",
     "load_teacher",
+    "micro_batch",
     "pinned",
     "resolve_source",
     "split_options",
@@ -106,4 +121,5 @@ __all__ = [
     "teacher_name",
     "time_grid",
     "weights_of",
+    "with_option",
 ]

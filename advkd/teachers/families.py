@@ -14,6 +14,7 @@ from advkd.teachers.dit import DiTFamily
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
 from advkd.teachers.ldm import LDMFamily
+from advkd.teachers.sizes import Size, require_sized
 from advkd.teachers.unet import UNetFamily
 from storage.tables import Table
 
@@ -86,6 +87,9 @@ def folder_fingerprint(folder: Path) -> str:
     return files_sha256(folder, deciding_files(folder))
 
 
-def load_folder(folder: Path, name: str | None, device: str) -> Teacher:
-    """Loads the teacher in a folder; see `Family.load`."""
-    return family_of(folder).load(folder, name, device)
+def load_folder(folder: Path, name: str | None, device: str, size: Size | None = None) -> Teacher:
+    """Loads the teacher in a folder; see `Family.load` and, with a size, `SizedFamily.load_sized`."""
+    family = family_of(folder)
+    if size is None:
+        return family.load(folder, name, device)
+    return require_sized(family, folder).load_sized(folder, name, device, size)

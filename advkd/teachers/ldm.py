@@ -24,6 +24,7 @@ from advkd.teachers.latents import (
     load_component,
 )
 from advkd.teachers.schedulers import own_scheduler
+from advkd.teachers.sizes import sized_fingerprint
 from advkd.teachers.unet import sample_shape
 
 _AUTOENCODER = "vqvae"
@@ -32,8 +33,10 @@ _AUTOENCODER = "vqvae"
 class LDMTeacher(ClassUNet):
     """A `Teacher` that runs the `UNet2DModel` of an `LDMPipeline` in float32; its states are what the UNet sees."""
 
-    def __init__(self, folder: Path, name: str | None = None, device: str = "cpu") -> None:
-        """Loads and checks the folder.
+    def __init__(
+        self, folder: Path, name: str | None = None, device: str = "cpu", size: tuple[int, int] | None = None
+    ) -> None:
+        """Loads and checks the folder; `size` is (H, W) of the latents where the network's config says none.
 
         Raises:
             TeacherError: see `LDMFamily.check`; weights do not fit, or the folder was replaced while it was read.
@@ -48,7 +51,9 @@ class LDMTeacher(ClassUNet):
         self.fingerprint = steady.fingerprint
         self.device = torch_device(device)
         network = load_component(UNet2DModel, unet_folder.network_folder(folder))
-        self.space = latent_space(folder, _AUTOENCODER, sample_shape(network, self.scheduler))
+        self.space = latent_space(folder, _AUTOENCODER, sample_shape(network, self.scheduler, size))
+        if size is not None and network.config.sample_size is None:
+            self.fingerprint = sized_fingerprint(self.fingerprint, size)
         steady.require_unchanged()
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
         self.conditions = conditions_of(unet_folder.conditions_facts(folder))
@@ -74,6 +79,10 @@ class LDMFamily:
     def load(self, folder: Path, name: str | None, device: str) -> Teacher:
         """See `Family.load`."""
         return LDMTeacher(folder, name=name, device=device)
+
+    def load_sized(self, folder: Path, name: str | None, device: str, size: tuple[int, int]) -> Teacher:
+        """See `SizedFamily.load_sized`."""
+        return LDMTeacher(folder, name=name, device=device, size=size)
 
 
 def _deciding_files(folder: Path) -> tuple[Path, ...]:

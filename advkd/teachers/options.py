@@ -1,4 +1,4 @@
-"""What a teacher's source may say besides its place: `SOURCE#guidance=4&null=10&prediction=epsilon`, before a pin.
+"""What a teacher's source may say besides its place: `SOURCE#guidance=4&null=10`, before a pin.
 
 A guided teacher is another teacher, with states of its own, so its fingerprint is another too. Ho and Salimans 2022
 (https://arxiv.org/abs/2207.12598); the scale is diffusers': 1 is no guidance.
@@ -18,8 +18,10 @@ from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.schedulers import PREDICTIONS, arithmetic_of, prediction_of
+from advkd.teachers.sizes import Size, read_size
+from advkd.teachers.sources import pinned, split_pin
 
-_FIRST = re.compile(r"#(?=(guidance|null|prediction)=)")
+_FIRST = re.compile(r"#(?=(guidance|null|prediction|sample_size)=)")
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class TeacherOptions:
         guidance: scale of classifier-free guidance, from 1 (none) on.
         null: number of the class that stands for no class, in a network that has it among its classes.
         prediction: what the network predicts, instead of what its scheduler says.
+        sample_size: (H, W) of the states, of a network whose config leaves it open.
     """
 
     guidance: float | None = None
     null: int | None = None
     prediction: str | None = None
+    sample_size: Size | None = None
 
 
 @runtime_checkable
@@ -74,6 +78,23 @@ def split_options(place: str) -> tuple[str, TeacherOptions]:
     return where, TeacherOptions(**said)  # type: ignore[arg-type]
 
 
+def with_option(source: str, name: str, value: object) -> str:
+    """Adds an option to a source, before its pin.
+
+    Raises:
+        TeacherError: the source says it already.
+    """
+    place, fingerprint = split_pin(source)
+    where, options = split_options(place)
+    if getattr(options, name) is not None:
+        raise TeacherError(
+            f"a teacher's {name} must be said once, got {value} for {source!r}, which says it; leave one of them out"
+        )
+    said = place[len(where) + 1 :]
+    place = f"{where}#{name}={value}{f'&{said}' if said else ''}"
+    return place if fingerprint is None else pinned(place, fingerprint)
+
+
 def _scale(where: str, text: str) -> float:
     try:
         scale = float(text)
@@ -96,7 +117,7 @@ def _prediction(where: str, text: str) -> str:
     return text
 
 
-_READ = {"guidance": _scale, "null": _class, "prediction": _prediction}
+_READ = {"guidance": _scale, "null": _class, "prediction": _prediction, "sample_size": read_size}
 
 
 def with_options(teacher: Teacher, options: TeacherOptions) -> Teacher:

@@ -20,14 +20,17 @@ from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.latents import load_component
 from advkd.teachers.schedulers import own_scheduler
+from advkd.teachers.sizes import sized_fingerprint
 from advkd.teachers.unet_folder import conditions_facts, deciding_files, network_folder, null_class, scheduler_config
 
 
 class UNetTeacher(ClassUNet):
     """A `Teacher` that runs a `UNet2DModel` in float32 under diffusers' schedulers."""
 
-    def __init__(self, folder: Path, name: str | None = None, device: str = "cpu") -> None:
-        """Loads and checks the folder.
+    def __init__(
+        self, folder: Path, name: str | None = None, device: str = "cpu", size: tuple[int, int] | None = None
+    ) -> None:
+        """Loads and checks the folder; `size` is (H, W) of the images where the network's config says none.
 
         Raises:
             TeacherError: the folder holds no pipeline, another class of network, a scheduler of unknown arithmetic,
@@ -46,7 +49,9 @@ class UNetTeacher(ClassUNet):
                 f"a teacher must stay as it is while it is read, but {folder} changed meanwhile; wait until it is "
                 "whole and run again"
             )
-        self.space = Pixels(sample_shape(self.network, self.scheduler))
+        self.space = Pixels(sample_shape(self.network, self.scheduler, size))
+        if size is not None and self.network.config.sample_size is None:
+            self.fingerprint = sized_fingerprint(self.fingerprint, size)
         self.conditions = conditions_of(conditions_facts(folder))
         self.null = null_class(folder)
 
@@ -68,6 +73,10 @@ class UNetFamily:
         """See `Family.load`."""
         return UNetTeacher(folder, name=name, device=device)
 
+    def load_sized(self, folder: Path, name: str | None, device: str, size: tuple[int, int]) -> Teacher:
+        """See `SizedFamily.load_sized`."""
+        return UNetTeacher(folder, name=name, device=device, size=size)
+
 
 def _load_unet(folder: Path) -> Any:
     # Its package brings all of diffusers' networks in, two seconds of a processor: only who loads one waits for them.
@@ -76,13 +85,33 @@ def _load_unet(folder: Path) -> Any:
     return load_component(UNet2DModel, network_folder(folder))
 
 
-def sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Returns `[C, H, W]` of a UNet's states; raises `TeacherError` if its config does not say it."""
+def sample_shape(
+    network: Any, scheduler: Mapping[str, Any], size: tuple[int, int] | None = None
+) -> tuple[int, int, int]:
+    """Returns `[C, H, W]` of a UNet's states.
+
+    Args:
+        network: the UNet.
+        scheduler: config of its scheduler.
+        size: (H, W) from the teacher's source, for a network whose config says none.
+
+    Raises:
+        TeacherError: nobody says the size, or both do and differ; or the channels do not fit.
+    """
     config = network.config
-    if config.sample_size is None:
+    own = config.sample_size
+    height, width = size or (0, 0)
+    if own is not None:
+        height, width = (own, own) if isinstance(own, int) else own
+    if not height:
         raise TeacherError(
-            "a teacher must say the size of its images, got sample_size null in the network's config.json; write the "
-            "size of the training images there, such as 32"
+            "a teacher must say the size of its images, got sample_size null in the network's config.json; give the "
+            "size of the training images with --sample-size 32, or behind the source as #sample_size=32"
+        )
+    if size not in (None, (height, width)):
+        raise TeacherError(
+            f"a sample size is for teachers that say none, got {'x'.join(map(str, size))} where the network's config "
+            f"says {height}x{width}; leave it out"
         )
     variance = str(scheduler.get("variance_type", "")).startswith("learned")
     if config.out_channels != config.in_channels * (1 + variance):
@@ -91,6 +120,4 @@ def sample_shape(network: Any, scheduler: Mapping[str, Any]) -> tuple[int, int, 
             f"learned, got {config.in_channels} channels in, {config.out_channels} out and variance_type "
             f"{scheduler.get('variance_type')!r}; choose another teacher"
         )
-    size = config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
     return config.in_channels, height, width

@@ -14,8 +14,8 @@ from functools import cached_property, lru_cache, partial
 from advkd.device import torch_threads
 from advkd.networks import keep_decoder
 from advkd.runtime import Report, Tally
-from advkd.teachers import Teacher
-from advkd.trajectories.identity import cached_teacher, trajectory_spec
+from advkd.teachers import SolverSpec, Teacher, micro_batch
+from advkd.trajectories.identity import cached_teacher, sample_passes, trajectory_spec
 from advkd.trajectories.precompute_spec import PrecomputeSpec
 from advkd.trajectories.shard import ComputeSlots, Progress, write_shard
 from storage import CommitRecord, TrajectorySpec, Writer, exists, missing_shards, open_writer, store_uri
@@ -64,7 +64,7 @@ class StoreResult:
             sealed=sealing.new,
             computed=len(written),
             computed_samples=samples,
-            passes=samples * manifest.spec.solver_steps,
+            passes=samples * sample_passes(manifest.spec),
             bytes_written=sum(written),
             seconds=seconds,
         )
@@ -91,7 +91,7 @@ class Filling:
         Raises:
             ValueError: the solver does not pass through a timestep, or the shard size is impossible.
         """
-        teacher = cached_teacher(spec.teacher, spec.device)
+        teacher = cached_teacher(spec.teacher, spec.device, spec.precision)
         return cls(spec, teacher, trajectory_spec(spec, teacher))
 
     @cached_property
@@ -104,13 +104,19 @@ class Filling:
         """Writer of the store, for all of its shards."""
         return open_writer(self.spec.store, self.identity)
 
+    @cached_property
+    def micro_batch(self) -> int:
+        """Number of samples that go through the teacher's network at once."""
+        solver = SolverSpec(kind=self.identity.sampler, steps=self.identity.solver_steps)
+        return micro_batch(self.teacher, solver, self.identity.block_samples, self.spec.micro_batch).samples
+
     def missing(self) -> list[int]:
         """Returns the numbers of the missing shards."""
         return missing_shards(self.spec.store, self.identity, self.spec.samples)
 
     def compute(self, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None) -> CommitRecord:
         """Computes, writes and commits a shard; see `advkd.trajectories.shard.write_shard`."""
-        return write_shard(self.teacher, self.writer, self.identity, index, progress, slots)
+        return write_shard(self.teacher, self.writer, self.identity, index, progress, slots, self.micro_batch)
 
     def share(self, index: int, progress: Progress | None, slots: ComputeSlots | None) -> CommitRecord | None:
         """Computes a shard and returns its record; returns None if another run has computed it or is computing it."""

@@ -4,25 +4,35 @@ import threading
 from dataclasses import replace
 from functools import lru_cache
 
+from advkd.device import require_computes
 from advkd.diffusion import Pixels, check_captures, spread_captures
-from advkd.teachers import Teacher, check_prediction, fitting_solver, load_teacher
+from advkd.teachers import FLOAT32, Teacher, check_prediction, fitting_solver, in_precision, load_teacher
 from advkd.trajectories.precompute_spec import PrecomputeSpec
-from storage import TrajectorySpec, default_shard_samples
+from storage import TrajectorySpec, default_block_samples, default_shard_samples
 
 _LOADING = threading.Lock()
 
 
-def cached_teacher(source: str, device: str) -> Teacher:
+def cached_teacher(source: str, device: str, precision: str = FLOAT32) -> Teacher:
     """Loads a teacher once per process; the shards of a store share it, in any number of threads."""
     with _LOADING:
-        return _loaded_teacher(source, device)
+        return _loaded_teacher(source, device, precision)
 
 
 @lru_cache(maxsize=2)
-def _loaded_teacher(source: str, device: str) -> Teacher:
+def _loaded_teacher(source: str, device: str, precision: str) -> Teacher:
+    if precision != FLOAT32:
+        # Said before minutes of loading.
+        require_computes(device, precision)
     teacher = load_teacher(source, device)
     check_prediction(teacher)
-    return teacher
+    return in_precision(teacher, precision, device)
+
+
+def sample_passes(identity: TrajectorySpec) -> int:
+    """Returns the network passes of one sample: one per solver step, and two under guidance."""
+    scale = identity.sampler_config.get("guidance_scale", identity.guidance_scale)
+    return identity.solver_steps * (1 if scale is None else 2)
 
 
 def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
@@ -58,13 +68,20 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
         resolutions=spec.resolutions,
         uint8_ranges=_uint8_ranges(spec, captured.labels),
         layout=spec.format,
-        shard_samples=spec.shard_samples or spec.block_samples,
-        block_samples=spec.block_samples,
+        shard_samples=1,
+        block_samples=1,
     )
-    if spec.shard_samples is not None:
-        return identity
-    whole_blocks = max(1, default_shard_samples(identity.trajectory_bytes) // spec.block_samples)
-    return replace(identity, shard_samples=whole_blocks * spec.block_samples)
+    size = identity.trajectory_bytes
+    block = default_block_samples(size) if spec.block_samples is None else spec.block_samples
+    shard = spec.shard_samples
+    if shard is None:
+        shard = max(1, default_shard_samples(size) // block) * block
+    elif shard % block:
+        raise ValueError(
+            f"PrecomputeSpec.shard_samples must be a positive multiple of block_samples, by default {block} for "
+            f"{size} bytes per sample, got {shard}; choose another shard size, or other blocks"
+        )
+    return replace(identity, shard_samples=shard, block_samples=block)
 
 
 def _uint8_ranges(spec: PrecomputeSpec, timesteps: tuple[int, ...]) -> tuple[tuple[float, float] | None, ...]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from advkd.trajectories.costs import Costs, Prices, Requests
+from advkd.trajectories.identity import sample_passes
+from advkd.trajectories.shard import ComputeSlots
 from storage import TrajectorySpec
 from storage.layouts import layout_of
 from storage.records import PAGE_SHARDS
@@ -49,6 +51,8 @@ class CachePlan:
     """Bytes of the data objects of one shard."""
     largest_object: int
     """Bytes of the largest object."""
+    writing_bytes: int
+    """Memory of one process that computes `workers` shards at a time, at most, without the teacher."""
     metadata_objects: int
     metadata_bytes: int
     """Bytes of Zarr's `zarr.json` files; 0 in other layouts."""
@@ -108,10 +112,10 @@ def plan_cache(
     shards, sizes = spec.num_shards(num_samples), layout.object_bytes(spec)
     metadata = layout.metadata(spec, num_samples)
     computed = shards * spec.shard_samples
-    sample_passes = spec.solver_steps * (1 if spec.guidance_scale is None else 2)
+    passes = sample_passes(spec)
     worker_seconds = wall_seconds = None
     if passes_per_second is not None:
-        shard_seconds = spec.shard_samples * sample_passes / passes_per_second
+        shard_seconds = spec.shard_samples * passes / passes_per_second
         worker_seconds = shards * shard_seconds
         wall_seconds = -(-shards // workers) * shard_seconds
     read = _sizes_read(spec, sizes)
@@ -138,6 +142,8 @@ def plan_cache(
         data_bytes=data_bytes,
         shard_bytes=sum(sizes),
         largest_object=max(sizes),
+        # See `ComputeSlots`: states, and objects twice for a moment.
+        writing_bytes=ComputeSlots(workers).threads * 3 * sum(sizes),
         metadata_objects=len(metadata),
         metadata_bytes=metadata_bytes,
         records=shards + pages + 3,
@@ -146,7 +152,7 @@ def plan_cache(
         open=_OPEN,
         epoch=epoch,
         epoch_bytes=epoch_bytes,
-        passes=computed * sample_passes,
+        passes=computed * passes,
         workers=workers,
         worker_seconds=worker_seconds,
         wall_seconds=wall_seconds,

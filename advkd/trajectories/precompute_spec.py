@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from advkd.device import FLOATS
 from advkd.diffusion import check_shrink
 from advkd.teachers import SolverSpec
 from storage.layouts import LAYOUTS
@@ -16,6 +17,8 @@ class PrecomputeSpec:
 
     Attributes:
         teacher: name of an embedded teacher, diffusers folder (or its s3:// URI), or hub id.
+        precision: numbers in which the teacher's network computes: "float32", or on devices that have them "bfloat16"
+            or "float16"; part of the store's identity.
         store: root URI of the stores, a local path or `s3://bucket/prefix`.
         samples: number of trajectories; a larger number later extends the same store.
         solver: the teacher's solver and its number of steps.
@@ -29,9 +32,12 @@ class PrecomputeSpec:
         noise: "stored", or "seeded": readers draw it again from the seed, to the same values.
         resolutions: stored resolution `(H_k, W_k)` of each captured timestep, the noise's first; None: full resolution.
         uint8: `(timestep, low, high)` of nearly clean states that are stored as uint8 codes of this range.
-        shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512, and at most 64 MiB if 32
+        shard_samples: samples per shard, a multiple of `block_samples`; None: at most 512, and at most 64 MiB if 8
             samples fit into that.
-        block_samples: samples per batch of the teacher and per chunk of the store.
+        block_samples: samples per chunk of the store, and at most so many per batch of the teacher; None: 128, or as
+            many fewer, in powers of two, as fit into 64 MiB.
+        micro_batch: samples that go through the teacher's network at once, a divisor of `block_samples`; None: as many
+            as fit into the machine's memory, measured (`advkd.teachers.batching`). No part of the identity.
         device: torch device of the teacher, "cpu" or "cuda".
     """
 
@@ -49,23 +55,27 @@ class PrecomputeSpec:
     resolutions: tuple[tuple[int, int], ...] | None = None
     uint8: tuple[tuple[int, float, float], ...] = ()
     shard_samples: int | None = None
-    block_samples: int = DEFAULT_BLOCK
+    block_samples: int | None = None
+    micro_batch: int | None = None
+    precision: str = FLOATS[0]
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_shrink(self.shrink)
         LAYOUTS.choose(self.format, "PrecomputeSpec.format")
-        for name, allowed in (("dtype", DTYPES), ("noise", NOISES)):
+        for name, allowed in (("dtype", DTYPES), ("noise", NOISES), ("precision", FLOATS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
                     f"PrecomputeSpec.{name} must be one of {allowed}, got {getattr(self, name)!r}; choose one of them"
                 )
-        for name in ("samples", "captures", "block_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"PrecomputeSpec.{name} must be positive, got {getattr(self, name)}; use at least 1")
-        if self.shard_samples is not None and (self.shard_samples < 1 or self.shard_samples % self.block_samples):
+        for name in ("samples", "captures", "block_samples", "micro_batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"PrecomputeSpec.{name} must be positive, got {value}; use at least 1")
+        block = self.block_samples
+        if self.shard_samples is not None and (self.shard_samples < 1 or (block and self.shard_samples % block)):
             raise ValueError(
-                f"PrecomputeSpec.shard_samples must be a positive multiple of block_samples ({self.block_samples}), "
-                f"got {self.shard_samples}; choose another shard size"
+                f"PrecomputeSpec.shard_samples must be a positive multiple of block_samples ({block}), got "
+                f"{self.shard_samples}; choose another shard size"
             )

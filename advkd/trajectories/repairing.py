@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advkd.device import torch_threads
-from advkd.teachers import EMBEDDED, Teacher, load_teacher
+from advkd.teachers import EMBEDDED, FLOAT32, PRECISION, SolverSpec, Teacher, in_precision, load_teacher, micro_batch
 from advkd.trajectories.shard import Progress, shifted, write_shard
 from storage import (
     ManifestError,
@@ -30,7 +30,13 @@ class RepairResult:
     metadata: bool
 
 
-def repair(uri: str, teacher: str | None = None, device: str = "cpu", progress: Progress | None = None) -> RepairResult:
+def repair(
+    uri: str,
+    teacher: str | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    micro_batch_samples: int | None = None,
+) -> RepairResult:
     """Verifies a sealed store and makes its damaged objects again; intact ones are not changed.
 
     A damaged or deleted manifest is restored from its copy, an index page from the commit records. A shard is computed
@@ -43,6 +49,7 @@ def repair(uri: str, teacher: str | None = None, device: str = "cpu", progress: 
         teacher: place of the store's teacher if it is not an embedded one.
         device: torch device of the teacher.
         progress: `progress(samples done, samples to compute)`.
+        micro_batch_samples: see `PrecomputeSpec.micro_batch`; the number that the store was computed with.
 
     Raises:
         SpecMismatchError: the store was computed with another teacher; nothing was written.
@@ -66,7 +73,7 @@ def repair(uri: str, teacher: str | None = None, device: str = "cpu", progress: 
         # Written before the shards, because their writer reads it.
         write_identity(uri, manifest.spec)
     if loaded is not None:
-        _compute(loaded, manifest.spec, uri, shards, progress)
+        _compute(loaded, manifest.spec, uri, shards, progress, micro_batch_samples)
     mend(uri, manifest, keys, shards)
     return RepairResult(uri, shards, bool(keys) or restored)
 
@@ -99,15 +106,22 @@ def _require_home(identity: TrajectorySpec, uri: str) -> None:
 
 
 def _compute(
-    teacher: Teacher, identity: TrajectorySpec, uri: str, shards: Sequence[int], progress: Progress | None
+    teacher: Teacher,
+    identity: TrajectorySpec,
+    uri: str,
+    shards: Sequence[int],
+    progress: Progress | None,
+    asked: int | None,
 ) -> None:
     writer, total = open_writer(_root(uri), identity), len(shards) * identity.shard_samples
+    solver = SolverSpec(kind=identity.sampler, steps=identity.solver_steps)
+    at_once = micro_batch(teacher, solver, identity.block_samples, asked).samples
     # The shards were computed with one thread, and sums depend on it.
     with torch_threads(1):
         for position, index in enumerate(shards):
             before = read_good_commit(uri, index)
             moved = progress and shifted(progress, position * identity.shard_samples, total)
-            keep_commit(uri, before, write_shard(teacher, writer, identity, index, moved))
+            keep_commit(uri, before, write_shard(teacher, writer, identity, index, moved, None, at_once))
 
 
 def _load(identity: TrajectorySpec, source: str | None, device: str) -> Teacher:
@@ -116,7 +130,8 @@ def _load(identity: TrajectorySpec, source: str | None, device: str) -> Teacher:
             f"a store is repaired with its teacher, and {identity.teacher!r} is none of the embedded "
             f"{sorted(EMBEDDED)}; say where it is with --teacher FOLDER_OR_HUB_ID"
         )
-    loaded = load_teacher(source or identity.teacher, device)
+    precision = str(identity.sampler_config.get(PRECISION, FLOAT32))
+    loaded = in_precision(load_teacher(source or identity.teacher, device), precision, device)
     if loaded.fingerprint != identity.fingerprint:
         raise SpecMismatchError(
             f"a store is repaired with the teacher that it was computed with, fingerprint {identity.fingerprint}, got "

@@ -1,7 +1,7 @@
 """Computes, writes and commits one shard of a store: a teacher's states for a range of samples.
 
-The store's identity holds everything that is needed to compute a damaged shard again. The device computes block n+1
-while block n is encoded, and shard n+1 while shard n is uploaded; `ComputeSlots` bounds both.
+The store's identity holds everything that is needed to compute a damaged shard again. The device computes batch n+1
+while batch n is encoded, and shard n+1 while shard n is uploaded; `ComputeSlots` bounds both.
 """
 
 import json
@@ -53,18 +53,20 @@ def write_shard(
     index: int,
     progress: Progress | None = None,
     slots: ComputeSlots | None = None,
+    micro_batch: int | None = None,
 ) -> CommitRecord:
     """Computes, writes and commits shard `index`.
 
-    Every block has `block_samples` samples, so a sample's arithmetic does not depend on the number of samples.
+    Every batch of the teacher has as many samples, so a sample's arithmetic does not depend on the number of samples.
 
     Args:
         teacher: teacher that the identity names.
         writer: writer of the store.
         identity: spec of the store.
         index: number of the shard.
-        progress: `progress(samples done, samples of the shard)`, called after every block.
+        progress: `progress(samples done, samples of the shard)`, called after every batch.
         slots: slots for which computing waits; None: it does not wait.
+        micro_batch: samples of a batch, a divisor of `block_samples`; None: whole blocks.
 
     Raises:
         NonFiniteError: the teacher's output has NaN or infinity, or overflows; nothing is committed.
@@ -76,7 +78,7 @@ def write_shard(
     with slots.computing() if slots else nullcontext():
         began = time.monotonic()
         buffer = writer.begin(index)
-        _fill(teacher, identity, buffer, progress)
+        _fill(teacher, identity, buffer, progress, micro_batch or identity.block_samples)
         elapsed = time.monotonic() - began
     return buffer.commit(elapsed_seconds=elapsed)
 
@@ -99,25 +101,25 @@ def shifted(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def _fill(teacher: Teacher, identity: TrajectorySpec, buffer: Buffer, progress: Progress | None) -> None:
+def _fill(teacher: Teacher, identity: TrajectorySpec, buffer: Buffer, progress: Progress | None, samples: int) -> None:
     first = buffer.index * identity.shard_samples
     waiting: Future[None] | None = None
     with ThreadPoolExecutor(1, "encode") as encoder:
-        for row in range(0, identity.shard_samples, identity.block_samples):
-            states = _block(teacher, identity, first + row)
+        for row in range(0, identity.shard_samples, samples):
+            states = _batch(teacher, identity, first + row, samples)
             if waiting is not None:
-                # At most two blocks are in memory in the teacher's dtype.
+                # At most two batches are in memory in the teacher's dtype.
                 waiting.result()
             waiting = encoder.submit(buffer.put, row, states)
             if progress is not None:
-                progress(row + identity.block_samples, identity.shard_samples)
+                progress(row + samples, identity.shard_samples)
         if waiting is not None:
             waiting.result()
 
 
-def _block(teacher: Teacher, identity: TrajectorySpec, first: int) -> States:
+def _batch(teacher: Teacher, identity: TrajectorySpec, first: int, samples: int) -> States:
     solver = SolverSpec(kind=identity.sampler, steps=identity.solver_steps)
-    indices = range(first, first + identity.block_samples)
+    indices = range(first, first + samples)
     noise = torch.from_numpy(start_noise(identity, first, len(indices)))
     start = start_of(noise, teacher.conditions, identity.base_seed, indices)
     seeds = None if solver.deterministic else solver_seeds(identity.base_seed, indices.start, indices.stop)

@@ -13,7 +13,7 @@ from advkd.diffusion import (
     Start,
     TimeGrid,
 )
-from advkd.teachers import SolverSpec, time_grid
+from advkd.teachers import SolverSpec, split_options, split_pin, time_grid
 
 _SHAPE = re.compile(r"([0-9]+)x([0-9]+)x([0-9]+)")
 
@@ -28,27 +28,30 @@ class UnseenTeacher:
 
     space: Pixels
     """Space of the given shape."""
+    guidance: float | None = None
+    """Scale of classifier-free guidance, with two passes per step; None: none."""
 
     conditions = UNCONDITIONAL
     name = "unseen"
     fingerprint = "0" * 64
 
     @classmethod
-    def of(cls, text: str) -> "UnseenTeacher":
-        """Parses a shape such as `3x256x256`; raises `ValueError` for any other text."""
+    def of(cls, text: str, source: str = "") -> "UnseenTeacher":
+        """Parses a shape such as `3x256x256`, and the guidance of a source; raises `ValueError` for any other text."""
         match = _SHAPE.fullmatch(text.strip().lower())
         shape = tuple(map(int, match.groups())) if match else ()
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"--shape must be channels x height x width, all positive, got {text!r}; write 3x256x256")
-        return cls(Pixels(shape))
+        scale = split_options(split_pin(source)[0])[1].guidance
+        return cls(Pixels(shape), None if scale == 1 else scale)
 
     def grid(self, solver: SolverSpec) -> TimeGrid:
         """That of the solver on DDPM's linear schedule."""
         return time_grid({}, solver)
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
-        """Returns nothing, because the config is unknown."""
-        return {}
+        """Returns the guidance alone, because the rest is unknown."""
+        return {} if self.guidance is None else {"guidance_scale": self.guidance}
 
     def states(
         self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None

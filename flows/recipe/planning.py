@@ -5,11 +5,12 @@ import json
 from dataclasses import dataclass, replace
 
 from advkd import presets
-from advkd.evaluation import EvaluateSpec, protocols
+from advkd.evaluation import EvaluateSpec
 from advkd.files import refuse_credentials
+from advkd.foresight import check_later_stages
 from advkd.registry import RegisterSpec, require_registry
 from advkd.teachers import AUTO, SolverSpec, Teacher, fitting_solver
-from advkd.training import Processes, RunSpec, build_method, run_identity
+from advkd.training import RunSpec, run_identity
 from advkd.trajectories import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
 from flows.recipe.parameters import placed
 from storage.objects import join
@@ -121,13 +122,15 @@ def recipe(
         )
     store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
     asked = placed(replace(asked, teacher=teacher, store=store), device)
-    loaded = cached_teacher(teacher, asked.device)
+    loaded = cached_teacher(teacher, asked.device, asked.precision)
     asked = replace(asked, solver=_solver(asked, loaded, own=precompute is None))
+    if precompute is None:
+        asked = presets.fitted_store(asked, trajectory_spec(asked, loaded))
     plan = Recipe(
         root=root,
         teacher=loaded.name,
         precompute=asked,
-        train=placed(train or presets.fitted(chosen.train, loaded.space.shape), device),
+        train=placed(train or presets.fitted(chosen.train, trajectory_spec(asked, loaded)), device),
         samples=chosen.evaluation_samples if samples is None else samples,
         features=features,
         real=real,
@@ -135,7 +138,16 @@ def recipe(
         fan_out=fan_out,
         processes=processes,
     )
-    _check_stages(plan, loaded)
+    check_later_stages(
+        plan.precompute,
+        plan.train,
+        loaded,
+        samples=plan.samples,
+        features=plan.features,
+        real=plan.real,
+        model=plan.model,
+        processes=plan.processes,
+    )
     return plan
 
 
@@ -148,19 +160,3 @@ def _solver(asked: PrecomputeSpec, teacher: Teacher, *, own: bool) -> SolverSpec
             raise
         return fitting_solver(replace(asked.solver, kind=AUTO), teacher)
     return fitting_solver(asked.solver, teacher)
-
-
-def _check_stages(plan: Recipe, teacher: Teacher) -> None:
-    """Runs the checks of later stages now, and not after an hour; all that they need is known."""
-    trajectories = trajectory_spec(plan.precompute, teacher)
-    # Untrained networks are cheap, and building them checks whether solver, patches and weights fit.
-    build_method(plan.train, trajectories)
-    Processes(count=plan.processes).share(plan.train.batch_size)
-    if (plan.train.trajectories or 0) > plan.precompute.samples:
-        raise ValueError(
-            f"a run cannot have more trajectories than its cache, got trajectories={plan.train.trajectories} of "
-            f"{plan.precompute.samples}; precompute more samples or leave it out"
-        )
-    EvaluateSpec(student="", out="", samples=plan.samples, features=plan.features)
-    protocols(plan.features, plan.real, teacher)
-    RegisterSpec(student="", report="", out="", model=plan.model)

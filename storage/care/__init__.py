@@ -1,6 +1,7 @@
 """Maintains stores: lists, verifies, repairs, converts and removes them, and removes their garbage."""
 
 from storage.care.conversion import convert
+from storage.care.decoders import decoder_uri, is_kept
 from storage.care.garbage import Garbage, StoreGarbage, find_garbage, remove_garbage
 from storage.care.growth import Growth, measure_growth
 from storage.care.keys import Role, StoreKeys
@@ -18,7 +19,9 @@ __all__ = [
     "StoreKeys",
     "StoreSummary",
     "convert",
+    "decoder_uri",
     "find_garbage",
+    "is_kept",
     "keep_commit",
     "list_stores",
     "measure_growth",

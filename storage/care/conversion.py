@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
+from storage.care.decoders import carry_decoder
 from storage.errors import ManifestError, StoreNotFoundError
 from storage.layouts import Reader, Writer
 from storage.objects import join
@@ -45,6 +46,8 @@ def convert(
 ) -> Conversion:
     """Writes the same trajectories as a store in another layout, seals it, and leaves the old store unchanged.
 
+    The autoencoder of latents goes along to another root.
+
     Args:
         uri: URI of a sealed store.
         layout: name of the new layout (`storage.layouts.LAYOUTS`).
@@ -63,7 +66,8 @@ def convert(
     if layout == spec.layout:
         raise ValueError(f"a store is converted to another layout, but {uri} is {layout} already; name the other one")
     target = replace(spec, layout=layout)
-    root = _root(reader) if root is None else root
+    old_root = _above(reader) if root is not None else _root(reader)
+    root = old_root if root is None else root
     missing = missing_shards(root, target, manifest.num_samples)
     writer, done = open_writer(root, target), manifest.num_shards - len(missing)
     with ThreadPoolExecutor(threads, "convert") as pool:
@@ -75,6 +79,8 @@ def convert(
                     progress(done, manifest.num_shards)
         finally:
             pool.shutdown(cancel_futures=True)
+    # Before the store can be read: who trains from it looks for the autoencoder of its latents.
+    carry_decoder(target, old_root, root)
     sealed = seal(root, target, manifest.num_samples)
     return Conversion(
         uri=store_uri(root, target),
@@ -84,6 +90,11 @@ def convert(
         copied=len(missing),
         seconds=time.monotonic() - began,
     )
+
+
+def _above(reader: Reader) -> str:
+    """Returns what lies two levels above a store, where its decoders would be, wherever it was moved."""
+    return reader.uri.rstrip("/").rpartition("/")[0].rpartition("/")[0] or "."
 
 
 def _root(reader: Reader) -> str:

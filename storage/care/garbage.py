@@ -4,6 +4,7 @@
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
 - claims of runs that were killed;
 - index pages and copies of the manifest from before the store was extended;
+- below a root: autoencoders that no store there names (`storage.care.decoders`), by the age of their youngest file;
 - below a root in an object store: files of published folders whose writer was killed (`storage.care.folder_garbage`).
 
 Only garbage of a given age is removed. A shard that is being uploaded looks like one whose worker was killed, and a
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from storage.care.decoders import UnusedDecoder, is_unused, remove_decoder, unused_decoders
 from storage.care.folder_garbage import BegunFolder, begun_folders, still_left
 from storage.care.keys import Role, StoreKeys
 from storage.errors import ManifestError, StoreNotFoundError
@@ -45,13 +47,14 @@ from storage.records import (
     read_manifest,
 )
 
-UNFINISHED, UNPUBLISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY = (
+UNFINISHED, UNPUBLISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY, UNUSED_DECODER = (
     "unfinished write",
     "file of a folder that is not whole",
     "claim of a run that was killed",
     "data of a shard without a commit record",
     "index page from before an extension",
     "copy of a manifest from before an extension",
+    "decoder that no store names",
 )
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -63,7 +66,7 @@ class Garbage:
     """One object or unfinished write that the store does not need."""
 
     kind: str
-    """`UNFINISHED`, `UNPUBLISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE` or `OLD_COPY`."""
+    """`UNFINISHED`, `UNPUBLISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE`, `OLD_COPY` or `UNUSED_DECODER`."""
     key: str
     """Key of the object, relative to the store."""
     size: int
@@ -122,7 +125,8 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
             garbage.append(_in_store(join(uri, place), _below(place, leftovers), older_than, now))
             leftovers = [leftover for leftover in leftovers if not leftover.key.startswith(f"{place}/")]
     stores = [store.uri for store in garbage]
-    garbage += [_in_folder(folder, older_than, now) for folder in begun_folders(uri, stores)]
+    garbage += [_in_folder(begun, UNPUBLISHED, begun.claims, older_than, now) for begun in begun_folders(uri, stores)]
+    garbage += [_in_folder(decoder, UNUSED_DECODER, (), older_than, now) for decoder in unused_decoders(uri)]
     outside = tuple(leftover.key for leftover in leftovers)
     return [*garbage, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else garbage
 
@@ -137,6 +141,8 @@ def remove_garbage(garbage: StoreGarbage, *, progress: Callable[[int, int], None
     Returns:
         The garbage that was removed.
     """
+    if any(item.kind == UNUSED_DECODER for item in garbage.old):
+        return _remove_decoder(garbage, progress)
     removed: list[Garbage] = []
     wanted = [item for item in garbage.old if item.kind == UNFINISHED] + list(_still_useless(garbage))
     # The files of a folder are removed one by one, because the last of them names the others.
@@ -167,17 +173,28 @@ def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
     ]
 
 
-def _in_folder(folder: BegunFolder, older_than: float, now: float) -> StoreGarbage:
-    garbage = [Garbage(kind=UNPUBLISHED, key=file.key, size=file.size, since=folder.since) for file in folder.files]
-    garbage += [
-        Garbage(kind=OLD_CLAIM, key=claim.key, size=claim.size, since=claim.modified) for claim in folder.claims
-    ]
-    return StoreGarbage(
-        uri=folder.uri,
-        old=tuple(item for item in garbage if now - item.since >= older_than),
-        young=tuple(item for item in garbage if not now - item.since >= older_than),
-        foreign=(),
-    )
+def _in_folder(
+    folder: BegunFolder | UnusedDecoder, kind: str, claims: Iterable[ObjectInfo], older_than: float, now: float
+) -> StoreGarbage:
+    garbage = [Garbage(kind=kind, key=file.key, size=file.size, since=folder.since) for file in folder.files]
+    garbage += [Garbage(kind=OLD_CLAIM, key=claim.key, size=claim.size, since=claim.modified) for claim in claims]
+    return _by_age(folder.uri, garbage, older_than, now)
+
+
+def _by_age(uri: str, garbage: Sequence[Garbage], older_than: float, now: float) -> StoreGarbage:
+    """Divides garbage into old and young."""
+    old = tuple(item for item in garbage if now - item.since >= older_than)
+    return StoreGarbage(uri=uri, old=old, young=tuple(item for item in garbage if item not in old), foreign=())
+
+
+def _remove_decoder(garbage: StoreGarbage, progress: Callable[[int, int], None] | None) -> list[Garbage]:
+    """Removes a decoder as a whole, unless a store has come to name it."""
+    removed = list(garbage.old) if is_unused(garbage.uri) else []
+    if removed:
+        remove_decoder(garbage.uri)
+    if progress is not None:
+        progress(len(removed), len(removed))
+    return removed
 
 
 def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: float) -> StoreGarbage:
@@ -206,13 +223,7 @@ def _in_store(uri: str, leftovers: Sequence[Leftover], older_than: float, now: f
         garbage += _uncommitted(uri, keys, manifest, roles.get(Role.DATA, ()))
         if manifest is not None:
             garbage += _replaced(manifest, roles)
-    return StoreGarbage(
-        uri=uri,
-        old=tuple(item for item in garbage if now - item.since >= older_than),
-        young=tuple(item for item in garbage if not now - item.since >= older_than),
-        foreign=tuple(foreign),
-        problem=problem,
-    )
+    return replace(_by_age(uri, garbage, older_than, now), foreign=tuple(foreign), problem=problem)
 
 
 def _records(uri: str) -> tuple[TrajectorySpec, Manifest | None]:

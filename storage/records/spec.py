@@ -32,7 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TARGET_SHARD_BYTES = 64 * 2**20
 # Shards are computed whole: with a larger bound, a user who needs few small images would pay for thousands.
 _LARGEST_SHARD = 2**20
-_MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES = 32, 512
+_MIN_SHARD_SAMPLES, _MAX_SHARD_SAMPLES, _MAX_CHUNK_SAMPLES = 8, 512, 128
 _MAX_BLOCK_SAMPLES = 256
 
 
@@ -264,13 +264,23 @@ def store_uri(root: str, spec: TrajectorySpec) -> str:
 
 
 def default_shard_samples(trajectory_bytes: int) -> int:
-    """Returns the samples of a shard of at most 64 MiB: a power of two in [32, 512], or 32 if even these are larger.
+    """Returns the samples of a shard of at most 64 MiB: a power of two in [8, 512], or 8 if even these are larger.
 
     Args:
         trajectory_bytes: bytes of all stored states of one sample (`TrajectorySpec.trajectory_bytes`).
     """
+    return min(_MAX_SHARD_SAMPLES, max(_MIN_SHARD_SAMPLES, _fitting(trajectory_bytes)))
+
+
+def default_block_samples(trajectory_bytes: int) -> int:
+    """Returns the samples of a block of at most 64 MiB: a power of two in [1, 128]; see `default_shard_samples`."""
+    return min(_MAX_CHUNK_SAMPLES, _fitting(trajectory_bytes))
+
+
+def _fitting(trajectory_bytes: int) -> int:
+    """Returns the largest power of two of samples that is at most 64 MiB, 1 if none is."""
     fitting = max(1, _TARGET_SHARD_BYTES // max(1, trajectory_bytes))
-    return min(_MAX_SHARD_SAMPLES, max(_MIN_SHARD_SAMPLES, 1 << (fitting.bit_length() - 1)))
+    return 1 << (fitting.bit_length() - 1)
 
 
 def _integers(name: str, values: Any) -> list[int]:

@@ -17,6 +17,7 @@ from advkd.trajectories import PrecomputeSpec, precompute
 from advkd.trajectories.unseen_teacher import UnseenTeacher
 from storage import open_store
 from tests.advkd.conftest import mixture_spec
+from tests.advkd.teachers.latents import dit_folder, ldm_folder
 
 pytestmark = pytest.mark.timeout(60)
 runner = CliRunner()
@@ -89,3 +90,55 @@ class TestTheCommand:
 def test_a_teacher_of_a_shape_alone_computes_nothing() -> None:
     with pytest.raises(ValueError, match="name a teacher"):
         UnseenTeacher.of("3x8x8").states(None, SolverSpec(), ())  # type: ignore[arg-type]
+
+
+class TestTheTeacherItself:
+    """What only the teacher's folder tells: passes under guidance, the decoder, the memory of a pass."""
+
+    def test_guidance_takes_two_passes_and_the_store_says_as_many(self, tmp_path: Path) -> None:
+        folder = dit_folder(tmp_path / "dit")
+        sizes = ["--samples", "16", "--steps", "4", "--captures", "2", "--shard-samples", "16", "--block-samples", "8"]
+        told = {}
+        for mark in ("", "#guidance=3"):
+            options = ["--teacher", f"{folder}{mark}", "--store", str(tmp_path / "stores"), *sizes]
+            given = runner.invoke(app, ["plan", *options, "--passes-per-second", "8", "--json"])
+            assert given.exit_code == 0, given.output
+            told[mark] = json.loads(given.stdout)
+        assert (told[""]["passes"], told["#guidance=3"]["passes"]) == (64, 128)
+        assert (told[""]["worker_seconds"], told["#guidance=3"]["worker_seconds"]) == (8, 16)
+        spec = mixture_spec(
+            tmp_path / "stores", teacher=f"{folder}#guidance=3", samples=16, solver=SolverSpec(steps=4), block_samples=8
+        )
+        assert precompute(spec).passes == 128
+        shown = runner.invoke(app, ["plan", *options])
+        assert "two per step under guidance" in shown.stdout
+
+    def test_without_a_teacher_guidance_is_in_the_source(self) -> None:
+        options = ["--shape", "4x32x32", "--samples", "512", "--json"]
+        plain, guided = (
+            json.loads(runner.invoke(app, ["plan", *options, "--teacher", source]).stdout)
+            for source in ("any", "any#guidance=4")
+        )
+        assert guided["passes"] == 2 * plain["passes"]
+        assert plain["teacher"] is None
+
+    def test_the_decoder_and_the_micro_batch(self, tmp_path: Path) -> None:
+        folder = ldm_folder(tmp_path / "faces")
+        options = ["--teacher", str(folder), "--samples", "32", "--block-samples", "16", "--shard-samples", "16"]
+        told = json.loads(runner.invoke(app, ["plan", *options, "--json"]).stdout)
+        decoder, chosen = told["teacher"]["decoder"], told["teacher"]["micro_batch"]
+        files = [folder / "vqvae" / name for name in ("config.json", "diffusion_pytorch_model.safetensors")]
+        assert (decoder["kind"], decoder["bytes"]) == ("VQModel", sum(file.stat().st_size for file in files))
+        assert decoder["seconds"] > 0
+        assert (chosen["samples"], chosen["batch"]) == (16, 16)
+        assert chosen["sample_bytes"] > 4 * 3 * 8 * 8
+        # Both windows of a reader, of a store of two shards.
+        assert told["window_bytes"]["full"] == 2 * told["num_shards"] * told["shard_bytes"]
+        shown = runner.invoke(app, ["plan", *options, "--micro-batch", "4"])
+        for part in ("4 of a block of 16, as asked for", "VQModel", "images of an evaluation", "for training"):
+            assert part in " ".join(shown.stdout.split())
+
+    def test_a_micro_batch_that_does_not_divide_is_one_line(self) -> None:
+        result = runner.invoke(app, ["plan", "--teacher", "mixture", "--micro-batch", "5"])
+        assert result.exit_code == 1
+        assert "a micro-batch must divide the block of 128 samples, got 5" in result.stderr

@@ -14,6 +14,7 @@ from advkd.teachers.families import folder_fingerprint
 from storage.errors import StoreUnreachableError
 from storage.objects.access import delete, list_prefix, write_bytes
 from tests.advkd.conftest import FolderMaker, tiny_unet
+from tests.advkd.teachers.latents import dit_folder
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
@@ -231,3 +232,34 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         LookSpec(**settings)
     assert "hidden" not in str(caught.value)
+
+
+def test_guidance_is_for_the_teachers_that_take_it(place: Place, teacher_folder: FolderMaker, tmp_path: Path) -> None:
+    place.upload(teacher_folder(), "faces")
+    place.upload(dit_folder(tmp_path / "dit"), "classes")
+    asked: list[str] = []
+
+    def check(source: str) -> None:
+        asked.append(source)
+        load_teacher(source)
+
+    classes, faces = place.look(check, guidance=4.0).findings
+    assert (classes.state, faces.state) == ("teacher", "teacher")
+    assert classes.source == f"{place.source}/classes#guidance=4.0"
+    assert (faces.source, faces.fingerprint) == (faces.place, folder_fingerprint(Path(faces.place)))
+    assert classes.fingerprint == load_teacher(classes.source).fingerprint
+    assert sorted(asked) == sorted(f"{one.source}#sha256={one.fingerprint}" for one in (classes, faces))
+    # What is remembered has it too.
+    again, _ = place.look(refuse, guidance=4.0).findings
+    assert (again.source, again.fingerprint, again.news) == (classes.source, classes.fingerprint, False)
+    # Another scale is another teacher; none is the teacher as it is.
+    other, _ = place.look(check, guidance=2.0).findings
+    plain, _ = place.look(check).findings
+    assert len({classes.fingerprint, other.fingerprint, plain.fingerprint}) == 3
+    assert plain.source == plain.place
+
+
+@pytest.mark.parametrize("scale", [0.5, 0, -1, float("nan"), float("inf")])
+def test_a_scale_that_is_none_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match=r"LookSpec\.guidance must be a scale from 1 \(no guidance\) on"):
+        LookSpec(sources=("somewhere",), guidance=scale)

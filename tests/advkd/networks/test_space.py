@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL
 
 from advkd.diffusion import Pixels, Space, decoded, space_of
 from advkd.evaluation.features import BATCH, state_features
-from advkd.networks import AUTOENCODERS, AutoencoderSpace, NetworkError
+from advkd.networks import AUTOENCODERS, AutoencoderSpace, NetworkError, autoencoder_bytes, copy_autoencoder
 from tests.advkd.teachers.latents import tiny_kl, tiny_taesd, tiny_vq
 
 SHAPE = (4, 8, 8)
@@ -109,3 +109,21 @@ def test_pixels_are_their_own_images() -> None:
     space: Space = Pixels(SHAPE)
     states = latents(2)
     assert decoded(space, states) is states
+
+
+def test_weights_in_shards_decode_and_are_copied(tmp_path: Path) -> None:
+    whole, sharded, copied = (tmp_path / name for name in ("whole", "sharded", "copied"))
+    tiny_kl().save_pretrained(whole)
+    tiny_kl().save_pretrained(sharded, max_shard_size="20KB")
+    shards = sorted(sharded.glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    ours, theirs = AutoencoderSpace.of(sharded, SHAPE), AutoencoderSpace.of(whole, SHAPE)
+    torch.testing.assert_close(ours.decode(latents(2)), theirs.decode(latents(2)), rtol=0, atol=0)
+    copy_autoencoder(sharded, copied)
+    again = AutoencoderSpace.of(copied, SHAPE)
+    assert again.facts == ours.facts
+    torch.testing.assert_close(again.decode(latents(2)), theirs.decode(latents(2)), rtol=0, atol=0)
+    assert autoencoder_bytes(copied) > sum(shard.stat().st_size for shard in shards)
+    shards[0].unlink()
+    with pytest.raises(NetworkError, match=rf"all {len(shards)} shards of an autoencoder's weights .*got none of"):
+        AutoencoderSpace.of(sharded, SHAPE)

@@ -56,7 +56,9 @@ def teacher(monkeypatch: pytest.MonkeyPatch) -> Scaling:
 
 
 def large_spec(root: Path, shards: int, layout: str = "zarr") -> PrecomputeSpec:
-    return PrecomputeSpec(store=str(root), samples=32 * shards, shard_samples=32, block_samples=8, format=layout)
+    return PrecomputeSpec(
+        store=str(root), samples=32 * shards, shard_samples=32, block_samples=8, micro_batch=8, format=layout
+    )
 
 
 def test_the_next_shard_is_computed_while_one_is_written(

@@ -1,0 +1,154 @@
+"""How many samples go through a teacher's network at once: as many as a batch has, or fewer where memory is short.
+
+One pass of one sample and one of two are measured, and a line is drawn through both. On the CPU the tensors alive are
+counted, on CUDA the allocator's peak is read: both say the same whenever they are asked. The bound is a share of the
+machine's whole memory, not of what is free: so one machine always comes to the same number, and the last bits of
+states, which depend on it, are always the same there (laws 4 and 8 of `docs/store.md`).
+"""
+
+import json
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from advkd.device import memory_capacity
+from advkd.diffusion import start_of
+from advkd.teachers.base import SolverSpec, Teacher
+from advkd.teachers.errors import TeacherError
+
+_SHARE = 0.5
+"""Of the machine's memory, for all workers together: the rest is for weights, shards, libraries and others."""
+_MEASURING = threading.Lock()
+_PEAKS: dict[tuple[str, str, str], tuple[int, int]] = {}
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """How many samples a teacher is given at once, and why.
+
+    Attributes:
+        samples: a divisor of the batch.
+        batch: the batch, which is computed in so many equal parts.
+        base_bytes: of a pass, whatever its samples; 0 if nothing was measured.
+        sample_bytes: of a pass for each of its samples; 0 if nothing was measured.
+        allowed_bytes: that a pass may need; 0 if nothing was measured.
+    """
+
+    samples: int
+    batch: int
+    base_bytes: int = 0
+    sample_bytes: int = 0
+    allowed_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a pass of `samples`, without weights; 0 if nothing was measured."""
+        return self.base_bytes + self.samples * self.sample_bytes
+
+
+def micro_batch(
+    teacher: Teacher, solver: SolverSpec, batch: int, asked: int | None = None, workers: int | None = None
+) -> MicroBatch:
+    """Returns how many samples of a batch the teacher takes at once.
+
+    Args:
+        teacher: measured by one pass of one sample and one of two.
+        solver: its solver.
+        batch: largest number of samples.
+        asked: the number of samples; None: the largest divisor of `batch` whose pass fits.
+        workers: passes that run at the same time on the device; None: one for each of the machine's cores.
+
+    Raises:
+        ValueError: the number asked for does not divide the batch.
+        TeacherError: a pass of one sample needs more memory than there is.
+    """
+    if asked is not None:
+        if asked < 1 or batch % asked:
+            raise ValueError(
+                f"a micro-batch must divide the block of {batch} samples, got {asked}; choose one of "
+                f"{[n for n in range(1, batch + 1) if batch % n == 0]}"
+            )
+        return MicroBatch(asked, batch)
+    device = getattr(teacher, "device", torch.device("cpu"))
+    one, two = _measured(teacher, SolverSpec(kind=solver.kind, steps=1), device)
+    each = max(two - one, 1)
+    base, capacity = max(one - each, 0), memory_capacity(device)
+    if one > capacity:
+        raise TeacherError(
+            f"a pass of one sample must fit in memory, got {one / 2**30:.1f} GiB for {teacher.name!r} where {device} "
+            f"has {capacity / 2**30:.1f}; use a larger machine, or bfloat16 with --precision"
+        )
+    allowed = int(capacity * _SHARE) // (workers or os.cpu_count() or 1)
+    fitting = (n for n in range(batch, 0, -1) if batch % n == 0 and base + n * each <= allowed)
+    return MicroBatch(next(fitting, 1), batch, base, each, allowed)
+
+
+def _measured(teacher: Teacher, one_step: SolverSpec, device: torch.device) -> tuple[int, int]:
+    """Returns the peaks of one sample and of two, measured once per process, before any other pass on the device."""
+    key = (teacher.fingerprint, json.dumps(teacher.solver_config(one_step), sort_keys=True), str(device))
+    with _MEASURING:
+        if key not in _PEAKS:
+            _PEAKS[key] = (_peak(teacher, one_step, 1, device), _peak(teacher, one_step, 2, device))
+        return _PEAKS[key]
+
+
+def _peak(teacher: Teacher, one_step: SolverSpec, samples: int, device: torch.device) -> int:
+    """Returns the bytes of the tensors that are alive at once in a pass, without weights."""
+    labels = teacher.grid(one_step).labels
+    start = start_of(torch.zeros(samples, *teacher.space.shape), teacher.conditions, 0, range(samples))
+    seeds = None if one_step.deterministic else range(samples)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        for _ in teacher.states(start, one_step, labels, seeds):
+            pass
+        return torch.cuda.max_memory_allocated(device) - before
+    counted = _LiveBytes()
+    with counted, torch.no_grad():
+        for _ in teacher.states(start, one_step, labels, seeds):
+            pass
+    return counted.peak
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the storages that operations of this thread make, from then on until they are freed.
+
+    Attributes:
+        peak: most bytes alive at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = self._live = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        given = {_storage(tensor)._cdata for tensor in tree_iter((args, kwargs)) if isinstance(tensor, Tensor)}
+        made = func(*args, **kwargs)
+        for tensor in tree_iter(made):
+            if isinstance(tensor, Tensor) and (storage := _storage(tensor))._cdata not in given | self._known:
+                self._count(storage)
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        size, key = storage.nbytes(), storage._cdata
+        self._known.add(key)
+        self._live += size
+        self.peak = max(self.peak, self._live)
+        weakref.finalize(storage, self._free, key, size).atexit = False
+
+    def _free(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self._live -= size
+
+
+def _storage(tensor: Tensor) -> torch.UntypedStorage:
+    return tensor.untyped_storage()
