@@ -5,9 +5,12 @@
 
 import sys
 
+from advkd.runtime import spare_loopback
+
 
 def main() -> None:
     """Entry point."""
+    spare_loopback()
     if sys.argv[1:2] == ["browse"]:
         from advkd.cli.browse import main as browse
 

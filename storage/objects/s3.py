@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import botocore.exceptions
 import botocore.session
 import s3fs
+from botocore.configprovider import ConfiguredEndpointProvider
 from fsspec.asyn import sync
 
 from storage.errors import StoreError, StoreNotFoundError
@@ -215,17 +216,16 @@ def _client_config(endpoint: str | None) -> dict[str, Any]:
 
 
 def _endpoint() -> str | None:
-    """Returns the custom endpoint that AWS variables or the profile name, None for AWS itself."""
-    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        return None
-    from_variables = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if from_variables:
-        return from_variables
+    """Returns the custom endpoint that botocore finds in variables, profile and `services` section; None for AWS."""
+    session = botocore.session.Session()
     try:
-        profile: dict[str, Any] = botocore.session.Session().get_scoped_config()
+        if session.get_config_variable("ignore_configured_endpoint_urls"):
+            return None
+        configured = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
+        endpoint: str | None = configured.provide()
     except botocore.exceptions.BotoCoreError:
         return None
-    return profile.get("endpoint_url")
+    return endpoint
 
 
 def _split(path: str) -> tuple[str, str]:
