@@ -7,7 +7,6 @@ import argparse
 import inspect
 import json
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,8 +52,6 @@ def main(
     interrupt_on_hangup()
     if argv is None:
         own_this_process()
-    # Our commands send no usage reports, so switch off the libraries' reports and their notices.
-    os.environ.setdefault("DO_NOT_TRACK", "1")
     given = vars(options)
     as_json = given.pop(_AS_JSON)
     with _quiet():

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,8 @@ def own_folder(folder: Path) -> Iterator[None]:
 def whole_folder(final: Path, what: str) -> Iterator[Path]:
     """Yields a temporary folder beside `final`, which is renamed to `final`, and replaces it, if nothing fails.
 
+    Its files get the mode of the user's umask, whatever wrote them: safetensors lets the owner alone read.
+
     Raises:
         OSError: the folder cannot be written; the temporary one is removed.
     """
@@ -50,6 +53,7 @@ def whole_folder(final: Path, what: str) -> Iterator[Path]:
     try:
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
+        _make_readable(partial)
         if final.exists():
             remove_folder(final)
         partial.rename(final)
@@ -59,6 +63,14 @@ def whole_folder(final: Path, what: str) -> Iterator[Path]:
             f"{what} must be written whole, got {error} for {final}, and nothing of it is kept; free some space or "
             "check the folder's permissions, and run the same again to go on from what is there"
         ) from error
+
+
+def _make_readable(folder: Path) -> None:
+    # The folder itself has just been made under the umask.
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o777
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(mode if path.is_dir() else mode & 0o666)
 
 
 def remove_folder(folder: Path) -> None:

@@ -69,9 +69,12 @@ class RegisterSpec:
     def __post_init__(self) -> None:
         for uri in (self.student, self.report, self.out, self.runs):
             refuse_credentials(uri)
-        if self.model is not None and (not self.model.strip() or any(mark in self.model for mark in "/:")):
+        if self.model is not None and (
+            not self.model.strip() or any(mark in self.model for mark in "/:") or {"'", '"'} <= set(self.model)
+        ):
             raise ValueError(
-                f"RegisterSpec.model must be a name without '/' and ':', got {self.model!r}; use one like advkd-digits"
+                "RegisterSpec.model must be a name without '/' and ':', and with one kind of quotes at most, got "
+                f"{self.model!r}; use one like advkd-digits"
             )
         if self.recall_margin < 0.0:
             raise ValueError(f"RegisterSpec.recall_margin must not be negative, got {self.recall_margin}; use 0.02")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from sqlalchemy.engine import URL
+
 from advkd.files import record_from_json
 from advkd.registry.gate import Figures
 from advkd.runtime import masked
@@ -79,8 +81,14 @@ def open_registry(runs: str) -> "MlflowClient":
     folder.mkdir(parents=True, exist_ok=True)
     # The first use creates the tables and logs messages about it.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    database = f"sqlite:///{folder / DATABASE}"
+    database = sqlite_url(folder / DATABASE)
     return MlflowClient(tracking_uri=database, registry_uri=database)
+
+
+def sqlite_url(file: Path) -> str:
+    """Returns the URL of a SQLite database, as a `file:` URI, in which a path may hold '?', '#' and '%'."""
+    database = file.absolute().as_uri().replace("file://", "file:")
+    return URL.create("sqlite", database=database, query={"uri": "true"}).render_as_string()
 
 
 def existing_registry(runs: str) -> "MlflowClient":
@@ -113,7 +121,7 @@ def registered_model(client: "MlflowClient", name: str) -> Any | None:
 
 def versions_of(client: "MlflowClient", name: str) -> list[Any]:
     """Returns all versions of a model, the oldest first, with their aliases."""
-    versions = client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    versions = client.search_model_versions(_named(name), max_results=10_000)
     return [
         client.get_model_version(name, version.version)
         for version in sorted(versions, key=lambda version: int(version.version))
@@ -122,10 +130,16 @@ def versions_of(client: "MlflowClient", name: str) -> list[Any]:
 
 def version_of_artifact(client: "MlflowClient", name: str, digest: str) -> Any | None:
     """Returns the version whose artifact has this sha256, None if there is none."""
-    for version in client.search_model_versions(f"name = '{name}'"):
+    for version in client.search_model_versions(_named(name)):
         if version.tags.get(DIGEST_TAG) == digest:
             return client.get_model_version(name, version.version)
     return None
+
+
+def _named(name: str) -> str:
+    """Returns MLflow's filter for a model's versions; it takes a quoted text, and no escapes within it."""
+    quote = '"' if "'" in name else "'"
+    return f"name = {quote}{name}{quote}"
 
 
 def aliased(client: "MlflowClient", name: str, alias: str) -> Any | None:

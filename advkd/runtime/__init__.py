@@ -1,6 +1,7 @@
 """Services of a running process: progress, logs, ranks, masked secrets, an end with its parent. Imports no torch."""
 
 from advkd.runtime.counters import StageCounters
+from advkd.runtime.loopback import spare_loopback
 from advkd.runtime.masking import masked
 from advkd.runtime.orphans import die_with_parent
 from advkd.runtime.relay import parse_log_line, relay_logs
@@ -31,6 +32,7 @@ __all__ = [
     "parse_log_line",
     "progress",
     "relay_logs",
+    "spare_loopback",
     "speaks",
     "started_by_torchrun",
 ]

@@ -43,6 +43,8 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
     home.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options]
+    # Settings of another server, of a profile or of a file in the working directory are not for this one.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     said = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", **UI_ENVIRONMENT}
     with log.open("w") as sink:
         # Use its own process group: Ctrl-C must reach the flow first and the server last.
@@ -53,7 +55,8 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent(),
-            env={**os.environ, **said, "PREFECT_HOME": str(home.resolve())},
+            env={**inherited, **said, "PREFECT_HOME": str(home.resolve())},
+            cwd=home,
         )
     try:
         yield lambda: _ready(server, f"http://127.0.0.1:{port}/api", log)

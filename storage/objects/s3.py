@@ -216,20 +216,20 @@ def _client_config(endpoint: str | None) -> dict[str, Any]:
 
 
 def _endpoint() -> str | None:
-    """Returns the custom endpoint that AWS variables or the profile name, None for AWS itself."""
+    """Returns the custom endpoint that botocore finds in variables, profile and `services` section; None for AWS."""
+    from botocore.configprovider import ConfiguredEndpointProvider
     from botocore.exceptions import BotoCoreError
     from botocore.session import Session
 
-    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        return None
-    from_variables = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    if from_variables:
-        return from_variables
+    session = Session()
     try:
-        profile: dict[str, Any] = Session().get_scoped_config()
+        if session.get_config_variable("ignore_configured_endpoint_urls"):
+            return None
+        configured = ConfiguredEndpointProvider(session.full_config, session.get_scoped_config(), "s3")
+        endpoint: str | None = configured.provide()
     except BotoCoreError:
         return None
-    return profile.get("endpoint_url")
+    return endpoint
 
 
 def _split(path: str) -> tuple[str, str]:

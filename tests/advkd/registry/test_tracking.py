@@ -11,7 +11,7 @@ from diffusers import DiffusionPipeline
 from advkd.evaluation.errors import EvaluationError
 from advkd.export.lineage import lineage_of
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
-from advkd.registry.versions import open_registry, quiet
+from advkd.registry.versions import DIGEST_TAG, open_registry, quiet, version_of_artifact, versions_of
 from advkd.students.loading import student_files
 from advkd.teachers import EMBEDDED
 from advkd.trajectories import PrecomputeSpec, precompute
@@ -236,7 +236,7 @@ def test_the_store_in_the_lineage_is_of_the_report_s_teacher(evaluated: Evaluate
 
 @pytest.mark.parametrize("name", ["", "  ", "a/b", "a:1"])
 def test_names_that_mlflow_cannot_hold(name: str) -> None:
-    with pytest.raises(ValueError, match=r"RegisterSpec.model must be a name without '/' and ':', got"):
+    with pytest.raises(ValueError, match=r"RegisterSpec.model must be a name without '/' and ':', and with one"):
         RegisterSpec(student="a", report="b", out="c", model=name)
 
 
@@ -277,3 +277,20 @@ def test_a_version_without_distances_is_registered_and_makes_way(
         metrics = open_registry(str(runs)).get_run(last.run_id).data.metrics
     assert "student.params" in metrics
     assert not [name for name in metrics if "worth" in name or "fd" in name]
+
+
+@pytest.mark.parametrize("name", ["plain", "it's", 'a "quoted" one', "50 % of #1?"])
+def test_odd_names_of_models_and_roots_are_found_again(name: str, tmp_path: Path) -> None:
+    root = tmp_path / f"runs {name}"
+    client = open_registry(str(root))
+    client.create_registered_model(name)
+    client.create_model_version(name, (tmp_path / "artifact").as_uri(), tags={DIGEST_TAG: "d"})
+    assert [version.name for version in versions_of(client, name)] == [name]
+    assert str(version_of_artifact(client, name, "d").version) == "1"
+    assert (root / "mlflow.db").is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {root.name}
+
+
+def test_a_name_that_no_filter_can_hold_is_refused_before_anything_is_spent() -> None:
+    with pytest.raises(ValueError, match="one kind of quotes"):
+        RegisterSpec(student="", report="", out="", model="""it's "mine\"""")
