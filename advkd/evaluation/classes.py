@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from advkd.diffusion import Conditions, Labels, Space, decoded
+from advkd.evaluation.fidelity import LabelFidelity, label_fidelity
 from advkd.evaluation.pictures import Strips
 
 CLASSES = "classes.json"
@@ -22,16 +23,23 @@ class ClassScores:
         name: its name, "" where it has none.
         samples: noises of this class on which it is compared with the teacher's trajectories.
         rmse: paired RMSE of student's and teacher's clean images on these, per pixel, in images of [-1, 1].
+        fidelity: share of images that are read as this class, of all images of the evaluation; None where none are.
     """
 
     label: int
     name: str
     samples: int
     rmse: float
+    fidelity: LabelFidelity | None
 
 
 def class_scores(
-    conditions: Conditions, class_labels: Tensor | None, strips: Strips, space: Space, device: str
+    conditions: Conditions,
+    class_labels: Tensor | None,
+    strips: Strips,
+    space: Space,
+    device: str,
+    read: tuple[Tensor, ...] | None = None,
 ) -> tuple[ClassScores, ...]:
     """Compares the clean images of every class that is among the samples, the worst class first.
 
@@ -41,18 +49,21 @@ def class_scores(
         strips: student and teacher on the same N noises.
         space: of their states.
         device: where the last clean states are decoded.
+        read: whether each image of student and teacher is read as its class, bool `[M]` (`images_read`).
     """
     if not isinstance(conditions, Labels) or class_labels is None:
         return ()
     labels = class_labels[: strips.student_clean.shape[1]].cpu()
     ours, theirs = (decoded(space, states[-1], device) for states in (strips.student_clean, strips.teacher_clean))
     squares = (ours.double() - theirs.double()).square().flatten(1).mean(1)
-    found = []
+    scores = []
     for label in labels.unique().tolist():
         mine = squares[labels == label]
         name = conditions.names[label] if conditions.names else ""
-        found.append(ClassScores(label=label, name=name, samples=len(mine), rmse=torch.sqrt(mine.mean()).item()))
-    return tuple(sorted(found, key=lambda one: -one.rmse))
+        rmse = torch.sqrt(mine.mean()).item()
+        fidelity = None if read is None else label_fidelity(*(images[class_labels.cpu() == label] for images in read))
+        scores.append(ClassScores(label=label, name=name, samples=len(mine), rmse=rmse, fidelity=fidelity))
+    return tuple(sorted(scores, key=lambda score: -score.rmse))
 
 
 def classes_json(scores: Sequence[ClassScores]) -> str:

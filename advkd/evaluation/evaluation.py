@@ -18,6 +18,7 @@ from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import Extractor, chosen_features, state_features
+from advkd.evaluation.fidelity import images_read, label_fidelity
 from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
@@ -89,15 +90,23 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         progress=partial(tell, TRAJECTORIES_STAGE),
     )
     start = evaluation_start(teacher, spec.seed, spec.samples)
+    labels = start.condition.get("class_labels")
     samples = student_samples(student, start, spec.device, partial(tell, "student"))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
-    report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
+    features = [state_features(extractor, teacher.space, samples, spec.device) for extractor in extractors]
+    read = [
+        tuple(images_read(extractor, images, teacher.conditions, labels) for images in (ours, reference.features))
+        for extractor, ours, reference in zip(extractors, features, references, strict=True)
+    ]
+    readable = next((pair for pair in read if len(pair[0])), None)
+    distances = tuple(_distances(*parts) for parts in zip(features, extractors, references, read, strict=True))
+    report = _report(spec, files, student, teacher, extractors, distances, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
     pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
-    classes = class_scores(teacher.conditions, start.condition.get("class_labels"), strips, teacher.space, spec.device)
+    classes = class_scores(teacher.conditions, labels, strips, teacher.space, spec.device, readable)
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
@@ -207,8 +216,7 @@ def _report(
     student: AnyStudent,
     teacher: Teacher,
     extractors: Sequence[Extractor],
-    references: Sequence[Reference],
-    samples: Tensor,
+    distances: tuple[Distances, ...],
     strips: Strips,
     solver: SolverSpec,
     curve: SolverSpec,
@@ -227,17 +235,14 @@ def _report(
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
-        distances=tuple(
-            _distances(state_features(extractor, teacher.space, samples, spec.device), extractor, reference)
-            for extractor, reference in zip(extractors, references, strict=True)
-        ),
+        distances=distances,
         submodules=submodule_scores(strips, teacher.space, spec.device, f"teacher@{solver.steps}", extractors),
         cost=cost,
         layout=LAYOUT,
     )
 
 
-def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> Distances:
+def _distances(features: Tensor, extractor: Extractor, reference: Reference, read: tuple[Tensor, Tensor]) -> Distances:
     to_teacher = score(features, reference.teacher_set, extractor)
     return Distances(
         extractor=extractor.name,
@@ -248,6 +253,7 @@ def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> 
         to_teacher=to_teacher,
         to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
         curve=reference.points,
+        fidelity=label_fidelity(*read),
     )
 
 

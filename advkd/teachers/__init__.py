@@ -6,6 +6,7 @@ from pathlib import Path
 from advkd.files import is_remote
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
 from advkd.teachers.conversion import convert_teacher
+from advkd.teachers.dit import DiTTeacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
 from advkd.teachers.fitting import fitting_solver
@@ -28,9 +29,11 @@ from advkd.teachers.unet import UNetTeacher
 from advkd.teachers.weights import Weights, WeightsError, weights_of
 
 DIGITS_FOLDER = Path(__file__).parent / "digits" / "pipeline"
+DIGITS_CLASSES_FOLDER = Path(__file__).parent / "digits_classes" / "pipeline"
 
 EMBEDDED: dict[str, Callable[[str], Teacher]] = {
     "digits": lambda device: UNetTeacher(DIGITS_FOLDER, name="digits", device=device),
+    "digits-classes": lambda device: DiTTeacher(DIGITS_CLASSES_FOLDER, name="digits-classes", device=device),
     "mixture": lambda device: digits_mixture_teacher(),
 }
 
