@@ -39,7 +39,7 @@ def class_scores(
     strips: Strips,
     space: Space,
     device: str,
-    read: tuple[Tensor, ...] | None = None,
+    read: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[ClassScores, ...]:
     """Compares the clean images of every class that is among the samples, the worst class first.
 

@@ -18,7 +18,7 @@ from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.features import Extractor, chosen_features, state_features
-from advkd.evaluation.fidelity import images_read, label_fidelity
+from advkd.evaluation.fidelity import LabelFidelity, images_read, label_fidelity
 from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, Strips, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, Reference, references_for
@@ -97,11 +97,17 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
     features = [state_features(extractor, teacher.space, samples, spec.device) for extractor in extractors]
     read = [
-        tuple(images_read(extractor, images, teacher.conditions, labels) for images in (ours, reference.features))
+        (
+            images_read(extractor, ours, teacher.conditions, labels),
+            images_read(extractor, reference.features, teacher.conditions, labels),
+        )
         for extractor, ours, reference in zip(extractors, features, references, strict=True)
     ]
     readable = next((pair for pair in read if len(pair[0])), None)
-    distances = tuple(_distances(*parts) for parts in zip(features, extractors, references, read, strict=True))
+    distances = tuple(
+        _distances(ours, extractor, reference, label_fidelity(*pair))
+        for ours, extractor, reference, pair in zip(features, extractors, references, read, strict=True)
+    )
     report = _report(spec, files, student, teacher, extractors, distances, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
@@ -242,7 +248,9 @@ def _report(
     )
 
 
-def _distances(features: Tensor, extractor: Extractor, reference: Reference, read: tuple[Tensor, Tensor]) -> Distances:
+def _distances(
+    features: Tensor, extractor: Extractor, reference: Reference, fidelity: LabelFidelity | None
+) -> Distances:
     to_teacher = score(features, reference.teacher_set, extractor)
     return Distances(
         extractor=extractor.name,
@@ -253,7 +261,7 @@ def _distances(features: Tensor, extractor: Extractor, reference: Reference, rea
         to_teacher=to_teacher,
         to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
         curve=reference.points,
-        fidelity=label_fidelity(*read),
+        fidelity=fidelity,
     )
 
 
