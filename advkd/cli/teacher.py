@@ -1,6 +1,7 @@
 """`advkd teacher`: show a teacher, convert one from pickles, and train the embedded one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -89,20 +90,22 @@ def _solvers(teacher: Teacher) -> list[tuple[str, str]]:
     return fitting
 
 
-@app.command("train-digits")
-def train_digits_command(
-    out: Annotated[Path, typer.Option(help="Folder for the DDPMPipeline.")],
+@app.command("train")
+def train_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of an embedded teacher that was trained.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pipeline; an interrupted training goes on there.")],
     images: Annotated[int | None, typer.Option(help="Training images seen; default: the embedded teacher's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and noise.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Train the embedded digits teacher: takes about half an hour on one core of a recent CPU."""
-    from advkd.teachers.digits import DigitsTeacherSpec, train_digits
+    """Train an embedded teacher anew: takes about half an hour on one core of a recent CPU."""
+    from advkd.teachers.trained import TRAINED
 
-    spec = DigitsTeacherSpec(seed=seed) if images is None else DigitsTeacherSpec(seed=seed, images=images)
+    default, train = TRAINED.choose(name, "a teacher that is trained")
+    spec = replace(default, seed=seed, images=images or default.images)
     with progress() as report:
-        for step in train_digits(spec, out):
-            report("teacher", step.images, spec.images, f"loss {step.loss:.4f}")
+        for step in train(spec, out):
+            report(step.part, step.images, step.of, f"loss {step.loss:.4f}")
     typer.echo(json.dumps({"uri": str(out), "images": spec.images}) if as_json else str(out))
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from advkd.diffusion import Conditions, Labels, Space, decoded
+from advkd.evaluation.fidelity import LabelFidelity, label_fidelity
 from advkd.evaluation.pictures import Strips
 
 CLASSES = "classes.json"
@@ -22,16 +23,23 @@ class ClassScores:
         name: its name, "" where it has none.
         samples: noises of this class on which it is compared with the teacher's trajectories.
         rmse: paired RMSE of student's and teacher's clean images on these, per pixel, in images of [-1, 1].
+        fidelity: share of images that are read as this class, of all images of the evaluation; None where none are.
     """
 
     label: int
     name: str
     samples: int
     rmse: float
+    fidelity: LabelFidelity | None
 
 
 def class_scores(
-    conditions: Conditions, class_labels: Tensor | None, strips: Strips, space: Space, device: str
+    conditions: Conditions,
+    class_labels: Tensor | None,
+    strips: Strips,
+    space: Space,
+    device: str,
+    read: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[ClassScores, ...]:
     """Compares the clean images of every class that is among the samples, the worst class first.
 
@@ -41,6 +49,7 @@ def class_scores(
         strips: student and teacher on the same N noises.
         space: of their states.
         device: where the last clean states are decoded.
+        read: whether each image of student and teacher is read as its class, bool `[M]` (`images_read`).
     """
     if not isinstance(conditions, Labels) or class_labels is None:
         return ()
@@ -51,7 +60,9 @@ def class_scores(
     for label in labels.unique().tolist():
         mine = squares[labels == label]
         name = conditions.names[label] if conditions.names else ""
-        scores.append(ClassScores(label=label, name=name, samples=len(mine), rmse=torch.sqrt(mine.mean()).item()))
+        rmse = torch.sqrt(mine.mean()).item()
+        fidelity = None if read is None else label_fidelity(*(images[class_labels.cpu() == label] for images in read))
+        scores.append(ClassScores(label=label, name=name, samples=len(mine), rmse=rmse, fidelity=fidelity))
     return tuple(sorted(scores, key=lambda of_class: -of_class.rmse))
 
 

@@ -11,7 +11,7 @@ from advkd.diffusion import decoded
 from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import measure_cost
 from advkd.evaluation.features import chosen_features
-from advkd.evaluation.measured import measured
+from advkd.evaluation.measured import measured, measured_distances
 from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, render_pictures
 from advkd.evaluation.reference import PICTURES, TARGET_STEPS, references_for
@@ -80,15 +80,17 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         progress=partial(tell, TRAJECTORIES_STAGE),
     )
     start = evaluation_start(teacher, spec.seed, spec.samples)
+    labels = start.condition.get("class_labels")
     samples = student_samples(student, start, spec.device, partial(tell, "student"))
     strips = student_strips(student, start, trajectory, spec.device)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
-    report = measured(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
+    distances, read = measured_distances(extractors, references, teacher, samples, labels, spec.device)
+    report = measured(spec, files, student, teacher, extractors, distances, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
     pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
-    classes = class_scores(teacher.conditions, start.condition.get("class_labels"), strips, teacher.space, spec.device)
+    classes = class_scores(teacher.conditions, labels, strips, teacher.space, spec.device, read)
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))

@@ -18,12 +18,13 @@ from advkd.diffusion import Pixels, Space, decoded
 from advkd.evaluation.classifier import FEATURES as DIGIT_FEATURES
 from advkd.evaluation.classifier import WEIGHTS, load_classifier
 from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.fidelity import Reader
 from advkd.teachers import Teacher, load_teacher
 from storage.tables import Table
 
 AUTO, NONE, DIGITS = "auto", "none", "digits"
 BATCH = 256
-_DIGIT_TEACHERS = ("digits", "mixture")
+_DIGIT_TEACHERS = ("digits", "digits-classes", "mixture")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -59,6 +60,7 @@ class FeatureExtractor:
         dims: see `Extractor`.
         network: maps `[B, C, H, W]` in [-1, 1] to `[B, dims]`.
         shape: shape `[C, H, W]` of the images that the network takes; None: any.
+        reader: classifier that reads the features, if there is one.
     """
 
     name: str
@@ -66,6 +68,7 @@ class FeatureExtractor:
     dims: int
     network: Callable[[Tensor], Tensor]
     shape: tuple[int, ...] | None = None
+    reader: Reader | None = None
 
     def accepts(self, shape: Sequence[int]) -> bool:
         """Returns whether the extractor takes images `[C, H, W]` of this shape."""
@@ -83,7 +86,8 @@ def digits_extractor() -> FeatureExtractor:
     """Returns the extractor of the penultimate layer of the embedded digit classifier."""
     classifier = load_classifier()
     sha256 = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-    return FeatureExtractor(DIGITS, sha256, DIGIT_FEATURES, classifier.features, (1, 16, 16))
+    reader = Reader(tuple(map(str, range(10))), classifier.logits)
+    return FeatureExtractor(DIGITS, sha256, DIGIT_FEATURES, classifier.features, (1, 16, 16), reader)
 
 
 FEATURES: Table[Callable[[], Extractor]] = Table("advkd.features", "an extractor", {DIGITS: digits_extractor})

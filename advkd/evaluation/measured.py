@@ -10,6 +10,7 @@ from torch import Tensor
 from advkd.evaluation.cost import CostReport
 from advkd.evaluation.distances import worth_steps
 from advkd.evaluation.features import Extractor, state_features
+from advkd.evaluation.fidelity import LabelFidelity, images_read, label_fidelity
 from advkd.evaluation.pictures import Strips
 from advkd.evaluation.reference import Reference
 from advkd.evaluation.results import LAYOUT, Distances, EvalReport
@@ -28,8 +29,7 @@ def measured(
     student: AnyStudent,
     teacher: Teacher,
     extractors: Sequence[Extractor],
-    references: Sequence[Reference],
-    samples: Tensor,
+    distances: tuple[Distances, ...],
     strips: Strips,
     solver: SolverSpec,
     curve: SolverSpec,
@@ -43,8 +43,7 @@ def measured(
         student: the student.
         teacher: its teacher.
         extractors: of the distances.
-        references: one per extractor.
-        samples: the student's clean states `[N, C, H, W]`.
+        distances: one per extractor.
         strips: states of student and teacher at each timestep.
         solver: the solver of the submodules' targets.
         curve: the solver of the teacher's curve at its finest point.
@@ -63,17 +62,45 @@ def measured(
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
-        distances=tuple(
-            _distances(state_features(extractor, teacher.space, samples, spec.device), extractor, reference)
-            for extractor, reference in zip(extractors, references, strict=True)
-        ),
+        distances=distances,
         submodules=submodule_scores(strips, teacher.space, spec.device, f"teacher@{solver.steps}", extractors),
         cost=cost,
         layout=LAYOUT,
     )
 
 
-def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> Distances:
+def measured_distances(
+    extractors: Sequence[Extractor],
+    references: Sequence[Reference],
+    teacher: Teacher,
+    samples: Tensor,
+    labels: Tensor | None,
+    device: str,
+) -> tuple[tuple[Distances, ...], tuple[Tensor, Tensor] | None]:
+    """Returns the distances in each extractor's features, and which images of both are read as their class.
+
+    Args:
+        extractors: of the distances.
+        references: one per extractor.
+        teacher: the student's teacher.
+        samples: the student's clean states `[N, C, H, W]`.
+        labels: classes of the samples, int64 `[N]`, if they have some.
+        device: where states are decoded.
+    """
+    distances, first = [], None
+    for extractor, reference in zip(extractors, references, strict=True):
+        features = state_features(extractor, teacher.space, samples, device)
+        ours, theirs = (
+            images_read(extractor, images, teacher.conditions, labels) for images in (features, reference.features)
+        )
+        distances.append(_distances(features, extractor, reference, label_fidelity(ours, theirs)))
+        first = first or ((ours, theirs) if len(ours) else None)
+    return tuple(distances), first
+
+
+def _distances(
+    features: Tensor, extractor: Extractor, reference: Reference, fidelity: LabelFidelity | None
+) -> Distances:
     to_teacher = score(features, reference.teacher_set, extractor)
     return Distances(
         extractor=extractor.name,
@@ -84,6 +111,7 @@ def _distances(features: Tensor, extractor: Extractor, reference: Reference) -> 
         to_teacher=to_teacher,
         to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
         curve=reference.points,
+        fidelity=fidelity,
     )
 
 

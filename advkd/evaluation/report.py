@@ -69,11 +69,23 @@ def _submodules(report: EvalReport) -> Rows:
 
 
 def _classes(scores: Sequence[ClassScores]) -> Rows:
-    rows = [
+    header: tuple[str, ...] = ("class", "samples", "paired RMSE, clean")
+    rows: Rows = [
         (f"{score.label} {score.name}".strip(), str(score.samples), _number(score.rmse))
         for score in scores[:_CLASSES_SHOWN]
     ]
-    return [("class", "samples", "paired RMSE, clean"), *rows] if rows else []
+    fidelities = [score.fidelity for score in scores[:_CLASSES_SHOWN]]
+    if any(fidelities):
+        header = (*header, "read as it, student", "read as it, teacher")
+        rows = [
+            (*row, *(("-", "-") if read is None else (_percent(read.student), _percent(read.teacher))))
+            for row, read in zip(rows, fidelities, strict=True)
+        ]
+    return [header, *rows] if rows else []
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _metrics(distances: Distances) -> Iterator[tuple[Metric, Rows]]:
@@ -138,4 +150,4 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-_TEMPLATES.filters |= {"number": _number, "count": _count, "data": _data}
+_TEMPLATES.filters |= {"number": _number, "count": _count, "data": _data, "percent": _percent}

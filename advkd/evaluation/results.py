@@ -7,12 +7,13 @@ from typing import Any
 from advkd.evaluation.cost import CostReport
 from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.fidelity import LabelFidelity
 from advkd.evaluation.reference import TeacherPoint
 from advkd.evaluation.scores import Metric, Scores
 from advkd.files import record_from_json
 
-LAYOUT = 2
-_HEADLINE = ("worth_steps", "worth_clamped", "fd", "recall", "precision")
+LAYOUT = 3
+_HEADLINE = ("worth_steps", "worth_clamped", "fd", "recall", "precision", "label_fidelity")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Distances:
         to_teacher: scores of the student against the teacher at 50 steps.
         to_real: scores of the student against real images, None if there are none.
         curve: scores of the teacher at 1 to 50 steps, from the same code and noises.
+        fidelity: shares of images that are read as their class; None without classes, or where none are read.
     """
 
     extractor: str
@@ -59,6 +61,7 @@ class Distances:
     to_teacher: Scores
     to_real: Scores | None
     curve: tuple[TeacherPoint, ...]
+    fidelity: LabelFidelity | None
 
     def metrics(self) -> tuple[Metric, ...]:
         """Returns the student's metrics in the order of display."""
@@ -76,6 +79,7 @@ class Distances:
             },
             "recall": self.to_teacher.recall.value,
             "precision": self.to_teacher.precision.value,
+            "label_fidelity": None if self.fidelity is None else asdict(self.fidelity),
         }
 
 

@@ -105,7 +105,17 @@ def _metrics(report: EvalReport) -> str:
     if not report.distances:
         return "No distances: no extractor was chosen for these images."
     rows = [_row(metric) for distances in report.distances for metric in distances.metrics()]
-    return "\n".join(["| metric | value | samples | against | features (sha256) |", "|---|---|---|---|---|", *rows])
+    table = ["| metric | value | samples | against | features (sha256) |", "|---|---|---|---|---|", *rows]
+    return "\n".join([*table, *_read(report)])
+
+
+def _read(report: EvalReport) -> list[str]:
+    return [
+        f"\nRead as the class they were asked for ({distances.extractor}): {100 * distances.fidelity.student:.1f} % of "
+        f"the student's images, {100 * distances.fidelity.teacher:.1f} % of the teacher's."
+        for distances in report.distances
+        if distances.fidelity is not None
+    ]
 
 
 def _row(metric: Metric) -> str:

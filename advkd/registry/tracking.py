@@ -240,6 +240,9 @@ def _metrics(report: EvalReport) -> dict[str, float]:
     metrics: dict[str, float | None] = {"worth_steps": None if report.worth is None else report.worth.steps}
     for distances in report.distances:
         metrics[f"{distances.extractor}.worth_steps"] = distances.worth.steps
+        if distances.fidelity is not None:
+            metrics[f"{distances.extractor}.label_fidelity"] = distances.fidelity.student
+            metrics[f"{distances.extractor}.label_fidelity_of_teacher"] = distances.fidelity.teacher
         for against, scores in (("teacher", distances.to_teacher), ("real", distances.to_real)):
             for metric in () if scores is None else scores.metrics():
                 metrics[f"{distances.extractor}.{metric.name.split('(')[0].lower()}_to_{against}"] = metric.value

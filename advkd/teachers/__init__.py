@@ -7,6 +7,7 @@ from advkd.files import is_remote
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
 from advkd.teachers.batching import MicroBatch, micro_batch
 from advkd.teachers.conversion import convert_teacher
+from advkd.teachers.dit import DiTTeacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
 from advkd.teachers.fitting import fitting_solver
@@ -14,6 +15,7 @@ from advkd.teachers.folder import slug
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.options import TeacherOptions, guided, split_options, with_option, with_options
+from advkd.teachers.pins import pinned, split_pin
 from advkd.teachers.precision import FLOAT32, PRECISION, in_precision
 from advkd.teachers.prediction_check import check_prediction
 from advkd.teachers.python import is_factory, python_teacher
@@ -23,18 +25,18 @@ from advkd.teachers.solving import time_grid
 from advkd.teachers.sources import (
     HubId,
     hub_id,
-    pinned,
     resolve_source,
-    split_pin,
     teacher_name,
 )
 from advkd.teachers.unet import UNetTeacher
 from advkd.teachers.weights import Weights, WeightsError, weights_of
 
 DIGITS_FOLDER = Path(__file__).parent / "digits" / "pipeline"
+DIGITS_CLASSES_FOLDER = Path(__file__).parent / "digits_classes" / "pipeline"
 
 EMBEDDED: dict[str, Callable[[str], Teacher]] = {
     "digits": lambda device: UNetTeacher(DIGITS_FOLDER, name="digits", device=device),
+    "digits-classes": lambda device: DiTTeacher(DIGITS_CLASSES_FOLDER, name="digits-classes", device=device),
     "mixture": lambda device: digits_mixture_teacher(),
 }
 

@@ -13,7 +13,8 @@ from advkd.teachers.errors import TeacherError
 from advkd.teachers.families import check_folder, family_of
 from advkd.teachers.folder import read_json
 from advkd.teachers.needed import configs_and_weights
-from advkd.teachers.sources import resolve_pickled, split_pin
+from advkd.teachers.pins import split_pin
+from advkd.teachers.sources import resolve_pickled
 from advkd.teachers.weights import PICKLE, SAFETENSORS, WeightsError, is_index
 
 _SCRIPT = Path(__file__).with_name("unpickling.py")

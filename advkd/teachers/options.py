@@ -17,9 +17,9 @@ from torch import Tensor
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.pins import pinned, split_pin
 from advkd.teachers.schedulers import PREDICTIONS, arithmetic_of, prediction_of
 from advkd.teachers.sizes import Size, read_size
-from advkd.teachers.sources import pinned, split_pin
 
 _FIRST = re.compile(r"#(?=(guidance|null|prediction|sample_size)=)")
 

@@ -1,7 +1,4 @@
-"""Sources of teachers: an embedded name, a diffusers folder, an object store's prefix with such a folder, or a hub id.
-
-A source may be pinned by `#sha256=<fingerprint>` at its end: if its place then holds another teacher, that is an error.
-"""
+"""Sources of teachers: an embedded name, a diffusers folder, an object store's prefix with such a folder, or a hub id."""
 
 import re
 from collections.abc import Collection
@@ -15,8 +12,6 @@ from advkd.teachers.hub import hub_folder
 from advkd.teachers.needed import needed_files
 from advkd.teachers.weights import PICKLE, SAFETENSORS
 
-_PIN = "#sha256="
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -26,27 +21,6 @@ class HubId:
 
     repository: str
     revision: str | None
-
-
-def pinned(source: str, fingerprint: str) -> str:
-    """Pins a source to the teacher with this fingerprint."""
-    return f"{source}{_PIN}{fingerprint}"
-
-
-def split_pin(source: str) -> tuple[str, str | None]:
-    """Splits a source into its place and its fingerprint, None if it is not pinned.
-
-    Raises:
-        TeacherError: the source is pinned to something that is no fingerprint.
-    """
-    place, marker, fingerprint = source.partition(_PIN)
-    if not marker:
-        return source, None
-    if not place or not _FINGERPRINT.fullmatch(fingerprint):
-        raise TeacherError(
-            f"a teacher is pinned by `SOURCE{_PIN}` and 64 hex digits, got {fingerprint!r}; copy its fingerprint whole"
-        )
-    return place, fingerprint
 
 
 def hub_id(place: str) -> HubId | None:

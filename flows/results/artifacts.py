@@ -63,7 +63,9 @@ def _worth(steps: float | None) -> str:
 
 def _measured(headline: dict[str, Any]) -> str:
     fd = headline["fd"]
-    return f"- {fd['name']} to teacher@50: {fd['student']['to_teacher']:.2f}, recall {headline['recall']:.3f}"
+    read = headline["label_fidelity"]
+    labels = f", {100 * read['student']:.1f} % read as their label" if read else ""
+    return f"- {fd['name']} to teacher@50: {fd['student']['to_teacher']:.2f}, recall {headline['recall']:.3f}{labels}"
 
 
 def _counted(stage: str, counters: StageCounters) -> str:

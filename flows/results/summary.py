@@ -113,6 +113,8 @@ def _cost(facts: dict[str, Any]) -> Table:
     for batch, milliseconds in facts["latency_ms"]["student"].items():
         table.add_row(f"ms, batch {batch}", _short(milliseconds), _short(facts["latency_ms"][steps][batch]))
     table.add_row("recall", "-" if facts["recall"] is None else f"{facts['recall']:.3f}", "")
+    if read := facts["label_fidelity"]:
+        table.add_row("read as their label", *(f"{100 * read[who]:.1f} %" for who in ("student", "teacher")))
     return table
 
 

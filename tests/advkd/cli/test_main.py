@@ -125,7 +125,7 @@ def test_more_samples_later_extend_the_store(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_assets_are_made_anew(cli: Cli, tmp_path: Path) -> None:
-    trained = cli("teacher", "train-digits", "--out", tmp_path / "teacher", "--images", 128)
+    trained = cli("teacher", "train", "digits", "--out", tmp_path / "teacher", "--images", 128)
     assert (trained.code, trained.uri) == (0, str(tmp_path / "teacher"))
     shown = cli("teacher", "show", tmp_path / "teacher")
     assert "name: teacher" in shown.out

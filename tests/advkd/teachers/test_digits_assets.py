@@ -9,7 +9,8 @@ from advkd.diffusion import Start, solver_grid
 from advkd.evaluation.classifier import FEATURES, ClassifierSpec, load_classifier, train_classifier
 from advkd.teachers import DIGITS_FOLDER, SolverSpec, load_teacher
 from advkd.teachers.digits.data import SHAPE, digit_images, digit_labels
-from advkd.teachers.digits.train import DigitsTeacherSpec, build_unet, train_digits
+from advkd.teachers.digits.train import build_unet, train_digits
+from advkd.teachers.training import TeacherTraining
 from storage.records.seeding import initial_noise
 
 
@@ -59,7 +60,7 @@ def test_training_the_classifier_is_reproducible_and_writes_whole_files(tmp_path
 
 
 def test_training_the_teacher_is_reproducible_and_saves_a_usable_pipeline(tmp_path: Path) -> None:
-    spec = DigitsTeacherSpec(images=48, batch_size=16)
+    spec = TeacherTraining(images=48, batch_size=16)
     runs = [list(train_digits(spec, tmp_path / name)) for name in ("one", "two")]
     assert runs[0] == runs[1]
     assert [step.images for step in runs[0]] == [16, 32, 48]
@@ -70,4 +71,4 @@ def test_training_the_teacher_is_reproducible_and_saves_a_usable_pipeline(tmp_pa
 @pytest.mark.parametrize(("images", "batch_size"), [(0, 128), (10, 16), (10, 0), (-5, -5)])
 def test_teacher_recipe_refuses_impossible_counts(images: int, batch_size: int) -> None:
     with pytest.raises(ValueError, match="images must be at least batch_size"):
-        DigitsTeacherSpec(images=images, batch_size=batch_size)
+        TeacherTraining(images=images, batch_size=batch_size)

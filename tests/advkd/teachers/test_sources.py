@@ -7,7 +7,8 @@ import pytest
 
 from advkd.teachers import TeacherChangedError, TeacherError, load_teacher
 from advkd.teachers.families import folder_fingerprint
-from advkd.teachers.sources import HubId, hub_id, pinned, split_pin, teacher_name
+from advkd.teachers.pins import pinned, split_pin
+from advkd.teachers.sources import HubId, hub_id, teacher_name
 from advkd.trajectories import PrecomputeSpec, cached_teacher
 from storage.errors import StoreError
 from storage.folders import fetching
