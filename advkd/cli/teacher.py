@@ -21,7 +21,7 @@ from advkd.teachers import (
     is_factory,
     load_teacher,
     resolve_source,
-    split_guidance,
+    split_options,
     split_pin,
 )
 from advkd.text import replaced_text
@@ -102,7 +102,7 @@ def train_digits_command(
 def _files(source: str) -> list[str]:
     """Returns the files that decide what a folder's teacher computes, which say its variant; none without a folder."""
     pinned_place, fingerprint = split_pin(source)
-    place, _ = split_guidance(pinned_place)
+    place, _ = split_options(pinned_place)
     if place in EMBEDDED or (is_factory(place) and not Path(place).is_dir()):
         return []
     folder = resolve_source(place, fingerprint)

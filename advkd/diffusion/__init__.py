@@ -1,7 +1,17 @@
 """The mathematics that teachers and students share: start, condition, schedule, time grid, skip, space. No I/O."""
 
-from advkd.diffusion.conditions import CONDITIONS, UNCONDITIONAL, Conditions, conditions_of, drawn_condition, start_of
+from advkd.diffusion.conditions import (
+    CONDITIONS,
+    UNCONDITIONAL,
+    Conditions,
+    conditions_of,
+    drawn_condition,
+    embedded,
+    start_of,
+)
 from advkd.diffusion.labels import LABELS, Labels
+from advkd.diffusion.prompt_facts import MASK, POOLED, PROMPTS, TOKENS, prompt_shapes
+from advkd.diffusion.prompts import Prompts, cut, prompts_facts, prompts_sha256
 from advkd.diffusion.schedule import (
     CLEAN,
     NoiseSchedule,
@@ -25,12 +35,17 @@ __all__ = [
     "CLEAN",
     "CONDITIONS",
     "LABELS",
+    "MASK",
+    "POOLED",
+    "PROMPTS",
     "SPACES",
+    "TOKENS",
     "UNCONDITIONAL",
     "Conditions",
     "Labels",
     "NoiseSchedule",
     "Pixels",
+    "Prompts",
     "SkipCoefficients",
     "Space",
     "Start",
@@ -38,11 +53,16 @@ __all__ = [
     "check_captures",
     "check_shrink",
     "conditions_of",
+    "cut",
     "decoded",
     "discrete_grid",
     "drawn_condition",
+    "embedded",
     "implied_clean",
     "linear_schedule",
+    "prompt_shapes",
+    "prompts_facts",
+    "prompts_sha256",
     "skip_coefficients",
     "solver_grid",
     "space_of",

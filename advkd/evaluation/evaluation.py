@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from advkd.device import torch_device
-from advkd.diffusion import Start, decoded, implied_clean
+from advkd.diffusion import UNCONDITIONAL, Conditions, Prompts, Start, decoded, embedded, implied_clean
 from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import CostReport, measure_cost
 from advkd.evaluation.distances import worth_steps
@@ -34,6 +34,7 @@ from advkd.evaluation.teacher_states import (
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.files import file_sha256, publish, workplace
+from advkd.networks import embeddings_places, find_embeddings
 from advkd.students import AnyStudent, StudentFiles, fetched_student, load_student, student_files
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.text import store_link
@@ -64,6 +65,10 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
+    if isinstance(teacher.conditions, Prompts):
+        # The student's embeddings are those of its store: no text encoder is loaded.
+        places = embeddings_places(files.config.parent)
+        teacher.conditions.adopt(find_embeddings(places, teacher.conditions.facts))
     curve = _curve(teacher, solver)
     extractors = chosen_features(spec.features, teacher)
     # Computing takes minutes, so an unwritable `out` is reported before.
@@ -89,15 +94,15 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         progress=partial(tell, TRAJECTORIES_STAGE),
     )
     start = evaluation_start(teacher, spec.seed, spec.samples)
-    samples = student_samples(student, start, spec.device, partial(tell, "student"))
-    strips = student_strips(student, start, trajectory, spec.device)
+    samples = student_samples(student, start, spec.device, partial(tell, "student"), teacher.conditions)
+    strips = student_strips(student, start, trajectory, spec.device, teacher.conditions)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
     report = _report(spec, files, student, teacher, extractors, references, samples, strips, solver, curve, cost)
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
     pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
-    classes = class_scores(teacher.conditions, start.condition.get("class_labels"), strips, teacher.space, spec.device)
+    classes = class_scores(teacher.conditions, start.condition, strips, teacher.space, spec.device)
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
@@ -128,7 +133,13 @@ def _begin(out: str) -> None:
 
 
 @torch.no_grad()
-def student_samples(student: AnyStudent, start: Start, device: str, progress: Callable[[int, int], None]) -> Tensor:
+def student_samples(
+    student: AnyStudent,
+    start: Start,
+    device: str,
+    progress: Callable[[int, int], None],
+    conditions: Conditions = UNCONDITIONAL,
+) -> Tensor:
     """Returns the student's clean states from the evaluation's starts, one pass each: float32 `[N, C, H, W]`, CPU.
 
     Raises:
@@ -137,13 +148,15 @@ def student_samples(student: AnyStudent, start: Start, device: str, progress: Ca
     batches: list[Tensor] = []
     for part in start.split(BATCH):
         moved = part.to(device)
-        batches.append(student(moved.noise, **moved.condition).float().cpu().contiguous())
+        batches.append(student(moved.noise, **embedded(conditions, moved.condition)).float().cpu().contiguous())
         progress(min(len(start), len(batches) * BATCH), len(start))
     return _finite(torch.cat(batches))
 
 
 @torch.no_grad()
-def student_strips(student: AnyStudent, start: Start, trajectory: Tensor, device: str) -> Strips:
+def student_strips(
+    student: AnyStudent, start: Start, trajectory: Tensor, device: str, conditions: Conditions = UNCONDITIONAL
+) -> Strips:
     """Returns states, and the clean images that they imply, of student and teacher on the first N starts.
 
     The teacher's trajectory is `[K + 1, N, C, H, W]`, its first state the noise. A submodule that works at a coarser
@@ -151,7 +164,7 @@ def student_strips(student: AnyStudent, start: Start, trajectory: Tensor, device
     """
     noise = trajectory[0]
     parts = [part.to(device) for part in next(start.split(len(noise))).split(BATCH)]
-    batches = [student.predictions(part.noise, **part.condition) for part in parts]
+    batches = [student.predictions(part.noise, **embedded(conditions, part.condition)) for part in parts]
     ours, theirs, our_clean, their_clean = [], [], [], []
     for k, predicted in enumerate(zip(*batches, strict=True)):
         mine = _finite(torch.cat([state.float().cpu() for state in predicted]))

@@ -1,18 +1,29 @@
 """Teachers: diffusion models as sources of trajectories."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from advkd.files import is_remote
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
 from advkd.teachers.conversion import convert_teacher
 from advkd.teachers.errors import TeacherChangedError, TeacherError
-from advkd.teachers.families import TEACHERS, Family, check_folder, deciding_files, folder_fingerprint, load_folder
+from advkd.teachers.families import (
+    TEACHERS,
+    Family,
+    check_folder,
+    deciding_files,
+    family_of,
+    folder_fingerprint,
+    load_folder,
+    takes_prompts,
+)
 from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
-from advkd.teachers.guidance import guided, split_guidance
 from advkd.teachers.mixture import digits_mixture_teacher
 from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.options import TeacherOptions, guided, split_options
+from advkd.teachers.prompt_file import read_prompts
 from advkd.teachers.python import is_factory, python_teacher
 from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.solving import time_grid
@@ -24,6 +35,7 @@ from advkd.teachers.sources import (
     split_pin,
     teacher_name,
 )
+from advkd.teachers.text import TextFamily, TextTeacher, text_pipeline
 from advkd.teachers.unet import UNetTeacher
 from advkd.teachers.weights import Weights, WeightsError, weights_of
 
@@ -38,7 +50,7 @@ EMBEDDED: dict[str, Callable[[str], Teacher]] = {
 def load_teacher(source: str, device: str = "cpu") -> Teacher:
     """Loads a teacher: an embedded name, a diffusers folder, its URI, a hub id, or a factory in Python.
 
-    The source may end with a guidance scale (`#guidance=4`), and after that with a pin.
+    The source may end with options (`#prompts=FILE`, `#size=512`, `#guidance=4`), and after them with a pin.
 
     Raises:
         TeacherError: the source does not exist or holds no supported teacher. `TeacherChangedError`: its fingerprint
@@ -47,9 +59,9 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
         ValueError: the URI holds credentials.
     """
     place, fingerprint = split_pin(source)
-    place, scale = split_guidance(place)
+    place, options = split_options(place)
     # A copy of a folder is known by the fingerprint of the teacher as it lies there.
-    teacher = guided(_load(place, fingerprint if scale is None else None, device), scale)
+    teacher = _load(place, fingerprint if options == TeacherOptions() else None, device, options)
     if fingerprint not in (None, teacher.fingerprint):
         raise TeacherChangedError(
             f"a pinned teacher must still be what it was, got {teacher.fingerprint[:12]} instead of "
@@ -58,19 +70,67 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
     return teacher
 
 
-def _load(place: str, fingerprint: str | None, device: str) -> Teacher:
+def load_text_encoder(source: str, facts: Mapping[str, Any]) -> Any:
+    """Loads the text encoder of a teacher of prompts, as its diffusers pipeline without a network, on the CPU.
+
+    Args:
+        source: folder, URI or hub id of the teacher's pipeline; options and pin do not count.
+        facts: of the prompts (`advkd.diffusion.Prompts`), which name the encoder's content.
+
+    Raises:
+        TeacherError: there is none, or another one. `StoreError`: the object store could not deliver it.
+    """
+    place, _ = split_options(split_pin(source)[0])
+    folder = _folder(place, None)
+    family = family_of(folder)
+    if not isinstance(family, TextFamily):
+        raise TeacherError(f"a text encoder is that of a teacher of prompts, got a pipeline without one in {place}")
+    return text_pipeline(family, folder, facts)
+
+
+def _load(place: str, fingerprint: str | None, device: str, options: TeacherOptions) -> Teacher:
+    # What is wrong with a list of prompts is said before anything is fetched.
+    prompts = None if options.prompts is None else read_prompts(options.prompts)
+    folder = None
     if place in EMBEDDED:
-        return EMBEDDED[place](device)
-    if is_factory(place) and not Path(place).is_dir():
-        return python_teacher(place, device)
+        teacher = EMBEDDED[place](device)
+    elif is_factory(place) and not Path(place).is_dir():
+        teacher = python_teacher(place, device)
+    else:
+        folder = _folder(place, fingerprint)
+        if prompts is None and takes_prompts(folder):
+            raise TeacherError(
+                f"a teacher of prompts must be told them, got none for {place}; write one on each line of a file, and "
+                f"name it: `{place}#prompts=FILE`"
+            )
+        # A copy's folder is named after its content or revision, so name the teacher after its place.
+        teacher = load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device)
+    if not isinstance(teacher, TextTeacher):
+        _refuse_text(teacher, options)
+        return guided(teacher, options.guidance)
+    sized = teacher if options.size is None else teacher.sized(options.size)
+    hub = hub_id(place)
+    # Snapshots of the hub are folders named by their commit.
+    origin = "" if hub is None or folder is None else f"{hub.repository}@{folder.name}"
+    return guided(sized.prompted(prompts or (), origin), options.guidance)
+
+
+def _folder(place: str, fingerprint: str | None) -> Path:
     try:
-        folder = resolve_source(place, fingerprint)
+        return resolve_source(place, fingerprint)
     except TeacherError as error:
         if is_remote(place):
             raise
         raise type(error)(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
-    # A copy's folder is named after its content or revision, so name the teacher after its place.
-    return load_folder(folder, None if folder == Path(place) else slug(teacher_name(place)), device)
+
+
+def _refuse_text(teacher: Teacher, options: TeacherOptions) -> None:
+    for name, value in (("prompts", options.prompts), ("size", options.size)):
+        if value is not None:
+            raise TeacherError(
+                f"{name} are said of teachers with a text encoder, such as a StableDiffusionPipeline, got {value!r} for "
+                f"{teacher.name!r}; leave it out"
+            )
 
 
 __all__ = [
@@ -86,6 +146,8 @@ __all__ = [
     "Teacher",
     "TeacherChangedError",
     "TeacherError",
+    "TeacherOptions",
+    "TextTeacher",
     "Weights",
     "WeightsError",
     "check_folder",
@@ -96,9 +158,10 @@ __all__ = [
     "hub_id",
     "is_factory",
     "load_teacher",
+    "load_text_encoder",
     "pinned",
     "resolve_source",
-    "split_guidance",
+    "split_options",
     "split_pin",
     "teacher_name",
     "time_grid",

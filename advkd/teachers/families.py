@@ -14,6 +14,8 @@ from advkd.teachers.dit import DiTFamily
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
 from advkd.teachers.ldm import LDMFamily
+from advkd.teachers.stable_diffusion import STABLE_DIFFUSION
+from advkd.teachers.text_flow import FLUX, SANA, STABLE_DIFFUSION_3
 from advkd.teachers.unet import UNetFamily
 from storage.tables import Table
 
@@ -53,6 +55,7 @@ TEACHERS: Table[Family] = Table(
         "DDIMPipeline": UNetFamily(),
         "LDMPipeline": LDMFamily(),
         "DiTPipeline": DiTFamily(),
+        **{family.pipeline: family for family in (STABLE_DIFFUSION, STABLE_DIFFUSION_3, FLUX, SANA)},
     },
 )
 """Families by the class of pipeline that a folder's `model_index.json` names."""
@@ -84,6 +87,11 @@ def deciding_files(folder: Path) -> Sequence[Path]:
 def folder_fingerprint(folder: Path) -> str:
     """Returns the sha256 over names and contents of the files that decide what the teacher computes."""
     return files_sha256(folder, deciding_files(folder))
+
+
+def takes_prompts(folder: Path) -> bool:
+    """Returns whether the teacher in a folder must be told prompts."""
+    return getattr(family_of(folder), "takes_prompts", False) is True
 
 
 def load_folder(folder: Path, name: str | None, device: str) -> Teacher:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advkd.diffusion import Conditions, Space, Start, TimeGrid
+from advkd.diffusion import Conditions, Space, Start, TimeGrid, embedded
 from advkd.teachers.base import SolverSpec
 from advkd.teachers.solving import scheduler_facts, solve, time_grid
 
@@ -48,7 +48,8 @@ class NetworkTeacher(ABC):
     ) -> Iterator[Tensor]:
         """See `Teacher.states`; the states stay on the teacher's device."""
         noise = start.noise.to(self.device, torch.float32, memory_format=torch.channels_last)
-        condition = {name: values.to(self.device) for name, values in start.condition.items()}
+        told = embedded(self.conditions, start.condition)
+        condition = {name: values.to(self.device) for name, values in told.items()}
         yield from solve(
             lambda state, time: self.predict(state, time, condition), self.scheduler, solver, noise, labels, seeds
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
@@ -75,16 +76,20 @@ class Solver:
     learned_variance: bool = False
 
 
+# Trailing spacing knows no offset.
+_TRAILING: dict[str, Any] = {"timestep_spacing": "trailing", "steps_offset": 0}
+
+
 def _ddim(config: Mapping[str, Any]) -> Scheduler:
-    return rebuilt(DDIMScheduler, config, timestep_spacing="trailing", set_alpha_to_one=True)
+    return rebuilt(DDIMScheduler, config, set_alpha_to_one=True, **_TRAILING)
 
 
 def _ddpm(config: Mapping[str, Any]) -> Scheduler:
-    return rebuilt(DDPMScheduler, config, timestep_spacing="trailing")
+    return rebuilt(DDPMScheduler, config, **_TRAILING)
 
 
 _MULTISTEP: dict[str, Any] = {
-    "timestep_spacing": "trailing",
+    **_TRAILING,
     "final_sigmas_type": "zero",
     "lower_order_final": True,
     "thresholding": False,
@@ -103,15 +108,32 @@ def _dpmpp(config: Mapping[str, Any]) -> Scheduler:
     return rebuilt(DPMSolverMultistepScheduler, config, **_MULTISTEP, **settings, **unused)
 
 
+class _SizedFlow(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]
+    """Flow matching whose times are spaced and shifted as a pipeline does it for one size of images."""
+
+    mu: float | None = None
+    even: bool = False
+
+    def set_timesteps(self, num_inference_steps: int, **options: Any) -> None:
+        steps = num_inference_steps
+        sigmas = np.linspace(1.0, 1 / steps, steps) if self.even else None
+        super().set_timesteps(steps, sigmas=sigmas, mu=self.mu, **options)
+
+
 def _flow_euler(config: Mapping[str, Any]) -> Scheduler:
-    own = full_config(config)
-    if own.get("use_dynamic_shifting"):
+    own, mu = full_config(config), config.get("_mu")
+    if own.get("use_dynamic_shifting") and mu is None:
         raise ValueError(
             "flow-euler needs a fixed shift, got use_dynamic_shifting in the teacher's scheduler, which depends on the "
             "images' size; save the scheduler with the shift of that size"
         )
-    shift = own.get("flow_shift", own.get("shift", 1.0))
-    return FlowMatchEulerDiscreteScheduler(num_train_timesteps=own["num_train_timesteps"], shift=shift)
+    if mu is None and not config.get("_even"):
+        shift = own.get("flow_shift", own.get("shift", 1.0))
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=own["num_train_timesteps"], shift=shift)
+    known = ("num_train_timesteps", "shift", "use_dynamic_shifting", "time_shift_type", "shift_terminal")
+    scheduler = _SizedFlow(**{key: own[key] for key in known if key in own})
+    scheduler.mu, scheduler.even = mu, bool(config.get("_even"))
+    return scheduler
 
 
 SOLVERS: Table[Solver] = Table(

@@ -15,6 +15,8 @@ from advkd.teachers.folder import read_json
 
 STEM = "diffusion_pytorch_model"
 SAFETENSORS, PICKLE = "safetensors", "bin"
+_STEMS = {SAFETENSORS: (STEM, "model"), PICKLE: (STEM, "pytorch_model")}
+"""Names of diffusers' weights, and of transformers', by their ending."""
 _PREFERRED = (None, "fp16", "bf16", "non_ema")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _NAMED = 3
@@ -78,7 +80,8 @@ def weight_forms(names: Collection[str], ending: str = SAFETENSORS) -> dict[str 
     """Returns the index or only file of each variant (None: plain); an index goes first, as in diffusers."""
     variant = r"(?:\.(?P<variant>\w+))?"
     forms: dict[str | None, str] = {}
-    for pattern in (rf"{STEM}{variant}\.{ending}", rf"{STEM}\.{ending}\.index{variant}\.json"):
+    stem = f"(?:{'|'.join(_STEMS[ending])})"
+    for pattern in (rf"{stem}{variant}\.{ending}", rf"{stem}\.{ending}\.index{variant}\.json"):
         found = [match for name in sorted(names) if (match := re.fullmatch(pattern, name))]
         forms |= {match["variant"]: match.string for match in found}
     return forms

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
 from advkd.device import torch_threads
-from advkd.networks import keep_decoder
+from advkd.networks import keep_decoder, keep_embeddings
 from advkd.runtime import Report, Tally
 from advkd.teachers import Teacher
 from advkd.trajectories.identity import cached_teacher, trajectory_spec
@@ -21,6 +21,9 @@ from advkd.trajectories.shard import ComputeSlots, Progress, write_shard
 from storage import CommitRecord, TrajectorySpec, Writer, exists, missing_shards, open_writer, store_uri
 from storage.records import commit_uri
 from storage.writing import CLAIMS, Sealing, claim_uri, seal_once
+
+
+_KEEPING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,20 @@ class Filling:
         """Writer of the store, for all of its shards."""
         return open_writer(self.spec.store, self.identity)
 
+    @cached_property
+    def _prepared(self) -> bool:
+        """Has the embeddings of prompts be beside the store before any of its states are computed by them."""
+        with _KEEPING:
+            keep_embeddings(self.spec.store, self.teacher.conditions)
+        return True
+
     def missing(self) -> list[int]:
         """Returns the numbers of the missing shards."""
         return missing_shards(self.spec.store, self.identity, self.spec.samples)
 
     def compute(self, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None) -> CommitRecord:
         """Computes, writes and commits a shard; see `advkd.trajectories.shard.write_shard`."""
+        assert self._prepared
         return write_shard(self.teacher, self.writer, self.identity, index, progress, slots)
 
     def share(self, index: int, progress: Progress | None, slots: ComputeSlots | None) -> CommitRecord | None:
@@ -131,9 +142,12 @@ class Filling:
     def seal(self) -> Sealing:
         """Writes the manifest, last, unless it is there; refused while shards are missing.
 
-        The autoencoder of latents is there before, so that students can be trained where the teacher is not.
+        The autoencoder of latents and the embeddings of prompts are there before, so that students can be trained where
+        the teacher is not.
         """
         keep_decoder(self.spec.store, self.teacher.space)
+        with _KEEPING:
+            keep_embeddings(self.spec.store, self.teacher.conditions)
         return seal_once(self.spec.store, self.identity, self.spec.samples)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advkd.device import torch_threads
+from advkd.networks import keep_embeddings
 from advkd.teachers import EMBEDDED, Teacher, load_teacher
 from advkd.trajectories.shard import Progress, shifted, write_shard
 from storage import (
@@ -101,6 +102,7 @@ def _require_home(identity: TrajectorySpec, uri: str) -> None:
 def _compute(
     teacher: Teacher, identity: TrajectorySpec, uri: str, shards: Sequence[int], progress: Progress | None
 ) -> None:
+    keep_embeddings(_root(uri), teacher.conditions)
     writer, total = open_writer(_root(uri), identity), len(shards) * identity.shard_samples
     # The shards were computed with one thread, and sums depend on it.
     with torch_threads(1):
