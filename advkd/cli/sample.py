@@ -94,8 +94,8 @@ def _prompted(
         if not place:
             raise ValueError(
                 f"a prompt must be one of the {len(known):,} that the student was trained on, or its text encoder must "
-                f"be there, got {other[0][:80]!r}; name the teacher's pipeline with --text-encoder, or take one such as "
-                f"{known[0][:80]!r}"
+                f"be there, got {other[0][:80]!r}; name the teacher's pipeline with --text-encoder, or take one such "
+                f"as {known[0][:80]!r}"
             )
         table.adopt_encoder(load_text_encoder(place, conditions.facts))
     return table.embed(each)

@@ -66,7 +66,9 @@ class BuildConditions(Protocol):
         """Builds the conditions from their `facts`; raises `ValueError` if the facts do not fit."""
 
 
-CONDITIONS: Table[BuildConditions] = Table("advkd.conditions", "a kind of condition", {LABELS: Labels, PROMPTS: Prompts})
+CONDITIONS: Table[BuildConditions] = Table(
+    "advkd.conditions", "a kind of condition", {LABELS: Labels, PROMPTS: Prompts}
+)
 """Builders by the "kind" in the facts. No facts mean no condition."""
 
 UNCONDITIONAL = Unconditional()

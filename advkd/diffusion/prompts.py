@@ -29,8 +29,8 @@ class Prompts:
 
     Attributes:
         facts: plain JSON: "kind", "count" and "sha256" of the list, its "first" prompts cut short, "distribution"
-            "uniform", the class of "pipeline" that embeds them, the sha256 of its "encoder" files, and the shapes of the
-            "tensors".
+            "uniform", the class of "pipeline" that embeds them, the sha256 of its "encoder" files, and the shapes of
+            the "tensors".
         count: N, at least 1.
     """
 
@@ -57,7 +57,8 @@ class Prompts:
             "tensors": {name: list(shape) for name, shape in self.shapes.items()},
         }
         self.count: int = count
-        self._make, self._table, self._lock = make, None, Lock()
+        self._make, self._lock = make, Lock()
+        self._table: StoredPrompts | None = None
 
     def draw(self, generator: np.random.Generator) -> dict[str, int]:
         """Draws the number of a prompt from the generator alone."""

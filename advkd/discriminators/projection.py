@@ -1,4 +1,6 @@
-"""One discriminator for all submodules, conditioned on k, and on class labels or prompts, by projection (Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637).
+"""One discriminator for all submodules, conditioned on k, and on class labels or prompts, by projection.
+
+Miyato & Koyama 2018 (https://arxiv.org/abs/1802.05637).
 
 It judges clean-image estimates, not noisy states: their noise is a known function of x_T and only gives cheap cues.
 """

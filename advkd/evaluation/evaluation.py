@@ -108,7 +108,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
     sentence = training_sentence(observations) if observations else ""
-    page = render_report(report, pictures, sentence, _trajectories(spec.student), classes)
+    told = "prompts" if isinstance(teacher.conditions, Prompts) else "classes"
+    page = render_report(report, pictures, sentence, _trajectories(spec.student), classes, told)
     with workplace(spec.out) as folder:
         for optional in (TRAINING_PICTURE, CURVE_PICTURE, CLASSES):
             delete(str(folder / optional))

@@ -147,7 +147,9 @@ def _texts(
             kind, "The student's network, copied from advkd's source: torch, numpy and diffusers alone."
         ),
         **carried,
-        "README.md": model_card(module, student, lineage, report, origin=prompts.table.config.origin if prompts else ""),
+        "README.md": model_card(
+            module, student, lineage, report, origin=prompts.table.config.origin if prompts else ""
+        ),
     }
 
 

@@ -39,7 +39,8 @@ def model_card(
         prompt = _plain(prompts["first"][0])
         one, each = f", prompt={prompt}", f", **pipe.prompts.embed([{prompt}] * 16)"
     besides = _besides(conditions, labels)
-    stored = "" if prompts is None else " and `prompts/stored_prompts.py`"
+    stored = "" if prompts is None else ", and `prompts/stored_prompts.py`"
+    all_of_them = "Both" if prompts is None else "All"
     headline = "" if report is None else f"{worth_sentence(report.worth)} "
     return f"""---
 library_name: diffusers
@@ -60,8 +61,8 @@ pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_r
 images = pipe(batch_size=16, seed=0{one}).images  # or generator=torch.Generator().manual_seed(0), as in diffusers
 states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every submodule predicts, {_states(config)}
 ```
-`trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder{stored}. They are
-short and import torch, numpy and diffusers only; read them first.
+`trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder{stored}.
+{all_of_them} are short and import torch, numpy and diffusers only; read them first.
 {_encoder(prompts, origin)}
 {_measured(report)}
 ## Lineage
@@ -94,8 +95,8 @@ def _encoder(prompts: Mapping[str, Any] | None, origin: str) -> str:
     where = f"by reference, `{origin}`" if origin else "nowhere: its teacher was no hub id, so give its folder"
     return f"""
 ## Prompts
-It was trained on {prompts["count"]:,} prompts, each as likely. They and their embeddings are in `prompts/`, so these need
-no text encoder:
+It was trained on {prompts["count"]:,} prompts, each as likely. They and their embeddings are in `prompts/`, so
+these need no text encoder:
 
 {first}
 

@@ -39,8 +39,8 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Samples `batch_size` images.
 
         Args:
-            prompt: of a student with prompts: that of all images, or a list with that of each. Those that `pipe.prompts`
-                stores need nothing else; for others call `pipe.prompts.load_text_encoder()` once.
+            prompt: of a student with prompts: that of all images, or a list with that of each. Those that
+                `pipe.prompts` stores need nothing else; for others call `pipe.prompts.load_text_encoder()` once.
             batch_size: number of images; None: one for each label or prompt in a list, otherwise 1.
             generator: of the noise; a list gives every image its own, so that it does not depend on the batch.
             num_inference_steps: 1, for callers who always give it: there is one pass, and no progress bar.

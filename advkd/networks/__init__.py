@@ -19,12 +19,14 @@ from advkd.networks.loading import NetworkError, load_network
 from advkd.networks.space import AutoencoderSpace
 
 if TYPE_CHECKING:
-    from advkd.networks.stored_prompts import StoredPrompts
+    from advkd.networks.stored_prompts import ENCODE, UNUSED, StoredPrompts
 
 __all__ = [
     "AUTOENCODERS",
     "DECODER",
+    "ENCODE",
     "PROMPTS_FOLDER",
+    "UNUSED",
     "WEIGHTS_SUM",
     "AutoencoderSpace",
     "KeptDecoder",
@@ -48,8 +50,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Pages import this room, and must not load torch for it.
-    if name == "StoredPrompts":
-        from advkd.networks.stored_prompts import StoredPrompts
+    if name in ("ENCODE", "UNUSED", "StoredPrompts"):
+        from advkd.networks import stored_prompts
 
-        return StoredPrompts
+        return getattr(stored_prompts, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,7 +82,7 @@ def kept_embeddings(store: str, facts: Mapping[str, Any] | None) -> Path | None:
 
 
 def kept_prompts(store: str, facts: Mapping[str, Any]) -> list[str]:
-    """Returns the texts of a store's prompts, those that its facts show if the list is not beside it; loads no torch."""
+    """Returns the texts of a store's prompts; only those that its facts show if the list is not beside it."""
     uri = join(_kept_uri(_root(store), facts), _CONFIG)
     try:
         texts = read_json(uri)["prompts"]
@@ -129,7 +129,7 @@ def find_embeddings(places: Iterable[str], facts: Mapping[str, Any]) -> "StoredP
         if (folder / _CONFIG).is_file():
             return load_embeddings(folder, facts)
     raise NetworkError(
-        f"a student of prompts needs their embeddings, got none in {[str(folder) for folder in folders]}; copy the folder "
+        f"a student of prompts needs their embeddings, got none in {[str(folder) for folder in folders]}; copy "
         f"{_EMBEDDINGS}/{embeddings_key(facts)[:12]}... from beside its store to the first of these"
     )
 

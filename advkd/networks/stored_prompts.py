@@ -1,8 +1,8 @@
 """Prompts with their embeddings as one diffusers model: what stores, students and registered pipelines keep of text.
 
 Its embeddings are buffers in safetensors, its prompts stand in config.json. The class travels with a registered student
-(`advkd.export.bundle`), so it uses torch and diffusers alone. Prompts that it does not hold are embedded by the teacher's
-own pipeline without its network: each family's `encode_prompt`, as diffusers has it.
+(`advkd.export.bundle`), so it uses torch and diffusers alone. Prompts that it does not hold are embedded by the
+teacher's own pipeline without its network: each family's `encode_prompt`, as diffusers has it.
 """
 
 import inspect
@@ -117,12 +117,10 @@ class StoredPrompts(ModelMixin, ConfigMixin):  # type: ignore[misc]
             )
         name, _, revision = place.partition("@") if source is None or "@" in place else (place, "", "")
         kind = self.config.conditioning["pipeline"]
-        weights = next(self.buffers())
+        like = next(self.buffers())
         options = dict.fromkeys(UNUSED[kind]) | ({"revision": revision} if revision else {})
-        loaded = getattr(diffusers, kind).from_pretrained(
-            name, use_safetensors=True, torch_dtype=weights.dtype, **options
-        )
-        self.adopt_encoder(loaded.to(weights.device))
+        loaded = getattr(diffusers, kind).from_pretrained(name, use_safetensors=True, **options)
+        self.adopt_encoder(loaded.to(like.device, like.dtype))
 
     @torch.no_grad()
     def adopt_encoder(self, pipe: Any) -> None:

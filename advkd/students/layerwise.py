@@ -22,8 +22,8 @@ from advkd.students.sampling import SeededSampling
 class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore[misc]
     """`h_0 = stem(x_T)`, `h_k = S_k(h_{k-1})`, `F_k = head_k(h_k)`, `x_hat_k = skip_k x_T + gain_k F_k`.
 
-    With class labels y, `h_k = S_k(h_{k-1} (1 + scale_k(y)) + shift_k(y))`; scales and shifts start at zero. With prompts,
-    y is the pooled embedding, and positions attend to the tokens besides, in front of `S_k` (`PromptReader`).
+    With class labels y, `h_k = S_k(h_{k-1} (1 + scale_k(y)) + shift_k(y))`; scales and shifts start at zero. With
+    prompts, y is the pooled embedding, and positions attend to the tokens besides, in front of `S_k` (`PromptReader`).
     """
 
     condition_kinds = (LABELS, PROMPTS)
@@ -129,7 +129,7 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             last = hidden
         return self.heads[-1](last)  # type: ignore[no-any-return]
 
-    def check_condition(self, count: int, class_labels: Tensor | None = None, **text: Tensor) -> None:  # type: ignore[override]
+    def check_condition(self, count: int, class_labels: Tensor | None = None, **text: Tensor) -> None:
         """See `SeededSampling.check_condition`."""
         check_labels(self.labels, class_labels, count)
         check_prompts(self.prompt_shapes, text, count)

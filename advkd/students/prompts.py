@@ -27,8 +27,8 @@ def check_prompts(shapes: Mapping[str, tuple[int, ...]] | None, given: Mapping[s
     found = {name: tuple(values.shape) for name, values in given.items()}
     if found != wanted:
         raise ValueError(
-            f"a student with prompts needs the embeddings of one for each image, {wanted}, got {found or 'none'}; embed "
-            "them by its teacher's text encoder, or take stored ones"
+            f"a student with prompts needs the embeddings of one for each image, {wanted}, got {found or 'none'}; "
+            "embed them by its teacher's text encoder, or take stored ones"
         )
 
 

@@ -128,8 +128,8 @@ def _refuse_text(teacher: Teacher, options: TeacherOptions) -> None:
     for name, value in (("prompts", options.prompts), ("size", options.size)):
         if value is not None:
             raise TeacherError(
-                f"{name} are said of teachers with a text encoder, such as a StableDiffusionPipeline, got {value!r} for "
-                f"{teacher.name!r}; leave it out"
+                f"{name} are said of teachers with a text encoder, such as a StableDiffusionPipeline, got {value!r} "
+                f"for {teacher.name!r}; leave it out"
             )
 
 

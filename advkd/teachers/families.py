@@ -23,11 +23,12 @@ from storage.tables import Table
 class Family(Protocol):
     """All teachers that are saved as one class of pipeline."""
 
-    folders: tuple[str, ...]
-    """Parts of the pipeline whose JSON and safetensors files the family reads; no others are fetched.
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Parts of the pipeline whose JSON and safetensors files the family reads; no others are fetched.
 
-    Each is a subfolder; where it has none, the part lies at the root.
-    """
+        Each is a subfolder; where it has none, the part lies at the root.
+        """
 
     def check(self, folder: Path) -> None:
         """Raises `TeacherError` if the family cannot use the folder.

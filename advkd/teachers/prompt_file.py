@@ -20,7 +20,9 @@ def read_prompts(place: str) -> tuple[str, ...]:
     try:
         text = read_bytes(place).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TeacherError(f"prompts must be text in UTF-8, got other bytes in {place}; save the file as UTF-8") from error
+        raise TeacherError(
+            f"prompts must be text in UTF-8, got other bytes in {place}; save the file as UTF-8"
+        ) from error
     except (StoreError, OSError) as error:
         raise TeacherError(
             f"prompts must be in a file that can be read, got {type(error).__name__} for {place}; check its path"

@@ -28,7 +28,7 @@ class StableDiffusionTeacher(TextTeacher):
         return self.network(state, time, encoder_hidden_states=text[TOKENS]).sample  # type: ignore[no-any-return]
 
     def completed(self, scheduler: dict[str, Any]) -> dict[str, Any]:
-        """See `TextTeacher.completed`: the pipeline never clips, whatever an old config says or its class defaults to."""
+        """See `TextTeacher.completed`: the pipeline never clips, whatever an old config or its class says."""
         return scheduler | {"clip_sample": False} if scheduler["_class_name"] in _CLIPPING else scheduler
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from advkd.device import torch_device
 from advkd.diffusion import UNCONDITIONAL, Prompts, prompts_facts
-from advkd.networks import StoredPrompts
+from advkd.networks import ENCODE, UNUSED, StoredPrompts
 from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json, slug
@@ -112,11 +112,11 @@ class TextTeacher(NetworkTeacher):
         guidance = {"guidance_scale": self.guidance} if self.guidance > 1 else {}
         return super().solver_config(solver) | guidance
 
-    def guided(self, scale: float) -> Teacher:
+    def guided(self, scale: float) -> "TextTeacher":
         """Returns the teacher under guidance of a scale above 1; they share network and prompts."""
         return self._with(f"guidance_scale {scale!r}", guidance=scale)
 
-    def prompted(self, prompts: Sequence[str], origin: str = "") -> Teacher:
+    def prompted(self, prompts: Sequence[str], origin: str = "") -> "TextTeacher":
         """Returns the teacher with the prompts of its samples; they share the network.
 
         Args:
@@ -142,15 +142,15 @@ class TextTeacher(NetworkTeacher):
         multiple = factor * self.family.multiple(self.config)
         if any(side % multiple for side in size):
             raise TeacherError(
-                f"height and width of this teacher's images must be multiples of {multiple}, got {size[0]} x {size[1]}; "
-                "choose others"
+                f"height and width of this teacher's images must be multiples of {multiple}, got {size[0]} x "
+                f"{size[1]}; choose others"
             )
         shape = (self.space.shape[0], size[0] // factor, size[1] // factor)
         other = self._with(f"size {size[0]}x{size[1]}", space=latent_space(self.folder, AUTOENCODER, shape))
         other.scheduler = other.completed(dict(other.scheduler))
         return other
 
-    def _with(self, what: str, **changes: Any) -> Any:
+    def _with(self, what: str, **changes: Any) -> "TextTeacher":
         other = copy.copy(self)
         other.__dict__ |= changes
         other.fingerprint = hashlib.sha256(f"{self.fingerprint} {what}".encode()).hexdigest()
@@ -170,8 +170,8 @@ def text_pipeline(family: "TextFamily", folder: Path, facts: Mapping[str, Any]) 
     check_text_parts(folder, family.text)
     if text_sha256(folder, family.text) != facts["encoder"]:
         raise TeacherError(
-            f"a text encoder must be the one that the student's teacher had, sha256 {facts['encoder'][:12]}, got another "
-            f"in {folder}; name that teacher's pipeline"
+            f"a text encoder must be the one that the student's teacher had, sha256 {facts['encoder'][:12]}, got "
+            f"another in {folder}; name that teacher's pipeline"
         )
     return family.encoder_pipeline(load_text_parts(folder, family.text))
 
@@ -183,15 +183,13 @@ def embedded_prompts(pipe: Any, prompts: Sequence[str], facts: Mapping[str, Any]
     Raises:
         TeacherError: together they are too large, or the encoder gives other shapes than its configs say.
     """
-    from advkd.networks.stored_prompts import ENCODE
-
     rows = sum(torch.Size(shape).numel() for shape in facts["tensors"].values())
     if (size := 4 * rows * (len(prompts) + 1)) > _MOST_BYTES:
         raise TeacherError(
             f"embeddings of all prompts must fit {_MOST_BYTES / 2**30:.0f} GiB, got {size / 2**30:.0f} GiB of "
             f"{len(prompts):,}; take fewer prompts"
         )
-    table = StoredPrompts(prompts=list(prompts), conditioning=dict(facts), origin=origin)
+    table: StoredPrompts = StoredPrompts(prompts=list(prompts), conditioning=dict(facts), origin=origin)
     for number, prompt in enumerate((*prompts, "")):
         for name, values in ENCODE[facts["pipeline"]](pipe, prompt).items():
             buffer = getattr(table, name)[number]
@@ -201,7 +199,8 @@ def embedded_prompts(pipe: Any, prompts: Sequence[str], facts: Mapping[str, Any]
                     f"{list(buffer.shape)}; save the pipeline again"
                 )
             buffer.copy_(values[0])
-    return table.eval().requires_grad_(False)
+    table.eval()
+    return table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,8 +266,6 @@ class TextFamily:
     def encoder_pipeline(self, parts: Mapping[str, Any]) -> Any:
         """Returns the family's own pipeline with its text encoders alone, which embeds as it always does."""
         import diffusers
-
-        from advkd.networks.stored_prompts import UNUSED
 
         kind = getattr(diffusers, self.pipeline)
         without = {"requires_safety_checker": False} if self.pipeline == "StableDiffusionPipeline" else {}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from advkd.diffusion import MASK, POOLED, TOKENS
-from advkd.teachers.base import Teacher
+from advkd.teachers.base import SolverSpec
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.schedulers import full_config
 from advkd.teachers.text import Embedded, TextFamily, TextTeacher
@@ -82,7 +82,13 @@ class FluxTeacher(StableDiffusion3Teacher):
         """See `NetworkTeacher.predict`."""
         return self.forward(state, time, condition)
 
-    def guided(self, scale: float) -> Teacher:
+    def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
+        """See `TextTeacher.solver_config`; its guidance takes no second pass."""
+        config = super().solver_config(solver)
+        scale = config.pop("guidance_scale", None)
+        return config if scale is None else config | {"embedded_guidance": scale}
+
+    def guided(self, scale: float) -> TextTeacher:
         """See `TextTeacher.guided`; raises `TeacherError` for a transformer that takes no guidance."""
         if not self.config.guidance_embeds:
             raise TeacherError(
@@ -146,7 +152,8 @@ def _sd3_shapes(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[int,
 
 def _flux_shapes(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     pooled, hidden = (
-        encoder_number(folder, part, key) for part, key in (("text_encoder", "hidden_size"), ("text_encoder_2", "d_model"))
+        encoder_number(folder, part, key)
+        for part, key in (("text_encoder", "hidden_size"), ("text_encoder_2", "d_model"))
     )
     _require(config, folder, joint_attention_dim=hidden, pooled_projection_dim=pooled)
     return {TOKENS: (_length("FluxPipeline"), hidden), POOLED: (pooled,)}
@@ -180,9 +187,9 @@ def _plain_sana(config: Mapping[str, Any], folder: Path) -> None:
     outward = config.get("out_channels", config.get("in_channels"))
     if config.get("guidance_embeds") or outward != config.get("in_channels"):
         raise TeacherError(
-            f"the transformer of a SanaPipeline must take a state, a time and a prompt alone, and give as many channels "
-            f"as it takes, got guidance_embeds {config.get('guidance_embeds')!r} and out_channels {outward!r} in "
-            f"{folder}; choose another teacher"
+            f"the transformer of a SanaPipeline must take a state, a time and a prompt alone, and give as many "
+            f"channels as it takes, got guidance_embeds {config.get('guidance_embeds')!r} and out_channels {outward!r} "
+            f"in {folder}; choose another teacher"
         )
 
 

@@ -89,12 +89,13 @@ def check_text_parts(folder: Path, parts: TextParts) -> None:
 def text_files(folder: Path, parts: TextParts) -> tuple[Path, ...]:
     """Returns the files that decide how prompts are embedded; raises `WeightsError` if weights are missing."""
     tokenizers = (
-        folder / part / name for part in parts.tokenizers for name in TOKENIZER_FILES if (folder / part / name).is_file()
+        folder / part / name
+        for part in parts.tokenizers
+        for name in TOKENIZER_FILES
+        if (folder / part / name).is_file()
     )
     encoders = (
-        folder / part / name
-        for part in parts.encoders
-        for name in ("config.json", *weights_of(folder / part).names)
+        folder / part / name for part in parts.encoders for name in ("config.json", *weights_of(folder / part).names)
     )
     return *tokenizers, *encoders
 
@@ -109,8 +110,8 @@ def token_limit(folder: Path, part: str) -> int:
     limit = read_json(folder / part / _CONFIG).get("model_max_length")
     if not isinstance(limit, int) or not 0 < limit <= _MOST_TOKENS:
         raise TeacherError(
-            f"a tokenizer must say its model_max_length, got {limit!r} in {folder / part / _CONFIG}; write the one there "
-            "that the teacher was trained with, such as 77"
+            f"a tokenizer must say its model_max_length, got {limit!r} in {folder / part / _CONFIG}; write the one "
+            "there that the teacher was trained with, such as 77"
         )
     return limit
 
@@ -139,7 +140,7 @@ def load_text_parts(folder: Path, parts: TextParts) -> dict[str, Any]:
     index = read_json(folder / "model_index.json")
     loaded: dict[str, Any] = {}
     # Its bars would be in logs and JSON.
-    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     for part in parts.names:
         kind = getattr(transformers, index[part][1])
         try:

@@ -22,7 +22,6 @@ from storage import CommitRecord, TrajectorySpec, Writer, exists, missing_shards
 from storage.records import commit_uri
 from storage.writing import CLAIMS, Sealing, claim_uri, seal_once
 
-
 _KEEPING = threading.Lock()
 
 

@@ -252,7 +252,7 @@ def _discriminator(spec: TrainSpec, store: TrajectorySpec) -> nn.Module:
 
 
 def _judged_by(spec: TrainSpec, store: TrajectorySpec) -> dict[str, int]:
-    """The number of classes, or the width of the prompts' pooled embeddings, that the discriminator is told of, if any."""
+    """The number of classes, or the width of prompts' pooled embeddings, that the discriminator is told of, if any."""
     facts, kind = store.conditioning or {}, DISCRIMINATORS[spec.discriminator.kind]
     if facts.get("kind") == LABELS and takes_classes(kind):
         return {"classes": Labels(facts).classes}

@@ -108,7 +108,7 @@ def test_states_are_those_of_the_familys_own_pipeline(
     size = "#size={}x{}".format(*SIZES[name]) if name in SIZES else ""
     source = f"{folder}#prompts={prompts}{size}" + ("#guidance=4.5" if guided else "")
     if guided and name == "flux-schnell":
-        with pytest.raises(TeacherError, match="trained to take it .guidance_embeds., got 4.5"):
+        with pytest.raises(TeacherError, match=r"trained to take it .guidance_embeds., got 4.5"):
             load_teacher(source)
         return
     teacher = load_teacher(source)
@@ -154,9 +154,7 @@ def test_facts_name_the_list_the_encoder_and_the_shapes(folders: Callable[[str],
         load_teacher(f"{folder}#prompts={other}#guidance=7.5#sha256={guided.fingerprint}")
 
 
-def test_what_the_embeddings_say_does_not_depend_on_other_prompts(
-    folders: Callable[[str], Path], root: Path
-) -> None:
+def test_what_the_embeddings_say_does_not_depend_on_other_prompts(folders: Callable[[str], Path], root: Path) -> None:
     folder = folders("sana")
     one, two = (
         load_teacher(f"{folder}#prompts={prompt_file(root, texts, 'c.txt')}").conditions
@@ -205,13 +203,13 @@ def test_a_teacher_of_prompts_needs_them_and_others_take_none(
     folders: Callable[[str], Path], prompts: Path, tmp_path: Path
 ) -> None:
     folder = folders("stable-diffusion")
-    with pytest.raises(TeacherError, match="must be told them, got none .*#prompts=FILE"):
+    with pytest.raises(TeacherError, match=r"must be told them, got none .*#prompts=FILE"):
         load_teacher(str(folder))
     with pytest.raises(TeacherError, match="prompts are said of teachers with a text encoder"):
         load_teacher(f"mixture#prompts={prompts}")
     with pytest.raises(TeacherError, match="a source must say prompts once"):
         load_teacher(f"{folder}#prompts={prompts}#prompts={prompts}")
-    with pytest.raises(TeacherError, match="got no name; write `mixture#prompts=prompts.txt`"):
+    with pytest.raises(TeacherError, match=r"got no name; write `mixture#prompts=prompts.txt`"):
         load_teacher("mixture#prompts=")
     with pytest.raises(TeacherError, match="must be multiples of 4, got 18 x 18"):
         load_teacher(f"{folder}#prompts={prompts}#size=18")
@@ -222,12 +220,12 @@ def test_a_teacher_of_prompts_needs_them_and_others_take_none(
 def test_missing_parts_are_named(prompts: Path, tmp_path: Path) -> None:
     folder = stable_diffusion_folder(tmp_path / "sd")
     (folder / "tokenizer" / "tokenizer_config.json").rename(tmp_path / "kept.json")
-    with pytest.raises(TeacherError, match="needs its tokenizers, got no tokenizer_config.json in"):
+    with pytest.raises(TeacherError, match=r"needs its tokenizers, got no tokenizer_config.json in"):
         load_teacher(f"{folder}#prompts={prompts}")
     (tmp_path / "kept.json").rename(folder / "tokenizer" / "tokenizer_config.json")
     weights = folder / "text_encoder" / "model.safetensors"
     weights.rename(tmp_path / "weights")
-    with pytest.raises(TeacherError, match="needs weights, got no .*text_encoder"):
+    with pytest.raises(TeacherError, match=r"needs weights, got no .*text_encoder"):
         load_teacher(f"{folder}#prompts={prompts}")
     (tmp_path / "weights").rename(weights)
     index = folder / "model_index.json"
@@ -269,8 +267,9 @@ def test_only_what_is_needed_is_fetched(folders: Callable[[str], Path], tmp_path
     folder = folders("stable-diffusion")
     there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
     more = [
-        "tokenizer/merges.txt", "tokenizer/code.py", "text_encoder/pytorch_model.bin", "text_encoder/flax_model.msgpack",
-        "text_encoder/model.fp16.safetensors", "safety_checker/model.safetensors", "v1-5-pruned.safetensors",
+        "tokenizer/merges.txt", "tokenizer/code.py", "text_encoder/pytorch_model.bin",
+        "text_encoder/flax_model.msgpack", "text_encoder/model.fp16.safetensors",
+        "safety_checker/model.safetensors", "v1-5-pruned.safetensors",
     ]  # fmt: skip
     names, fetched = [*there, *more], set[str]()
     while wanted := needed_files(tmp_path, names):

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderDC,
-    AutoencoderKL,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
@@ -60,8 +59,8 @@ def clip_text(kind: Any = CLIPTextModel, seed: int = 0, hidden: int = 16, length
     return kind(
         CLIPTextConfig(
             vocab_size=2 + 2 * len(LETTERS), hidden_size=hidden, intermediate_size=32, num_hidden_layers=2,
-            num_attention_heads=2, max_position_embeddings=length, projection_dim=hidden, bos_token_id=0, eos_token_id=1,
-            pad_token_id=1,
+            num_attention_heads=2, max_position_embeddings=length, projection_dim=hidden, bos_token_id=0,
+            eos_token_id=1, pad_token_id=1,
         )
     ).eval()  # fmt: skip
 
@@ -74,9 +73,7 @@ def fast_tokenizer(kind: Any, **special: str) -> Any:
 
 def t5_text(seed: int = 0) -> T5EncoderModel:
     torch.manual_seed(seed)
-    return T5EncoderModel(
-        T5Config(vocab_size=160, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-    ).eval()
+    return T5EncoderModel(T5Config(vocab_size=160, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)).eval()
 
 
 def tiny_unet(seed: int = 0) -> UNet2DConditionModel:
@@ -140,7 +137,8 @@ def sana_folder(folder: Path) -> Path:
     torch.manual_seed(0)
     transformer = SanaTransformer2DModel(
         patch_size=1, in_channels=4, out_channels=4, num_layers=1, num_attention_heads=2, attention_head_dim=4,
-        num_cross_attention_heads=2, cross_attention_head_dim=4, cross_attention_dim=8, caption_channels=8, sample_size=16,
+        num_cross_attention_heads=2, cross_attention_head_dim=4, cross_attention_dim=8, caption_channels=8,
+        sample_size=16,
     )  # fmt: skip
     vae = AutoencoderDC(
         in_channels=3, latent_channels=4, attention_head_dim=2, encoder_block_types=("ResBlock", "EfficientViTBlock"),
@@ -152,7 +150,8 @@ def sana_folder(folder: Path) -> Path:
     text = Gemma2Model(
         Gemma2Config(
             vocab_size=160, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-            num_key_value_heads=1, head_dim=4, max_position_embeddings=2048, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+            num_key_value_heads=1, head_dim=4, max_position_embeddings=2048, pad_token_id=0, eos_token_id=1,
+            bos_token_id=2,
         )
     ).eval()  # fmt: skip
     SanaPipeline(
