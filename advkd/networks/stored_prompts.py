@@ -24,7 +24,8 @@ def _stable_diffusion(pipe: Any, prompt: str) -> dict[str, Tensor]:
         prompt, padding="max_length", max_length=pipe.tokenizer.model_max_length, truncation=True, return_tensors="pt"
     )
     # Its UNet takes tokens alone; the state of the last token is for students and discriminators.
-    return {"encoder_hidden_states": tokens, "pooled_projections": pipe.text_encoder(read.input_ids).pooler_output}
+    pooled = pipe.text_encoder(read.input_ids.to(tokens.device)).pooler_output
+    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
 
 
 def _stable_diffusion_3(pipe: Any, prompt: str) -> dict[str, Tensor]:

@@ -140,7 +140,7 @@ def load_text_parts(folder: Path, parts: TextParts) -> dict[str, Any]:
     index = read_json(folder / "model_index.json")
     loaded: dict[str, Any] = {}
     # Its bars would be in logs and JSON.
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()
     for part in parts.names:
         kind = getattr(transformers, index[part][1])
         try:
