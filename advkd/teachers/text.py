@@ -100,9 +100,11 @@ class TextTeacher(NetworkTeacher):
         if self.guidance == 1:
             return self.forward(state, time, condition)
         table = self.conditions.table
-        numbers = torch.full((len(state),), table.empty)
-        empty = {name: values.to(state.device) for name, values in table.rows(numbers).items()}
-        both = {name: torch.cat([empty[name], values]) for name, values in condition.items()}
+        empty = table.rows(torch.tensor([table.empty]))
+        both = {
+            name: torch.cat([empty[name].to(values.device).expand_as(values), values])
+            for name, values in condition.items()
+        }
         free, told = self.forward(torch.cat([state, state]), time, both).chunk(2)
         # Ho and Salimans 2022, Eq. 6, with w = guidance - 1.
         return free + self.guidance * (told - free)
