@@ -15,6 +15,7 @@ DEFAULT_PRESET = "full"
 """That of `distill`."""
 
 _SHARD_BYTES = 64 * 2**20
+_POSITIONS = 8
 _WINDOW_BYTES = 2**30
 
 
@@ -99,7 +100,8 @@ def fitted_store(precompute: PrecomputeSpec, store: TrajectorySpec) -> Precomput
 def fitted(train: RunSpec, store: TrajectorySpec) -> RunSpec:
     """Returns a preset's training on a store: its window of shards has at most 1 GiB, or is one shard.
 
-    A reader holds two windows. Our method gets the largest patch that divides the sides of the states.
+    A reader holds two windows. Our method gets the largest patch that divides the sides of the states and leaves eight
+    positions on each; 1 if none does. At 4x4 latents a patch of 1 is worth 13.3 teacher steps, of 2 11.2.
     """
     shards = _WINDOW_BYTES // (store.shard_samples * store.trajectory_bytes)
     train = replace(train, window=max(1, min(train.window, shards)))
@@ -114,4 +116,8 @@ def fitted(train: RunSpec, store: TrajectorySpec) -> RunSpec:
 
 
 def _patch(largest: int, shape: tuple[int, int, int]) -> int:
-    return next(side for side in range(largest, 0, -1) if shape[1] % side == 0 and shape[2] % side == 0)
+    sides, least = shape[1:], _POSITIONS
+    fits = (
+        patch for patch in range(largest, 1, -1) if all(side % patch == 0 and side >= least * patch for side in sides)
+    )
+    return next(fits, 1)

@@ -105,13 +105,13 @@ def order(request: Request) -> Response:
     by = query.choice(request, "by", ORDERS[:-1])
     t = query.timestep(request, view.spec.timesteps)
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
-    classes = classes_of(view.spec)
+    classes = classes_of(view)
     label = query.integer(request, "label", -1, 0, 9 if classes is None else len(classes.names) - 1)
     student = held.student(request.query_params.get("student", "") or "0", view) if by == "distance" else None
     if label >= 0 and classes is None:
         raise RequestError(
-            "only samples of class-conditional teachers and grey 16x16 digits have labels, and this store holds none; "
-            "drop label"
+            "only samples of teachers with classes or prompts and grey 16x16 digits have labels, and this store holds "
+            "none; drop label"
         )
 
     def make() -> SortedSamples:

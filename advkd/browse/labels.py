@@ -1,10 +1,11 @@
-"""Class labels of samples: those that a class-conditional teacher was given, which the store's seed tells.
+"""Class labels and prompts of samples: those that their teacher was given, which the store's seed tells.
 
 Of an unconditional one, what the embedded digit classifier reads in the clean images, where they are digits.
 """
 
+import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,14 +13,15 @@ import numpy.typing as npt
 
 from advkd.browse.sorting import chunks
 from advkd.browse.store_view import StoreSnapshot
-from advkd.diffusion import Labels, conditions_of
-from storage import TrajectorySpec
+from advkd.diffusion import Labels, Prompts, conditions_of, cut
+from advkd.networks import kept_prompts
 from storage.records import condition_generator
 
 if TYPE_CHECKING:
     from advkd.evaluation import DigitClassifier
 
 _DIGITS = (1, 16, 16)
+_PROMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,14 @@ class Classes:
     """Of samples of one class, whose name takes the place of {}."""
 
 
-def classes_of(spec: TrajectorySpec) -> Classes | None:
-    """Returns the classes of a store's samples, or None where nothing tells them apart."""
+def classes_of(view: StoreSnapshot) -> Classes | None:
+    """Returns the classes or the first prompts of a store's samples, or None where nothing tells them apart."""
+    spec = view.spec
     conditions, clean = conditions_of(spec.conditioning), spec.timesteps[-1]
+    if isinstance(conditions, Prompts):
+        shown = tuple(map(cut, _texts(view.store.uri, json.dumps(conditions.facts))[:_PROMPTS]))
+        more = f", the first {_PROMPTS} of {conditions.count:,}" if conditions.count > _PROMPTS else ""
+        return Classes("Prompt", shown, f"What the teacher was told to show{more}", 'with the prompt "{}"')
     if isinstance(conditions, Labels):
         names = conditions.names or ("",) * conditions.classes
         shown = tuple(f"{k} {name}".strip() for k, name in enumerate(names))
@@ -48,14 +55,34 @@ def classes_of(spec: TrajectorySpec) -> Classes | None:
     return None
 
 
+def condition_text(view: StoreSnapshot, sample: int) -> str:
+    """Returns what the teacher was told of a sample, for people; "" where it was told nothing."""
+    conditions = conditions_of(view.spec.conditioning)
+    if isinstance(conditions, Prompts):
+        texts, number = _texts(view.store.uri, json.dumps(conditions.facts)), _drawn(view, conditions, sample)
+        return texts[number] if number < len(texts) else f"prompt {number:,}"
+    if isinstance(conditions, Labels):
+        number = _drawn(view, conditions, sample)
+        return f"class {number} {conditions.names[number] if conditions.names else ''}".strip()
+    return ""
+
+
+def _drawn(view: StoreSnapshot, conditions: Labels | Prompts, sample: int) -> int:
+    (number,) = conditions.draw(condition_generator(view.spec.base_seed, sample)).values()
+    return number
+
+
+@lru_cache(maxsize=8)
+def _texts(store: str, facts: str) -> tuple[str, ...]:
+    return tuple(kept_prompts(store, json.loads(facts)))
+
+
 def class_numbers(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The class of each sample of a store that has classes, -1 where it cannot be read."""
     conditions = conditions_of(view.spec.conditioning)
-    if not isinstance(conditions, Labels):
+    if not isinstance(conditions, Labels | Prompts):
         return digits(view, samples)
-    seed = view.spec.base_seed
-    drawn = [conditions.draw(condition_generator(seed, int(index)))["label"] for index in samples]
-    return np.array(drawn, dtype=np.int64)
+    return np.array([_drawn(view, conditions, int(index)) for index in samples], dtype=np.int64)
 
 
 def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ from advkd.browse.comparing import Side, comparable
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.facts import store_facts
-from advkd.browse.labels import classes_of
+from advkd.browse.labels import classes_of, condition_text
 from advkd.browse.sheets import first_samples, fitting_samples
 from advkd.browse.shown import grid_facts, largest_tile
 from advkd.browse.store_list import store_rows
@@ -54,7 +54,7 @@ def gallery(request: Request) -> Response:
     return _page(
         "gallery.html",
         **_of(request, view),
-        classes=classes_of(view.spec),
+        classes=classes_of(view),
         first=first,
     )
 
@@ -63,7 +63,9 @@ def sample(request: Request) -> Response:
     """Answers `/s/{store}/sample/{sample}`: a trajectory."""
     view = view_of(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
-    return _page("sample.html", **_of(request, view, {"sample": index}), sample=index)
+    return _page(
+        "sample.html", **_of(request, view, {"sample": index}), sample=index, condition=condition_text(view, index)
+    )
 
 
 def jump(request: Request) -> Response:

@@ -15,7 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.errors import NotShownError, RequestError
-from advkd.diffusion import SkipCoefficients, conditions_of, drawn_condition, implied_clean, skip_coefficients
+from advkd.diffusion import (
+    Conditions,
+    Prompts,
+    SkipCoefficients,
+    conditions_of,
+    drawn_condition,
+    embedded,
+    implied_clean,
+    skip_coefficients,
+)
+from advkd.networks import embeddings_places, find_embeddings
 from storage import ByteCache, States, TrajectorySpec
 from storage.records import start_noise
 
@@ -35,6 +45,8 @@ class ShownStudent:
     model: "AnyStudent"
     kept: ByteCache
     """Cache of predictions; one pass gives all timesteps."""
+    conditions: Conditions
+    """The student's own, with the embeddings of its prompts."""
 
     def refusal(self, spec: TrajectorySpec) -> str | None:
         """Returns why the student cannot be shown beside the trajectories of a spec, None if it can."""
@@ -80,7 +92,7 @@ class ShownStudent:
     def _run(self, spec: TrajectorySpec, samples: Sequence[int], noise: npt.NDArray[Any]) -> States:
         import torch
 
-        condition = drawn_condition(conditions_of(spec.conditioning), spec.base_seed, samples)
+        condition = embedded(self.conditions, drawn_condition(self.conditions, spec.base_seed, samples))
         predicted: dict[int, list[npt.NDArray[Any]]] = {t: [] for t in self.model.timesteps[1:]}
         with torch.inference_mode():
             for start in range(0, len(noise), _BATCH):
@@ -176,9 +188,15 @@ def _coefficients(spec: TrajectorySpec) -> SkipCoefficients | None:
 
 def _load(place: str, name: str, kept: ByteCache, runs: str) -> ShownStudent:
     from advkd.registry import student_folder
-    from advkd.students import load_student
+    from advkd.students import load_student, student_files
 
-    return ShownStudent(name, load_student(student_folder(place, runs)), kept)
+    folder = student_folder(place, runs)
+    model = load_student(folder)
+    conditions = conditions_of(model.config.get("conditioning"))
+    if isinstance(conditions, Prompts):
+        places = embeddings_places(student_files(folder).weights.parent)
+        conditions.adopt(find_embeddings(places, conditions.facts))
+    return ShownStudent(name, model, kept, conditions)
 
 
 def _names(places: Sequence[str]) -> list[str]:

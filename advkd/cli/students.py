@@ -110,6 +110,13 @@ def sample_command(
         list[str] | None,
         typer.Option(help="Class of the images, a number or name; give more, or all. Default: drawn from the seed."),
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompt of the images; give more, or all stored ones. Default: drawn from the seed."),
+    ] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="The teacher's pipeline, for prompts that the student was not trained on.")
+    ] = None,
     runs: Runs = "runs",
     device: Device = "cpu",
     as_json: AsJson = False,
@@ -117,7 +124,7 @@ def sample_command(
     """Sample a student in one network pass and write a grid of images."""
     from advkd.cli.sample import sample_grid
 
-    sample_grid(place, n, seed, out, device, runs, label or ())
+    sample_grid(place, n, seed, out, device, runs, label or (), prompt or (), text_encoder)
     tell(f"{n} images", str(out), {"n": n, "seed": seed}, as_json)
 
 

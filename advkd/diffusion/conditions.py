@@ -5,11 +5,13 @@ drawn again where it is needed: it depends on (base seed, i) alone, as the noise
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from advkd.diffusion.labels import LABELS, Labels
+from advkd.diffusion.prompt_facts import PROMPTS
+from advkd.diffusion.prompts import Prompts
 from advkd.diffusion.start import Start
 from storage.records import condition_generator
 from storage.tables import Table
@@ -32,7 +34,15 @@ class Conditions(Protocol):
         """Draws the condition of one sample from the generator alone."""
 
     def tensors(self, rows: Sequence[Row]) -> "dict[str, Tensor]":
-        """The conditions of a batch as networks take them, each `[B, ...]`, on the CPU."""
+        """The conditions of a batch, each `[B, ...]`, on the CPU: what networks take, or see `EmbeddedConditions`."""
+
+
+@runtime_checkable
+class EmbeddedConditions(Protocol):
+    """Conditions whose tensors are small, such as numbers of prompts, until networks take them."""
+
+    def embedded(self, condition: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
+        """What networks take of a batch, each `[B, ...]` on the batch's device, of what `Conditions.tensors` gave."""
 
 
 class Unconditional:
@@ -56,7 +66,9 @@ class BuildConditions(Protocol):
         """Builds the conditions from their `facts`; raises `ValueError` if the facts do not fit."""
 
 
-CONDITIONS: Table[BuildConditions] = Table("advkd.conditions", "a kind of condition", {LABELS: Labels})
+CONDITIONS: Table[BuildConditions] = Table(
+    "advkd.conditions", "a kind of condition", {LABELS: Labels, PROMPTS: Prompts}
+)
 """Builders by the "kind" in the facts. No facts mean no condition."""
 
 UNCONDITIONAL = Unconditional()
@@ -69,8 +81,13 @@ def conditions_of(facts: Mapping[str, Any] | None) -> Conditions:
     return CONDITIONS.choose(str(facts.get("kind")), "a store's conditioning")(facts)
 
 
+def embedded(conditions: Conditions, condition: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
+    """The condition of a batch as networks take it; see `EmbeddedConditions`."""
+    return conditions.embedded(condition) if isinstance(conditions, EmbeddedConditions) else condition
+
+
 def drawn_condition(conditions: Conditions, seed: int, indices: Iterable[int]) -> "dict[str, Tensor]":
-    """The conditions of some samples as networks take them, each `[B, ...]`; see `start_of`."""
+    """The conditions of some samples, each `[B, ...]`; see `start_of` and `embedded`."""
     if conditions.facts is None:
         return {}
     return conditions.tensors([conditions.draw(condition_generator(seed, int(index))) for index in indices])

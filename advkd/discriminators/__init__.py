@@ -2,7 +2,7 @@
 
 from advkd.discriminators.dcgan import NORMS, DcganDiscriminator
 from advkd.discriminators.projection import DiscriminatorSpec, ProjectionDiscriminator
-from advkd.discriminators.table import DISCRIMINATORS, is_per_sample, takes_classes
+from advkd.discriminators.table import DISCRIMINATORS, is_per_sample, takes_classes, takes_prompts
 
 __all__ = [
     "DISCRIMINATORS",
@@ -12,4 +12,5 @@ __all__ = [
     "ProjectionDiscriminator",
     "is_per_sample",
     "takes_classes",
+    "takes_prompts",
 ]

@@ -1,4 +1,6 @@
-"""One discriminator for all submodules, conditioned on k, and on class labels, by projection (Miyato & Koyama 2018, https://arxiv.org/abs/1802.05637).
+"""One discriminator for all submodules, conditioned on k, and on class labels or prompts, by projection.
+
+Miyato & Koyama 2018 (https://arxiv.org/abs/1802.05637).
 
 It judges clean-image estimates, not noisy states: their noise is a known function of x_T and only gives cheap cues.
 """
@@ -34,16 +36,26 @@ class DiscriminatorSpec:
 class ProjectionDiscriminator(nn.Module):
     """`D(x, k, y) = psi(phi(x)) + <embedding_k + class_y, phi(x)>` (Eq. 3); without labels y, class_y is absent.
 
+    Of a prompt, `class_y` is a linear map of its pooled embedding, normalised.
+
     There is no normalisation, as gradient penalties want it.
     """
 
     per_sample = True
     takes_classes = True
+    takes_prompts = True
 
     def __init__(
-        self, spec: DiscriminatorSpec, shape: Sequence[int], submodules: int, classes: int | None = None
+        self,
+        spec: DiscriminatorSpec,
+        shape: Sequence[int],
+        submodules: int,
+        classes: int | None = None,
+        pooled: int | None = None,
     ) -> None:
         """Builds an untrained discriminator of images `[C, H, W]`, together with labels in [0, `classes`) if given.
+
+        `pooled` is the width of the pooled embeddings of prompts, where samples have them.
 
         Raises:
             ValueError: `spec.patch` does not divide height and width.
@@ -73,18 +85,32 @@ class ProjectionDiscriminator(nn.Module):
         if classes is not None:
             self.classes = nn.Embedding(classes, 2 * width)
             nn.init.zeros_(self.classes.weight)
+        if pooled is not None:
+            self.prompts = nn.Linear(pooled, 2 * width)
+            nn.init.zeros_(self.prompts.weight)
+            nn.init.zeros_(self.prompts.bias)
 
-    def forward(self, images: Tensor, submodule: Tensor, class_labels: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        submodule: Tensor,
+        class_labels: Tensor | None = None,
+        pooled_projections: Tensor | None = None,
+    ) -> Tensor:
         """Returns logits `[B]` of clean estimates.
 
         Args:
             images: the estimates, `[B, C, H, W]`.
             submodule: whose they are, int64 `[B]`, 0 to K - 1.
             class_labels: of the samples, int64 `[B]`, where it was built for classes.
+            pooled_projections: of the samples' prompts, `[B, P]`, where it was built for prompts.
         """
         patches = nn.functional.pixel_unshuffle(images, self.patch)
         features = self.body(patches.contiguous(memory_format=torch.channels_last)).mean((2, 3))
         seen_as = self.embedding(submodule)
         if class_labels is not None:
             seen_as = seen_as + self.classes(class_labels)
+        if pooled_projections is not None:
+            pooled = nn.functional.layer_norm(pooled_projections, pooled_projections.shape[-1:])
+            seen_as = seen_as + self.prompts(pooled)
         return self.psi(features).squeeze(1) + (seen_as * features).sum(1)  # type: ignore[no-any-return]

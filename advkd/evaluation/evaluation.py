@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor
 
 from advkd.device import torch_device
-from advkd.diffusion import decoded
+from advkd.diffusion import Prompts, decoded
 from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import measure_cost
 from advkd.evaluation.features import chosen_features
@@ -26,6 +26,7 @@ from advkd.evaluation.teacher_states import (
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.files import publish, workplace
+from advkd.networks import embeddings_places, find_embeddings
 from advkd.students import fetched_student, load_student, student_files
 from advkd.teachers import AUTO, SolverSpec, Teacher, fitting_solver, load_teacher
 from advkd.text import store_link
@@ -55,6 +56,10 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
+    if isinstance(teacher.conditions, Prompts):
+        # The student's embeddings are those of its store: no text encoder is loaded.
+        places = embeddings_places(files.config.parent)
+        teacher.conditions.adopt(find_embeddings(places, teacher.conditions.facts))
     curve = _curve(teacher, solver)
     extractors = chosen_features(spec.features, teacher)
     # Computing takes minutes, so an unwritable `out` is reported before.
@@ -81,8 +86,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     )
     start = evaluation_start(teacher, spec.seed, spec.samples)
     labels = start.condition.get("class_labels")
-    samples = student_samples(student, start, spec.device, partial(tell, "student"))
-    strips = student_strips(student, start, trajectory, spec.device)
+    samples = student_samples(student, start, spec.device, partial(tell, "student"), teacher.conditions)
+    strips = student_strips(student, start, trajectory, spec.device, teacher.conditions)
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
     distances, read = measured_distances(extractors, references, teacher, samples, labels, spec.device)
@@ -90,13 +95,14 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     tell("metrics", 1, 1)
     ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
     pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
-    classes = class_scores(teacher.conditions, labels, strips, teacher.space, spec.device, read)
+    classes = class_scores(teacher.conditions, start.condition, strips, teacher.space, spec.device, read)
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
     sentence = training_sentence(observations) if observations else ""
-    page = render_report(report, pictures, sentence, _trajectories(spec.student), classes)
+    told = "prompts" if isinstance(teacher.conditions, Prompts) else "classes"
+    page = render_report(report, pictures, sentence, _trajectories(spec.student), classes, told)
     with workplace(spec.out) as folder:
         for optional in (TRAINING_PICTURE, CURVE_PICTURE, CLASSES):
             delete(str(folder / optional))

@@ -19,12 +19,11 @@ from advkd.evaluation.classifier import FEATURES as DIGIT_FEATURES
 from advkd.evaluation.classifier import WEIGHTS, load_classifier
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.fidelity import Reader
-from advkd.teachers import Teacher, load_teacher
+from advkd.teachers import DIGITS_CLASSES_FOLDER, DIGITS_FOLDER, Teacher, folder_fingerprint, load_teacher
 from storage.tables import Table
 
 AUTO, NONE, DIGITS = "auto", "none", "digits"
 BATCH = 256
-_DIGIT_TEACHERS = ("digits", "digits-classes", "mixture")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -140,13 +139,15 @@ def chosen_features(features: str, teacher: Teacher) -> tuple[Extractor, ...]:
 
 
 def shows_digits(teacher: Teacher) -> bool:
-    """Returns whether a teacher's fingerprint is that of an embedded one, whose images are digits."""
-    return digits_extractor().accepts(teacher.space.image_shape) and teacher.fingerprint in _fingerprints_of_digits()
+    """Returns whether a teacher, guidance aside, is an embedded one, whose images are digits."""
+    fingerprint = getattr(teacher, "unguided", "") or teacher.fingerprint
+    return digits_extractor().accepts(teacher.space.image_shape) and fingerprint in _fingerprints_of_digits()
 
 
 @cache
 def _fingerprints_of_digits() -> frozenset[str]:
-    return frozenset(load_teacher(name).fingerprint for name in _DIGIT_TEACHERS)
+    folders = (folder_fingerprint(folder) for folder in (DIGITS_FOLDER, DIGITS_CLASSES_FOLDER))
+    return frozenset((*folders, load_teacher("mixture").fingerprint))
 
 
 def _names(features: str) -> list[str]:

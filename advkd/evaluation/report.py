@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from advkd.diffusion import cut
 from advkd.evaluation.classes import ClassScores
 from advkd.evaluation.pictures import Pictures
 from advkd.evaluation.results import Distances, EvalReport, worth_sentence
@@ -24,6 +25,7 @@ def render_report(
     training: str = "",
     trajectories: str = "",
     classes: Sequence[ClassScores] = (),
+    told: str = "classes",
 ) -> str:
     """The page as one HTML text.
 
@@ -32,7 +34,8 @@ def render_report(
         pictures: what is drawn of them.
         training: the sentence above the picture of the training, where there is one.
         trajectories: permanent link to what the student was trained on, where that is known.
-        classes: figures of every class, the worst first, where samples have class labels.
+        classes: figures of every class or prompt, the worst first, where samples have one.
+        told: "classes" or "prompts".
     """
     return _TEMPLATES.get_template("report.html").render(
         report=report,
@@ -40,7 +43,8 @@ def render_report(
         recommended_samples=RECOMMENDED_SAMPLES,
         pictures=pictures,
         submodules=_submodules(report),
-        classes=_classes(classes),
+        classes=_classes(classes, told),
+        told=told,
         all_classes=len(classes),
         training=training,
         metrics=[table for distances in report.distances for table in _metrics(distances)],
@@ -68,10 +72,10 @@ def _submodules(report: EvalReport) -> Rows:
     return [header, *rows]
 
 
-def _classes(scores: Sequence[ClassScores]) -> Rows:
-    header: tuple[str, ...] = ("class", "samples", "paired RMSE, clean")
+def _classes(scores: Sequence[ClassScores], told: str) -> Rows:
+    header: tuple[str, ...] = ("prompt" if told == "prompts" else "class", "samples", "paired RMSE, clean")
     rows: Rows = [
-        (f"{score.label} {score.name}".strip(), str(score.samples), _number(score.rmse))
+        (f"{score.label} {cut(score.name)}".strip(), str(score.samples), _number(score.rmse))
         for score in scores[:_CLASSES_SHOWN]
     ]
     fidelities = [score.fidelity for score in scores[:_CLASSES_SHOWN]]

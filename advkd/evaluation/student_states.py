@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from advkd.diffusion import Start, implied_clean
+from advkd.diffusion import UNCONDITIONAL, Conditions, Start, embedded, implied_clean
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.pictures import Strips
 from advkd.students import AnyStudent
@@ -15,7 +15,13 @@ BATCH = 256
 
 
 @torch.no_grad()
-def student_samples(student: AnyStudent, start: Start, device: str, progress: Callable[[int, int], None]) -> Tensor:
+def student_samples(
+    student: AnyStudent,
+    start: Start,
+    device: str,
+    progress: Callable[[int, int], None],
+    conditions: Conditions = UNCONDITIONAL,
+) -> Tensor:
     """Returns the student's clean states from the evaluation's starts, one pass each: float32 `[N, C, H, W]`, CPU.
 
     Raises:
@@ -24,13 +30,15 @@ def student_samples(student: AnyStudent, start: Start, device: str, progress: Ca
     batches: list[Tensor] = []
     for part in start.split(BATCH):
         moved = part.to(device)
-        batches.append(student(moved.noise, **moved.condition).float().cpu().contiguous())
+        batches.append(student(moved.noise, **embedded(conditions, moved.condition)).float().cpu().contiguous())
         progress(min(len(start), len(batches) * BATCH), len(start))
     return _finite(torch.cat(batches))
 
 
 @torch.no_grad()
-def student_strips(student: AnyStudent, start: Start, trajectory: Tensor, device: str) -> Strips:
+def student_strips(
+    student: AnyStudent, start: Start, trajectory: Tensor, device: str, conditions: Conditions = UNCONDITIONAL
+) -> Strips:
     """Returns states, and the clean images that they imply, of student and teacher on the first N starts.
 
     The teacher's trajectory is `[K + 1, N, C, H, W]`, its first state the noise. A submodule that works at a coarser
@@ -38,7 +46,7 @@ def student_strips(student: AnyStudent, start: Start, trajectory: Tensor, device
     """
     noise = trajectory[0]
     parts = [part.to(device) for part in next(start.split(len(noise))).split(BATCH)]
-    batches = [student.predictions(part.noise, **part.condition) for part in parts]
+    batches = [student.predictions(part.noise, **embedded(conditions, part.condition)) for part in parts]
     ours, theirs, our_clean, their_clean = [], [], [], []
     for k, predicted in enumerate(zip(*batches, strict=True)):
         mine = _finite(torch.cat([state.float().cpu() for state in predicted]))

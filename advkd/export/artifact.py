@@ -3,28 +3,41 @@
     model_index.json  pipeline.py  README.md
     student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py (or progressive_student.py)
     decoder/          config.json  diffusion_pytorch_model.safetensors  of latents: the teacher's autoencoder
+    prompts/          the same, and stored_prompts.py  of prompts: their texts and embeddings
 
-diffusers runs the two Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
+diffusers runs the Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
 short and import torch, numpy and diffusers alone.
 """
 
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from advkd.diffusion import space_of
+from advkd.diffusion import PROMPTS, space_of
 from advkd.evaluation import EvalReport
 from advkd.export.bundle import bundle_source
 from advkd.export.lineage import Lineage
 from advkd.export.model_card import model_card
 from advkd.files import whole_folder
-from advkd.networks import DECODER, AutoencoderSpace, copy_autoencoder, decoder_places
+from advkd.networks import (
+    DECODER,
+    PROMPTS_FOLDER,
+    AutoencoderSpace,
+    StoredPrompts,
+    copy_autoencoder,
+    copy_embeddings,
+    decoder_places,
+    embeddings_places,
+    find_embeddings,
+)
 from advkd.students import CONFIG, WEIGHTS, AnyStudent, load_student, student_files
 
 PIPELINE_MODULE, PIPELINE_CLASS = "pipeline", "AdvKDPipeline"
 """The file that travels with a student, and its class; not imported here, because diffusers' pipelines take seconds."""
+_STORED = "stored_prompts"
 
 
 def export_diffusers(student_folder: Path, out: Path) -> Path:
@@ -45,7 +58,7 @@ def export_artifact(
 
     Raises:
         StudentError: no usable student.
-        ValueError: the autoencoder of its latents is not beside it.
+        ValueError: the autoencoder of its latents or the embeddings of its prompts are not beside it.
         OSError: it cannot be written; what was begun is removed.
     """
     student = load_student(student_folder)
@@ -54,12 +67,15 @@ def export_artifact(
     # Before anything is written: a student of latents whose autoencoder is lost would make no images.
     space = space_of(student.config.get("space"), student.sample_shape, decoder_places(files.weights.parent))
     decoder = space if isinstance(space, AutoencoderSpace) else None
+    prompts = _stored_prompts(student, files.config.parent)
     with whole_folder(final, "an artifact") as partial:
         (partial / "student").mkdir(exist_ok=True)
         shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
         if decoder is not None and decoder.folder is not None:
             copy_autoencoder(decoder.folder, partial / DECODER)
-        for name, text in _texts(type(student), files.config, decoder, lineage, report).items():
+        if prompts is not None:
+            copy_embeddings(prompts.folder, partial / PROMPTS_FOLDER)
+        for name, text in _texts(type(student), files.config, decoder, prompts, lineage, report).items():
             (partial / name).write_text(text, encoding="utf-8")
     return final
 
@@ -80,10 +96,28 @@ def student_module(kind: type[AnyStudent]) -> str:
     return f"{kind.__module__.rpartition('.')[2]}_student"
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """The prompts that an artifact carries, and where they lie."""
+
+    table: StoredPrompts
+    folder: Path
+
+
+def _stored_prompts(student: AnyStudent, folder: Path) -> _Stored | None:
+    facts = student.config.get("conditioning") or {}
+    if facts.get("kind") != PROMPTS:
+        return None
+    places = embeddings_places(folder)
+    table = find_embeddings(places, facts)
+    return _Stored(table, next(Path(place) for place in places if (Path(place) / CONFIG).is_file()))
+
+
 def _texts(
     kind: type[AnyStudent],
     config: Path,
     decoder: AutoencoderSpace | None,
+    prompts: _Stored | None,
     lineage: Lineage | None,
     report: EvalReport | None,
 ) -> dict[str, str]:
@@ -95,6 +129,12 @@ def _texts(
     }
     if decoder is not None:
         index[DECODER] = ["diffusers", decoder.facts["class"]]
+    carried = {}
+    if prompts is not None:
+        index[PROMPTS_FOLDER] = [_STORED, StoredPrompts.__name__]
+        carried[f"{PROMPTS_FOLDER}/{_STORED}.py"] = bundle_source(
+            StoredPrompts, "Prompts and their embeddings, copied from advkd's source: torch and diffusers alone."
+        )
     student = json.loads(config.read_text(encoding="utf-8"))
     # diffusers may note where a model was loaded from, which is nobody else's business.
     student.pop("_name_or_path", None)
@@ -105,7 +145,10 @@ def _texts(
         f"student/{module}.py": bundle_source(
             kind, "The student's network, copied from advkd's source: torch, numpy and diffusers alone."
         ),
-        "README.md": model_card(module, student, lineage, report),
+        **carried,
+        "README.md": model_card(
+            module, student, lineage, report, origin=prompts.table.config.origin if prompts else ""
+        ),
     }
 
 

@@ -5,15 +5,20 @@ from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any
 
-from advkd.diffusion import LABELS, Labels
+from advkd.diffusion import LABELS, PROMPTS, Labels
 from advkd.evaluation import EvalReport, Metric, worth_sentence
 from advkd.export.lineage import Lineage
 
 _TASK = "pipeline_tag: unconditional-image-generation\n"
+_TEXT_TASK = "pipeline_tag: text-to-image\n"
 
 
 def model_card(
-    module: str, config: Mapping[str, Any], lineage: Lineage | None = None, report: EvalReport | None = None
+    module: str,
+    config: Mapping[str, Any],
+    lineage: Lineage | None = None,
+    report: EvalReport | None = None,
+    origin: str = "",
 ) -> str:
     """The card as Markdown.
 
@@ -22,17 +27,24 @@ def model_card(
         config: the student's.
         lineage: where it comes from; None: the card says that this is not noted.
         report: its evaluation; None: the card says that it was not evaluated.
+        origin: of a student with prompts: hub id of the pipeline with its text encoder, if it has one.
     """
     title = "One-pass student" if lineage is None else f"One-pass student of {lineage.teacher}"
     conditions = config.get("conditioning")
     labels = Labels(conditions) if conditions is not None and conditions.get("kind") == LABELS else None
     labelled = "" if labels is None else ", class_labels=0"
+    prompts = conditions if conditions is not None and conditions.get("kind") == PROMPTS else None
     each = "" if labels is None else ", class_labels=torch.zeros(16, dtype=torch.int64)"
+    if prompts is not None:
+        prompt = _plain(prompts["first"][0])
+        labelled, each = f", prompt={prompt}", f", **pipe.prompts.embed([{prompt}] * 16)"
     besides = _besides(conditions, labels)
+    stored = "" if prompts is None else ", and `prompts/stored_prompts.py`"
+    all_of_them = "Both" if prompts is None else "All"
     headline = "" if report is None else f"{worth_sentence(report.worth)} "
     return f"""---
 library_name: diffusers
-{_TASK if conditions is None else ""}tags: [diffusion, distillation, one-step]
+{_TASK if conditions is None else _TEXT_TASK if prompts else ""}tags: [diffusion, distillation, one-step]
 ---
 
 # {title}
@@ -49,9 +61,9 @@ pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_r
 images = pipe(batch_size=16, seed=0{labelled}).images  # or generator=torch.Generator().manual_seed(0), as in diffusers
 states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every submodule predicts, {_states(config)}
 ```
-`trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder. Both are
-short and import torch, numpy and diffusers only; read them first.
-
+`trust_remote_code=True` lets diffusers run `pipeline.py` and `student/{module}.py` of this folder{stored}.
+{all_of_them} are short and import torch, numpy and diffusers only; read them first.
+{_encoder(prompts, origin)}
 {_measured(report)}
 ## Lineage
 {_lineage(lineage, report)}"""
@@ -70,10 +82,39 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
+def _plain(prompt: str) -> str:
+    """A prompt as Python has it, on a line of Markdown code."""
+    return json.dumps(prompt, ensure_ascii=False)
+
+
+def _encoder(prompts: Mapping[str, Any] | None, origin: str) -> str:
+    """How prompts become embeddings; "" for other students."""
+    if prompts is None:
+        return ""
+    first = "\n".join(f"    {prompt}" for prompt in prompts["first"])
+    where = f"by reference, `{origin}`" if origin else "nowhere: its teacher was no hub id, so give its folder"
+    return f"""
+## Prompts
+It was trained on {prompts["count"]:,} prompts, each as likely. They and their embeddings are in `prompts/`, so
+these need no text encoder:
+
+{first}
+
+The text encoder is that of the teacher's {prompts["pipeline"]} (sha256 `{prompts["encoder"]}`), which this folder names
+{where}. For any other prompt, with `transformers` installed:
+```python
+pipe.prompts.load_text_encoder({"" if origin else '"path/to/teacher"'})
+images = pipe(prompt="anything").images
+```
+"""
+
+
 def _besides(conditions: Mapping[str, Any] | None, labels: Labels | None) -> str:
     """What the student takes beside noise, as the first sentence says it."""
     if labels is not None:
         return f" and a class, {shorten(labels.known, 200)},"
+    if conditions is not None and conditions.get("kind") == PROMPTS:
+        return " and a prompt"
     return "" if conditions is None else f" and {conditions.get('kind')}"
 
 

@@ -14,15 +14,18 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
     """Samples images in a single forward pass of a student network, and decodes them if they are latents."""
 
     model_cpu_offload_seq = "student->decoder"
-    _optional_components = ("decoder",)
+    _optional_components = ("decoder", "prompts")
 
-    def __init__(self, student: ModelMixin, decoder: ModelMixin | None = None) -> None:
+    def __init__(
+        self, student: ModelMixin, decoder: ModelMixin | None = None, prompts: ModelMixin | None = None
+    ) -> None:
         super().__init__()
-        self.register_modules(student=student, decoder=decoder)
+        self.register_modules(student=student, decoder=decoder, prompts=prompts)
 
     @torch.no_grad()
     def __call__(
         self,
+        prompt: str | list[str] | int | None = None,
         batch_size: int | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         num_inference_steps: int = 1,
@@ -36,7 +39,9 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         """Samples `batch_size` images.
 
         Args:
-            batch_size: number of images; None: one for each label in a list, otherwise 1.
+            prompt: of a student with prompts: that of all images, or a list with that of each. Those that
+                `pipe.prompts` stores need nothing else; for others call `pipe.prompts.load_text_encoder()` once.
+            batch_size: number of images; None: one for each label or prompt in a list, otherwise 1.
             generator: of the noise; a list gives every image its own, so that it does not depend on the batch.
             num_inference_steps: 1, for callers who always give it: there is one pass, and no progress bar.
             output_type: "pil", "np" (`[B, H, W, C]`) or "pt" (`[B, C, H, W]`), the last two in [0, 1]; "latent": the
@@ -50,7 +55,7 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
 
         Raises:
             ValueError: a value out of range, more than one source of noise, generators or noise that do not fit, labels
-                that are missing, unknown or not as many as images.
+                or prompts that are missing, unknown or not as many as images.
         """
         kinds = ("pil", "np", "pt", "latent")
         if output_type not in kinds:
@@ -68,11 +73,16 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         ]
         if len(given) > 1:
             raise ValueError(f"noise must come from one source, got {' and '.join(given)}; give one of them")
+        if isinstance(prompt, int):
+            # A number in the first place is that of images, as for students without prompts.
+            prompt, batch_size = None, prompt
         if isinstance(class_labels, torch.Tensor):
             class_labels = class_labels.tolist()
-        count = self._count(batch_size, noise, class_labels)
+        count = self._count(batch_size, noise, class_labels, prompt)
         if class_labels is not None:
             condition = {**condition, "class_labels": self._numbers(class_labels, count)}
+        if prompt is not None:
+            condition = {**condition, **self._embedded(prompt, count)}
         clean = (
             self.student.sample(count, seed, **condition).images
             if seed is not None
@@ -95,11 +105,22 @@ class AdvKDPipeline(DiffusionPipeline):  # type: ignore[misc]
         parts = (latents + space["shift_factor"]).split(at_once)
         return torch.cat([self.decoder.decode(part).sample for part in parts])
 
-    def _count(self, batch_size: int | None, noise: torch.Tensor | None, class_labels: Any) -> int:
+    def _count(self, batch_size: int | None, noise: torch.Tensor | None, *conditions: Any) -> int:
         if noise is not None:
             return len(noise)
-        each = len(class_labels) if isinstance(class_labels, list) else 1
+        each = next((len(given) for given in conditions if isinstance(given, list)), 1)
         return each if batch_size is None else batch_size
+
+    def _embedded(self, prompt: str | list[str], count: int) -> dict[str, torch.Tensor]:
+        """The embeddings of all images' prompts, each `[count, ...]`."""
+        each = prompt if isinstance(prompt, list) else [prompt] * count
+        if len(each) != count:
+            raise ValueError(
+                f"prompt must be one, or as many as images ({count}), got {len(each)}; give one for each image"
+            )
+        if self.prompts is None:
+            raise ValueError("this student takes no prompts, got one; leave it out")
+        return self.prompts.embed(each)  # type: ignore[no-any-return]
 
     def _numbers(self, class_labels: int | str | list[int | str], count: int) -> torch.Tensor:
         """The classes of all images as the student takes them, checked: int64 `[count]`, on the CPU."""

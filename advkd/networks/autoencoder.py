@@ -27,7 +27,12 @@ def _tiny(config: Mapping[str, Any]) -> int:
     return int(config.get("upsampling_scaling_factor", 2) ** (len(config["num_decoder_blocks"]) - 1))
 
 
+def _deep(config: Mapping[str, Any]) -> int:
+    return int(2 ** (len(config["encoder_block_out_channels"]) - 1))
+
+
 AUTOENCODERS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
+    "AutoencoderDC": _deep,
     "AutoencoderKL": _blocks,
     "VQModel": _blocks,
     "AutoencoderTiny": _tiny,
@@ -82,7 +87,7 @@ def autoencoder_facts(folder: Path, shape: Sequence[int]) -> dict[str, Any]:
         )
     try:
         factor = AUTOENCODERS[config["_class_name"]](config)
-        image_shape = [int(config["out_channels"]), factor * height, factor * width]
+        image_shape = [int(config.get("out_channels") or config["in_channels"]), factor * height, factor * width]
     except (KeyError, TypeError) as error:
         raise NetworkError(
             f"an autoencoder's config must be whole, got {error!r} in {folder / CONFIG}; save the pipeline again"

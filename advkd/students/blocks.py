@@ -39,6 +39,34 @@ class Film(nn.Module):
         return hidden * (1 + scale) + shift  # type: ignore[no-any-return]
 
 
+class TextAttention(nn.Module):
+    """`h + out(softmax(q k^T / sqrt(d)) v)`: every position attends to the tokens of its sample's prompt.
+
+    Queries are of `[B, width, H, W]`, keys and values of tokens `[B, L, width]`, with at most four heads. It starts as
+    the identity (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, Eq. 1, without normalisation).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = next(heads for heads in (4, 2, 1) if width % heads == 0)
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, hidden: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Maps `[B, width, H, W]` to the same shape; `mask` `[B, L]` is 0 at tokens that are padding."""
+        count, width, height, columns = hidden.shape
+        positions = hidden.permute(0, 2, 3, 1).reshape(count, height * columns, width)
+        query, key, value = (
+            values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for values in (self.query(positions), self.key(tokens), self.value(tokens))
+        )
+        allowed = None if mask is None else (mask > 0)[:, None, None]
+        seen = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        moved = self.out(seen.transpose(1, 2).flatten(2)).reshape(count, height, columns, width)
+        return hidden + moved.permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+
+
 class CleanHead(nn.Module):
     """Maps hidden features to a clean-image estimate `F_k`: `[B, width, H/p, W/p]` to `[B, C, H, W]`."""
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from advkd.files import FolderKind, download_folder, files_sha256, is_remote, refuse_credentials
-from advkd.networks import DECODER
+from advkd.networks import DECODER, PROMPTS_FOLDER, WEIGHTS_SUM
 from advkd.students.loading import CONFIG, OBSERVATIONS, WEIGHTS, StudentError, student_files
 from storage.folders import read_contents
 from storage.objects import join, local_folder
@@ -39,7 +39,8 @@ def is_student(place: str) -> bool:
 
 
 def _wanted(key: str) -> bool:
-    return key.removeprefix("student/").removeprefix(f"{DECODER}/") in (CONFIG, WEIGHTS, OBSERVATIONS)
+    name = key.removeprefix("student/").removeprefix(f"{DECODER}/").removeprefix(f"{PROMPTS_FOLDER}/")
+    return name in (CONFIG, WEIGHTS, OBSERVATIONS) or key.endswith(f"{PROMPTS_FOLDER}/{WEIGHTS_SUM}")
 
 
 def _fingerprint(folder: Path) -> str:

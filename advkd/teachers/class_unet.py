@@ -10,8 +10,8 @@ from advkd.diffusion import conditions_of
 from advkd.teachers.base import SolverSpec
 from advkd.teachers.class_labels import without_null
 from advkd.teachers.errors import TeacherError
+from advkd.teachers.guidance import combined, doubled, guided_fingerprint
 from advkd.teachers.network import NetworkTeacher
-from advkd.teachers.options import combined, doubled, guided_fingerprint
 
 
 class ClassUNet(NetworkTeacher):
@@ -67,5 +67,6 @@ class ClassUNet(NetworkTeacher):
             )
         other = copy.copy(self)
         other.guidance = scale
+        other.unguided = self.fingerprint
         other.fingerprint = guided_fingerprint(self.fingerprint, scale, self.null)
         return other

@@ -89,9 +89,11 @@ def _convert(
 
 
 def _renamed(name: str) -> str:
-    """`x.bin` is `x.safetensors`, and the index `x.bin.index.json` is `x.safetensors.index.json`."""
+    """`x.bin` is `x.safetensors`, its index alike; transformers' `pytorch_model.bin` is `model.safetensors`."""
     stem, dot, rest = name.rpartition(f".{PICKLE}")
-    return f"{stem}.{SAFETENSORS}{rest}" if dot else name
+    where, slash, base = stem.rpartition("/")
+    base = base.removeprefix("pytorch_") if base.startswith("pytorch_model") else base
+    return f"{where}{slash}{base}.{SAFETENSORS}{rest}" if dot else name
 
 
 def _unpickle(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.class_labels import class_facts
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json, slug
+from advkd.teachers.guidance import combined, doubled, guided_fingerprint
 from advkd.teachers.latents import (
     SteadyFolder,
     check_autoencoder,
@@ -26,7 +27,6 @@ from advkd.teachers.latents import (
     load_component,
 )
 from advkd.teachers.network import NetworkTeacher
-from advkd.teachers.options import combined, doubled, guided_fingerprint
 from advkd.teachers.schedulers import own_scheduler, read_scheduler
 
 _AUTOENCODER, _NETWORK = "vae", "transformer"
@@ -81,6 +81,7 @@ class DiTTeacher(NetworkTeacher):
         """Returns the teacher under classifier-free guidance of a scale above 1; they share the network."""
         other = copy.copy(self)
         other.guidance = scale
+        other.unguided = self.fingerprint
         other.fingerprint = guided_fingerprint(self.fingerprint, scale)
         return other
 

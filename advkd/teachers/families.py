@@ -15,6 +15,8 @@ from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json
 from advkd.teachers.ldm import LDMFamily
 from advkd.teachers.sizes import Size, require_sized
+from advkd.teachers.stable_diffusion import STABLE_DIFFUSION
+from advkd.teachers.text_flow import FLUX, SANA, STABLE_DIFFUSION_3
 from advkd.teachers.unet import UNetFamily
 from storage.tables import Table
 
@@ -22,11 +24,12 @@ from storage.tables import Table
 class Family(Protocol):
     """All teachers that are saved as one class of pipeline."""
 
-    folders: tuple[str, ...]
-    """Parts of the pipeline whose JSON and safetensors files the family reads; no others are fetched.
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Parts of the pipeline whose JSON and safetensors files the family reads; no others are fetched.
 
-    Each is a subfolder; where it has none, the part lies at the root.
-    """
+        Each is a subfolder; where it has none, the part lies at the root.
+        """
 
     def check(self, folder: Path) -> None:
         """Raises `TeacherError` if the family cannot use the folder.
@@ -54,6 +57,7 @@ TEACHERS: Table[Family] = Table(
         "DDIMPipeline": UNetFamily(),
         "LDMPipeline": LDMFamily(),
         "DiTPipeline": DiTFamily(),
+        **{family.pipeline: family for family in (STABLE_DIFFUSION, STABLE_DIFFUSION_3, FLUX, SANA)},
     },
 )
 """Families by the class of pipeline that a folder's `model_index.json` names."""
@@ -85,6 +89,11 @@ def deciding_files(folder: Path) -> Sequence[Path]:
 def folder_fingerprint(folder: Path) -> str:
     """Returns the sha256 over names and contents of the files that decide what the teacher computes."""
     return files_sha256(folder, deciding_files(folder))
+
+
+def takes_prompts(folder: Path) -> bool:
+    """Returns whether the teacher in a folder must be told prompts."""
+    return getattr(family_of(folder), "takes_prompts", False) is True
 
 
 def load_folder(folder: Path, name: str | None, device: str, size: Size | None = None) -> Teacher:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from advkd.teachers.checkpoints import INDEX, no_pipeline
 from advkd.teachers.families import family_of
+from advkd.teachers.text_folder import TOKENIZER_FILES
 from advkd.teachers.weights import (
     SAFETENSORS,
     STEM,
@@ -69,13 +70,18 @@ def _names_of(part: str, names: Collection[str]) -> list[str]:
 
 
 def _configs(folder: Path, part: list[str], ending: str) -> list[str]:
-    """JSON files, of the indexes of shards only the one of the chosen weights."""
+    """JSON files and tokenizers', of the indexes of shards only the one of the chosen weights."""
     where, bases = _bases(part)
     main = main_weights(folder / where, bases, ending)
     wanted = [
         base for base in bases if base.endswith(".json") and (base == main or not _INDEX_OF_SHARDS.fullmatch(base))
     ]
-    return [f"{where}{base}" for base in wanted]
+    return [f"{where}{base}" for base in (*wanted, *_tokens(where, bases))]
+
+
+def _tokens(where: str, bases: list[str]) -> list[str]:
+    """What tokenizers have besides JSON."""
+    return [base for base in bases if "tokenizer" in where and base in TOKENIZER_FILES and not base.endswith(".json")]
 
 
 def _weights(folder: Path, part: list[str], ending: str) -> list[str]:

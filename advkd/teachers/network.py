@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advkd.diffusion import Conditions, Space, Start, TimeGrid
+from advkd.diffusion import Conditions, Space, Start, TimeGrid, embedded
 from advkd.teachers.base import SolverSpec
 from advkd.teachers.solving import scheduler_facts, solve, time_grid
 
@@ -18,6 +18,7 @@ class NetworkTeacher(ABC):
     Attributes:
         name: see `Teacher.name`.
         fingerprint: see `Teacher.fingerprint`.
+        unguided: fingerprint of the same teacher without guidance; "" if it has none.
         space: see `Teacher.space`.
         conditions: see `Teacher.conditions`.
         device: where the network is.
@@ -27,6 +28,7 @@ class NetworkTeacher(ABC):
 
     name: str
     fingerprint: str
+    unguided: str = ""
     space: Space
     conditions: Conditions
     device: torch.device
@@ -50,7 +52,8 @@ class NetworkTeacher(ABC):
     ) -> Iterator[Tensor]:
         """See `Teacher.states`; the states stay on the teacher's device."""
         noise = start.noise.to(self.device, torch.float32, memory_format=torch.channels_last)
-        condition = {name: values.to(self.device) for name, values in start.condition.items()}
+        told = embedded(self.conditions, start.condition)
+        condition = {name: values.to(self.device) for name, values in told.items()}
         yield from solve(
             lambda state, time: self.predict(state, time, condition), self.scheduler, solver, noise, labels, seeds
         )

@@ -1,52 +1,45 @@
-"""What a teacher's source may say besides its place: `SOURCE#guidance=4&null=10`, before a pin.
+"""What a source says of a teacher besides its place: `SOURCE#prompts=FILE&size=512&guidance=7.5`, before a pin if any.
 
-A guided teacher is another teacher, with states of its own, so its fingerprint is another too. Ho and Salimans 2022
-(https://arxiv.org/abs/2207.12598); the scale is diffusers': 1 is no guidance.
+Most make another teacher, with states of its own, so its fingerprint is another too. As part of the source they reach
+every command and flow that takes a teacher: what is evaluated and repaired is asked as what was precomputed.
 """
 
 import copy
 import hashlib
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
-
-import torch
-from torch import Tensor
+from typing import Any, Protocol, runtime_checkable
 
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherError
+from advkd.teachers.guidance import guided
 from advkd.teachers.network import NetworkTeacher
 from advkd.teachers.pins import pinned, split_pin
 from advkd.teachers.schedulers import PREDICTIONS, arithmetic_of, prediction_of
 from advkd.teachers.sizes import Size, read_size
 
-_FIRST = re.compile(r"#(?=(guidance|null|prediction|sample_size)=)")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TeacherOptions:
-    """Options of a source.
+    """The options of a source; None: not said.
 
     Attributes:
         guidance: scale of classifier-free guidance, from 1 (none) on.
         null: number of the class that stands for no class, in a network that has it among its classes.
         prediction: what the network predicts, instead of what its scheduler says.
         sample_size: (H, W) of the states, of a network whose config leaves it open.
+        prompts: path or URI of a file with one prompt on each line.
+        size: (H, W) of the images of a teacher of prompts, in pixels.
     """
 
     guidance: float | None = None
     null: int | None = None
     prediction: str | None = None
     sample_size: Size | None = None
-
-
-@runtime_checkable
-class GuidedTeacher(Protocol):
-    """A teacher whose network was also trained without conditions."""
-
-    def guided(self, scale: float) -> Teacher:
-        """Returns the teacher under a guidance scale above 1; they share the network."""
+    prompts: str | None = None
+    size: Size | None = None
 
 
 @runtime_checkable
@@ -58,24 +51,20 @@ class NullTeacher(Protocol):
 
 
 def split_options(place: str) -> tuple[str, TeacherOptions]:
-    """Splits a place and its options.
+    """Splits a source without its pin into its place and its options.
 
     Raises:
         TeacherError: an option is unknown, said twice, or has a value that it cannot have.
     """
-    match = _FIRST.search(place)
-    if match is None:
-        return place, TeacherOptions()
-    where, said = place[: match.start()], {}
-    for part in place[match.end() :].split("&"):
-        name, _, value = part.partition("=")
-        if name not in _READ or name in said:
+    where, *parts = _OPTION.split(place)
+    said: dict[str, str] = {}
+    for name, value in zip(parts[::2], parts[1::2], strict=True):
+        if name in said:
             raise TeacherError(
-                f"a teacher's options must be {', '.join(_READ)}, each at most once, got {part!r}; write "
-                f"`{where}#guidance=4&null=10`"
+                f"a teacher's options must be said once each, got {name}={said[name]} and {name}={value}; leave one out"
             )
-        said[name] = _READ[name](where, value)
-    return where, TeacherOptions(**said)  # type: ignore[arg-type]
+        said[name] = value
+    return where, TeacherOptions(**{name: _READ[name](where, value) for name, value in said.items()})
 
 
 def with_option(source: str, name: str, value: object) -> str:
@@ -102,7 +91,8 @@ def _scale(where: str, text: str) -> float:
         scale = math.nan
     if not 1 <= scale < math.inf:
         raise TeacherError(
-            f"a guidance scale must be a number from 1 (no guidance) on, got {text!r}; write `{where}#guidance=4`"
+            f"a guidance scale must be a number from 1 (no guidance) on, got {text!r}; write `{where}#guidance=4`, and "
+            f"after it, if need be, `&` with another of {', '.join(_READ)}"
         )
     return scale
 
@@ -113,15 +103,25 @@ def _class(where: str, text: str) -> int:
     return int(text)
 
 
-def _prediction(where: str, text: str) -> str:
+def _file(where: str, text: str) -> str:
+    if not text:
+        raise TeacherError(f"prompts must be in a file, got no name; write `{where}#prompts=prompts.txt`")
     return text
 
 
-_READ = {"guidance": _scale, "null": _class, "prediction": _prediction, "sample_size": read_size}
+_READ: Mapping[str, Callable[[str, str], Any]] = {
+    "guidance": _scale,
+    "null": _class,
+    "prediction": lambda where, text: text,
+    "sample_size": read_size,
+    "prompts": _file,
+    "size": read_size,
+}
+_OPTION = re.compile(rf"[#&]({'|'.join(_READ)})=")
 
 
 def with_options(teacher: Teacher, options: TeacherOptions) -> Teacher:
-    """Returns a teacher under the options of its source.
+    """Returns a teacher under the options of its source; prompts and sizes are known since it was loaded.
 
     Raises:
         TeacherError: an option does not fit the teacher.
@@ -151,37 +151,3 @@ def _predicting(teacher: Teacher, prediction: str) -> Teacher:
         other.scheduler = {**teacher.scheduler, "prediction_type": prediction}
         other.fingerprint = hashlib.sha256(f"{teacher.fingerprint} prediction_type {prediction}".encode()).hexdigest()
     return other
-
-
-def guided(teacher: Teacher, scale: float | None) -> Teacher:
-    """Returns a teacher under a guidance scale; None and 1 mean the teacher as it is.
-
-    Raises:
-        TeacherError: the teacher knows no guidance.
-    """
-    if scale is None:
-        return teacher
-    if not isinstance(teacher, GuidedTeacher):
-        raise TeacherError(
-            "guidance is for teachers that were also trained without a class (DiTPipeline, or a UNet2DModel with a "
-            f"null class), got {scale:g} for {teacher.name!r}; leave it out"
-        )
-    return teacher if scale == 1 else teacher.guided(scale)
-
-
-def guided_fingerprint(fingerprint: str, *facts: object) -> str:
-    """Returns the fingerprint of a guided teacher."""
-    return hashlib.sha256(" ".join([fingerprint, "guidance_scale", *map(repr, facts)]).encode()).hexdigest()
-
-
-def doubled(state: Tensor, labels: Tensor, null: int) -> tuple[Tensor, Tensor]:
-    """Returns one batch of both halves: states with their classes, and the same states with none."""
-    return torch.cat([state, state]), torch.cat([labels, torch.full_like(labels, null)])
-
-
-def combined(predicted: Tensor, scale: float, channels: int) -> Tensor:
-    """Returns the guided prediction of both halves; channels beyond the state's, a variance, are the conditional's."""
-    conditional, unconditional = predicted.chunk(2)
-    with_class, free = conditional[:, :channels], unconditional[:, :channels]
-    # Ho and Salimans 2022, Eq. 6, with w = guidance - 1.
-    return torch.cat([free + scale * (with_class - free), conditional[:, channels:]], dim=1)

@@ -38,8 +38,8 @@ def read_size(place: str, text: str) -> Size:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise TeacherError(
-            f"a sample size must be the side of the images, or HEIGHTxWIDTH, got {text!r}; write "
-            f"`{place}#sample_size=32`"
+            f"a size must be the side of the images, or HEIGHTxWIDTH, got {text!r}; write "
+            f"`32`, as in `{place}#sample_size=32`"
         )
     return int(match[1]), int(match[2] or match[1])
 

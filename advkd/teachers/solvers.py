@@ -110,20 +110,24 @@ class Solver:
     learned_variance: bool = False
 
 
+# Trailing spacing knows no offset.
+_TRAILING: dict[str, Any] = {"timestep_spacing": "trailing", "steps_offset": 0}
+
+
 def _ddim(config: Mapping[str, Any]) -> Scheduler:
     from diffusers import DDIMScheduler
 
-    return rebuilt(DDIMScheduler, config, timestep_spacing="trailing", set_alpha_to_one=True)
+    return rebuilt(DDIMScheduler, config, set_alpha_to_one=True, **_TRAILING)
 
 
 def _ddpm(config: Mapping[str, Any]) -> Scheduler:
     from diffusers import DDPMScheduler
 
-    return rebuilt(DDPMScheduler, config, timestep_spacing="trailing")
+    return rebuilt(DDPMScheduler, config, **_TRAILING)
 
 
 _MULTISTEP: dict[str, Any] = {
-    "timestep_spacing": "trailing",
+    **_TRAILING,
     "final_sigmas_type": "zero",
     "lower_order_final": True,
     "thresholding": False,
@@ -162,7 +166,7 @@ def _heun(config: Mapping[str, Any]) -> Scheduler:
     from advkd.teachers.edm import UnitVariance
 
     settings = {f"use_{kind}_sigmas": False for kind in ("karras", "exponential", "beta")}
-    scheduler = rebuilt(HeunDiscreteScheduler, config, timestep_spacing="trailing", **settings)
+    scheduler = rebuilt(HeunDiscreteScheduler, config, **_TRAILING, **settings)
     if float(scheduler.alphas_cumprod[-1]) <= 0:
         raise ValueError(
             "heun needs some signal at the last timestep, got none (rescale_betas_zero_snr) in the teacher's "
@@ -186,17 +190,25 @@ def _edm(name: str, **settings: Any) -> Callable[[Mapping[str, Any]], Scheduler]
 def _flow_euler(config: Mapping[str, Any]) -> Scheduler:
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    return _flow(FlowMatchEulerDiscreteScheduler, config)
+    from advkd.teachers.sized_flow import sized_flow
+
+    own, mu, even = full_config(config), config.get("_mu"), bool(config.get("_even"))
+    if mu is None and not even:
+        return _flow(FlowMatchEulerDiscreteScheduler, own)
+    return sized_flow(own, mu, even)
 
 
 def _flow_heun(config: Mapping[str, Any]) -> Scheduler:
     from diffusers import FlowMatchHeunDiscreteScheduler
 
-    return _flow(FlowMatchHeunDiscreteScheduler, config)
+    if config.get("_even") or config.get("_mu") is not None:
+        raise ValueError(
+            "flow-heun has the times of its own scheduler, got a teacher whose pipeline says others; take flow-euler"
+        )
+    return _flow(FlowMatchHeunDiscreteScheduler, full_config(config))
 
 
-def _flow(kind: type, config: Mapping[str, Any]) -> Scheduler:
-    own = full_config(config)
+def _flow(kind: type, own: Mapping[str, Any]) -> Scheduler:
     if own.get("use_dynamic_shifting"):
         raise ValueError(
             "flow matching needs a fixed shift, got use_dynamic_shifting in the teacher's scheduler, which depends on "

@@ -15,7 +15,15 @@ from advkd.teachers.schedulers import Scheduler, arithmetic_of, full_config
 from advkd.teachers.solvers import SOLVERS, set_passes
 
 Predict = Callable[[Tensor, Tensor], Tensor]
-_REPLACED = ("timestep_spacing", "clip_sample", "thresholding", "use_karras_sigmas")
+_REPLACED = (
+    "timestep_spacing",
+    "steps_offset",
+    "set_alpha_to_one",
+    "skip_prk_steps",
+    "clip_sample",
+    "thresholding",
+    "use_karras_sigmas",
+)
 _REPLACED_WHERE_BOTH_HAVE_IT = ("final_sigmas_type",)
 
 
@@ -49,12 +57,16 @@ def scheduler_facts(config: Mapping[str, Any], solver: SolverSpec) -> dict[str, 
     if isinstance(used.get("trained_betas"), list):
         betas = json.dumps(used["trained_betas"]).encode()
         used["trained_betas"] = f"sha256:{hashlib.sha256(betas).hexdigest()}"
+    # What a pipeline tells its scheduler for one size of images.
+    used |= {name[1:]: config[name] for name in ("_mu", "_even") if name in config}
     own = full_config(config)
-    # What a scheduler does not know, it does not do.
-    pairs = {key: [own.get(key, False), used.get(key, False)] for key in _REPLACED if key in own}
+    # What a scheduler does not know, it does not do; but all solvers end at the clean state.
+    known = {"set_alpha_to_one": True} | used
+    pairs = {key: [own.get(key, False), known.get(key, False)] for key in _REPLACED if key in own}
     pairs |= {key: [own[key], used[key]] for key in _REPLACED_WHERE_BOTH_HAVE_IT if key in own and key in used}
     replaced = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-    name = type(getattr(scheduler, "inner", scheduler)).__name__
+    kinds = type(getattr(scheduler, "inner", scheduler)).__mro__
+    name = next(kind.__name__ for kind in kinds if not kind.__name__.startswith("_"))
     return {"class": name, **used} | ({"replaced": replaced} if replaced else {})
 
 

@@ -1,4 +1,4 @@
-"""Sources of teachers: an embedded name, a diffusers folder, an object store's prefix with such a folder, or a hub id."""
+"""Sources of teachers: an embedded name, a folder, an object store's prefix with such a folder, or a hub id."""
 
 import re
 from collections.abc import Collection

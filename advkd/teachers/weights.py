@@ -15,6 +15,8 @@ from advkd.teachers.folder import read_json
 
 STEM = "diffusion_pytorch_model"
 SAFETENSORS, PICKLE = "safetensors", "bin"
+_TRANSFORMERS, _TRANSFORMERS_STEMS = "text_encoder", {SAFETENSORS: "model", PICKLE: "pytorch_model"}
+"""Text encoders are transformers', whose weights are named otherwise."""
 _PREFERRED = (None, "fp16", "bf16", "non_ema")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _NAMED = 3
@@ -51,7 +53,7 @@ def weights_of(folder: Path, names: Collection[str] | None = None, ending: str =
     """
     if names is None:
         names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-    forms = weight_forms(names, ending)
+    forms = weight_forms(names, ending, stem_of(folder, ending))
     if not forms:
         raise _none(folder, names, ending)
     variant = _choose(folder, forms)
@@ -65,7 +67,7 @@ def main_weights(folder: Path, names: Collection[str], ending: str = SAFETENSORS
     Raises:
         WeightsError: variants among which there is no choice.
     """
-    forms = weight_forms(names, ending)
+    forms = weight_forms(names, ending, stem_of(folder, ending))
     return forms[_choose(folder, forms)] if forms else None
 
 
@@ -74,11 +76,16 @@ def is_index(name: str) -> bool:
     return name.endswith(".json")
 
 
-def weight_forms(names: Collection[str], ending: str = SAFETENSORS) -> dict[str | None, str]:
+def stem_of(folder: Path, ending: str = SAFETENSORS) -> str:
+    """Returns how the weights in a part's folder are named."""
+    return _TRANSFORMERS_STEMS[ending] if folder.name.startswith(_TRANSFORMERS) else STEM
+
+
+def weight_forms(names: Collection[str], ending: str = SAFETENSORS, stem: str = STEM) -> dict[str | None, str]:
     """Returns the index or only file of each variant (None: plain); an index goes first, as in diffusers."""
     variant = r"(?:\.(?P<variant>\w+))?"
     forms: dict[str | None, str] = {}
-    for pattern in (rf"{STEM}{variant}\.{ending}", rf"{STEM}\.{ending}\.index{variant}\.json"):
+    for pattern in (rf"{stem}{variant}\.{ending}", rf"{stem}\.{ending}\.index{variant}\.json"):
         matches = [match for name in sorted(names) if (match := re.fullmatch(pattern, name))]
         forms |= {match["variant"]: match.string for match in matches}
     return forms
@@ -133,6 +140,6 @@ def _none(folder: Path, names: Collection[str], ending: str) -> WeightsError:
         return only_pickles(folder, pickles)
     there = f", which holds {sorted(names)[: 2 * _NAMED]}" if names else ""
     return WeightsError(
-        f"a teacher needs weights, got no {STEM}.{ending} in {folder}{there}; save the pipeline again with "
-        f"safe_serialization={ending == SAFETENSORS}"
+        f"a teacher needs weights, got no {stem_of(folder, ending)}.{ending} in {folder}{there}; save the pipeline "
+        f"again with safe_serialization={ending == SAFETENSORS}"
     )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advkd.diffusion import Conditions, start_of
+from advkd.diffusion import Conditions, embedded, start_of
 from storage import Batch
 
 
@@ -28,7 +28,7 @@ class TrajectoryBatch:
     def conditioned(self, conditions: Conditions, seed: int, indices: Iterable[int]) -> "TrajectoryBatch":
         """Returns the batch with the conditions of these samples of a store."""
         start = start_of(self.noise, conditions, seed, indices)
-        return replace(self, condition=start.condition)
+        return replace(self, condition=embedded(conditions, start.condition))
 
     def split(self, parts: int) -> list["TrajectoryBatch"]:
         """Splits the batch into equal parts, in order."""

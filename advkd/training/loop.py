@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from advkd.device import no_denormals, torch_device, torch_threads
-from advkd.diffusion import conditions_of
+from advkd.diffusion import Conditions, Prompts, conditions_of
 from advkd.files import whole_folder
-from advkd.networks import DECODER, KeptDecoder, kept_decoder
+from advkd.networks import (
+    DECODER,
+    PROMPTS_FOLDER,
+    KeptDecoder,
+    copy_embeddings,
+    kept_decoder,
+    kept_embeddings,
+    load_embeddings,
+)
 from advkd.students import OBSERVATIONS
 from advkd.training.alarms import TrainingAlarmError, refuse_non_finite
 from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity, save_checkpoint
@@ -85,13 +93,31 @@ def train(spec: RunSpec, store: str, out: str | Path) -> Iterator[StepMetrics]:
         manifest = open_store(store).manifest
         method = build_method(spec, manifest.spec, processes)
         _loader(spec, store, method, spec.trajectories)
+        conditions, embeddings = _conditions(store, manifest)
         with run_folder(str(out), writes=processes.first) as folder:
             processes.wait()
             folder.fetch()
-            yield from _train(spec, store, manifest, method, folder)
+            yield from _train(spec, store, manifest, method, folder, conditions, embeddings)
 
 
-def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder: RunFolder) -> Iterator[StepMetrics]:
+def _conditions(store: str, manifest: Manifest) -> tuple[Conditions, Path | None]:
+    """The conditions of a store's samples and, of prompts, the folder of their embeddings."""
+    conditions = conditions_of(manifest.spec.conditioning)
+    embeddings = kept_embeddings(store, manifest.spec.conditioning)
+    if isinstance(conditions, Prompts) and embeddings is not None:
+        conditions.adopt(load_embeddings(embeddings, conditions.facts))
+    return conditions, embeddings
+
+
+def _train(
+    spec: RunSpec,
+    store: str,
+    manifest: Manifest,
+    method: Method,
+    folder: RunFolder,
+    conditions: Conditions,
+    embeddings: Path | None,
+) -> Iterator[StepMetrics]:
     out, identity = folder.path, run_identity(spec, manifest.digest)
     state, processes = method.state, method.processes
     cursor: dict[str, Any] = {}
@@ -108,7 +134,7 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder
     last = spec.steps * spec.batch_size
     # The loader must be closed in any case, because it reads ahead in threads.
     with closing(iter(loader)) as batches, _told_of_alarms(folder, processes.first):
-        for metrics in _steps(spec, method, batches, last, observer):
+        for metrics in _steps(spec, method, batches, last, observer, conditions):
             due = state.samples // spec.checkpoint_every > (state.samples - spec.batch_size) // spec.checkpoint_every
             if metrics is not None or due:
                 refuse_non_finite(state, () if metrics is None else metrics.losses, out)
@@ -117,7 +143,7 @@ def _train(spec: RunSpec, store: str, manifest: Manifest, method: Method, folder
             if metrics is not None:
                 yield metrics
     if processes.first:
-        export_student(state, out / STUDENT_FOLDER, observer.observations, decoder)
+        export_student(state, out / STUDENT_FOLDER, observer.observations, decoder, embeddings)
         folder.publish_student(out / STUDENT_FOLDER)
     processes.wait()
 
@@ -146,12 +172,16 @@ def _loader(spec: RunSpec, store: str, method: Method, num_samples: int | None) 
 
 
 def export_student(
-    state: TrainState, folder: Path, observations: Sequence[Observation] = (), decoder: KeptDecoder | None = None
+    state: TrainState,
+    folder: Path,
+    observations: Sequence[Observation] = (),
+    decoder: KeptDecoder | None = None,
+    embeddings: Path | None = None,
 ) -> None:
     """Saves the averaged student as config.json and safetensors; the folder appears whole or not at all.
 
     What was observed of its training lies beside them as `monitors.json`, for an evaluation to draw; the autoencoder of
-    its latents is copied to `decoder/`.
+    its latents is copied to `decoder/`, and the embeddings of its prompts to `prompts/`.
 
     Raises:
         OSError: the folder cannot be written; nothing of it is kept.
@@ -164,14 +194,16 @@ def export_student(
             (partial / OBSERVATIONS).write_text(observations_to_json(observations), encoding="utf-8")
         if decoder is not None:
             decoder.fetch(partial / DECODER)
+        if embeddings is not None:
+            copy_embeddings(embeddings, partial / PROMPTS_FOLDER)
 
 
 def _steps(
-    spec: RunSpec, method: Method, batches: Iterator[Batch], last: int, observer: Observer
+    spec: RunSpec, method: Method, batches: Iterator[Batch], last: int, observer: Observer, conditions: Conditions
 ) -> Iterator[StepMetrics | None]:
     state, device = method.state, torch_device(spec.device)
     rows = method.processes.share(spec.batch_size)
-    conditions, seed = conditions_of(method.store.conditioning), method.store.base_seed
+    seed = method.store.base_seed
     data_seconds = step_seconds = 0.0
     steps_since_report = 0
     while state.samples < last:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
 from advkd.device import torch_threads
-from advkd.networks import keep_decoder
+from advkd.networks import keep_decoder, keep_embeddings
 from advkd.runtime import Report, Tally
 from advkd.teachers import SolverSpec, Teacher, micro_batch
 from advkd.trajectories.identity import cached_teacher, sample_passes, trajectory_spec
@@ -21,6 +21,8 @@ from advkd.trajectories.shard import ComputeSlots, Progress, write_shard
 from storage import CommitRecord, TrajectorySpec, Writer, exists, missing_shards, open_writer, store_uri
 from storage.records import commit_uri
 from storage.writing import CLAIMS, Sealing, claim_uri, seal_once
+
+_KEEPING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,20 @@ class Filling:
         solver = SolverSpec(kind=self.identity.sampler, steps=self.identity.solver_steps)
         return micro_batch(self.teacher, solver, self.identity.block_samples, self.spec.micro_batch).samples
 
+    @cached_property
+    def _prepared(self) -> bool:
+        """Has the embeddings of prompts be beside the store before any of its states are computed by them."""
+        with _KEEPING:
+            keep_embeddings(self.spec.store, self.teacher.conditions)
+        return True
+
     def missing(self) -> list[int]:
         """Returns the numbers of the missing shards."""
         return missing_shards(self.spec.store, self.identity, self.spec.samples)
 
     def compute(self, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None) -> CommitRecord:
         """Computes, writes and commits a shard; see `advkd.trajectories.shard.write_shard`."""
+        assert self._prepared
         return write_shard(self.teacher, self.writer, self.identity, index, progress, slots, self.micro_batch)
 
     def share(self, index: int, progress: Progress | None, slots: ComputeSlots | None) -> CommitRecord | None:
@@ -137,9 +147,12 @@ class Filling:
     def seal(self) -> Sealing:
         """Writes the manifest, last, unless it is there; refused while shards are missing.
 
-        The autoencoder of latents is there before, so that students can be trained where the teacher is not.
+        The autoencoder of latents and the embeddings of prompts are there before, so that students can be trained where
+        the teacher is not.
         """
         keep_decoder(self.spec.store, self.teacher.space)
+        with _KEEPING:
+            keep_embeddings(self.spec.store, self.teacher.conditions)
         return seal_once(self.spec.store, self.identity, self.spec.samples)
 
 

@@ -48,13 +48,14 @@ def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
         if asked is None
         else check_captures(grid.labels, asked)
     )
-    space = teacher.space.facts
+    space, config = teacher.space.facts, teacher.solver_config(solver)
     identity = TrajectorySpec(
         teacher=teacher.name,
         fingerprint=teacher.fingerprint,
         sampler=solver.kind,
         deterministic=solver.deterministic,
-        sampler_config=teacher.solver_config(solver),
+        sampler_config=config,
+        guidance_scale=config.get("guidance_scale"),
         solver_steps=solver.steps,
         timesteps=captured.labels,
         signal=captured.signal,

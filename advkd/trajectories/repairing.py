@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advkd.device import torch_threads
+from advkd.networks import keep_embeddings
 from advkd.teachers import EMBEDDED, FLOAT32, PRECISION, SolverSpec, Teacher, in_precision, load_teacher, micro_batch
 from advkd.trajectories.shard import Progress, shifted, write_shard
 from storage import (
@@ -113,6 +114,7 @@ def _compute(
     progress: Progress | None,
     asked: int | None,
 ) -> None:
+    keep_embeddings(_root(uri), teacher.conditions)
     writer, total = open_writer(_root(uri), identity), len(shards) * identity.shard_samples
     solver = SolverSpec(kind=identity.sampler, steps=identity.solver_steps)
     at_once = micro_batch(teacher, solver, identity.block_samples, asked).samples

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from advkd.device import torch_device
-from advkd.diffusion import LABELS, Labels, SkipCoefficients, implied_clean
-from advkd.discriminators import DISCRIMINATORS, is_per_sample, takes_classes
+from advkd.diffusion import LABELS, POOLED, PROMPTS, Labels, SkipCoefficients, implied_clean, prompt_shapes
+from advkd.discriminators import DISCRIMINATORS, is_per_sample, takes_classes, takes_prompts
 from advkd.losses import ADVERSARIAL, gradient_penalty, pseudo_huber, pulls
 from advkd.optimizers import Ema, Muon, kernels_and_rows
 from advkd.students import STUDENTS, AnyStudent
@@ -111,8 +111,8 @@ class LayerwiseMethod:
 
     def _judged_by(self, batch: TrajectoryBatch) -> Mapping[str, Tensor]:
         """What the discriminator is told of a batch besides."""
-        told = () if _judged_classes(self.spec, self.store) is None else ("class_labels",)
-        return {name: batch.condition[name] for name in told}
+        told = {"classes": "class_labels", "pooled": POOLED}
+        return {told[name]: batch.condition[told[name]] for name in _judged_by(self.spec, self.store)}
 
     def _draw_submodules(self) -> Tensor:
         """Which submodule's estimate is judged of each sample, drawn for the batches of all processes alike."""
@@ -246,19 +246,19 @@ def _student(spec: TrainSpec, store: TrajectorySpec) -> AnyStudent:
 
 
 def _discriminator(spec: TrainSpec, store: TrajectorySpec) -> nn.Module:
-    classes = _judged_classes(spec, store)
-    told = {} if classes is None else {"classes": classes}
     return DISCRIMINATORS[spec.discriminator.kind](
-        spec.discriminator, store.sample_shape, len(store.timesteps) - 1, **told
+        spec.discriminator, store.sample_shape, len(store.timesteps) - 1, **_judged_by(spec, store)
     )
 
 
-def _judged_classes(spec: TrainSpec, store: TrajectorySpec) -> int | None:
-    """How many classes the discriminator is told of; None where it judges images alone."""
-    facts = store.conditioning
-    if facts is None or facts.get("kind") != LABELS or not takes_classes(DISCRIMINATORS[spec.discriminator.kind]):
-        return None
-    return Labels(facts).classes
+def _judged_by(spec: TrainSpec, store: TrajectorySpec) -> dict[str, int]:
+    """The number of classes, or the width of prompts' pooled embeddings, that the discriminator is told of, if any."""
+    facts, kind = store.conditioning or {}, DISCRIMINATORS[spec.discriminator.kind]
+    if facts.get("kind") == LABELS and takes_classes(kind):
+        return {"classes": Labels(facts).classes}
+    if facts.get("kind") == PROMPTS and takes_prompts(kind):
+        return {"pooled": prompt_shapes(facts)[POOLED][0]}
+    return {}
 
 
 def _pick(candidates: list[Tensor], which: Tensor) -> Tensor:

@@ -55,8 +55,8 @@ BROKEN = {
     "foreign tensor": (gain_a_tensor, "weights must fit its config, got .*extra"),
     "other network": (lambda f: edit(f / "unet" / "config.json", block_out_channels=[16, 8]), "weights must fit"),
     "wrong pipeline": (
-        lambda f: edit(f / "model_index.json", _class_name="StableDiffusionPipeline"),
-        r"must be one of .*, got 'StableDiffusionPipeline'",
+        lambda f: edit(f / "model_index.json", _class_name="StableDiffusionXLPipeline"),
+        r"must be one of .*, got 'StableDiffusionXLPipeline'",
     ),
     "wrong network": (
         lambda f: edit(f / "model_index.json", unet=["diffusers", "UNet2DConditionModel"]),

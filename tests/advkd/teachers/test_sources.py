@@ -153,7 +153,12 @@ def test_other_layouts_are_fetched_as_far_as_needed(
 @pytest.mark.parametrize(
     ("key", "old", "new", "message"),
     [
-        ("model_index.json", "DDPMPipeline", "FluxPipeline", r"must be one of .* got 'FluxPipeline' in s3://"),
+        (
+            "model_index.json",
+            "DDPMPipeline",
+            "PixArtAlphaPipeline",
+            r"must be one of .* got 'PixArtAlphaPipeline' in s3://",
+        ),
         ("unet/config.json", '"class_embed_type": null', '"class_embed_type": "timestep"', "must embed the numbers"),
     ],
 )
