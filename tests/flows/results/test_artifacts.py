@@ -13,7 +13,7 @@ FACTS = {
     "teacher": "mixture",
     "worth_steps": 4.25,
     "model": {"name": "advkd-mixture", "version": "3", "alias": "champion"},
-    "features": {"digits": {"fd": FD, "recall": 0.5}},
+    "features": {"digits": {"fd": FD, "recall": 0.5, "label_fidelity": None}},
     "params": {"student": 10, "teacher": None},
     "store": "stores/mixture/0123456789abcdef",
     "report": "reports/mixture-1/report.html",
@@ -43,6 +43,13 @@ def test_the_report_in_short(uri, model, monkeypatch):
     assert "# mixture: one pass is worth 4.2 teacher steps" in text
     assert "- FD(digits) to teacher@50: 5.25, recall 0.500" in text
     assert "MARKED" not in text
+
+
+def test_label_fidelity_stands_beside_the_distance():
+    read = {"student": 0.9975, "teacher": 0.997, "samples": 2048}
+    features = {"digits": {**FACTS["features"]["digits"], "label_fidelity": read}}
+    text = _markdown(DistillResult(root="runs", facts={**FACTS, "features": features}))
+    assert "recall 0.500, 99.8 % read as their label" in text
 
 
 def test_a_result_without_distances_is_shown_without_them():
