@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,8 @@ from advkd.text import replaced_text
 app = typer.Typer(name="teacher", help="Look at teachers, convert them, train the embedded one.", no_args_is_help=True)
 
 _SHOWN = 4
+_TRAINED = {"digits": "advkd.teachers.digits", "digits-classes": "advkd.teachers.digits_classes"}
+"""Embedded teachers that were trained, and where their recipes are."""
 
 
 @app.command("show")
@@ -99,12 +102,14 @@ def train_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Train an embedded teacher anew: takes about half an hour on one core of a recent CPU."""
-    from advkd.teachers.trained import TRAINED
-
-    default, train = TRAINED.choose(name, "a teacher that is trained")
-    spec = replace(default, seed=seed, images=images or default.images)
+    if name not in _TRAINED:
+        raise ValueError(
+            f"a teacher that was trained must be one of {sorted(_TRAINED)}, got {name!r}; name one of them"
+        )
+    recipe = import_module(_TRAINED[name])
+    spec = replace(recipe.TRAINING, seed=seed, images=recipe.TRAINING.images if images is None else images)
     with progress() as report:
-        for step in train(spec, out):
+        for step in recipe.train(spec, out):
             report(step.part, step.images, step.of, f"loss {step.loss:.4f}")
     typer.echo(json.dumps({"uri": str(out), "images": spec.images}) if as_json else str(out))
 

@@ -1,5 +1,5 @@
 """The embedded teacher `digits-classes`: its training recipe and its weights."""
 
-from advkd.teachers.digits_classes.train import CLASSES_TRAINING, train_digits_classes
+from advkd.teachers.digits_classes.recipe import TRAINING, train
 
-__all__ = ["CLASSES_TRAINING", "train_digits_classes"]
+__all__ = ["TRAINING", "train"]

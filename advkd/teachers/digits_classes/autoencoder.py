@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from advkd.teachers.digits.data import RESOLUTION, digit_images
+from advkd.teachers.digits import SHAPE, digit_images
 from advkd.teachers.training import TeacherStep, TeacherTraining, train_network
 
 LATENT_SHAPE = (4, 4, 4)
@@ -21,7 +21,7 @@ def build_autoencoder() -> AutoencoderKL:
         in_channels=1,
         out_channels=1,
         latent_channels=LATENT_SHAPE[0],
-        sample_size=RESOLUTION,
+        sample_size=SHAPE[1],
         block_out_channels=(16, 32, 32),
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,

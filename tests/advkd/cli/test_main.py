@@ -135,7 +135,17 @@ def test_assets_are_made_anew(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_as_a_process(tmp_path: Path) -> None:
     """Stdout holds the result alone, stderr no warning: also with `-W error`."""
-    made = run("precompute", "--teacher", "mixture", "--store", tmp_path, *TINY, PYTHONWARNINGS="error::UserWarning")
+    made = run(
+        "precompute",
+        "--teacher",
+        "mixture",
+        "--store",
+        tmp_path,
+        *TINY,
+        "--for-preset",
+        "any",
+        PYTHONWARNINGS="error::UserWarning",
+    )
     assert (made.code, made.err) == (0, "")
     assert len(made.out.splitlines()) == 2
     assert Path(made.uri).is_dir()

@@ -14,7 +14,7 @@ from advkd.files import whole_folder
 from advkd.teachers.digits.data import RESOLUTION, digit_images
 from advkd.teachers.training import TeacherStep, TeacherTraining, checkpoint_of, train_network
 
-DIGITS_TRAINING = TeacherTraining()
+TRAINING = TeacherTraining()
 
 
 def build_unet() -> UNet2DModel:
@@ -32,7 +32,7 @@ def build_unet() -> UNet2DModel:
     )
 
 
-def train_digits(spec: TeacherTraining, out: Path) -> Iterator[TeacherStep]:
+def train(spec: TeacherTraining, out: Path) -> Iterator[TeacherStep]:
     """Trains, yields the metrics of every step, and saves a `DDPMPipeline` with float16 safetensors at `out`.
 
     An interrupted run goes on from its last checkpoint.

@@ -15,11 +15,11 @@ from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
 from torch import Tensor
 
 from advkd.files import whole_folder
-from advkd.teachers.digits.data import digit_images, digit_labels
+from advkd.teachers.digits import digit_images, digit_labels
 from advkd.teachers.digits_classes.autoencoder import LATENT_SHAPE, encoded, train_autoencoder
 from advkd.teachers.training import TeacherStep, TeacherTraining, checkpoint_of, train_network
 
-CLASSES_TRAINING = TeacherTraining(images=1_200_000, batch_size=64)
+TRAINING = TeacherTraining(images=1_200_000, batch_size=64)
 _AUTOENCODER_PART = 0.25
 _CLASSES, _DROPPED = 10, 0.1
 
@@ -38,7 +38,7 @@ def build_transformer() -> DiTTransformer2DModel:
     )
 
 
-def train_digits_classes(spec: TeacherTraining, out: Path) -> Iterator[TeacherStep]:
+def train(spec: TeacherTraining, out: Path) -> Iterator[TeacherStep]:
     """Trains both networks, yields the metrics of every step, and saves a `DiTPipeline` in float16 at `out`.
 
     The autoencoder sees a quarter as many images. An interrupted run goes on from its last checkpoint.
