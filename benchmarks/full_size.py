@@ -26,7 +26,7 @@ from diffusers import (
 from torch import nn
 from typer.testing import CliRunner
 
-from advkd.cli.cache import app
+from advkd.cli.main import command_line
 from benchmarks.measure import progress, table, write
 
 CELEBAHQ: dict[str, Any] = {
@@ -70,7 +70,7 @@ def save_dit(folder: Path) -> DiTTransformer2DModel:
 def plan(source: str) -> str:
     """Returns what `advkd cache plan` says of 50 000 samples."""
     options = ["--teacher", source, "--samples", "50000", "--solver", "unipc", "--steps", "10", "--workers", "8"]
-    said = CliRunner().invoke(app, ["plan", *options], env={"COLUMNS": "160"})
+    said = CliRunner().invoke(command_line(["cache", "plan"]), ["cache", "plan", *options], env={"COLUMNS": "160"})
     if said.exit_code:
         raise RuntimeError(f"a plan must be printed, got {said.stderr}; read it and correct the config")
     lines = said.stdout.splitlines()

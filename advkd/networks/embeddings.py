@@ -7,7 +7,6 @@ The sha256 is that of the facts, which hold the list's and the text encoder's: w
 before anything is computed. Machines may differ in the last bits of what an encoder computes; the first one's stay.
 """
 
-import hashlib
 import json
 import secrets
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from advkd.files import file_sha256, publish, whole_folder, workplace
 from advkd.networks.loading import NetworkError, load_network
+from storage.care import embeddings_uri
 from storage.folders import fetch_folder, read_contents
 from storage.objects import join, local_folder, read_json
 from storage.reading import default_cache_folder
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
     from advkd.networks.stored_prompts import StoredPrompts
 
 PROMPTS_FOLDER = "prompts"
-_EMBEDDINGS = "embeddings"
 WEIGHTS_SUM = "weights.sha256"
 _CONFIG, _WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
-
-
-def embeddings_key(facts: Mapping[str, Any]) -> str:
-    """Returns the sha256 that the embeddings of some prompts are kept under."""
-    return hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
 
 
 def keep_embeddings(root: str, conditions: Any) -> None:
@@ -46,7 +40,7 @@ def keep_embeddings(root: str, conditions: Any) -> None:
     """
     if not hasattr(conditions, "adopt"):
         return
-    uri = _kept_uri(root, conditions.facts)
+    uri = embeddings_uri(root, conditions.facts)
     if _is_whole(uri):
         if not conditions.at_hand:
             conditions.adopt(load_embeddings(_local(uri, conditions.facts), conditions.facts))
@@ -72,7 +66,7 @@ def kept_embeddings(store: str, facts: Mapping[str, Any] | None) -> Path | None:
     """
     if facts is None or facts.get("kind") != "prompts":
         return None
-    uri = _kept_uri(_root(store), facts)
+    uri = embeddings_uri(_root(store), facts)
     if not _is_whole(uri):
         raise NetworkError(
             f"a store of prompts needs their embeddings beside it, got none in {uri}; copy embeddings/ along with the "
@@ -83,7 +77,7 @@ def kept_embeddings(store: str, facts: Mapping[str, Any] | None) -> Path | None:
 
 def kept_prompts(store: str, facts: Mapping[str, Any]) -> list[str]:
     """Returns the texts of a store's prompts; only those that its facts show if the list is not beside it."""
-    uri = join(_kept_uri(_root(store), facts), _CONFIG)
+    uri = join(embeddings_uri(_root(store), facts), _CONFIG)
     try:
         texts = read_json(uri)["prompts"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -130,7 +124,7 @@ def find_embeddings(places: Iterable[str], facts: Mapping[str, Any]) -> "StoredP
             return load_embeddings(folder, facts)
     raise NetworkError(
         f"a student of prompts needs their embeddings, got none in {[str(folder) for folder in folders]}; copy "
-        f"{_EMBEDDINGS}/{embeddings_key(facts)[:12]}... from beside its store to the first of these"
+        f"{embeddings_uri('', facts)[:24]}... from beside its store to the first of these"
     )
 
 
@@ -155,7 +149,7 @@ def _local(uri: str, facts: Mapping[str, Any]) -> Path:
     here = local_folder(uri)
     if here is not None:
         return here
-    cached = Path(default_cache_folder()) / _EMBEDDINGS / embeddings_key(facts)
+    cached = Path(default_cache_folder()) / "embeddings" / uri.rpartition("/")[2]
     if not (cached / WEIGHTS_SUM).is_file():
         partial = cached.with_name(f".{secrets.token_hex(8)}")
         fetch_folder(uri, partial)
@@ -169,7 +163,3 @@ def _local(uri: str, facts: Mapping[str, Any]) -> Path:
 
 def _root(store: str) -> str:
     return store.rstrip("/").rpartition("/")[0].rpartition("/")[0] or "."
-
-
-def _kept_uri(root: str, facts: Mapping[str, Any]) -> str:
-    return join(root or ".", _EMBEDDINGS, embeddings_key(facts))

@@ -1,7 +1,7 @@
 """Maintains stores: lists, verifies, repairs, converts and removes them, and removes their garbage."""
 
+from storage.care.companions import decoder_uri, embeddings_uri, is_kept
 from storage.care.conversion import convert
-from storage.care.decoders import decoder_uri, is_kept
 from storage.care.garbage import Garbage, StoreGarbage, find_garbage, remove_garbage
 from storage.care.growth import Growth, measure_growth
 from storage.care.keys import Role, StoreKeys
@@ -20,6 +20,7 @@ __all__ = [
     "StoreSummary",
     "convert",
     "decoder_uri",
+    "embeddings_uri",
     "find_garbage",
     "is_kept",
     "keep_commit",

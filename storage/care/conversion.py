@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
-from storage.care.decoders import carry_decoder
+from storage.care.companions import carry_companions
 from storage.errors import ManifestError, StoreNotFoundError
 from storage.layouts import Reader, Writer
 from storage.objects import join
@@ -79,8 +79,8 @@ def convert(
                     progress(done, manifest.num_shards)
         finally:
             pool.shutdown(cancel_futures=True)
-    # Before the store can be read: who trains from it looks for the autoencoder of its latents.
-    carry_decoder(target, old_root, root)
+    # Before the store can be read: who trains from it looks for the autoencoder and the embeddings.
+    carry_companions(target, old_root, root)
     sealed = seal(root, target, manifest.num_samples)
     return Conversion(
         uri=store_uri(root, target),
@@ -93,7 +93,7 @@ def convert(
 
 
 def _above(reader: Reader) -> str:
-    """Returns what lies two levels above a store, where its decoders would be, wherever it was moved."""
+    """Returns what lies two levels above a store, where its companions would be, wherever it was moved."""
     return reader.uri.rstrip("/").rpartition("/")[0].rpartition("/")[0] or "."
 
 

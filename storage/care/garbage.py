@@ -4,7 +4,8 @@
 - data objects of shards without a commit record: their worker was killed between data and record (law 3);
 - claims of runs that were killed;
 - index pages and copies of the manifest from before the store was extended;
-- below a root: autoencoders that no store there names (`storage.care.decoders`), by the age of their youngest file;
+- below a root: autoencoders and embeddings that no store there names, by the age of their youngest file
+  (`storage.care.companions`);
 - below a root in an object store: files of published folders whose writer was killed (`storage.care.folder_garbage`).
 
 Only garbage of a given age is removed. A shard that is being uploaded looks like one whose worker was killed, and a
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from storage.care.decoders import UnusedDecoder, is_unused, remove_decoder, unused_decoders
+from storage.care.companions import UnusedCompanion, is_unused, remove_companion, unused_companions
 from storage.care.folder_garbage import BegunFolder, begun_folders, still_left
 from storage.care.keys import Role, StoreKeys
 from storage.errors import ManifestError, StoreNotFoundError
@@ -47,14 +48,14 @@ from storage.records import (
     read_manifest,
 )
 
-UNFINISHED, UNPUBLISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY, UNUSED_DECODER = (
+UNFINISHED, UNPUBLISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY, UNUSED_COMPANION = (
     "unfinished write",
     "file of a folder that is not whole",
     "claim of a run that was killed",
     "data of a shard without a commit record",
     "index page from before an extension",
     "copy of a manifest from before an extension",
-    "decoder that no store names",
+    "decoder or embeddings that no store names",
 )
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -66,7 +67,7 @@ class Garbage:
     """One object or unfinished write that the store does not need."""
 
     kind: str
-    """`UNFINISHED`, `UNPUBLISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE`, `OLD_COPY` or `UNUSED_DECODER`."""
+    """`UNFINISHED`, `UNPUBLISHED`, `OLD_CLAIM`, `UNCOMMITTED`, `OLD_PAGE`, `OLD_COPY` or `UNUSED_COMPANION`."""
     key: str
     """Key of the object, relative to the store."""
     size: int
@@ -126,7 +127,7 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
             leftovers = [leftover for leftover in leftovers if not leftover.key.startswith(f"{place}/")]
     stores = [store.uri for store in garbage]
     garbage += [_in_folder(begun, UNPUBLISHED, begun.claims, older_than, now) for begun in begun_folders(uri, stores)]
-    garbage += [_in_folder(decoder, UNUSED_DECODER, (), older_than, now) for decoder in unused_decoders(uri)]
+    garbage += [_in_folder(kept, UNUSED_COMPANION, (), older_than, now) for kept in unused_companions(uri)]
     outside = tuple(leftover.key for leftover in leftovers)
     return [*garbage, StoreGarbage(uri=uri, old=(), young=(), foreign=outside)] if outside else garbage
 
@@ -141,8 +142,8 @@ def remove_garbage(garbage: StoreGarbage, *, progress: Callable[[int, int], None
     Returns:
         The garbage that was removed.
     """
-    if any(item.kind == UNUSED_DECODER for item in garbage.old):
-        return _remove_decoder(garbage, progress)
+    if any(item.kind == UNUSED_COMPANION for item in garbage.old):
+        return _remove_companion(garbage, progress)
     removed: list[Garbage] = []
     wanted = [item for item in garbage.old if item.kind == UNFINISHED] + list(_still_useless(garbage))
     # The files of a folder are removed one by one, because the last of them names the others.
@@ -174,7 +175,7 @@ def _below(place: str, leftovers: Iterable[Leftover]) -> list[Leftover]:
 
 
 def _in_folder(
-    folder: BegunFolder | UnusedDecoder, kind: str, claims: Iterable[ObjectInfo], older_than: float, now: float
+    folder: BegunFolder | UnusedCompanion, kind: str, claims: Iterable[ObjectInfo], older_than: float, now: float
 ) -> StoreGarbage:
     garbage = [Garbage(kind=kind, key=file.key, size=file.size, since=folder.since) for file in folder.files]
     garbage += [Garbage(kind=OLD_CLAIM, key=claim.key, size=claim.size, since=claim.modified) for claim in claims]
@@ -187,11 +188,11 @@ def _by_age(uri: str, garbage: Sequence[Garbage], older_than: float, now: float)
     return StoreGarbage(uri=uri, old=old, young=tuple(item for item in garbage if item not in old), foreign=())
 
 
-def _remove_decoder(garbage: StoreGarbage, progress: Callable[[int, int], None] | None) -> list[Garbage]:
-    """Removes a decoder as a whole, unless a store has come to name it."""
+def _remove_companion(garbage: StoreGarbage, progress: Callable[[int, int], None] | None) -> list[Garbage]:
+    """Removes a decoder or embeddings as a whole, unless a store has come to name it."""
     removed = list(garbage.old) if is_unused(garbage.uri) else []
     if removed:
-        remove_decoder(garbage.uri)
+        remove_companion(garbage.uri)
     if progress is not None:
         progress(len(removed), len(removed))
     return removed

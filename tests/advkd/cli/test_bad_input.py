@@ -31,7 +31,7 @@ def pickle_only(folder: Path) -> None:
 
 def wrong_class(folder: Path) -> None:
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionPipeline"}))
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "KandinskyPipeline"}))
 
 
 def nan_weights(folder: Path) -> None:
@@ -46,7 +46,7 @@ def nan_weights(folder: Path) -> None:
     [
         (no_weights, ("needs weights", "safe_serialization=True")),
         (pickle_only, ("must be safetensors", "only pickle files")),
-        (wrong_class, ("must be one of", "StableDiffusionPipeline", "choose another teacher")),
+        (wrong_class, ("must be one of", "KandinskyPipeline", "choose another teacher")),
         (nan_weights, ("must be finite", "NaN or infinity", "check the teacher's weights")),
     ],
 )
@@ -62,7 +62,7 @@ def test_bad_teachers(
 @pytest.mark.parametrize("name", ["digit", "nobody/nothing"])
 def test_unknown_teachers(cli: Cli, tmp_path: Path, name: str) -> None:
     result = cli("precompute", "--teacher", name, "--store", tmp_path / "stores", *TINY)
-    assert_refused(result, f"got {name!r}", "['digits', 'mixture']")
+    assert_refused(result, f"got {name!r}", "['digits', 'digits-classes', 'mixture']")
     assert_refused(cli("teacher", "show", name), f"got {name!r}")
 
 

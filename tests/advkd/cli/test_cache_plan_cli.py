@@ -29,7 +29,7 @@ class TestTheCommand:
 
     def test_it_takes_all_options_of_precompute(self) -> None:
         precomputing, ours = signature(precompute_command).parameters, signature(plan_command).parameters
-        names = {field.name for field in fields(PrecomputeSpec)} | {"steps"}
+        names = {field.name for field in fields(PrecomputeSpec)} | {"steps", "sample_size"}
         assert names == (precomputing.keys() & ours.keys()) - {"as_json", "workers"}
         for name in names:
             assert ours[name].default == precomputing[name].default
@@ -101,7 +101,7 @@ class TestTheTeacherItself:
         told = {}
         for mark in ("", "#guidance=3"):
             options = ["--teacher", f"{folder}{mark}", "--store", str(tmp_path / "stores"), *sizes]
-            given = runner.invoke(app, ["plan", *options, "--passes-per-second", "8", "--json"])
+            given = runner.invoke(app, ["cache", "plan", *options, "--passes-per-second", "8", "--json"])
             assert given.exit_code == 0, given.output
             told[mark] = json.loads(given.stdout)
         assert (told[""]["passes"], told["#guidance=3"]["passes"]) == (64, 128)
@@ -110,13 +110,13 @@ class TestTheTeacherItself:
             tmp_path / "stores", teacher=f"{folder}#guidance=3", samples=16, solver=SolverSpec(steps=4), block_samples=8
         )
         assert precompute(spec).passes == 128
-        shown = runner.invoke(app, ["plan", *options])
+        shown = runner.invoke(app, ["cache", "plan", *options])
         assert "two per step under guidance" in shown.stdout
 
     def test_without_a_teacher_guidance_is_in_the_source(self) -> None:
         options = ["--shape", "4x32x32", "--samples", "512", "--json"]
         plain, guided = (
-            json.loads(runner.invoke(app, ["plan", *options, "--teacher", source]).stdout)
+            json.loads(runner.invoke(app, ["cache", "plan", *options, "--teacher", source]).stdout)
             for source in ("any", "any#guidance=4")
         )
         assert guided["passes"] == 2 * plain["passes"]
@@ -125,7 +125,7 @@ class TestTheTeacherItself:
     def test_the_decoder_and_the_micro_batch(self, tmp_path: Path) -> None:
         folder = ldm_folder(tmp_path / "faces")
         options = ["--teacher", str(folder), "--samples", "32", "--block-samples", "16", "--shard-samples", "16"]
-        told = json.loads(runner.invoke(app, ["plan", *options, "--json"]).stdout)
+        told = json.loads(runner.invoke(app, ["cache", "plan", *options, "--json"]).stdout)
         decoder, chosen = told["teacher"]["decoder"], told["teacher"]["micro_batch"]
         files = [folder / "vqvae" / name for name in ("config.json", "diffusion_pytorch_model.safetensors")]
         assert (decoder["kind"], decoder["bytes"]) == ("VQModel", sum(file.stat().st_size for file in files))
@@ -134,11 +134,11 @@ class TestTheTeacherItself:
         assert chosen["sample_bytes"] > 4 * 3 * 8 * 8
         # Both windows of a reader, of a store of two shards.
         assert told["window_bytes"]["full"] == 2 * told["num_shards"] * told["shard_bytes"]
-        shown = runner.invoke(app, ["plan", *options, "--micro-batch", "4"])
+        shown = runner.invoke(app, ["cache", "plan", *options, "--micro-batch", "4"])
         for part in ("4 of a block of 16, as asked for", "VQModel", "images of an evaluation", "for training"):
             assert part in " ".join(shown.stdout.split())
 
     def test_a_micro_batch_that_does_not_divide_is_one_line(self) -> None:
-        result = runner.invoke(app, ["plan", "--teacher", "mixture", "--micro-batch", "5"])
+        result = runner.invoke(app, ["cache", "plan", "--teacher", "mixture", "--micro-batch", "5"])
         assert result.exit_code == 1
         assert "a micro-batch must divide the block of 128 samples, got 5" in result.stderr

@@ -93,8 +93,8 @@ def test_other_layouts_are_fetched_as_far_as_needed(
 def test_what_is_not_supported_is_refused_by_name_before_its_weights_come(hub: HubServer, repository: Path) -> None:
     index = repository / "model_index.json"
     text = index.read_text()
-    index.write_text(text.replace("DDPMPipeline", "StableDiffusionPipeline"))
-    with pytest.raises(TeacherError, match=r"must be one of .* got 'StableDiffusionPipeline' in org/tiny;"):
+    index.write_text(text.replace("DDPMPipeline", "KandinskyPipeline"))
+    with pytest.raises(TeacherError, match=r"must be one of .* got 'KandinskyPipeline' in org/tiny;"):
         load_teacher("org/tiny")
     assert hub.fetched == ["model_index.json"]
 

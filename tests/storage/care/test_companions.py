@@ -1,4 +1,4 @@
-"""Autoencoders of latents: they go along to another root, and are collected once no store names them."""
+"""Autoencoders and embeddings: they go along to another root, and are collected once no store names them."""
 
 import time
 from dataclasses import replace
@@ -7,8 +7,17 @@ from pathlib import Path
 import pytest
 
 from storage import TrajectorySpec, delete, store_uri, write_bytes
-from storage.care import convert, decoder_uri, find_garbage, is_kept, remove_garbage, remove_store, store_contents
-from storage.care.garbage import UNUSED_DECODER
+from storage.care import (
+    convert,
+    decoder_uri,
+    embeddings_uri,
+    find_garbage,
+    is_kept,
+    remove_garbage,
+    remove_store,
+    store_contents,
+)
+from storage.care.garbage import UNUSED_COMPANION
 from storage.folders import publish_folder
 from storage.objects import list_prefix, local_folder
 from storage.records import manifest_uri
@@ -29,8 +38,12 @@ def latents() -> TrajectorySpec:
 
 def keep(root: str, sha256: str, tmp_path: Path) -> str:
     """Puts an autoencoder there as `keep_decoder` does."""
-    uri = decoder_uri(root, sha256)
-    folder = local_folder(uri) or tmp_path / f"new-{sha256[:4]}"
+    return put(decoder_uri(root, sha256), tmp_path / f"new-{sha256[:4]}")
+
+
+def put(uri: str, scratch: Path) -> str:
+    """Puts a folder there."""
+    folder = local_folder(uri) or scratch
     folder.mkdir(parents=True)
     for name, data in FILES.items():
         (folder / name).write_bytes(data)
@@ -51,7 +64,7 @@ def test_gc_takes_what_no_store_names(root: str, latents: TrajectorySpec, tmp_pa
     fill(root, latents, 8)
     fill(root, replace(latents, base_seed=9), 8)
     named, unused = keep(root, SHA, tmp_path), keep(root, OTHER, tmp_path)
-    assert set(collect(root)) == {UNUSED_DECODER}
+    assert set(collect(root)) == {UNUSED_COMPANION}
     assert (is_kept(named), is_kept(unused)) == (True, False)
     assert not [key for key in list_prefix(root) if OTHER in key]
     assert collect(root) == []
@@ -60,14 +73,14 @@ def test_gc_takes_what_no_store_names(root: str, latents: TrajectorySpec, tmp_pa
         assert collect(root) == []
         remove_store(store_contents(store_uri(root, replace(latents, base_seed=seed))))
         assert is_kept(named)
-    assert set(collect(root)) == {UNUSED_DECODER}
+    assert set(collect(root)) == {UNUSED_COMPANION}
     assert not is_kept(named)
 
 
 def test_a_young_one_stays(tmp_path: Path) -> None:
     unused = keep(str(tmp_path), SHA, tmp_path)
     assert collect(str(tmp_path), DAY) == []
-    assert collect(str(tmp_path), DAY, after=2 * DAY) == [UNUSED_DECODER] * len(FILES)
+    assert collect(str(tmp_path), DAY, after=2 * DAY) == [UNUSED_COMPANION] * len(FILES)
     assert not is_kept(unused)
 
 
@@ -76,7 +89,7 @@ def test_a_growing_store_names_its_own(tmp_path: Path, latents: TrajectorySpec) 
     fill(root, latents, 8)
     delete(manifest_uri(store_uri(root, latents)))
     kept = keep(root, SHA, tmp_path)
-    assert UNUSED_DECODER not in collect(root)
+    assert UNUSED_COMPANION not in collect(root)
     assert is_kept(kept)
 
 
@@ -85,7 +98,7 @@ def test_an_unreadable_store_may_name_any(tmp_path: Path, latents: TrajectorySpe
     fill(root, latents, 8)
     write_bytes(manifest_uri(store_uri(root, latents)), b"{")
     unused = keep(root, OTHER, tmp_path)
-    assert UNUSED_DECODER not in collect(root)
+    assert UNUSED_COMPANION not in collect(root)
     assert is_kept(unused)
 
 
@@ -94,7 +107,7 @@ def test_one_that_is_being_written_stays(tmp_path: Path) -> None:
     claim = folder_claim(unused)
     assert CLAIMS.take(claim) is None
     try:
-        assert UNUSED_DECODER not in collect(str(tmp_path), DAY, after=2 * DAY)
+        assert UNUSED_COMPANION not in collect(str(tmp_path), DAY, after=2 * DAY)
     finally:
         CLAIMS.release(claim)
 
@@ -132,3 +145,16 @@ def test_a_store_without_one_is_converted_without(tmp_path: Path, latents: Traje
     uri = store_uri(str(tmp_path / "old"), latents)
     convert(uri, {"zarr": "webdataset", "webdataset": "zarr"}[latents.layout], str(tmp_path / "new"))
     assert not (tmp_path / "new" / "decoders").exists()
+
+
+@EVERYWHERE
+def test_embeddings_of_prompts_go_along_and_are_collected_too(root: str, tmp_path: Path) -> None:
+    prompts = {"kind": "prompts", "sha256": SHA, "count": 2}
+    spec = make_spec(conditioning=prompts)
+    fill(f"{root}/old", spec, 8)
+    named = put(embeddings_uri(f"{root}/old", prompts), tmp_path / "named")
+    unused = put(embeddings_uri(f"{root}/old", {**prompts, "sha256": OTHER}), tmp_path / "unused")
+    assert set(collect(f"{root}/old")) == {UNUSED_COMPANION}
+    assert (is_kept(named), is_kept(unused)) == (True, False)
+    convert(store_uri(f"{root}/old", spec), {"zarr": "webdataset", "webdataset": "zarr"}[spec.layout], f"{root}/new")
+    assert is_kept(embeddings_uri(f"{root}/new", prompts))
