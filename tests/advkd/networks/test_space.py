@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from advkd.diffusion import Pixels, Space, decoded, space_of
 from advkd.evaluation.features import BATCH, state_features
 from advkd.networks import AUTOENCODERS, AutoencoderSpace, NetworkError, autoencoder_bytes, copy_autoencoder
-from tests.advkd.teachers.latents import tiny_kl, tiny_taesd, tiny_vq
+from tests.advkd.teachers.latents import tiny_dc, tiny_kl, tiny_taesd, tiny_vq
 
 SHAPE = (4, 8, 8)
 
@@ -29,13 +29,13 @@ def latents(count: int, shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("make", "channels"), [(tiny_kl, 4), (tiny_vq, 3), (tiny_taesd, 3)])
+@pytest.mark.parametrize(("make", "channels"), [(tiny_kl, 4), (tiny_vq, 3), (tiny_taesd, 3), (tiny_dc, 4)])
 def test_the_shape_of_images_is_that_of_what_is_decoded(make: Any, channels: int, tmp_path: Path) -> None:
     make().save_pretrained(tmp_path / "vae")
     shape = (channels, 6, 10)
     space = AutoencoderSpace.of(tmp_path / "vae", shape)
     assert space.decode(latents(2, shape)).shape == (2, *space.image_shape) == (2, 3, 12, 20)
-    assert set(AUTOENCODERS) == {"AutoencoderKL", "VQModel", "AutoencoderTiny"}
+    assert set(AUTOENCODERS) == {"AutoencoderKL", "VQModel", "AutoencoderTiny", "AutoencoderDC"}
 
 
 def test_scale_and_shift_are_undone_before_decoding(space: AutoencoderSpace, folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_it_is_built_again_from_json_and_decodes_where_its_files_are_found(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"class": "AutoencoderDC"}, {"scaling_factor": 0}, {"image_shape": [3]}, {"sha256": None}]
+    "changes", [{"class": "AutoencoderOobleck"}, {"scaling_factor": 0}, {"image_shape": [3]}, {"sha256": None}]
 )
 def test_facts_that_say_too_little_are_refused(space: AutoencoderSpace, changes: dict[str, Any]) -> None:
     facts = {key: value for key, value in {**space.facts, **changes}.items() if value is not None}

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AutoencoderDC,
     AutoencoderKL,
     AutoencoderTiny,
     DDIMScheduler,
@@ -32,6 +33,16 @@ def tiny_vq(seed: int = 0) -> VQModel:
 def tiny_kl(seed: int = 0, **changes: object) -> AutoencoderKL:
     torch.manual_seed(seed)
     return AutoencoderKL(**_BLOCKS, **({"latent_channels": 4, "scaling_factor": 0.18} | changes))
+
+
+def tiny_dc() -> AutoencoderDC:
+    return AutoencoderDC(
+        in_channels=3, latent_channels=4, attention_head_dim=2, encoder_block_types=("ResBlock", "EfficientViTBlock"),
+        decoder_block_types=("ResBlock", "EfficientViTBlock"), encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8), encoder_qkv_multiscales=((), (5,)), decoder_qkv_multiscales=((), (5,)),
+        encoder_layers_per_block=(1, 1), decoder_layers_per_block=(1, 1), downsample_block_type="conv",
+        upsample_block_type="interpolate", decoder_norm_types="rms_norm", decoder_act_fns="silu", scaling_factor=0.41,
+    )  # fmt: skip
 
 
 def tiny_taesd(seed: int = 0) -> AutoencoderTiny:

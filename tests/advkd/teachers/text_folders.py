@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DPMSolverMultistepScheduler as DPMSolver
 from diffusers import (
-    AutoencoderDC,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
@@ -18,7 +18,6 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from diffusers import DPMSolverMultistepScheduler as DPMSolver
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -32,7 +31,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from tests.advkd.teachers.latents import tiny_kl
+from tests.advkd.teachers.latents import tiny_dc, tiny_kl
 
 PROMPTS = ("a red square", "a blue circle", "the sea at night", "<b>ten & one</b>")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789&<>/,.-:;'\"()"
@@ -140,13 +139,7 @@ def sana_folder(folder: Path) -> Path:
         num_cross_attention_heads=2, cross_attention_head_dim=4, cross_attention_dim=8, caption_channels=8,
         sample_size=16,
     )  # fmt: skip
-    vae = AutoencoderDC(
-        in_channels=3, latent_channels=4, attention_head_dim=2, encoder_block_types=("ResBlock", "EfficientViTBlock"),
-        decoder_block_types=("ResBlock", "EfficientViTBlock"), encoder_block_out_channels=(8, 8),
-        decoder_block_out_channels=(8, 8), encoder_qkv_multiscales=((), (5,)), decoder_qkv_multiscales=((), (5,)),
-        encoder_layers_per_block=(1, 1), decoder_layers_per_block=(1, 1), downsample_block_type="conv",
-        upsample_block_type="interpolate", decoder_norm_types="rms_norm", decoder_act_fns="silu", scaling_factor=0.41,
-    )  # fmt: skip
+    vae = tiny_dc()
     text = Gemma2Model(
         Gemma2Config(
             vocab_size=160, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
