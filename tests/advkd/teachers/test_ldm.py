@@ -84,11 +84,11 @@ def lose_the_scaling(folder: Path) -> None:
 
 
 def name_another_class(folder: Path) -> None:
-    change(folder / "vqvae" / "config.json", _class_name="AutoencoderDC")
+    change(folder / "vqvae" / "config.json", _class_name="AutoencoderOobleck")
 
 
 def take_another_class(folder: Path) -> None:
-    change(folder / "model_index.json", vqvae=["diffusers", "AutoencoderDC"])
+    change(folder / "model_index.json", vqvae=["diffusers", "AutoencoderOobleck"])
 
 
 def change(file: Path, **changes: object) -> None:
@@ -99,8 +99,11 @@ DAMAGES = {
     "no folder": (lose_the_folder, r"got no config\.json at .*vqvae"),
     "pickled": (pickle_the_weights, "must be safetensors, got only pickle files .*; make a safetensors copy"),
     "no scaling": (lose_the_scaling, "must say its scaling_factor, got None in .*; write the one there"),
-    "another class": (name_another_class, "must be of the class that the pipeline names, got 'AutoencoderDC'"),
-    "a class of no row": (take_another_class, "vqvae of a LDMPipeline must be a diffusers AutoencoderKL or VQModel"),
+    "another class": (name_another_class, "must be of the class that the pipeline names, got 'AutoencoderOobleck'"),
+    "a class of no row": (
+        take_another_class,
+        "vqvae of a LDMPipeline must be a diffusers AutoencoderDC or AutoencoderKL or VQModel",
+    ),
 }
 
 

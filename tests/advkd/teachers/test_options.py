@@ -29,14 +29,23 @@ def write_index(folder: Path, **facts: object) -> None:
 def test_options_are_read_in_any_order() -> None:
     assert split_options("a/b") == ("a/b", TeacherOptions())
     assert split_options("a/b#null=10&guidance=4.5") == ("a/b", TeacherOptions(guidance=4.5, null=10))
+    assert split_options("a#size=8x9&prompts=p&q.txt#guidance=2") == (
+        "a",
+        TeacherOptions(size=(8, 9), prompts="p&q.txt", guidance=2.0),
+    )
     assert split_options("a#prediction=epsilon&guidance=1")[1] == TeacherOptions(guidance=1.0, prediction="epsilon")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("guidance=2&scale=3", r"options must be guidance, null, prediction, each at most once, got 'scale=3'"),
-        ("guidance=2&guidance=3", "each at most once, got 'guidance=3'"),
+        (
+            "guidance=2&scale=3",
+            r"guidance scale must be a number .*, got '2&scale=3'; .* `&` with another of guidance, null",
+        ),
+        ("guidance=2&guidance=3", "must be said once each, got guidance=2 and guidance=3; leave one out"),
+        ("prompts=", r"prompts must be in a file, got no name; write `mixture#prompts=prompts.txt`"),
+        ("sample_size=big", r"a size must be the side of the images, or HEIGHTxWIDTH, got 'big'"),
         ("null=last", r"null class must be the number of a class, got 'last'; write `mixture#null=10`"),
         ("null=3", "null class is for class-conditional UNets, got 3 for 'mixture'; leave it out"),
     ],

@@ -114,7 +114,9 @@ def test_broken_folders_are_refused_clearly(teacher_folder: FolderMaker, case: s
 
 @pytest.mark.parametrize("source", ["no-such-teacher", "./nowhere", "/nowhere/at/all", "a/b/c"])
 def test_unknown_names_list_the_embedded_ones(source: str) -> None:
-    with pytest.raises(TeacherError, match=r"got .* which is none of them; .*\['digits', 'mixture'\]"):
+    with pytest.raises(
+        TeacherError, match=r"got .* which is none of them; .*\['digits', 'digits-classes', 'mixture'\]"
+    ):
         load_teacher(source)
 
 

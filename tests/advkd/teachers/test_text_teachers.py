@@ -207,13 +207,13 @@ def test_a_teacher_of_prompts_needs_them_and_others_take_none(
         load_teacher(str(folder))
     with pytest.raises(TeacherError, match="prompts are said of teachers with a text encoder"):
         load_teacher(f"mixture#prompts={prompts}")
-    with pytest.raises(TeacherError, match="a source must say prompts once"):
+    with pytest.raises(TeacherError, match="must be said once each, got prompts="):
         load_teacher(f"{folder}#prompts={prompts}#prompts={prompts}")
     with pytest.raises(TeacherError, match=r"got no name; write `mixture#prompts=prompts.txt`"):
         load_teacher("mixture#prompts=")
     with pytest.raises(TeacherError, match="must be multiples of 4, got 18 x 18"):
         load_teacher(f"{folder}#prompts={prompts}#size=18")
-    with pytest.raises(TeacherError, match="a size must be pixels"):
+    with pytest.raises(TeacherError, match="a size must be the side of the images"):
         load_teacher(f"{folder}#prompts={prompts}#size=big")
 
 
