@@ -5,7 +5,7 @@ decomposition and five polynomials of numbers give what the optimizer computes b
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -28,16 +28,16 @@ def turned(matrix: Tensor) -> Tensor:
 class PlainMuon:
     """What Muon does to named float64 weights, which it moves in place."""
 
-    def __init__(self, weights: Mapping[str, Tensor], weight_decay: float = 0.0) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], weight_decay: float = 0.0, rows: Collection[str] = ()) -> None:
         self.weights = dict(weights)
         self.weight_decay = weight_decay
         self.momentum: dict[str, Tensor] = {}
-        self.adam = PlainAdam({name: w for name, w in self.weights.items() if w.ndim < 2}, betas=(0.9, 0.99))
+        self.adam = PlainAdam({n: w for n, w in self.weights.items() if w.ndim < 2 or n in rows}, betas=(0.9, 0.99))
 
     def step(self, gradients: Mapping[str, Tensor | None], lr: float) -> None:
         """One update of every weight that has a gradient."""
         for name, gradient in gradients.items():
-            if gradient is None or gradient.ndim < 2:
+            if gradient is None or name in self.adam.weights:
                 continue
             before = self.momentum.get(name, torch.zeros_like(gradient))
             self.momentum[name] = 0.95 * before + 0.05 * gradient

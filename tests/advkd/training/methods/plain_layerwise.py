@@ -45,7 +45,10 @@ class PlainLayerwise:
         self.skip = [s / store.sigma[0] for s in store.sigma[1:]]
         self.gain = [a - store.signal[0] * skip for a, skip in zip(store.signal[1:], self.skip, strict=True)]
         self.weights = spec.submodule_weights or [1.0 / gain for gain in self.gain]
-        self.muon = PlainMuon({n: w.detach() for n, w in self.student.named_parameters()}, spec.weight_decay)
+        # Rows of embeddings are no kernels.
+        self.muon = PlainMuon(
+            {n: w.detach() for n, w in self.student.named_parameters()}, spec.weight_decay, rows=("embedding.weight",)
+        )
         self.adam = PlainAdam({n: w.detach() for n, w in self.discriminator.named_parameters()}, betas=(0.0, 0.99))
         self.average = {n: w.detach().clone() for n, w in self.student.named_parameters()}
         self.draws = torch.Generator().manual_seed(spec.seed)

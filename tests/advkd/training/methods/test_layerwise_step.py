@@ -71,7 +71,7 @@ def pair(out: Path, conditioning: dict[str, object] | None = None, **changes: ob
         Batch(np.arange(start, start + size), states_of(facts, start, start + size))
         for start in range(0, STEPS * size, size)
     ]
-    steps = _steps(spec, method, iter(batches), STEPS * size, Observer(spec, method, out))
+    steps = _steps(spec, method, iter(batches), STEPS * size, Observer(spec, method, out), conditions_of(conditioning))
     return Pair(method, plain, steps, batches)
 
 
