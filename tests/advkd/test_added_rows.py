@@ -129,6 +129,7 @@ def test_a_discriminator_of_patches_a_loss_an_extractor_and_an_export(
     assert json.loads((tmp_path / "facts.json").read_text())["shape"] == [1, 16, 16]
 
 
+@pytest.mark.slow
 def test_a_method_with_a_student_of_its_own(fork: Forker, site: Path, mixture_store: str, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"method": "toy", "samples": 96, "batch_size": 8, "checkpoint_every": 48}')
     train = ("train", "--store", mixture_store, "--out", tmp_path / "run", "--spec", tmp_path / "spec.json")
@@ -158,6 +159,7 @@ def toy_pipeline(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_teacher_with_classes_latents_and_a_solver_of_its_own(
     fork: Forker, site: Path, toy_pipeline: Path, tmp_path: Path
 ) -> None:

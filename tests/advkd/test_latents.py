@@ -185,7 +185,7 @@ def test_in_an_object_store_the_autoencoder_travels_along(
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "grid.png").read_bytes()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_classes_and_latents_together(tmp_path: Path, cli: Cli) -> None:
     """A `DiTPipeline` under guidance, from its folder to an image of a class, by diffusers alone."""
     dit = f"{dit_folder(tmp_path / 'dit')}#guidance=2"

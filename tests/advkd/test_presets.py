@@ -100,7 +100,7 @@ with torch.no_grad():
 """
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_stochastic_store_ends_in_a_model_that_diffusers_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

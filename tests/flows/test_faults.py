@@ -140,6 +140,7 @@ def test_a_killed_training_goes_on_by_itself_bit_for_bit(store, request, monkeyp
     assert weights(resumed.folder) == weights(whole)
 
 
+@pytest.mark.slow
 def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported, request, monkeypatch):
     monkeypatch.setattr(train_module, "train_student", tasks.train_student.with_options(retries=0))
     whole = train(TINY, store, "whole").folder

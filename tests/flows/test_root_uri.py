@@ -18,6 +18,7 @@ PRECOMPUTE = PrecomputeSpec(samples=256, shard_samples=128)
 TRAIN = TrainSpec(student=StudentSpec(width=16, blocks=1), samples=512, rise_samples=64, checkpoint_every=128)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_distillation_into_s3(api, s3_root, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'registry.db'}")

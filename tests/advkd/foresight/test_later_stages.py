@@ -124,6 +124,7 @@ def test_a_preset_sizes_its_store_in_a_recipe(tmp_path: Path) -> None:
     unet = UNet2DModel(
         sample_size=128, in_channels=3, out_channels=3, layers_per_block=1, norm_num_groups=4,
         block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+        add_attention=False,
     )  # fmt: skip
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(tmp_path / "large")
     plan = recipe(str(tmp_path / "large"), "full", root=str(tmp_path))

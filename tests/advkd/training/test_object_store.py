@@ -94,6 +94,7 @@ def undisturbed(fork: Forker, mixture_store: str, spec_file: Path, s3_root: str,
     return Undisturbed(hashes(local), observations, list_prefix(out), listing.read_text().splitlines(), ended.seconds)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_run_that_is_killed_goes_on_elsewhere(
     fork: Forker, mixture_store: str, spec_file: Path, s3_root: str, undisturbed: Undisturbed, tmp_path: Path

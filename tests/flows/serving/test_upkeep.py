@@ -70,6 +70,7 @@ def state_of(client, run):
     return client.read_flow_run(run.id).state.type
 
 
+@pytest.mark.slow
 def test_a_forgotten_run_is_run_again_to_its_end(machine, client, tmp_path, clock):
     run = forgotten_run(client, tmp_path)
     upkeep = Upkeep(clock)
