@@ -273,7 +273,7 @@ RUNS = (
         "storage/care/garbage.py",
         "removed = list(garbage.old) if is_unused(garbage.uri) else []",
         "removed = list(garbage.old)",
-        ("tests/storage/care/test_decoders.py::test_one_that_a_store_has_come_to_name_stays",),
+        ("tests/storage/care/test_companions.py::test_one_that_a_store_has_come_to_name_stays",),
     ),
     Mutant(
         "a block begins with the noise of the shard's first",
