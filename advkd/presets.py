@@ -101,7 +101,7 @@ def fitted(train: RunSpec, store: TrajectorySpec) -> RunSpec:
     """Returns a preset's training on a store: its window of shards has at most 1 GiB, or is one shard.
 
     A reader holds two windows. Our method gets the largest patch that divides the sides of the states and leaves eight
-    positions on each; 1 if none does. At 4x4 latents a patch of 1 is worth 13.3 teacher steps, of 2 11.2.
+    positions on each; 1 if none does. With digits-classes, at 4x4, a patch of 1 is worth 13.3 teacher steps, of 2 11.2.
     """
     shards = _WINDOW_BYTES // (store.shard_samples * store.trajectory_bytes)
     train = replace(train, window=max(1, min(train.window, shards)))

@@ -74,10 +74,7 @@ def _submodules(report: EvalReport) -> Rows:
 
 def _classes(scores: Sequence[ClassScores], told: str) -> Rows:
     header: tuple[str, ...] = ("prompt" if told == "prompts" else "class", "samples", "paired RMSE, clean")
-    rows: Rows = [
-        (f"{score.label} {cut(score.name)}".strip(), str(score.samples), _number(score.rmse))
-        for score in scores[:_CLASSES_SHOWN]
-    ]
+    rows: Rows = [(_class_name(score), str(score.samples), _number(score.rmse)) for score in scores[:_CLASSES_SHOWN]]
     fidelities = [score.fidelity for score in scores[:_CLASSES_SHOWN]]
     if any(fidelities):
         header = (*header, "read as it, student", "read as it, teacher")
@@ -86,6 +83,11 @@ def _classes(scores: Sequence[ClassScores], told: str) -> Rows:
             for row, read in zip(rows, fidelities, strict=True)
         ]
     return [header, *rows] if rows else []
+
+
+def _class_name(score: ClassScores) -> str:
+    number = str(score.label)
+    return number if score.name in ("", number) else f"{number} {cut(score.name)}"
 
 
 def _percent(share: float) -> str:
