@@ -1,6 +1,7 @@
 """Services of a running process: progress, logs, ranks, masked secrets, an end with its parent. Imports no torch."""
 
 from advkd.runtime.counters import StageCounters
+from advkd.runtime.heaps import limit_heaps
 from advkd.runtime.loopback import spare_loopback
 from advkd.runtime.masking import masked
 from advkd.runtime.orphans import die_with_parent
@@ -25,6 +26,7 @@ __all__ = [
     "alike_on_this_machine",
     "console",
     "die_with_parent",
+    "limit_heaps",
     "local_count",
     "local_rank",
     "masked",

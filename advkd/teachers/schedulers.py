@@ -107,7 +107,11 @@ def own_scheduler(config: Mapping[str, Any], place: str = "") -> Scheduler:
 
 def full_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a teacher's own config with the defaults of its class, without diffusers' private keys."""
-    return {key: value for key, value in own_scheduler(config).config.items() if not key.startswith("_")}
+    return _settings(own_scheduler(config))
+
+
+def _settings(scheduler: Scheduler) -> dict[str, Any]:
+    return {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
 
 
 @lru_cache(maxsize=8)
@@ -132,7 +136,7 @@ def rebuilt(kind: type, config: Mapping[str, Any], **settings: Any) -> Scheduler
 
     own = own_scheduler(config)
     # A class without `clip_sample` does not clip; others must not clip for it.
-    known = {"clip_sample": False} | full_config(config) | settings
+    known = {"clip_sample": False} | _settings(own) | settings
     given = {key: value for key, value in known.items() if key in _parameters(kind)}
     with suppress(NotImplementedError, ValueError):
         scheduler = kind(**given)
