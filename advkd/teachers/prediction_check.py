@@ -92,7 +92,7 @@ def _noise(teacher: NetworkTeacher, count: int, seed: int) -> Tensor:
 
 def _condition(teacher: NetworkTeacher, noise: Tensor) -> dict[str, Tensor]:
     start = start_of(noise, teacher.conditions, 0, range(len(noise)))
-    return embedded(teacher.conditions, start.condition)
+    return dict(embedded(teacher.conditions, start.condition))
 
 
 def _echoes(teacher: NetworkTeacher) -> bool:

@@ -131,8 +131,8 @@ def test_a_family_goes_the_whole_way(name: str, root: Path) -> None:
 
     registered = register(
         RegisterSpec(
-            student=str(root / "run"), report=str(root / "report"), out=str(root / "artifact"), runs=str(root / "mlflow"),
-            store=made.uri,
+            student=str(root / "run"), report=str(root / "report"), store=made.uri, out=str(root / "artifact"),
+            runs=str(root / "mlflow"),
         )
     )  # fmt: skip
     assert registered.created
@@ -143,5 +143,6 @@ def test_a_family_goes_the_whole_way(name: str, root: Path) -> None:
     latents = pipe(**asked, seed=7, output_type="latent").images
     torch.testing.assert_close(latents, expected, rtol=0, atol=1e-6)
     images = (teacher.space.decode(expected) / 2 + 0.5).clamp(0, 1)
-    torch.testing.assert_close(pipe(**asked, seed=7, output_type="pt").images, images, rtol=0, atol=1e-6)
+    # Decoders may compute in other memory formats: their last bits differ.
+    torch.testing.assert_close(pipe(**asked, seed=7, output_type="pt").images, images, rtol=0, atol=1e-5)
     assert images.shape[1:] == tuple(teacher.space.image_shape)

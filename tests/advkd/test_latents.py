@@ -17,7 +17,7 @@ from advkd.networks import DECODER
 from storage import open_store
 from tests.advkd.cli.calls import Cli, assert_refused
 from tests.advkd.conftest import write_spec
-from tests.advkd.teachers.latents import dit_folder, ldm_folder
+from tests.advkd.teachers.latents import ldm_folder
 
 # As an application would: no advkd, no storage.
 LOADS = """
@@ -35,18 +35,6 @@ np.testing.assert_array_equal(images["np"], images["pt"].permute(0, 2, 3, 1).num
 assert 0 <= images["np"].min() and images["np"].max() <= 1
 assert pipe(batch_size=2, generator=torch.Generator().manual_seed(1), output_type="np").images.shape == (2, 16, 16, 3)
 np.savez(out, latent=images["latent"].numpy(), images=images["pt"].numpy())
-"""
-
-LOADS_CLASSES = """
-import sys
-import torch
-from diffusers import DiffusionPipeline
-folder = sys.argv[1]
-pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-assert not {"advkd", "storage"} & sys.modules.keys()
-images = pipe(seed=0, class_labels=["goldfish", "shark"], output_type="pt").images
-assert images.shape == (2, 3, 16, 16)
-assert not torch.equal(images, pipe(seed=0, class_labels=["shark", "shark"], output_type="pt").images)
 """
 
 
@@ -183,26 +171,3 @@ def test_in_an_object_store_the_autoencoder_travels_along(
     again = cli("sample", f"{s3_root}/model", "--n", 4, "--out", tmp_path / "again.png")
     assert again.code == 0, again.err
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "grid.png").read_bytes()
-
-
-@pytest.mark.thorough
-def test_classes_and_latents_together(tmp_path: Path, cli: Cli) -> None:
-    """A `DiTPipeline` under guidance, from its folder to an image of a class, by diffusers alone."""
-    dit = f"{dit_folder(tmp_path / 'dit')}#guidance=2"
-    sizes = ("--samples", 32, "--steps", 4, "--captures", 2, "--shard-samples", 16, "--block-samples", 8)
-    made = cli("precompute", "--teacher", dit, "--store", tmp_path / "stores", *sizes)
-    assert made.code == 0, made.err
-    assert open_store(made.uri).manifest.spec.sampler_config["guidance_scale"] == 2.0
-    spec = write_spec(tmp_path / "spec.json", samples=400)
-    trained = cli("train", "--store", made.uri, "--out", tmp_path / "run", "--spec", spec)
-    assert trained.code == 0, trained.err
-    out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 16)
-    evaluated = cli("evaluate", "--student", tmp_path / "run", "--teacher", dit, *out)
-    assert evaluated.code == 0, evaluated.err
-    sampled = cli("sample", tmp_path / "run", "--n", 4, "--label", "goldfish", "--out", tmp_path / "grid.png")
-    assert sampled.code == 0, sampled.err
-    exported = cli("export", tmp_path / "run", "--out", tmp_path / "model")
-    assert exported.code == 0, exported.err
-    loads = [sys.executable, "-W", "error", "-c", LOADS_CLASSES, str(tmp_path / "model")]
-    loaded = subprocess.run(loads, cwd=tmp_path, env=alone(tmp_path), capture_output=True, text=True, check=False)
-    assert loaded.returncode == 0, loaded.stderr

@@ -1,6 +1,4 @@
-"""Passes that are tried before anything is computed: no prompt is embedded for them, and they cost what real ones do."""
-
-from pathlib import Path
+"""Passes that are tried before anything is computed: no prompt is embedded for them."""
 
 import pytest
 import torch
