@@ -46,10 +46,16 @@ def in_precision(teacher: Teacher, precision: str, device: str) -> Teacher:
 
 
 class PreciseTeacher:
-    """A `Teacher` in another precision: the same weights and fingerprint, another config of the solver."""
+    """A `Teacher` in another precision: the same weights and fingerprint, another config of the solver.
+
+    Attributes:
+        inner: the teacher with its network converted.
+        precision: dtype of the network's numbers.
+    """
 
     def __init__(self, teacher: Teacher, precision: str) -> None:
-        self._teacher, self.precision = teacher, precision
+        self.inner: Teacher = teacher
+        self.precision = precision
         self.name, self.fingerprint = teacher.name, teacher.fingerprint
         self.space: Space = teacher.space
         self.conditions: Conditions = teacher.conditions
@@ -57,17 +63,17 @@ class PreciseTeacher:
 
     def grid(self, solver: SolverSpec) -> TimeGrid:
         """See `Teacher.grid`."""
-        return self._teacher.grid(solver)
+        return self.inner.grid(solver)
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`; with the precision."""
-        return self._teacher.solver_config(solver) | {PRECISION: self.precision}
+        return self.inner.solver_config(solver) | {PRECISION: self.precision}
 
     def states(
         self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         """See `Teacher.states`; the states are float32."""
-        return self._teacher.states(start, solver, labels, seeds)
+        return self.inner.states(start, solver, labels, seeds)
 
 
 class _Rounded(nn.Module):

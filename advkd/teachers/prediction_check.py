@@ -9,14 +9,23 @@ is strong; random weights, and networks that are not sure of anything, pass.
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from advkd.diffusion import NoiseSchedule, clean_estimate, preconditioned_clean, preconditioned_input, start_of
+from advkd.diffusion import (
+    NoiseSchedule,
+    clean_estimate,
+    embedded,
+    preconditioned_clean,
+    preconditioned_input,
+    start_of,
+)
 from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.rehearsal import rehearsing
 from advkd.teachers.schedulers import EDM, FLOW, PREDICTIONS, arithmetic_of, full_config, own_scheduler, prediction_of
 from advkd.teachers.solving import solve, time_grid
 from storage.records import initial_noise
@@ -45,6 +54,7 @@ def check_prediction(teacher: Teacher) -> None:
     """
     if not isinstance(teacher, NetworkTeacher) or teacher.vouched or arithmetic_of(teacher.scheduler) == FLOW:
         return
+    teacher = cast("NetworkTeacher", rehearsing(teacher))
     arithmetic, said = arithmetic_of(teacher.scheduler), prediction_of(teacher.scheduler)
     try:
         grid = time_grid(teacher.scheduler, _solver(teacher))
@@ -81,7 +91,8 @@ def _noise(teacher: NetworkTeacher, count: int, seed: int) -> Tensor:
 
 
 def _condition(teacher: NetworkTeacher, noise: Tensor) -> dict[str, Tensor]:
-    return dict(start_of(noise, teacher.conditions, 0, range(len(noise))).condition)
+    start = start_of(noise, teacher.conditions, 0, range(len(noise)))
+    return dict(embedded(teacher.conditions, start.condition))
 
 
 def _echoes(teacher: NetworkTeacher) -> bool:

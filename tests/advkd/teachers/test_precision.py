@@ -29,7 +29,7 @@ def test_a_pass_is_that_of_diffusers_in_this_dtype(teacher_folder: FolderMaker) 
     one_step = SolverSpec(kind="ddim", steps=1)
     noise = torch.randn(3, 1, 16, 16)
     unet = UNet2DModel.from_pretrained(folder / "unet", torch_dtype=torch.bfloat16).eval()
-    network = teacher._teacher.network
+    network = teacher.inner.network
     with torch.no_grad():
         expected = unet(noise.bfloat16(), torch.tensor(999)).sample.float()
         found = network(noise, torch.tensor(999)).sample

@@ -1,7 +1,6 @@
 """A teacher in Python: the documented example, and what is no teacher."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from advkd.cli.main import command_line
 from advkd.teachers import AUTO, SolverSpec, TeacherError, load_teacher
 from advkd.trajectories import PrecomputeSpec, precompute
 from storage import open_store, verify
-
-DOCS = Path(__file__).parents[3] / "docs" / "teachers.md"
+from tests.advkd.teachers.documented import documented_example
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_documented_example_is_cached(package: Path, tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(import hashlib.*?)```", DOCS.read_text(), re.S)
+    example = documented_example()
     (package / "teacher.py").write_text(example)
     spec = PrecomputeSpec(
         teacher="my_package.teacher:small", store=str(tmp_path / "stores"), samples=8, block_samples=8,
