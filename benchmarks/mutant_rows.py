@@ -316,8 +316,8 @@ JUDGEMENT = (
     Mutant(
         "a scheduler without clip_sample clips",
         "advkd/teachers/schedulers.py",
-        '{"clip_sample": False} | full_config(config)',
-        "full_config(config)",
+        '{"clip_sample": False} | _settings(own)',
+        "_settings(own)",
         ("tests/advkd/teachers/test_schedulers.py::test_a_config_is_completed_by_its_own_class",),
     ),
     Mutant(
