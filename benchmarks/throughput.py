@@ -25,6 +25,7 @@ from diffusers import (
     UNet2DModel,
     VQModel,
 )
+from safetensors.torch import load_file
 
 from advkd.device import torch_threads
 from advkd.teachers import DIGITS_FOLDER, SolverSpec
@@ -97,7 +98,7 @@ def cases(folder: Path) -> list[Case]:
 
 def _told(folder: Path) -> str:
     config = json.loads((folder / "config.json").read_text())
-    weights = (folder / "diffusion_pytorch_model.safetensors").stat().st_size / 4
+    weights = sum(value.numel() for value in load_file(folder / "diffusion_pytorch_model.safetensors").values())
     size = config["sample_size"]
     return f"{weights / 1e6:.2f} M parameters on {config['in_channels']}x{size}x{size}"
 
