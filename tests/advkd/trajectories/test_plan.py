@@ -136,6 +136,8 @@ class TestARealRun:
     def test_passes(self, tmp_path: Path, teacher_folder: FolderMaker) -> None:
         spec = mixture_spec(tmp_path / "stores", teacher=str(teacher_folder()), samples=20, dtype="float16")
         teacher: Any = cached_teacher(spec.teacher, spec.device)
+        # The memory of its passes is measured by two of them, once per process.
+        assert Filling.of(spec).micro_batch == spec.block_samples
         passes = 0
 
         def count(module: Any, given: Any, output: Any) -> None:
