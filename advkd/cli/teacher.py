@@ -13,7 +13,6 @@ from advkd.files import publish, workplace
 from advkd.runtime import progress
 from advkd.teachers import (
     AUTO,
-    EMBEDDED,
     SOLVERS,
     SolverSpec,
     Teacher,
@@ -23,7 +22,7 @@ from advkd.teachers import (
     deciding_files,
     fitting_solver,
     folder_fingerprint,
-    is_factory,
+    is_alone,
     load_teacher,
     resolve_source,
     split_options,
@@ -118,7 +117,7 @@ def _files(source: str) -> list[str]:
     """Returns the files that decide what a folder's teacher computes, which say its variant; none without a folder."""
     pinned_place, fingerprint = split_pin(source)
     place, options = split_options(pinned_place)
-    if place in EMBEDDED or (is_factory(place) and not Path(place).is_dir()):
+    if is_alone(place):
         return []
     folder = resolve_source(place, fingerprint if options == TeacherOptions() else None)
     return [path.relative_to(folder).as_posix() for path in deciding_files(folder)]

@@ -98,7 +98,7 @@ def load_text_encoder(source: str, facts: Mapping[str, Any]) -> Any:
 def _load(place: str, fingerprint: str | None, device: str, options: TeacherOptions) -> Teacher:
     # What is wrong with a list of prompts is said before anything is fetched.
     prompts = None if options.prompts is None else read_prompts(options.prompts)
-    if _is_alone(place):
+    if is_alone(place):
         if options.sample_size is not None:
             require_sized(None, place)
         return _without_text(EMBEDDED[place](device) if place in EMBEDDED else python_teacher(place, device), options)
@@ -128,7 +128,7 @@ def _folder(place: str, fingerprint: str | None) -> Path:
         raise type(error)(f"{error}; the embedded names are {sorted(EMBEDDED)}") from error
 
 
-def _is_alone(place: str) -> bool:
+def is_alone(place: str) -> bool:
     """Returns whether a teacher has no folder: an embedded one, or one in Python."""
     return place in EMBEDDED or (is_factory(place) and not Path(place).is_dir())
 
@@ -172,6 +172,7 @@ __all__ = [
     "guided",
     "hub_id",
     "in_precision",
+    "is_alone",
     "is_factory",
     "load_teacher",
     "load_text_encoder",

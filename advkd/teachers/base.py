@@ -1,5 +1,6 @@
 """The protocol of teachers: fingerprint, space, conditions, time grids, and the states of a trajectory."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,6 +36,11 @@ class SolverSpec:
     def deterministic(self) -> bool:
         """Whether the states are a function of the noise, so that a pointwise loss on them makes sense."""
         return self.kind == AUTO or SOLVERS[self.kind].deterministic
+
+
+def derived_fingerprint(fingerprint: str, what: str) -> str:
+    """Returns the fingerprint of a teacher that differs from another one in `what`, such as "guidance_scale 4.0"."""
+    return hashlib.sha256(f"{fingerprint} {what}".encode()).hexdigest()
 
 
 class Teacher(Protocol):

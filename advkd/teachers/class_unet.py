@@ -7,10 +7,10 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from advkd.diffusion import conditions_of
-from advkd.teachers.base import SolverSpec
+from advkd.teachers.base import SolverSpec, derived_fingerprint
 from advkd.teachers.class_labels import without_null
 from advkd.teachers.errors import TeacherError
-from advkd.teachers.guidance import combined, doubled, guided_fingerprint
+from advkd.teachers.guidance import combined, doubled
 from advkd.teachers.network import NetworkTeacher
 
 
@@ -68,5 +68,5 @@ class ClassUNet(NetworkTeacher):
         other = copy.copy(self)
         other.guidance = scale
         other.unguided = self.fingerprint
-        other.fingerprint = guided_fingerprint(self.fingerprint, scale, self.null)
+        other.fingerprint = derived_fingerprint(self.fingerprint, f"guidance_scale {scale!r} {self.null}")
         return other

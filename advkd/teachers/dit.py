@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from advkd.device import torch_device
 from advkd.diffusion import conditions_of
-from advkd.teachers.base import SolverSpec, Teacher
+from advkd.teachers.base import SolverSpec, Teacher, derived_fingerprint
 from advkd.teachers.class_labels import class_facts
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json, slug
-from advkd.teachers.guidance import combined, doubled, guided_fingerprint
+from advkd.teachers.guidance import combined, doubled
 from advkd.teachers.latents import (
     SteadyFolder,
     check_autoencoder,
@@ -82,7 +82,7 @@ class DiTTeacher(NetworkTeacher):
         other = copy.copy(self)
         other.guidance = scale
         other.unguided = self.fingerprint
-        other.fingerprint = guided_fingerprint(self.fingerprint, scale)
+        other.fingerprint = derived_fingerprint(self.fingerprint, f"guidance_scale {scale!r}")
         return other
 
 

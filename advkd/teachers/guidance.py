@@ -4,7 +4,6 @@ A guided teacher is another teacher, with states of its own, so its fingerprint 
 1 is no guidance.
 """
 
-import hashlib
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -38,9 +37,10 @@ def guided(teacher: Teacher, scale: float | None) -> Teacher:
     return teacher if scale == 1 else teacher.guided(scale)
 
 
-def guided_fingerprint(fingerprint: str, *facts: object) -> str:
-    """Returns the fingerprint of a guided teacher."""
-    return hashlib.sha256(" ".join([fingerprint, "guidance_scale", *map(repr, facts)]).encode()).hexdigest()
+def towards(free: Tensor, told: Tensor, scale: float) -> Tensor:
+    """Returns the guided prediction, from the one without and the one with a condition; all `[B, C, H, W]`."""
+    # Ho and Salimans 2022, Eq. 6, with w = scale - 1.
+    return free + scale * (told - free)
 
 
 def doubled(state: Tensor, labels: Tensor, null: int) -> tuple[Tensor, Tensor]:
@@ -52,5 +52,4 @@ def combined(predicted: Tensor, scale: float, channels: int) -> Tensor:
     """Returns the guided prediction of both halves; channels beyond the state's, a variance, are the conditional's."""
     conditional, unconditional = predicted.chunk(2)
     with_class, free = conditional[:, :channels], unconditional[:, :channels]
-    # Ho and Salimans 2022, Eq. 6, with w = guidance - 1.
-    return torch.cat([free + scale * (with_class - free), conditional[:, channels:]], dim=1)
+    return torch.cat([towards(free, with_class, scale), conditional[:, channels:]], dim=1)

@@ -5,14 +5,13 @@ every command and flow that takes a teacher: what is evaluated and repaired is a
 """
 
 import copy
-import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from advkd.teachers.base import Teacher
+from advkd.teachers.base import Teacher, derived_fingerprint
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.guidance import guided
 from advkd.teachers.network import NetworkTeacher
@@ -56,7 +55,10 @@ def split_options(place: str) -> tuple[str, TeacherOptions]:
     Raises:
         TeacherError: an option is unknown, said twice, or has a value that it cannot have.
     """
-    where, *parts = _OPTION.split(place)
+    begin = _FIRST.search(place)
+    if begin is None:
+        return place, TeacherOptions()
+    where, (_, *parts) = place[: begin.start()], _OPTION.split(place[begin.start() :])
     said: dict[str, str] = {}
     for name, value in zip(parts[::2], parts[1::2], strict=True):
         if name in said:
@@ -118,6 +120,7 @@ _READ: Mapping[str, Callable[[str, str], Any]] = {
     "size": read_size,
 }
 _OPTION = re.compile(rf"[#&]({'|'.join(_READ)})=")
+_FIRST = re.compile(rf"#({'|'.join(_READ)})=")
 
 
 def with_options(teacher: Teacher, options: TeacherOptions) -> Teacher:
@@ -149,5 +152,5 @@ def _predicting(teacher: Teacher, prediction: str) -> Teacher:
     other.vouched = True
     if prediction != prediction_of(teacher.scheduler):
         other.scheduler = {**teacher.scheduler, "prediction_type": prediction}
-        other.fingerprint = hashlib.sha256(f"{teacher.fingerprint} prediction_type {prediction}".encode()).hexdigest()
+        other.fingerprint = derived_fingerprint(teacher.fingerprint, f"prediction_type {prediction}")
     return other

@@ -4,12 +4,11 @@ For networks of which the config says `sample_size: null`.
 Another size gives other states, so the fingerprint is another too.
 """
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from advkd.teachers.base import Teacher
+from advkd.teachers.base import Teacher, derived_fingerprint
 from advkd.teachers.errors import TeacherError
 
 _SIZE = re.compile(r"([1-9][0-9]{0,5})(?:x([1-9][0-9]{0,5}))?")
@@ -46,7 +45,7 @@ def read_size(place: str, text: str) -> Size:
 
 def sized_fingerprint(fingerprint: str, size: Size) -> str:
     """Returns the fingerprint of a teacher with a size that its folder does not say."""
-    return hashlib.sha256(f"{fingerprint} sample_size {size[0]}x{size[1]}".encode()).hexdigest()
+    return derived_fingerprint(fingerprint, f"sample_size {size[0]}x{size[1]}")
 
 
 def require_sized(family: object, place: object) -> SizedFamily:

@@ -5,7 +5,6 @@ embeddings are first asked for, and let go; where a store has them already, it i
 """
 
 import copy
-import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from torch import Tensor, nn
 from advkd.device import torch_device
 from advkd.diffusion import UNCONDITIONAL, Prompts, prompts_facts
 from advkd.networks import ENCODE, UNUSED, StoredPrompts
-from advkd.teachers.base import SolverSpec, Teacher
+from advkd.teachers.base import SolverSpec, Teacher, derived_fingerprint
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.folder import read_json, slug
+from advkd.teachers.guidance import towards
 from advkd.teachers.latents import (
     SteadyFolder,
     check_autoencoder,
@@ -106,8 +106,7 @@ class TextTeacher(NetworkTeacher):
             for name, values in condition.items()
         }
         free, told = self.forward(torch.cat([state, state]), time, both).chunk(2)
-        # Ho and Salimans 2022, Eq. 6, with w = guidance - 1.
-        return free + self.guidance * (told - free)
+        return towards(free, told, self.guidance)
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`; with the guidance scale, if any."""
@@ -155,7 +154,7 @@ class TextTeacher(NetworkTeacher):
     def _with(self, what: str, **changes: Any) -> "TextTeacher":
         other = copy.copy(self)
         other.__dict__ |= changes
-        other.fingerprint = hashlib.sha256(f"{self.fingerprint} {what}".encode()).hexdigest()
+        other.fingerprint = derived_fingerprint(self.fingerprint, what)
         return other
 
     def _embed(self, prompts: Sequence[str], facts: Mapping[str, Any], origin: str) -> StoredPrompts:

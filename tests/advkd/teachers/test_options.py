@@ -28,6 +28,8 @@ def write_index(folder: Path, **facts: object) -> None:
 
 def test_options_are_read_in_any_order() -> None:
     assert split_options("a/b") == ("a/b", TeacherOptions())
+    assert split_options("a&size=3/b") == ("a&size=3/b", TeacherOptions())
+    assert split_options("a&size=3/b#null=1") == ("a&size=3/b", TeacherOptions(null=1))
     assert split_options("a/b#null=10&guidance=4.5") == ("a/b", TeacherOptions(guidance=4.5, null=10))
     assert split_options("a#size=8x9&prompts=p&q.txt#guidance=2") == (
         "a",

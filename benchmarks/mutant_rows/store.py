@@ -1,0 +1,126 @@
+"""Faults of stores: layouts, readers, care."""
+
+from benchmarks.mutant_rows.mutant import Mutant
+
+STORE = (
+    Mutant(
+        "uint8 codes are cut off instead of rounded",
+        "storage/records/encoding.py",
+        "scaled = np.rint((reduced",
+        "scaled = np.floor((reduced",
+        ("tests/storage/records/test_encoding.py",),
+    ),
+    Mutant(
+        "a value outside of its range is clipped",
+        "storage/records/encoding.py",
+        "or largest > max(high, float(np.float32(high))):",
+        "and largest > max(high, float(np.float32(high))):",
+        ("tests/storage/records/test_encoding.py",),
+    ),
+    Mutant(
+        "a sample's solver seed is the next one's noise",
+        "storage/records/seeding.py",
+        "2 * index + stream",
+        "index + stream",
+        ("tests/storage/records/test_seed_keys.py",),
+    ),
+    Mutant(
+        "a piece of an object is given without its checksum",
+        "storage/reading/ranged.py",
+        "if crc32(data) != checksums[number]:",
+        "if not data:",
+        ("tests/storage/reading/test_rereading.py",),
+    ),
+    Mutant(
+        "a batch's noise is not rounded to the store's dtype before the solver",
+        "storage/records/unstored_noise.py",
+        ".astype(spec.dtype).astype(np.float32)",
+        ".astype(np.float32)",
+        ("tests/advkd/trajectories/test_filling.py::test_the_pair_is_a_pair",),
+    ),
+    Mutant(
+        "a sample's condition depends on the batch",
+        "storage/records/seeding.py",
+        "_generator(base_seed, index, _NOISE_STREAM, counter=[0, 0, 0, _CONDITION_COUNTER])",
+        "_generator(base_seed, 0, _NOISE_STREAM, counter=[0, 0, 0, _CONDITION_COUNTER])",
+        ("tests/storage/records/test_seeding.py",),
+    ),
+    Mutant(
+        "an object is checked once and then trusted",
+        "storage/reading/reader.py",
+        "if self._known[shard, position] and self._checksums_seen[shard, position] == checksum:",
+        "if self._known[shard, position]:",
+        ("tests/storage/reading/test_rereading.py",),
+    ),
+    Mutant(
+        "no object's sha256 is compared",
+        "storage/records/problems.py",
+        "if actual.hexdigest() == entry.sha256:",
+        "if actual.hexdigest():",
+        ("tests/storage/reading/test_rereading.py",),
+    ),
+    Mutant(
+        "the short shard is thought to be the last one in the order",
+        "storage/reading/assignment.py",
+        "sizes[order == shards - 1] -=",
+        "sizes[-1] -=",
+        ("tests/storage/reading/test_assignment.py",),
+    ),
+    Mutant(
+        "every window of an epoch is shuffled alike",
+        "storage/reading/assignment.py",
+        "_WINDOW_ORDER, rank, window_index)",
+        "_WINDOW_ORDER, rank)",
+        ("tests/storage/reading/test_window_order.py",),
+    ),
+    Mutant(
+        "a window numbers its samples from each shard's first",
+        "storage/reading/windows.py",
+        "np.arange(piece.start, piece.stop, dtype=np.int64)",
+        "np.arange(len(piece), dtype=np.int64)",
+        ("tests/storage/reading/test_windows.py::test_windows_hold_their_pieces_in_order",),
+    ),
+    Mutant(
+        "a resumed loader begins its epoch anew",
+        "storage/reading/loader.py",
+        "self._epoch, self._batch = epoch, batch\n",
+        "self._epoch, self._batch = epoch, 0\n",
+        ("tests/storage/reading/test_loader_resume.py::test_again_and_again_from_any_point",),
+    ),
+    Mutant(
+        "a claim that is renewed falls silent all the same",
+        "storage/writing/claims.py",
+        "since = since if before == data else now",
+        "since = since or now",
+        ("tests/storage/writing/test_claims.py",),
+    ),
+    Mutant(
+        "a holder that was taken over gives the other's claim back",
+        "storage/writing/claims.py",
+        "if _is_of(uri, mine):\n                    delete(uri)",
+        "if mine:\n                    delete(uri)",
+        ("tests/storage/writing/test_claim_taken_over.py",),
+    ),
+    Mutant(
+        "a commit record is written before its data",
+        "storage/writing/writer.py",
+        "        for entry, data in zip(entries, payloads, strict=True):\n",
+        "        write_commit(self.uri, replace(record, objects=entries))\n"
+        "        for entry, data in zip(entries, payloads, strict=True):\n",
+        ("tests/storage/test_laws_of_writing.py::TestEveryStore::test_law_3_data_first_commit_last",),
+    ),
+    Mutant(
+        "a foreign commit record is sealed",
+        "storage/writing/sealing.py",
+        "record.digest != identity\n        or tuple",
+        "tuple",
+        ("tests/storage/layouts/test_contract.py::TestEveryStore::test_a_damaged_or_foreign_commit_is_not_sealed",),
+    ),
+    Mutant(
+        "a store shrinks",
+        "storage/writing/sealing.py",
+        "if existing is not None and existing.num_samples >= num_samples:\n        return Sealing",
+        "if existing is not None and existing.num_samples == num_samples:\n        return Sealing",
+        ("tests/storage/writing/test_extension.py::TestEveryStore::test_a_store_never_shrinks",),
+    ),
+)
