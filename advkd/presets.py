@@ -116,8 +116,7 @@ def fitted(train: RunSpec, store: TrajectorySpec) -> RunSpec:
 
 
 def _patch(largest: int, shape: tuple[int, int, int]) -> int:
-    sides, least = shape[1:], _POSITIONS
-    fits = (
-        patch for patch in range(largest, 1, -1) if all(side % patch == 0 and side >= least * patch for side in sides)
-    )
-    return next(fits, 1)
+    for patch in range(largest, 1, -1):
+        if all(side % patch == 0 and side >= _POSITIONS * patch for side in shape[1:]):
+            return patch
+    return 1

@@ -105,7 +105,8 @@ class Filling:
 
     @cached_property
     def writer(self) -> Writer:
-        """Writer of the store, for all of its shards."""
+        """Writer of the store, for all of its shards; by then what its states are computed with is kept beside it."""
+        self._keep_embeddings()
         return open_writer(self.spec.store, self.identity)
 
     @cached_property
@@ -114,20 +115,12 @@ class Filling:
         solver = SolverSpec(kind=self.identity.sampler, steps=self.identity.solver_steps)
         return micro_batch(self.teacher, solver, self.identity.block_samples, self.spec.micro_batch).samples
 
-    @cached_property
-    def _prepared(self) -> bool:
-        """Has the embeddings of prompts be beside the store before any of its states are computed by them."""
-        with _KEEPING:
-            keep_embeddings(self.spec.store, self.teacher.conditions)
-        return True
-
     def missing(self) -> list[int]:
         """Returns the numbers of the missing shards."""
         return missing_shards(self.spec.store, self.identity, self.spec.samples)
 
     def compute(self, index: int, progress: Progress | None = None, slots: ComputeSlots | None = None) -> CommitRecord:
         """Computes, writes and commits a shard; see `advkd.trajectories.shard.write_shard`."""
-        assert self._prepared
         return write_shard(self.teacher, self.writer, self.identity, index, progress, slots, self.micro_batch)
 
     def share(self, index: int, progress: Progress | None, slots: ComputeSlots | None) -> CommitRecord | None:
@@ -153,9 +146,13 @@ class Filling:
         the teacher is not.
         """
         keep_decoder(self.spec.store, self.teacher.space)
+        self._keep_embeddings()
+        return seal_once(self.spec.store, self.identity, self.spec.samples)
+
+    def _keep_embeddings(self) -> None:
+        """Has the embeddings of prompts be beside the store."""
         with _KEEPING:
             keep_embeddings(self.spec.store, self.teacher.conditions)
-        return seal_once(self.spec.store, self.identity, self.spec.samples)
 
 
 @lru_cache(maxsize=2)

@@ -31,8 +31,7 @@ def _loaded_teacher(source: str, device: str, precision: str) -> Teacher:
 
 def sample_passes(identity: TrajectorySpec) -> int:
     """Returns the network passes of one sample: one per solver step, and two under guidance."""
-    scale = identity.sampler_config.get("guidance_scale", identity.guidance_scale)
-    return identity.solver_steps * (1 if scale is None else 2)
+    return identity.solver_steps * (1 if identity.guidance_scale is None else 2)
 
 
 def trajectory_spec(spec: PrecomputeSpec, teacher: Teacher) -> TrajectorySpec:
