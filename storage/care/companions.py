@@ -9,6 +9,7 @@ collects those that none does.
 
 import hashlib
 import json
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -138,10 +139,11 @@ def _named(root: str) -> set[str] | None:
 
 def _copy_whole(folder: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=_COMING, dir=target.parent))
+    partial = target.with_name(f"{_COMING}{secrets.token_hex(8)}")
+    # Contents alone: a folder's mode is that of this user's umask.
+    partial.mkdir()
     try:
-        shutil.copytree(folder, partial, dirs_exist_ok=True)
-        partial.chmod(0o755)
+        shutil.copytree(folder, partial, dirs_exist_ok=True, copy_function=shutil.copyfile)
         try:
             partial.rename(target)
         except OSError:
