@@ -69,7 +69,7 @@ test-fast: $(DEV)
 test-slow: $(DEV)
 	$(PYTEST) -m slow
 
-# Each row of benchmarks/mutant_rows.py breaks one line of a copy of the tree; its tests must find it.
+# Each row of benchmarks/mutant_rows/ breaks one line of a copy of the tree; its tests must find it.
 mutants: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants --write
 

@@ -207,7 +207,7 @@ def _page(trials: Sequence[Trial], seconds: float) -> str:
     return (
         "# Mutants\n\n"
         f"`make mutants`: {len(trials)} wrong lines, each alone in a copy of the tree, and the narrowest tests that "
-        f"must not let it pass (`benchmarks/mutant_rows.py`). {found} found, {len(trials) - found} survived, "
+        f"must not let it pass (`benchmarks/mutant_rows/`). {found} found, {len(trials) - found} survived, "
         f"{seconds:.0f} s in all; every named test passes on the unchanged tree.\n\n"
         f"{table(['what is wrong', 'in', 'found by'], rows)}"
     )
