@@ -106,7 +106,8 @@ def main() -> None:
         "# Teachers of full size\n\n"
         "`make bench-full-size`: the configs of `google/ddpm-celebahq-256` and `facebook/DiT-XL-2-256` with random "
         "weights, one sample on one thread of a shared CPU core, float32. The plans are those of `advkd cache plan "
-        "--samples 50000 --solver unipc --steps 10 --workers 8` on the same machine.\n\n"
+        "--samples 50000 --solver unipc --steps 10 --workers 8` on the same machine. Random weights predict nothing, so the source "
+        "says what (`#prediction=epsilon`).\n\n"
         f"{table(['teacher', 'parameters', 'what', 'wall', 'CPU'], rows)}\n\n{told}"
     )
     if keep:
@@ -125,7 +126,7 @@ def _celebahq(folder: Path) -> tuple[list[list[str]], tuple[str, str]]:
         _row(name, parameters(unet), "first down block", seconds(lambda: block(hidden, embedding))),
         _row(name, parameters(unet), "whole pass", seconds(lambda: unet(image, 500))),
     ]
-    told = plan(str(folder))
+    told = plan(f"{folder}#prediction=epsilon")
     shutil.rmtree(folder)
     return rows, (name, told)
 
@@ -137,7 +138,7 @@ def _dit(folder: Path) -> tuple[list[list[str]], tuple[str, str]]:
     first = dit.transformer_blocks[0]
     spent = seconds(lambda: first(tokens, timestep=step, class_labels=label))
     rows = [_row("DiT-XL/2", parameters(dit), "one of 28 blocks", spent)]
-    return rows, ("DiT-XL/2 under guidance 4", plan(f"{folder}#guidance=4"))
+    return rows, ("DiT-XL/2 under guidance 4", plan(f"{folder}#guidance=4&prediction=epsilon"))
 
 
 def _row(teacher: str, size: str, what: str, spent: tuple[float, float]) -> list[str]:
