@@ -106,8 +106,8 @@ def main() -> None:
         "# Teachers of full size\n\n"
         "`make bench-full-size`: the configs of `google/ddpm-celebahq-256` and `facebook/DiT-XL-2-256` with random "
         "weights, one sample on one thread of a shared CPU core, float32. The plans are those of `advkd cache plan "
-        "--samples 50000 --solver unipc --steps 10 --workers 8` on the same machine. Random weights predict nothing, so the source "
-        "says what (`#prediction=epsilon`).\n\n"
+        "--samples 50000 --solver unipc --steps 10 --workers 8` on the same machine. Random weights predict "
+        "nothing, so the source says what (`#prediction=epsilon`).\n\n"
         f"{table(['teacher', 'parameters', 'what', 'wall', 'CPU'], rows)}\n\n{told}"
     )
     if keep:

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from advkd.browse.errors import NotShownError, RequestError
 from advkd.diffusion import (
     Conditions,
-    Prompts,
     SkipCoefficients,
     conditions_of,
     drawn_condition,
@@ -25,7 +24,7 @@ from advkd.diffusion import (
     implied_clean,
     skip_coefficients,
 )
-from advkd.networks import embeddings_places, find_embeddings
+from advkd.networks import adopt_embeddings
 from storage import ByteCache, States, TrajectorySpec
 from storage.records import start_noise
 
@@ -193,9 +192,7 @@ def _load(place: str, name: str, kept: ByteCache, runs: str) -> ShownStudent:
     folder = student_folder(place, runs)
     model = load_student(folder)
     conditions = conditions_of(model.config.get("conditioning"))
-    if isinstance(conditions, Prompts):
-        places = embeddings_places(student_files(folder).weights.parent)
-        conditions.adopt(find_embeddings(places, conditions.facts))
+    adopt_embeddings(conditions, student_files(folder).weights.parent)
     return ShownStudent(name, model, kept, conditions)
 
 

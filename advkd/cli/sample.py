@@ -8,7 +8,7 @@ from torch import Tensor
 from advkd.device import torch_device
 from advkd.diffusion import Conditions, Labels, Prompts, conditions_of, decoded, drawn_condition, embedded, space_of
 from advkd.evaluation import grid_png
-from advkd.networks import decoder_places, embeddings_places, find_embeddings
+from advkd.networks import adopt_embeddings, decoder_places
 from advkd.registry import student_folder
 from advkd.students import load_student, student_files
 from advkd.teachers import load_text_encoder
@@ -54,8 +54,9 @@ def sample_grid(
     student = load_student(folder).to(torch_device(device))
     conditions = conditions_of(student.config.get("conditioning"))
     weights = student_files(folder).weights.parent
-    if isinstance(conditions, Prompts):
-        conditions.adopt(find_embeddings(embeddings_places(weights), conditions.facts))
+    adopt_embeddings(conditions, weights)
+    if labels and prompts:
+        raise ValueError("a student takes labels or prompts, got --label and --prompt; leave one of them out")
     if labels:
         condition: Mapping[str, Tensor] = _labelled(conditions, labels, n)
     elif prompts:
@@ -67,10 +68,15 @@ def sample_grid(
     write_bytes(out, grid_png(images, columns=math.ceil(math.sqrt(n))))
 
 
+def _taken(conditions: Conditions) -> str:
+    return "noise alone" if conditions.facts is None else repr(conditions.facts.get("kind"))
+
+
 def _labelled(conditions: Conditions, labels: Sequence[str], count: int) -> dict[str, Tensor]:
     if not isinstance(conditions, Labels):
-        kind = "noise alone" if conditions.facts is None else repr(conditions.facts.get("kind"))
-        raise ValueError(f"--label is for a student with class labels, got one that takes {kind}; leave it out")
+        raise ValueError(
+            f"--label is for a student with class labels, got one that takes {_taken(conditions)}; leave it out"
+        )
     asked = [
         number
         for label in labels
@@ -83,8 +89,9 @@ def _prompted(
     conditions: Conditions, prompts: Sequence[str], count: int, text_encoder: str | None
 ) -> Mapping[str, Tensor]:
     if not isinstance(conditions, Prompts):
-        kind = "noise alone" if conditions.facts is None else repr(conditions.facts.get("kind"))
-        raise ValueError(f"--prompt is for a student with prompts, got one that takes {kind}; leave it out")
+        raise ValueError(
+            f"--prompt is for a student with prompts, got one that takes {_taken(conditions)}; leave it out"
+        )
     table = conditions.table
     known = list(table.config.prompts)
     asked = [prompt for text in prompts for prompt in (known if text == "all" else [text])]

@@ -26,7 +26,7 @@ from advkd.evaluation.teacher_states import (
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.files import publish, workplace
-from advkd.networks import embeddings_places, find_embeddings
+from advkd.networks import adopt_embeddings
 from advkd.students import fetched_student, load_student, student_files
 from advkd.teachers import AUTO, SolverSpec, Teacher, fitting_solver, load_teacher
 from advkd.text import store_link
@@ -56,10 +56,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     student = load_student(files.config.parent).to(torch_device(spec.device))
     teacher = load_teacher(spec.teacher, spec.device)
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
-    if isinstance(teacher.conditions, Prompts):
-        # The student's embeddings are those of its store: no text encoder is loaded.
-        places = embeddings_places(files.config.parent)
-        teacher.conditions.adopt(find_embeddings(places, teacher.conditions.facts))
+    # Those of its prompts, if any, are those of its store: no text encoder is loaded.
+    adopt_embeddings(teacher.conditions, files.config.parent)
     curve = _curve(teacher, solver)
     extractors = chosen_features(spec.features, teacher)
     # Computing takes minutes, so an unwritable `out` is reported before.

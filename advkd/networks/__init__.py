@@ -6,6 +6,7 @@ from advkd.networks.autoencoder import AUTOENCODERS, autoencoder_bytes, copy_aut
 from advkd.networks.embeddings import (
     PROMPTS_FOLDER,
     WEIGHTS_SUM,
+    adopt_embeddings,
     copy_embeddings,
     embeddings_places,
     find_embeddings,
@@ -32,6 +33,7 @@ __all__ = [
     "KeptDecoder",
     "NetworkError",
     "StoredPrompts",
+    "adopt_embeddings",
     "autoencoder_bytes",
     "copy_autoencoder",
     "copy_embeddings",

@@ -128,6 +128,16 @@ def find_embeddings(places: Iterable[str], facts: Mapping[str, Any]) -> "StoredP
     )
 
 
+def adopt_embeddings(conditions: Any, folder: Path) -> None:
+    """Gives conditions of prompts the embeddings of the student in a folder; other conditions have none.
+
+    Raises:
+        NetworkError: see `find_embeddings`.
+    """
+    if hasattr(conditions, "adopt"):
+        conditions.adopt(find_embeddings(embeddings_places(folder), conditions.facts))
+
+
 def embeddings_places(folder: Path) -> list[str]:
     """Returns where a student's embeddings may be: in its own folder, or beside it as in an artifact."""
     return [str(folder / PROMPTS_FOLDER), str(folder.parent / PROMPTS_FOLDER)]

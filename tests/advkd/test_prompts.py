@@ -172,6 +172,8 @@ def test_samples_on_the_command_line(text: Text, tmp_path: Path, cli: Cli) -> No
     refused = cli("sample", text.run, "--prompt", "green", "--out", out)
     assert_refused(refused, "one of the 4 that the student was trained on", "got 'green'", "--text-encoder")
     assert_refused(cli("sample", text.run, "--label", "0", "--out", out), "--label is for a student with class labels")
+    both = cli("sample", text.run, "--label", "0", "--prompt", "all", "--out", out)
+    assert_refused(both, "labels or prompts, got --label and --prompt; leave one of them out")
     assert not out.exists()
 
 
