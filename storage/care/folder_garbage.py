@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from storage.folders import UNFINISHED, read_contents, unfinished_files
 from storage.objects import ObjectInfo, join, list_level, list_objects, local_folder
-from storage.writing import CLAIM_ENDING
+from storage.writing import is_folder_claim
 
 _STORE = re.compile(r"[0-9a-f]{16}")
 
@@ -48,7 +48,7 @@ def _begun(uri: str, stores: frozenset[str]) -> Iterator[BegunFolder]:
         return
     level = list_level(uri)
     files, since = _files(uri) if any(entry.key == UNFINISHED for entry in level.objects) else ((), float("inf"))
-    claims = tuple(entry for entry in level.objects if entry.key.endswith(CLAIM_ENDING))
+    claims = tuple(entry for entry in level.objects if is_folder_claim(entry.key))
     if files or claims:
         yield BegunFolder(uri, files, since, claims)
     for name in level.folders:

@@ -8,7 +8,8 @@ from storage.records import IDENTITY, MANIFEST, TrajectorySpec, commit_uri, copy
 from storage.writing import claim_uri
 
 _COMMIT = re.compile(r"commits/([0-9]+)\.json")
-_CLAIM = re.compile(r"claims/([0-9]+)\.json")
+# With sixteen digits: the object by which one of several runs replaces a void claim.
+_CLAIM = re.compile(r"(claims/([0-9]+)\.json)(\.[0-9a-f]{16})?")
 _COPY = re.compile(r"seals/([0-9]+)\.json")
 _PAGE = re.compile(r"index/[0-9]{6,}-[0-9a-f]{16}\.npy")
 _NUMBER = re.compile(r"\{shard[^}]*\}")
@@ -43,7 +44,7 @@ class StoreKeys:
             return self._named[key]
         if (match := _COMMIT.fullmatch(key)) and commit_uri("", int(match.group(1))) == f"/{key}":
             return Role.COMMIT
-        if (match := _CLAIM.fullmatch(key)) and claim_uri("", int(match.group(1))) == f"/{key}":
+        if (match := _CLAIM.fullmatch(key)) and claim_uri("", int(match.group(2))) == f"/{match.group(1)}":
             return Role.CLAIM
         if (match := _COPY.fullmatch(key)) and copy_key(int(match.group(1))) == key:
             return Role.COPY

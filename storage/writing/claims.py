@@ -6,9 +6,11 @@ run takes it over. Claims only save work, and correctness never depends on them:
 bytes (law 4). This happens if a server without conditional writes receives two claims at the same moment.
 """
 
+import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import threading
@@ -30,7 +32,8 @@ _LOOK_SECONDS = 1.0
 _SETTLE_SECONDS = 0.5
 _SAY_SECONDS = 60.0
 _FOLDER = "claims"
-CLAIM_ENDING = ".claim"
+_ENDING = ".claim"
+_FOLDER_CLAIM = re.compile(r"\.claim(\.[0-9a-f]{16})?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +75,7 @@ class Claims:
         # Renewal and release exclude each other: a renewal after the release would overwrite the next holder's claim.
         self._writing = threading.Lock()
         self._held: dict[str, Claim] = {}
-        self._seen: dict[str, tuple[bytes, float]] = {}
+        self._seen: dict[str, tuple[bytes | None, float]] = {}
         self._renewing: threading.Thread | None = None
 
     def take(self, uri: str) -> Claim | None:
@@ -86,13 +89,7 @@ class Claims:
             data, other = self._look(uri)
             if other is not None:
                 return other
-            # Several runs may find the same claim void. Each deletes only the bytes that it judged, as far as it can
-            # tell, and writes its own. The run whose claim is there after a moment holds it.
-            if _read(uri) == data:
-                delete(uri)
-            create_bytes(uri, mine.to_bytes())
-            time.sleep(_SETTLE_SECONDS)
-            if not _is_of(uri, mine):
+            if not self._replace(uri, data, mine):
                 return self.holder(uri) or mine
         self._keep(uri, mine)
         return None
@@ -107,16 +104,38 @@ class Claims:
             mine = self._held.get(uri)
         return mine is not None and _is_of(uri, mine)
 
-    def _look(self, uri: str) -> tuple[bytes, Claim | None]:
-        """Returns the bytes of a claim, and the claim itself unless it is void."""
+    def _replace(self, uri: str, void: bytes | None, mine: Claim) -> bool:
+        """Puts a claim in the place of a void one, or of one that has just gone; returns whether it is there.
+
+        Several runs may find the same claim void. The one that creates the object named after its bytes replaces it.
+        """
+        if void is None:
+            return create_bytes(uri, mine.to_bytes())
+        turn = f"{uri}.{hashlib.sha256(void).hexdigest()[:16]}"
+        if not create_bytes(turn, mine.to_bytes()):
+            if self._look(turn)[1] is None:
+                delete(turn)
+            return False
+        try:
+            if _read(uri) != void:
+                return False
+            write_bytes(uri, mine.to_bytes())
+        finally:
+            delete(turn)
+        # Without conditional writes two runs may have created that object: the later claim stays.
+        time.sleep(_SETTLE_SECONDS)
+        return _is_of(uri, mine)
+
+    def _look(self, uri: str) -> tuple[bytes | None, Claim | None]:
+        """Returns the bytes of a claim, None if there is none, and the claim itself unless it is void."""
         data = _read(uri)
         now = time.monotonic()
         with self._lock:
-            before, since = self._seen.get(uri, (b"", now))
+            before, since = self._seen.get(uri, (None, now))
             since = since if before == data else now
             self._seen[uri] = (data, since)
         try:
-            claim = Claim(**json.loads(data))
+            claim = Claim(**json.loads(data or b""))
         except (ValueError, TypeError):
             return data, None
         return data, None if claim.is_dead() or now - since > SILENCE_SECONDS else claim
@@ -208,20 +227,25 @@ def claim_uri(uri: str, shard: int) -> str:
 
 def folder_claim(folder: str) -> str:
     """Returns the URI of the claim of a folder, which lies beside it, because folders are replaced as a whole."""
-    return f"{folder.rstrip('/')}{CLAIM_ENDING}"
+    return f"{folder.rstrip('/')}{_ENDING}"
 
 
-def _read(uri: str) -> bytes:
-    """Returns the bytes of a claim, empty if there is none."""
+def is_folder_claim(key: str) -> bool:
+    """Returns whether a key is that of a folder's claim, or of the object by which a void one is replaced."""
+    return _FOLDER_CLAIM.search(key) is not None
+
+
+def _read(uri: str) -> bytes | None:
+    """Returns the bytes of a claim, None if there is none."""
     try:
         return read_bytes(uri)
     except StoreNotFoundError:
-        return b""
+        return None
 
 
 def _is_of(uri: str, claim: Claim) -> bool:
     try:
-        facts = json.loads(_read(uri))
+        facts = json.loads(_read(uri) or b"")
     except ValueError:
         return False
     return isinstance(facts, dict) and facts.get("token") == claim.token

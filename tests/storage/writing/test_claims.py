@@ -1,5 +1,6 @@
 """Claims: one of several gets the work, a dead or silent holder loses it, and nobody gives back what is another's."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import delete, exists, join, read_bytes, write_bytes
+from storage import delete, exists, join, list_prefix, read_bytes, write_bytes
 from storage.objects.access import create_bytes
 from storage.writing import claims as module
 from storage.writing.claims import Claim, Claims
@@ -104,8 +105,15 @@ def test_a_silent_holder_elsewhere_loses_it_and_a_renewing_one_does_not(uri: str
 
 
 def test_of_many_that_find_a_void_claim_one_has_it(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Longer than a loaded machine keeps a thread from its next line.
-    monkeypatch.setattr(module, "_SETTLE_SECONDS", 2.0)
+    """Whatever happens between a thread's lines: it stops for as long as it likes before it removes anything."""
+    monkeypatch.setattr(module, "_SETTLE_SECONDS", 0.0)
+    pauses = iter((0.0, 0.3, 0.1, 0.2) * 100)
+
+    def slow_delete(uri: str) -> None:
+        time.sleep(next(pauses))
+        delete(uri)
+
+    monkeypatch.setattr(module, "delete", slow_delete)
     write_bytes(uri, b"torn")
     gate, several = threading.Barrier(8), [Claims() for _ in range(8)]
 
@@ -117,6 +125,19 @@ def test_of_many_that_find_a_void_claim_one_has_it(uri: str, monkeypatch: pytest
         taken = list(pool.map(take, several))
     assert sum(taken) == 1
     several[taken.index(True)].release(uri)
+    assert list_prefix(uri.rpartition("/")[0]) == []
+
+
+def test_a_run_that_dies_while_it_replaces_a_void_claim_is_replaced_itself(uri: str, fast: None) -> None:
+    write_bytes(uri, b"torn")
+    turn = f"{uri}.{hashlib.sha256(b'torn').hexdigest()[:16]}"
+    write_bytes(turn, of_another_machine(replace(module._own_claim(), token="gone").to_bytes()))
+    mine, began = Claims(), time.monotonic()
+    while mine.take(uri) is not None:
+        assert time.monotonic() - began < 30
+        time.sleep(0.05)
+    mine.release(uri)
+    assert list_prefix(uri.rpartition("/")[0]) == []
 
 
 def test_a_claim_given_back_while_it_is_renewed_ends_no_other(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
