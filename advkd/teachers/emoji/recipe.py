@@ -20,7 +20,7 @@ from advkd.teachers.emoji.groups import GROUPS
 from advkd.teachers.emoji.package import emoji_package
 from advkd.teachers.training import TeacherStep, TeacherTraining, checkpoint_of, train_network
 
-TRAINING = TeacherTraining(images=1_200_000, batch_size=32, ema_halflife=30_000, checkpoint_every=4096)
+TRAINING = TeacherTraining(images=1_200_000, batch_size=32, ema_halflife=30_000, checkpoint_every=1024)
 _PART = "unet"
 
 
