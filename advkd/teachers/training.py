@@ -115,6 +115,21 @@ def checkpoint_of(out: Path, part: str) -> Path:
     return out.with_name(f".{out.name}.{part}.safetensors")
 
 
+def averaged_so_far(out: Path, part: str) -> dict[str, Tensor]:
+    """Returns the averaged weights by name in the checkpoint of an unfinished training.
+
+    Raises:
+        ValueError: there is no checkpoint.
+    """
+    checkpoint = checkpoint_of(out, part)
+    if not checkpoint.is_file():
+        raise ValueError(
+            f"an unfinished training must have a checkpoint beside its folder, got none at {checkpoint}; name the "
+            "folder that was given to `advkd teacher train`, and wait for the first one"
+        )
+    return _part(load_file(checkpoint), "average")
+
+
 class _Progress:
     """All that a training needs to go on, as safetensors."""
 

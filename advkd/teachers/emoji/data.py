@@ -87,7 +87,8 @@ def read_emoji(package: Path) -> EmojiImages:
             rows = list(_rows(archive))
     except (tarfile.TarError, KeyError, OSError) as error:
         raise ValueError(
-            f"the pictures of emoji must be a npm package with {_JSON} and {_PICTURES}/, got {error} in {package}; "
+            f"the pictures of emoji must be an npm package with {_JSON} and {_PICTURES}/, "
+            f"got {str(error).splitlines()[0]} in {package}; "
             "fetch emoji-datasource-google again"
         ) from error
     motifs = sorted({row.motif for row in rows})

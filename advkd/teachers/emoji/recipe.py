@@ -6,7 +6,7 @@ runs it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -20,8 +20,9 @@ from advkd.teachers.emoji.groups import GROUPS
 from advkd.teachers.emoji.package import emoji_package
 from advkd.teachers.training import TeacherStep, TeacherTraining, checkpoint_of, train_network
 
-TRAINING = TeacherTraining(images=1_200_000, batch_size=32, ema_halflife=30_000, checkpoint_every=1024)
-_PART = "unet"
+TRAINING = TeacherTraining(images=1_000_000, batch_size=32, ema_halflife=30_000, checkpoint_every=1024)
+PART = "unet"
+"""Name of the network in checkpoints and in the pipeline."""
 
 
 def build_unet() -> UNet2DModel:
@@ -63,11 +64,11 @@ def train(spec: TeacherTraining, out: Path, package: Path | None = None) -> Iter
     data = read_emoji(emoji_package(package))
     weights = yield from train_on(data.part(~data.held_out), spec, out)
     save_teacher(weights, out)
-    checkpoint_of(out, _PART).unlink(missing_ok=True)
+    checkpoint_of(out, PART).unlink(missing_ok=True)
 
 
-def train_on(data: EmojiImages, spec: TeacherTraining, out: Path) -> Iterator[TeacherStep]:
-    """Trains on the given images; returns the averaged weights. See `train`."""
+def train_on(data: EmojiImages, spec: TeacherTraining, out: Path) -> Generator[TeacherStep, None, dict[str, Tensor]]:
+    """Trains on the given images, yields the metrics of every step, and returns the averaged weights by name."""
     torch.manual_seed(spec.seed)
     scheduler, odds = build_scheduler(), data.weights()
     unet = build_unet().to(memory_format=torch.channels_last)
@@ -80,7 +81,7 @@ def train_on(data: EmojiImages, spec: TeacherTraining, out: Path) -> Iterator[Te
         predicted = unet(noisy, timesteps, class_labels=batch.classes).sample
         return torch.nn.functional.mse_loss(predicted, scheduler.get_velocity(batch.images, noise, timesteps))
 
-    return (yield from train_network(_PART, unet, loss, spec, out))
+    return (yield from train_network(PART, unet, loss, spec, out))
 
 
 def save_teacher(weights: Mapping[str, Tensor], out: Path) -> None:
