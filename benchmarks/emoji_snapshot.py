@@ -1,7 +1,7 @@
 """`python -m benchmarks.emoji_snapshot OUT FOLDER`: a teacher of an unfinished training.
 
-That is one of `advkd teacher train emoji --out OUT`. Its averaged weights so far, as a folder that every command takes for a teacher; it goes on
-undisturbed.
+That is one of `advkd teacher train emoji --out OUT`. Its averaged weights so far, as a folder that every command takes
+for a teacher; it goes on undisturbed.
 """
 
 import argparse

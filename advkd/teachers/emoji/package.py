@@ -31,7 +31,8 @@ def emoji_package(file: Path | None) -> Path:
                 f"the pictures of emoji must be the file {PACKAGE}, got {file}, which does not exist; fetch "
                 f"{PACKAGE_URL}, or leave --data out to have it downloaded"
             )
-        return _checked(file, file_sha256(file))
+        _check(file_sha256(file), file)
+        return file
     copy = Path(default_cache_folder()) / "packages" / PACKAGE
     if copy.is_file() and file_sha256(copy) == PACKAGE_SHA256:
         return copy
@@ -47,17 +48,16 @@ def _downloaded(copy: Path) -> Path:
             f"the pictures of emoji must be downloaded once, got {error} from {PACKAGE_URL}; try again, or fetch the "
             "file elsewhere and name it: --data FILE"
         ) from error
-    _checked(Path(PACKAGE_URL), hashlib.sha256(content).hexdigest())
+    _check(hashlib.sha256(content).hexdigest(), PACKAGE_URL)
     copy.parent.mkdir(parents=True, exist_ok=True)
     partial = copy.with_name(f".{copy.name}.{os.getpid()}")
     partial.write_bytes(content)
     return partial.replace(copy)
 
 
-def _checked(file: Path, sha256: str) -> Path:
+def _check(sha256: str, where: Path | str) -> None:
     if sha256 != PACKAGE_SHA256:
         raise ValueError(
-            f"the pictures of emoji must be {PACKAGE} with sha256 {PACKAGE_SHA256[:12]}, got {sha256[:12]} for {file}; "
+            f"the pictures of emoji must be {PACKAGE} with sha256 {PACKAGE_SHA256[:12]}, got {sha256[:12]} for {where}; "
             f"fetch {PACKAGE_URL} again"
         )
-    return file

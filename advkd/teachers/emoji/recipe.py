@@ -21,6 +21,7 @@ from advkd.teachers.emoji.package import emoji_package
 from advkd.teachers.training import TeacherStep, TeacherTraining, checkpoint_of, train_network
 
 TRAINING = TeacherTraining(images=1_000_000, batch_size=32, ema_halflife=30_000, checkpoint_every=1024)
+_CARD = Path(__file__).with_name("card.md")
 PART = "unet"
 """Name of the network in checkpoints and in the pipeline."""
 
@@ -85,7 +86,7 @@ def train_on(data: EmojiImages, spec: TeacherTraining, out: Path) -> Generator[T
 
 
 def save_teacher(weights: Mapping[str, Tensor], out: Path) -> None:
-    """Saves weights as a pipeline in float16, which names its groups and its empty class."""
+    """Saves weights as a pipeline in float16, which names its groups and its empty class, with its card."""
     unet = build_unet()
     unet.load_state_dict(weights)
     with whole_folder(out, "a teacher") as partial:
@@ -93,4 +94,5 @@ def save_teacher(weights: Mapping[str, Tensor], out: Path) -> None:
         index = partial / "model_index.json"
         names = {str(number): name for number, name in enumerate((*GROUPS, "none"))}
         named = json.loads(index.read_text(encoding="utf-8")) | {"id2label": names, "null_class": NULL}
+        (partial / "README.md").write_bytes(_CARD.read_bytes())
         index.write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")

@@ -45,12 +45,8 @@ def test_the_halves_are_fixed_and_about_even() -> None:
     held_out = [is_held_out(motif) for motif in motifs]
     assert 900 < sum(held_out) < 1100
     # Another hash would move emoji from one half to the other, and a teacher would have seen what is held out.
-    assert held_out[:8] == [is_held_out(motif) for motif in motifs][:8]
-    assert [is_held_out(motif) for motif in ("food-prepared/1F355", "animal-mammal/1F431", "flag/1F3F3")] == [
-        False,
-        False,
-        False,
-    ]
+    fixed = ("food-prepared/1F355", "animal-mammal/1F431", "flag/1F3F3")
+    assert [is_held_out(motif) for motif in fixed] == [True, True, False]
 
 
 def test_only_pictures_without_letters_are_mirrored() -> None:

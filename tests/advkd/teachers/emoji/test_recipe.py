@@ -69,6 +69,8 @@ def test_a_saved_teacher_is_small_names_its_groups_and_is_guided(tmp_path: Path)
     noise = torch.randn((2, 3, 32, 32), generator=torch.Generator().manual_seed(0))
     *_, images = teacher.states(Start(noise, condition), SolverSpec(steps=2), (solver_grid(1000, 2)[0], 0))
     assert images.isfinite().all()
+    card = (tmp_path / "teacher" / "README.md").read_text(encoding="utf-8")
+    assert all(owed in card for owed in ("Noto Emoji", "Apache License 2.0", "MIT", "public domain"))
     loaded = DDPMPipeline.from_pretrained(tmp_path / "teacher")
     assert loaded.scheduler.config.prediction_type == "v_prediction"
     assert loaded.unet.config.num_class_embeds == len(GROUPS) + 1
