@@ -58,6 +58,6 @@ def _downloaded(copy: Path) -> Path:
 def _check(sha256: str, where: Path | str) -> None:
     if sha256 != PACKAGE_SHA256:
         raise ValueError(
-            f"the pictures of emoji must be {PACKAGE} with sha256 {PACKAGE_SHA256[:12]}, got {sha256[:12]} for {where}; "
-            f"fetch {PACKAGE_URL} again"
+            f"the pictures of emoji must be {PACKAGE} with sha256 {PACKAGE_SHA256[:12]}, got {sha256[:12]} for "
+            f"{where}; fetch {PACKAGE_URL} again"
         )
