@@ -16,13 +16,13 @@ from advkd.evaluation import grid_png
 from advkd.evaluation.distances import frechet_distance, manifold_scores
 from advkd.evaluation.features import FEATURES, Extractor
 from advkd.teachers import load_teacher
-from advkd.teachers.emoji.batches import SHIFT, moved
+from advkd.teachers.emoji.batches import SHIFT, draw_batch, moved
 from advkd.teachers.emoji.data import EmojiImages, images_in, read_emoji
 from advkd.teachers.emoji.package import emoji_package
-from benchmarks.emoji_samples import group_names, sampled
+from benchmarks.emoji_samples import sampled
 from benchmarks.measure import table
 
-_SHOWN = 16
+_SHOWN, _COLUMNS = 64, 16
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,9 @@ def nearest(images: Tensor, training: EmojiImages) -> Nearest:
     return Nearest(best / images[0].numel() ** 0.5, where)
 
 
-def drawn_evenly(data: EmojiImages, count: int, seed: int = 0) -> Tensor:
-    """Draws images as training weighs them, in place and unmirrored: float32 `[count, 3, 32, 32]`."""
-    generator = torch.Generator().manual_seed(seed)
-    return images_in(data.pixels[torch.multinomial(data.weights(), count, replacement=True, generator=generator)])
+def drawn(data: EmojiImages, count: int, seed: int = 0) -> Tensor:
+    """Draws images as training does, evenly, shifted and mirrored: float32 `[count, 3, 32, 32]`."""
+    return draw_batch(data, data.weights(), count, torch.Generator().manual_seed(seed)).images
 
 
 def main() -> None:
@@ -78,15 +77,15 @@ def main() -> None:
     print(_distances(FEATURES[chosen.features](), images, training, unseen), end="\n\n")
     near = nearest(images, training)
     print(_memory(near.distances, nearest(images_in(unseen.part(unseen.plain).pixels), training).distances))
-    shown = torch.arange(_SHOWN * len(group_names(teacher)) // 2) * (2 * len(images) // (_SHOWN * 8))
-    pairs = torch.cat([torch.cat([images[row], near.images[row]]) for row in shown.split(_SHOWN)])
-    chosen.out.write_bytes(grid_png(pairs, _SHOWN))
+    shown = torch.arange(0, len(images), max(1, len(images) // _SHOWN))[:_SHOWN]
+    pairs = torch.cat([torch.cat([images[row], near.images[row]]) for row in shown.split(_COLUMNS)])
+    chosen.out.write_bytes(grid_png(pairs, _COLUMNS))
     print(f"\n{chosen.out}: samples, and below each row the nearest training images")
 
 
 def _distances(extractor: Extractor, images: Tensor, training: EmojiImages, unseen: EmojiImages) -> str:
-    seen, other = (extractor(drawn_evenly(half, len(images))) for half in (training, unseen))
-    again = extractor(drawn_evenly(training, len(images), seed=1))
+    seen, other = (extractor(drawn(half, len(images))) for half in (training, unseen))
+    again = extractor(drawn(training, len(images), seed=1))
     samples = extractor(images)
     rows = []
     for name, features in (("samples", samples), ("training half, drawn again", again), ("held-out half", other)):
