@@ -34,8 +34,14 @@ from advkd.text import replaced_text
 app = typer.Typer(name="teacher", help="Look at teachers, convert them, train the embedded one.", no_args_is_help=True)
 
 _SHOWN = 4
-_TRAINED = {"digits": "advkd.teachers.digits", "digits-classes": "advkd.teachers.digits_classes"}
+_TRAINED = {
+    "digits": "advkd.teachers.digits",
+    "digits-classes": "advkd.teachers.digits_classes",
+    "emoji": "advkd.teachers.emoji",
+}
 """Embedded teachers that were trained, and where their recipes are."""
+_WITH_DATA = ("emoji",)
+"""Those whose training images are a file, fetched from elsewhere."""
 
 
 @app.command("show")
@@ -98,17 +104,24 @@ def train_command(
     out: Annotated[Path, typer.Option(help="Folder for the pipeline; an interrupted training goes on there.")],
     images: Annotated[int | None, typer.Option(help="Training images seen; default: the embedded teacher's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and noise.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The npm package of emoji; default: downloaded once.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Train an embedded teacher anew: takes about half an hour on one core of a recent CPU."""
+    """Train an embedded teacher anew: digits take about half an hour on one core of a recent CPU, emoji hours."""
     if name not in _TRAINED:
         raise ValueError(
             f"a teacher that was trained must be one of {sorted(_TRAINED)}, got {name!r}; name one of them"
         )
+    if data is not None and name not in _WITH_DATA:
+        raise ValueError(
+            f"training images are a file for {', '.join(_WITH_DATA)} alone, got {data} for {name}; leave --data out"
+        )
     recipe = import_module(_TRAINED[name])
     spec = replace(recipe.TRAINING, seed=seed, images=recipe.TRAINING.images if images is None else images)
     with progress() as report:
-        for step in recipe.train(spec, out):
+        for step in recipe.train(spec, out, *(() if data is None else (data,))):
             report(step.part, step.images, step.of, f"loss {step.loss:.4f}")
     typer.echo(json.dumps({"uri": str(out), "images": spec.images}) if as_json else str(out))
 

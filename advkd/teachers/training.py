@@ -115,6 +115,21 @@ def checkpoint_of(out: Path, part: str) -> Path:
     return out.with_name(f".{out.name}.{part}.safetensors")
 
 
+def averaged_so_far(out: Path, part: str) -> dict[str, Tensor]:
+    """Returns the averaged weights by name in the checkpoint of an unfinished training.
+
+    Raises:
+        ValueError: there is no checkpoint.
+    """
+    checkpoint = checkpoint_of(out, part)
+    if not checkpoint.is_file():
+        raise ValueError(
+            f"an unfinished training must have a checkpoint beside its folder, got none at {checkpoint}; name the "
+            "folder that was given to `advkd teacher train`, and wait for the first one"
+        )
+    return _part(load_file(checkpoint), "average")
+
+
 class _Progress:
     """All that a training needs to go on, as safetensors."""
 
@@ -153,13 +168,19 @@ class _Progress:
             )
         self._network.load_state_dict(_part(tensors, "network"))
         self._average.load_state_dict(_part(tensors, "average"))
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _part(tensors, "optimizer").items():
             number, moment = name.split(".", 1)
-            state.setdefault(int(number), {})[moment] = value
+            state.setdefault(int(number), {})[moment] = _laid_out(value, parameters[int(number)])
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
         self._generator.set_state(tensors["generator"])
         return int(noted["step"])
+
+
+def _laid_out(value: Tensor, parameter: Tensor) -> Tensor:
+    """Returns a moment in its parameter's memory format: fused AdamW goes through both in the order of their memory."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
 
 
 def _metadata(file: Path) -> dict[str, str]:

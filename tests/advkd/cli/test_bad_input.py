@@ -66,6 +66,15 @@ def test_unknown_teachers(cli: Cli, tmp_path: Path, name: str) -> None:
     assert_refused(cli("teacher", "show", name), f"got {name!r}")
 
 
+def test_pictures_that_a_recipe_does_not_take(cli: Cli, tmp_path: Path) -> None:
+    (file := tmp_path / "pictures.tgz").write_text("something else")
+    train = ("teacher", "train", "--out", tmp_path / "out", "--data")
+    assert_refused(cli(*train, file, "digits"), "for emoji alone", f"got {file} for digits", "leave --data out")
+    assert_refused(cli(*train, file, "emoji"), "with sha256 fb5fd131b362", f"for {file}", "again")
+    assert_refused(cli(*train, tmp_path / "nothing.tgz", "emoji"), "which does not exist", "leave --data out")
+    assert not (tmp_path / "out").exists()
+
+
 # -- bad input: numbers -----------------------------------------------------------------------------------------------
 
 

@@ -54,3 +54,19 @@ def test_steps_name_their_part_and_its_end(tmp_path: Path) -> None:
     steps = list(training(tmp_path / "out"))
     assert {(step.part, step.of) for step in steps} == {("part", 96)}
     assert [step.images for step in steps] == list(range(8, 97, 8))
+
+
+def test_an_interrupted_training_of_channels_last_weights_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    def convolved(out: Path) -> Iterator[TeacherStep]:
+        torch.manual_seed(0)
+        network = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+
+        def loss(generator: torch.Generator) -> torch.Tensor:
+            images = torch.randn((8, 3, 5, 5), generator=generator)
+            return nn.functional.mse_loss(network(images), images[:, :1, 1:-1, 1:-1].expand(-1, 4, -1, -1))
+
+        yield from train_network("part", network, loss, SPEC, out)
+
+    whole = list(convolved(tmp_path / "whole"))
+    parts = list(islice(convolved(tmp_path / "parts"), 5))
+    assert parts[:4] + list(convolved(tmp_path / "parts")) == whole
