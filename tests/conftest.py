@@ -17,7 +17,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LIVE = {"s3_server", "moto_endpoint", "machine", "browser", "fork", "forked", "ranks", "site", "wheel"}
+LIVE = {"s3_server", "moto_endpoint", "machine", "deployed", "browser", "fork", "forked", "ranks", "site", "wheel"}
 """Fixtures that start something, directly or for others."""
 
 # Files with tests that need a Prefect machine, which takes half a minute to come up: two processes have one each.

@@ -15,6 +15,7 @@ from flows.command import main
 from flows.distill import distill
 from flows.precompute import precompute
 from flows.recipe.planning import recipe
+from tests.flows.deployed_home import copy_database
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
 from tests.flows.serving.test_deployments import processes_about
@@ -144,10 +145,11 @@ def test_a_failure_is_one_line_and_exit_code_1(capsys, api, monkeypatch):
     assert "must be writable" in err
 
 
-# Each command has a server of its own: half a minute of a core.
 @pytest.mark.parametrize("endings", [(SIGINT,), pytest.param((SIGTERM, SIGKILL), marks=pytest.mark.slow)])
-def test_nothing_runs_on_when_the_command_ends(endings, machine, tmp_path):
+def test_nothing_runs_on_when_the_command_ends(endings, machine, deployed, tmp_path):
     """Ctrl-C, a polite kill, and the worst: its own Prefect server and the training process end with it."""
+    for ending in endings:
+        copy_database(deployed, tmp_path / ending.name / "prefect")
     commands = {ending: start(machine, tmp_path / ending.name) for ending in endings}
     try:
         for ending in commands:

@@ -143,15 +143,17 @@ def test_the_server_refuses_parameters_that_the_flow_would(api, parameters, mess
     assert message in refused.value.response.text
 
 
-def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(machine, api):
+def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(machine, api, monkeypatch, capfd):
     with get_client(sync_client=True) as client:
         client.create_automation(AUTOMATIONS[0].model_copy(update={"name": "advkd: of an earlier revision"}))
         before = {one.id for one in client.read_deployments()}
-    # The machine has deployed already.
-    again = machine.python("-m", "flows.deploy")
-    assert again.returncode == 0, again.stdout
-    assert not re.search(r"work pool '\w+' created", again.stdout)
-    assert re.findall("automation.*", again.stdout) == ["automation 'advkd: of an earlier revision' removed"]
+    # The machine has its deployments already.
+    monkeypatch.setenv("PREFECT_API_URL", machine.environment["PREFECT_API_URL"])
+    monkeypatch.setenv("PREFECT_HOME", machine.environment["PREFECT_HOME"])
+    code, said = deploy(), "".join(capfd.readouterr())
+    assert code == 0, said
+    assert not re.search(r"work pool '\w+' created", said)
+    assert re.findall("automation '.*", said) == ["automation 'advkd: of an earlier revision' removed"]
     with get_client(sync_client=True) as client:
         for wanted in AUTOMATIONS:
             assert len(client.read_automations_by_name(wanted.name)) == 1
