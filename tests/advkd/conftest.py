@@ -15,6 +15,7 @@ from hypothesis import settings
 import advkd.runtime.reporting
 from advkd.cli.main import main
 from advkd.discriminators import DiscriminatorSpec
+from advkd.evaluation import cost
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
 from advkd.training.methods.layerwise_spec import TrainSpec
@@ -35,6 +36,15 @@ FolderMaker = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_is_timed_once() -> Iterator[None]:
+    """An evaluation times samplers for four seconds, and no test but those of `evaluation.cost` reads the times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "MIN_REPEATS", 1)
+        patch.setattr(cost, "MAX_REPEATS", 1)
+        yield
 
 
 def tiny_unet(seed: int = 0, **changes: object) -> UNet2DModel:

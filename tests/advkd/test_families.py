@@ -82,8 +82,6 @@ FAMILIES: dict[str, tuple[Callable[[Path], str], str]] = {
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # Nobody reads how long anything takes.
-    monkeypatch.setattr("advkd.evaluation.cost.MIN_REPEATS", 1)
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
         del sys.modules[name]

@@ -10,10 +10,13 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from advkd.evaluation import EvalReport, EvaluateSpec
 from advkd.evaluation.evaluation import evaluate as evaluate_in_process
 from advkd.teachers import EMBEDDED
+from tests.advkd.conftest import each_is_timed_once
 from tests.advkd.evaluation.parts import gaussian_teacher, make_student
 from tests.flows.deployed_home import deployed_home
 from tests.flows.machine import Machine, prefect_machine
 from tests.s3_server import S3Server
+
+__all__ = ["each_is_timed_once"]
 
 
 @pytest.fixture(scope="session")
