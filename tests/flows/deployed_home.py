@@ -3,16 +3,18 @@
 A first start migrates for nine seconds of a core, and a deployment imports every flow: half a minute in all.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.processes.server import own_server
+from flows.serving.deploying import deploy
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -46,17 +48,17 @@ def copy_database(template: Path, home: Path) -> None:
 
 def deploy_in(home: Path) -> None:
     """Starts a server with this home, deploys, and ends it."""
-    with own_server(home, "--no-services", "--no-ui") as ready:
-        said = {"PREFECT_HOME": str(home), "PREFECT_API_URL": ready(), "COLUMNS": "200"}
-        done = subprocess.run(
-            [sys.executable, "-m", "flows.deploy"],
-            cwd=CHECKOUT,
-            env=clean_environment() | said,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-    assert done.returncode == 0, done.stdout
+    with own_server(home, "--no-services", "--no-ui") as ready, deploying_to(ready(), home):
+        assert deploy() == 0
+
+
+@contextlib.contextmanager
+def deploying_to(url: str, home: Path) -> Iterator[None]:
+    """Has `deploy`, and the command that it starts, talk to a server and no other."""
+    with temporary_settings(updates={PREFECT_API_URL: url}), pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+            patch.delenv(name)
+        patch.setenv("PREFECT_API_URL", url)
+        patch.setenv("PREFECT_HOME", str(home))
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        yield

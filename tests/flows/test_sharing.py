@@ -28,7 +28,7 @@ import sys, time
 from storage.writing import CLAIMS
 assert CLAIMS.take(sys.argv[1]) is None
 print("held", flush=True)
-time.sleep(120)
+time.sleep(600)
 """
 
 
@@ -98,7 +98,7 @@ def test_a_flow_waits_for_another_run_s_shard_and_takes_it_over_when_that_is_kil
             assert not running.done()
             holder.send_signal(signal.SIGKILL)
             holder.wait()
-            result = running.result(120)
+            result = running.result(240)
     finally:
         end(holder)
     assert result.computed == result.shards == 8

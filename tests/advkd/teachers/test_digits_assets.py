@@ -117,10 +117,10 @@ def test_training_the_classifier_is_reproducible_and_writes_whole_files(tmp_path
 
 
 def test_training_the_teacher_is_reproducible_and_saves_a_usable_pipeline(tmp_path: Path) -> None:
-    spec = TeacherTraining(images=48, batch_size=16)
+    spec = TeacherTraining(images=12, batch_size=4)
     runs = [list(train_digits(spec, tmp_path / name)) for name in ("one", "two")]
     assert runs[0] == runs[1]
-    assert [step.images for step in runs[0]] == [16, 32, 48]
+    assert [step.images for step in runs[0]] == [4, 8, 12]
     teachers = [load_teacher(str(tmp_path / name)) for name in ("one", "two")]
     assert teachers[0].fingerprint == teachers[1].fingerprint
 

@@ -19,7 +19,7 @@ from advkd.trajectories.shard import ComputeSlots
 from storage import StoreFullError, verify
 from storage.layouts.table import layout_of
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class Scaling:

@@ -20,6 +20,7 @@ from flows.serving.automations import AUTOMATIONS
 from flows.serving.deploying import deploy
 from storage import open_store
 from storage.records.commits import committed_shards, read_commit
+from tests.flows.deployed_home import deploying_to
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
 from tests.flows.processes.test_logs import lines_of
@@ -143,14 +144,13 @@ def test_the_server_refuses_parameters_that_the_flow_would(api, parameters, mess
     assert message in refused.value.response.text
 
 
-def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(machine, api, monkeypatch, capfd):
+def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(machine, api, capfd):
     with get_client(sync_client=True) as client:
         client.create_automation(AUTOMATIONS[0].model_copy(update={"name": "advkd: of an earlier revision"}))
         before = {one.id for one in client.read_deployments()}
     # The machine has its deployments already.
-    monkeypatch.setenv("PREFECT_API_URL", machine.environment["PREFECT_API_URL"])
-    monkeypatch.setenv("PREFECT_HOME", machine.environment["PREFECT_HOME"])
-    code, said = deploy(), "".join(capfd.readouterr())
+    with deploying_to(machine.environment["PREFECT_API_URL"], Path(machine.environment["PREFECT_HOME"])):
+        code, said = deploy(), "".join(capfd.readouterr())
     assert code == 0, said
     assert not re.search(r"work pool '\w+' created", said)
     assert re.findall("automation '.*", said) == ["automation 'advkd: of an earlier revision' removed"]
@@ -183,11 +183,11 @@ def test_a_cancelled_run_ends_its_training_process(machine, api, tmp_path):
         run = client.create_flow_run_from_deployment(
             client.read_deployment_by_name("distill/quick").id, parameters=given
         )
-        assert wait_until(lambda: processes_about(tmp_path), 60), machine.worker_log.read_text()
+        assert wait_until(lambda: processes_about(tmp_path), 240), machine.worker_log.read_text()
         # As `prefect flow-run cancel`.
         client.set_flow_run_state(run.id, Cancelling())
-    assert wait_until(lambda: not processes_about(tmp_path), 15)
-    assert wait_until(lambda: "Finished in state Cancelled" in machine.worker_log.read_text(), 15), (
+    assert wait_until(lambda: not processes_about(tmp_path))
+    assert wait_until(lambda: "Finished in state Cancelled" in machine.worker_log.read_text()), (
         machine.worker_log.read_text()
     )
 

@@ -67,7 +67,7 @@ class TestManyAtOnce:
         for victim in victims:
             time.sleep(rng.uniform(0, 0.08))
             victim.kill()
-            victim.join(10)
+            victim.join(60)
             assert victim.exitcode == -9
             with locked(folder) as total:
                 assert sum(cached(folder).values()) <= total <= BOUND

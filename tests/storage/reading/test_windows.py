@@ -36,7 +36,7 @@ from storage.testing.trajectories import fill, make_spec, states_of
 pytestmark = pytest.mark.timeout(60)
 NUM_SAMPLES = 93
 SHARDS = 12
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 ONE_EACH = [[RowRange(shard, 0, 8)] for shard in range(SHARDS - 1)]
 """Every whole shard, a window each."""
 
