@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.deployed_home import PLACE, deployed_home
 from tests.reaper import MARK, marked_processes
 
 CHECKOUT = Path(__file__).parents[1]
@@ -146,7 +147,10 @@ def test_a_killed_process_of_several_leaves_nothing(started: Callable[..., Run])
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_no_server_worker_or_flow_run(started: Callable[..., Run]) -> None:
+def test_a_killed_run_leaves_no_server_worker_or_flow_run(
+    started: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PLACE, str(deployed_home(tmp_path_factory)))
     run = started(RUNNING_FLOW, "-p", "tests.flows.conftest")
     run.test_process()
     assert_running(run, "server start", "worker start", "prefect.engine", "advkd train", "rclone")

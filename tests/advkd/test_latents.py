@@ -86,6 +86,7 @@ def test_the_store_has_latents_and_the_root_their_autoencoder(store: str, stores
     assert listed.out.count("decoders") == 0
 
 
+@pytest.mark.thorough
 def test_it_is_evaluated_as_images_without_distances(run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
     out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 24)
     evaluated = cli("evaluate", "--student", run, "--teacher", teacher, *out)

@@ -17,6 +17,8 @@ from flows.processes.server import own_server
 from flows.serving.deploying import deploy
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PLACE = "ADVKD_DEPLOYED_HOME"
+"""Names the folder to the tests of a test, which need not make it again."""
 
 
 def clean_environment() -> dict[str, str]:
@@ -26,6 +28,8 @@ def clean_environment() -> dict[str, str]:
 
 def deployed_home(places: pytest.TempPathFactory) -> Path:
     """The folder to copy from; of several test processes the first makes it, and the others wait."""
+    if PLACE in os.environ:
+        return Path(os.environ[PLACE])
     several = "PYTEST_XDIST_WORKER" in os.environ
     shared = places.getbasetemp().parent if several else places.getbasetemp()
     home = shared / "deployed-home"

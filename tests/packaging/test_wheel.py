@@ -114,6 +114,7 @@ def test_its_packages_are_imported_and_not_those_of_the_checkout(environment: En
     assert [Path(place).is_relative_to(environment.binaries.parent) for place in places] == [True] * 3, places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "word"),
     [(["advkd", "--help"], "doctor"), (["python", "-m", "flows.distill", "--help"], "--fan-out")],

@@ -54,6 +54,7 @@ def hostile_names(secret: Path, other: str) -> list[str]:
     return [*encoded, *(quote(name, safe="") for name in encoded)]
 
 
+@pytest.mark.thorough
 def test_no_url_leads_to_a_path_or_another_store(
     store: str, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,7 +134,7 @@ def test_assets_are_made_anew(cli: Cli, tmp_path: Path, monkeypatch: pytest.Monk
     assert "train_timesteps: 1000" in shown.out
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_as_a_process(tmp_path: Path) -> None:
     """Stdout holds the result alone, stderr no warning: also with `-W error`."""
     made = run(

@@ -17,6 +17,7 @@ def _as_outside_of_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "MAX_REPEATS", MAX_REPEATS)
 
 
+@pytest.mark.thorough
 def test_cost_of_student_and_network_teacher(tmp_path: Path) -> None:
     teacher = load_teacher(str(save_tiny_pipeline(tmp_path / "teacher")))
     student = make_student(teacher, width=8)

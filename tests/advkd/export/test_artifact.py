@@ -19,7 +19,7 @@ from advkd.export.bundle import bundle_source
 from advkd.export.lineage import Lineage, public_uri
 from advkd.students import LayerwiseStudent
 from advkd.students.loading import StudentError, load_student
-from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import Evaluated
 from tests.advkd.trajectories.forked import Forker
 
 APPLICATION = """

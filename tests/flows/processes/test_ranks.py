@@ -100,6 +100,7 @@ def test_processes_end_with_a_launcher_that_is_killed(ranks, tmp_path):
 
 
 # Three starts of torch on busy cores.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_flow_trains_in_two_processes(api, tmp_path):
     store, out = precompute(mixture_spec(tmp_path / "stores")).uri, tmp_path / "run"

@@ -176,6 +176,7 @@ def test_git_holds_no_path_of_this_machine():
     assert str(CHECKOUT) not in (CHECKOUT / "prefect.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_ends_its_training_process(machine, api, tmp_path):
     endless = {"samples": 10_000_000, "student": {"width": 16, "blocks": 1}}
     given = parsed(TINY[:2]) | {"train": endless, "root": str(tmp_path)}

@@ -11,14 +11,16 @@ import psutil
 import pytest
 
 from flows.processes.server import free_port
+from tests.flows.deployed_home import copy_database
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
 
 
 @pytest.mark.slow
-def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, tmp_path):
+def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, deployed, tmp_path):
     port = free_port()
     home, said = tmp_path / "home", tmp_path / "said"
+    copy_database(deployed, home)
     kept = {name: value for name, value in machine.environment.items() if name != "PREFECT_API_URL"}
     with said.open("w") as sink:
         serve = subprocess.Popen(

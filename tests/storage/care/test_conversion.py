@@ -69,6 +69,7 @@ def converted(uri: str, root: str | None = None) -> Conversion:
 class TestBitForBit:
     """The law of conversion."""
 
+    @pytest.mark.thorough
     def test_it_equals_precomputing_in_that_layout(
         self, tmp_path: Path, spec: TrajectorySpec, variant: dict[str, Any]
     ) -> None:

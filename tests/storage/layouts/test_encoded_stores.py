@@ -56,6 +56,7 @@ def encodings(draw: st.DrawFn) -> dict[str, Any]:
 class TestEveryStore:
     """Both layouts."""
 
+    @pytest.mark.thorough
     def test_the_manifest_tells_the_error_of_every_encoding(self, root: str, spec: TrajectorySpec) -> None:
         """Equal to that of all stored values, the hidden tail included, and within the bound of the encoding."""
 

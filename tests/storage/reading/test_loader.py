@@ -51,6 +51,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return store_uri(root, make_spec())
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_an_epoch_holds_every_sample_once_with_its_own_states(

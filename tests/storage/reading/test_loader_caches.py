@@ -44,6 +44,7 @@ def kept_files(folder: Path) -> list[Path]:
     return list(folder.glob("??/" + "?" * 64))
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bound=st.none() | st.integers(1, 12_000), window=st.integers(1, 5), seed=st.integers(0, 3))
 @pytest.mark.parametrize("cache", ["memory", "disk"])
