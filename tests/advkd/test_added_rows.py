@@ -209,7 +209,11 @@ def test_a_teacher_with_classes_latents_and_a_solver_of_its_own(
 
 @pytest.mark.slow
 def test_the_flow_takes_such_a_teacher_the_whole_way(site: Path, toy_pipeline: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(CHECKOUT)])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(site), str(CHECKOUT)]),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
+    }
     settings = {
         "teacher": str(toy_pipeline),
         "root": str(tmp_path / "runs"),
@@ -222,7 +226,7 @@ def test_the_flow_takes_such_a_teacher_the_whole_way(site: Path, toy_pipeline: P
     }  # fmt: skip
     code = "import json, sys; from flows.distill import distill; distill(**json.loads(sys.argv[1]))"
     command = [sys.executable, "-c", code, json.dumps(settings)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=280)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=500)
     assert run.returncode == 0, run.stderr[-4000:]
     summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
     assert summary["model"]["alias"] == "challenger"

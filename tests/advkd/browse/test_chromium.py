@@ -26,7 +26,6 @@ from tests.advkd.conftest import mixture_spec
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
 
-pytestmark = pytest.mark.timeout(240)
 SAMPLES = 1600
 DIGITS = {"sample_shape": (1, 16, 16)}
 PATIENCE_MS = 60_000
