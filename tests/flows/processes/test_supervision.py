@@ -144,7 +144,7 @@ def test_a_run_that_its_server_does_not_answer_has_crashed_and_not_failed(api, m
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_silent_run_is_marked_crashed_and_run_again(machine, client, tmp_path):
     """As after a SIGKILL of worker and run, whose last heartbeat was 80 seconds ago."""
     deployment = client.read_deployment_by_name("precompute/store")

@@ -31,7 +31,7 @@ from storage.testing.oracles import shown_states, spec_of_kind
 from storage.testing.trajectories import fill, make_spec
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 21
 SHARDS = 3
 

@@ -31,7 +31,7 @@ from storage.testing.oracles import (
 )
 from storage.testing.trajectories import fill, make_spec
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 37
 
 

@@ -16,7 +16,7 @@ from storage import TrajectoryLoader, TrajectorySpec, store_uri
 from storage.testing.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
 from storage.testing.trajectories import fill, make_spec
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 37
 OBJECTS = 15
 """5 shards of 3 timesteps."""

@@ -14,7 +14,7 @@ from storage.testing.oracles import KINDS, assert_same_batches, count_requests, 
 from storage.testing.orders import orders, speeds
 from storage.testing.trajectories import fill, make_spec
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 37
 
 

@@ -14,7 +14,7 @@ from storage.reading.sources import DirectSource
 from tests.storage.reading.cached_files import cached, locked, temporary
 from tests.storage.reading.test_sources import Counting, Pretend, content, entry_of, make_store, read
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 OBJECTS = 24
 SIZE = 20_000

@@ -33,7 +33,7 @@ from storage.reading.windows import Window, read_windows
 from storage.testing.oracles import KINDS, reading_threads, shown_states, spec_of_kind
 from storage.testing.trajectories import fill, make_spec, states_of
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 93
 SHARDS = 12
 PATIENCE_SECONDS = 60

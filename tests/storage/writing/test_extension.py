@@ -40,7 +40,7 @@ from storage.testing.trajectories import fill, make_spec, shard_states
 from storage.testing.turns import Turns
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(autouse=True)
