@@ -118,7 +118,7 @@ def random_kills(chance: random.Random, run: Undisturbed) -> Iterator[Fate]:
         yield Fate(at=chance.randint(1, run.instants))
 
 
-@many(6, 50)
+@many(6, 25)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_kills_at_random_instants(
     layout: str,
