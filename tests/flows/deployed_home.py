@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.processes import server
 from flows.processes.server import own_server
 from flows.serving.deploying import deploy
 
@@ -52,8 +53,14 @@ def copy_database(template: Path, home: Path) -> None:
 
 def deploy_in(home: Path) -> None:
     """Starts a server with this home, deploys, and ends it."""
-    with own_server(home, "--no-services", "--no-ui") as ready, deploying_to(ready(), home):
-        assert deploy() == 0
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        own_server(home, "--no-services", "--no-ui") as ready,
+    ):
+        # Where other work has the cores, a first start takes minutes.
+        patch.setattr(server, "_START_SECONDS", 480.0)
+        with deploying_to(ready(), home):
+            assert deploy() == 0
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from advkd.students import StudentSpec
-from advkd.training import train as train_here
 from advkd.training.checkpoint import CheckpointError, checkpoints, run_identity
 from advkd.training.loop import STUDENT_FOLDER
 from advkd.training.methods.layerwise_spec import TrainSpec
@@ -84,13 +83,6 @@ def weights(folder):
     return hashlib.sha256((Path(folder) / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
 
 
-def weights_of_an_undisturbed_run(store):
-    """In this process, which has imported everything."""
-    for _ in train_here(TINY, store, Path("whole")):
-        pass
-    return weights("whole/student")
-
-
 def test_a_failing_shard_fails_the_flow_and_the_next_run_computes_only_what_is_missing(api, monkeypatch):
     noise = trajectories.start_noise
 
@@ -132,7 +124,7 @@ def test_a_student_of_a_run_that_has_yet_to_end_is_not_taken_for_its_result(stor
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_by_itself_bit_for_bit(store, request, monkeypatch):
-    whole = weights_of_an_undisturbed_run(store)
+    whole = train(TINY, store, "whole").folder
     run_module, found = tasks.run_module, []
 
     def run(*arguments):
@@ -145,13 +137,13 @@ def test_a_killed_training_goes_on_by_itself_bit_for_bit(store, request, monkeyp
     first, second = found
     assert first == []
     assert second[0] == "000000000320"
-    assert weights(resumed.folder) == whole
+    assert weights(resumed.folder) == weights(whole)
 
 
 @pytest.mark.slow
 def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported, request, monkeypatch):
     monkeypatch.setattr(train_module, "train_student", tasks.train_student.with_options(retries=0))
-    whole = weights_of_an_undisturbed_run(store)
+    whole = train(TINY, store, "whole").folder
     request.getfixturevalue("kill_at_first_checkpoint")
     reported.clear()
     with pytest.raises(ChildError, match="killed by SIGKILL; run the same flow again"):
@@ -160,7 +152,7 @@ def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported
     resumed = train(TINY, store, "out")
     assert resumed.trained
     assert reported[0][1] > TINY.checkpoint_every
-    assert weights(resumed.folder) == whole
+    assert weights(resumed.folder) == weights(whole)
 
     reported.clear()
     assert not train(TINY, store, "out").trained
