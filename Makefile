@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-throughput bench-full-size bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-ci test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-throughput bench-full-size bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -57,17 +57,26 @@ lock: $(VENV)/.pip
 demo: $(RUNTIME)
 	@$(BIN)/python -m flows.distill --preset quick --root runs/demo
 
-# Three processes on two cores: tests that wait for a server or a worker leave a core to the others.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --durations 25
+# Three processes on two cores: tests that wait for a server or a worker leave a core to the others. Fast tests wait for nothing.
+PROCESSES = 3
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 25
 
 test: $(DEV)
 	$(PYTEST) -m 'not slow'
 
+test-fast: PROCESSES = 2
 test-fast: $(DEV)
 	$(PYTEST) -m 'not slow and not thorough'
 
 test-slow: $(DEV)
-	$(PYTEST) -m slow
+	$(PYTEST) -m 'slow and not sweep'
+
+# What CI runs: the two above at once, so that servers start once, and what waits in one leaves its core to the other.
+test-ci: $(DEV)
+	$(PYTEST) -m 'not sweep'
+
+test-sweep: $(DEV)
+	$(PYTEST) -m sweep
 
 # Each row of benchmarks/mutant_rows/ breaks one line of a copy of the tree; its tests must find it.
 mutants: $(DEV)

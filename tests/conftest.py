@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
@@ -17,25 +16,54 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LIVE = {"s3_server", "moto_endpoint", "machine", "browser", "fork", "forked", "ranks", "site", "wheel"}
+LIVE = {"s3_server", "moto_endpoint", "machine", "deployed", "browser", "fork", "forked", "ranks", "site", "wheel"}
 """Fixtures that start something, directly or for others."""
 
-# Files with tests that need a Prefect machine, which takes half a minute to come up: two processes have one each.
-MACHINES = (
+TOGETHER = (
+    # Files whose tests need a Prefect machine, which takes ten seconds to come up: two processes have one each.
     (
-        "test_deployments",
-        "test_watch",
-        "test_requests",
-        "test_doctor",
-        "test_evaluate",
-        "test_secrets",
-        "test_sharing",
-        "test_ray",
-        "test_ranks",
-        "test_root_uri",
+        "flows/serving/test_deployments",
+        "flows/test_watch",
+        "flows/test_requests",
+        "flows/doctor/test_doctor",
+        "flows/test_evaluate",
+        "flows/test_secrets",
+        "flows/test_sharing",
+        "flows/processes/test_ray",
+        "flows/processes/test_ranks",
+        "flows/test_root_uri",
     ),
-    ("test_command", "test_supervision", "test_faults", "test_serve", "test_logs", "test_upkeep", "test_pools"),
+    (
+        "flows/test_command",
+        "flows/processes/test_supervision",
+        "flows/processes/test_server",
+        "flows/test_faults",
+        "flows/serving/test_serve",
+        "flows/processes/test_logs",
+        "flows/serving/test_upkeep",
+        "flows/serving/test_pools",
+    ),
+    # Files whose tests fork processes from one that has imported everything, which takes as long.
+    (
+        "advkd/test_added_rows",
+        "advkd/test_classes",
+        "advkd/test_latents",
+        "advkd/test_prompts",
+        "advkd/test_presets",
+        "advkd/cli/test_bad_input",
+        "advkd/cli/test_foreign_layout",
+        "advkd/export/test_artifact",
+        "advkd/training/test_checkpoint",
+        "advkd/training/test_distributed",
+        "advkd/training/test_object_store",
+        "advkd/training/test_train_kills",
+        "advkd/trajectories/test_sharing",
+    ),
 )
+"""Files that one process runs one after the other."""
+
+_FIRST = ("flows/", "test_nothing_is_left", "advkd/browse/", "packaging/", "advkd/")
+"""What waits for servers and other processes begins before what keeps a core busy."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,23 +73,35 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need a server, a browser or other processes are thorough, whether they say so or not."""
+    items.sort(key=lambda item: _place(item.nodeid))
     for item in items:
         if LIVE.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.thorough)
 
 
+def _file(nodeid: str) -> str:
+    """A test's file below `tests/`, without its ending."""
+    return nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
+
+
+def _place(nodeid: str) -> int:
+    """Where a test stands in the order of all."""
+    file = _file(nodeid)
+    if any(file in files for files in TOGETHER):
+        return 0
+    return next((n for n, first in enumerate(_FIRST, 1) if file.startswith(first)), len(_FIRST) + 1)
+
+
 class Scheduling(LoadFileScheduling):
-    """A file is run by one process, and the files that share a machine are run by the same."""
+    """A file is run by one process, and so are files that stand together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        path = Path(file)
-        sharing = [n for n, names in enumerate(MACHINES) if "flows" in path.parts and path.stem in names]
-        return f"machine {sharing[0]}" if sharing else file
+        file = _file(nodeid)
+        return next((f"together {n}" for n, files in enumerate(TOGETHER) if file in files), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
-    """What `--numprocesses` deals out, in the order of pyproject's `testpaths`: those who wait longest begin first."""
+    """What `--numprocesses` deals out, in the order of collection, and not the files with the most tests first."""
     config.option.loadscopereorder = False
     return Scheduling(config, log)
 

@@ -18,7 +18,7 @@ import s3fs
 from tests.reaper import die_with_parent
 
 _STARTS = 5
-_PATIENCE_SECONDS = 15
+_PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)

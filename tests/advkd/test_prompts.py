@@ -1,10 +1,7 @@
 """A teacher of prompts the whole way: precompute, train, evaluate, sample, browse, export, reload with diffusers."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from storage import open_store
 from tests.advkd.cli.calls import Cli, assert_refused
 from tests.advkd.conftest import tiny_train
 from tests.advkd.teachers.text_folders import PROMPTS, prompt_file, stable_diffusion_folder
+from tests.advkd.trajectories.forked import Forker
 
 pytestmark = [pytest.mark.thorough, pytest.mark.slow]
 APPLICATION = """
@@ -38,7 +36,6 @@ from safetensors.torch import save_file
 
 folder, teacher, out = sys.argv[1:]
 pipe = DiffusionPipeline.from_pretrained(folder, custom_pipeline=folder, trust_remote_code=True)
-assert not {"advkd", "storage"} & sys.modules.keys()
 latents = {"seed": 7, "output_type": "latent"}
 stored = ["the sea at night", "a red square", "<b>ten & one</b>"]
 found = {
@@ -242,19 +239,15 @@ def test_pages_show_prompts_escaped(text: Text) -> None:
         assert sorted(chosen["samples"]) == [index for index, number in enumerate(drawn) if number == 3]
 
 
-def test_diffusers_loads_the_export_and_gives_the_same_samples(text: Text, tmp_path: Path) -> None:
+def test_diffusers_loads_the_export_and_gives_the_same_samples(fork: Forker, text: Text, tmp_path: Path) -> None:
     folder = export_student(str(text.run), str(tmp_path / "model"), "diffusers")
     card = (tmp_path / "model" / "README.md").read_text()
     assert 'prompt="a red square"' in card
     assert "pipeline_tag: text-to-image" in card
     assert 'load_text_encoder("path/to/teacher")' in card
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [sys.executable, "-c", APPLICATION, folder, str(text.folder), str(tmp_path / "out.safetensors")],
-        cwd=tmp_path, env={**environment, "PYTHONPATH": ""}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    lines = run.stdout.splitlines()
+    run = fork.application(APPLICATION, folder, text.folder, tmp_path / "out.safetensors", folder=tmp_path)
+    assert run.code == 0, run.err
+    lines = run.out.splitlines()
     assert "needs the embeddings of one for each image" in lines[0]
     assert "one of the 4 stored ones, or there must be a text encoder, got 'green'" in lines[1]
     assert "prompt must be one, or as many as images (2), got 3" in lines[2]

@@ -10,18 +10,29 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from advkd.evaluation import EvalReport, EvaluateSpec
 from advkd.evaluation.evaluation import evaluate as evaluate_in_process
 from advkd.teachers import EMBEDDED
+from tests.advkd.conftest import each_is_timed_once
 from tests.advkd.evaluation.parts import gaussian_teacher, make_student
+from tests.flows.deployed_home import deployed_home
 from tests.flows.machine import Machine, prefect_machine
 from tests.s3_server import S3Server
 
+__all__ = ["each_is_timed_once"]
+
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Machine]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect home to copy from (`copy_database`)."""
+    return deployed_home(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server, deployed: Path) -> Iterator[Machine]:
     places = {
         "ADVKD_CACHE": str(tmp_path_factory.mktemp("cache")),
         "ADVKD_LOG": str(tmp_path_factory.mktemp("log") / "runs.jsonl"),
     }
-    with prefect_machine(tmp_path_factory.mktemp("machine"), s3_server.environment() | places) as running:
+    more = s3_server.environment() | places
+    with prefect_machine(tmp_path_factory.mktemp("machine"), more, deployed=deployed) as running:
         yield running
 
 

@@ -1,7 +1,6 @@
 """A machine that runs our deployments: a real Prefect server, a real worker, on a free port, with a home of its own."""
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.processes.server import own_server, stop
+from tests.flows.deployed_home import CHECKOUT, clean_environment, copy_database, deploy_in
 from tests.reaper import die_with_parent
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+__all__ = ["CHECKOUT", "Machine", "prefect_machine"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,24 @@ class Machine:
 
 
 @contextlib.contextmanager
-def prefect_machine(folder: Path, more: Mapping[str, str], *, ui: bool = False) -> Iterator[Machine]:
-    """Server, deployments and worker, with `more` in their environment, until the block ends, however it ends."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+def prefect_machine(
+    folder: Path, more: Mapping[str, str], *, deployed: Path | None = None, ui: bool = False
+) -> Iterator[Machine]:
+    """Server, deployments and worker, until the block ends, however it ends.
+
+    Args:
+        folder: where they keep their files.
+        more: what they have in their environment besides.
+        deployed: a home with the deployments, whose server has ended (`deployed_home`); None deploys here.
+        ui: serve Prefect's pages too.
+    """
     home = folder / "home"
-    with own_server(home, *([] if ui else ["--no-ui"])) as ready, contextlib.ExitStack() as stack:
-        environment = kept | {
+    if deployed is None:
+        deploy_in(home)
+    else:
+        copy_database(deployed, home)
+    with own_server(home, *([] if ui else ["--no-ui"])) as ready:
+        environment = clean_environment() | {
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": ready(),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -65,10 +77,8 @@ def prefect_machine(folder: Path, more: Mapping[str, str], *, ui: bool = False) 
             **more,
         }
         machine = Machine(environment, folder / "worker.log")
-        deployed = machine.python("-m", "flows.deploy")
-        assert deployed.returncode == 0, deployed.stdout
-        stack.enter_context(_worker(machine))
-        yield machine
+        with _worker(machine):
+            yield machine
 
 
 @contextlib.contextmanager

@@ -168,5 +168,5 @@ def test_a_time_out_ends_the_training_process(store, reported, monkeypatch):
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="4"):
         train(endless, store, "out")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert not any(is_running(pid) for pid in training_children())

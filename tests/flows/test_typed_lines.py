@@ -120,7 +120,7 @@ def test_every_line_works_as_typed(tmp_path):
             if "terminal" in line.remark:
                 terminals.leave_open(line.typed)
                 if "server start" in line.typed:
-                    assert wait_until(lambda: answers(port), 120), (tmp_path / "terminal-0").read_text()
+                    assert wait_until(lambda: answers(port), 240), (tmp_path / "terminal-0").read_text()
                 continue
             small = " ".join(f"--param '{one}'" for one in [*SMALL, f"root={tmp_path / 'runs'}"])
             watched = line.typed.startswith("prefect deployment run")
@@ -132,7 +132,7 @@ def test_every_line_works_as_typed(tmp_path):
     finally:
         ended = terminals.ctrl_c()
     assert ended == [True] * 3
-    assert wait_until(lambda: not answers(port), 10)
+    assert wait_until(lambda: not answers(port))
 
 
 def answers(port):

@@ -67,6 +67,7 @@ def closure(requirements: list[Requirement]) -> Iterator[Requirement]:
                 waiting.append(child)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("lock", "extra"), [("runtime.txt", ""), ("dev.txt", "dev")])
 def test_a_lock_is_complete_and_holds_nothing_else(lock: str, extra: str) -> None:
     locked = pins(lock) | pins("torch.txt")

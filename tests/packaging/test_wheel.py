@@ -45,7 +45,7 @@ class Environment:
     def run(self, *command: str) -> str:
         """What it prints."""
         with self.start(*command) as process:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         return out
 
@@ -114,6 +114,7 @@ def test_its_packages_are_imported_and_not_those_of_the_checkout(environment: En
     assert [Path(place).is_relative_to(environment.binaries.parent) for place in places] == [True] * 3, places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "word"),
     [(["advkd", "--help"], "doctor"), (["python", "-m", "flows.distill", "--help"], "--fan-out")],
@@ -127,8 +128,8 @@ def test_a_store_is_computed_and_shown(environment: Environment) -> None:
     uri = environment.run("advkd", "precompute", *tiny, "--store", "stores").splitlines()[-1]
     static = [name for name in files_of_packages() if name.startswith("advkd/browse/static/")]
     with environment.browse("stores") as address:
-        page = urllib.request.urlopen(f"{address}/s/{Path(uri).name}/gallery", timeout=60).read().decode()
-        sent = [urllib.request.urlopen(f"{address}/static/{Path(name).name}", timeout=60).read() for name in static]
+        page = urllib.request.urlopen(f"{address}/s/{Path(uri).name}/gallery", timeout=120).read().decode()
+        sent = [urllib.request.urlopen(f"{address}/static/{Path(name).name}", timeout=120).read() for name in static]
     assert Path(uri).name in page
     assert len(static) > 10
     assert sent == [(CHECKOUT / name).read_bytes() for name in static]

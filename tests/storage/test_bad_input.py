@@ -19,7 +19,7 @@ from storage.testing.damage import Contents, Damage, assert_explained, contents,
 from storage.testing.oracles import shown_states, spec_of_kind
 from storage.testing.trajectories import fill
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 21
 
 JSON = st.recursive(

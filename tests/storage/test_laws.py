@@ -5,7 +5,7 @@ import pytest
 from storage.testing import ReadingLaws
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.thorough]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.thorough]
 
 
 @EVERYWHERE

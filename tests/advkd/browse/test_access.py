@@ -54,6 +54,7 @@ def hostile_names(secret: Path, other: str) -> list[str]:
     return [*encoded, *(quote(name, safe="") for name in encoded)]
 
 
+@pytest.mark.thorough
 def test_no_url_leads_to_a_path_or_another_store(
     store: str, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,7 +283,7 @@ class TestToken:
         monkeypatch.setattr("webbrowser.open", shown.put)
         monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
         browse_command([store], port=0, token=TOKEN)
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", shown.get(timeout=10))
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", shown.get(timeout=60))
 
     def test_the_way_back_stays_on_this_host(self, store: str, opened: Opened) -> None:
         answer = opened(store, token=TOKEN).get(f"http://127.0.0.1:8765//evil.example/?token={quote(TOKEN)}")

@@ -30,7 +30,7 @@ def run(*arguments: object, **environment: str) -> Result:
     """Runs `python -m advkd ARGS` as a process, which imports everything anew: seconds."""
     command = [sys.executable, "-m", "advkd", *map(str, arguments)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment}
+        command, capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **environment}
     )
     return Result(done.returncode, done.stdout, done.stderr)
 

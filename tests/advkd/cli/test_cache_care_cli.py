@@ -15,7 +15,7 @@ from storage.testing.damage import contents
 from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.advkd.cli.cache_commands import make_stores, refused, run, told
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

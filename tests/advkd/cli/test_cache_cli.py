@@ -12,7 +12,7 @@ from storage import digest, open_writer, read_manifest, store_uri
 from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.advkd.cli.cache_commands import make_stores, refused, run, told
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 COMMANDS = ("ls", "show", "verify", "repair", "gc", "convert", "plan", "rm")
 RICH = {
     "noise": "seeded",

@@ -19,7 +19,7 @@ from storage import open_store
 from tests.advkd.conftest import mixture_spec
 from tests.advkd.teachers.latents import dit_folder, ldm_folder
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 runner = CliRunner()
 app = command_line(["cache", "plan"])
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.advkd.cli.calls import Cli, assert_refused
 from tests.advkd.conftest import FolderMaker
 from tests.advkd.teachers.folders import as_variants, pickled
@@ -18,6 +20,7 @@ def test_show_says_which_weights_are_taken(cli: Cli, teacher_folder: FolderMaker
     assert json.loads(cli("teacher", "show", "digits", "--json").out)["files"] == []
 
 
+@pytest.mark.thorough
 def test_convert_makes_a_folder_that_loads(cli: Cli, teacher_folder: FolderMaker, tmp_path: Path) -> None:
     folder, out = teacher_folder(), tmp_path / "new"
     expected = json.loads(cli("teacher", "show", folder, "--json").out)["fingerprint"]

@@ -93,6 +93,7 @@ def test_a_schedule_holds_numbers_between_zero_and_one(bad: tuple[float, ...]) -
         NoiseSchedule(bad)
 
 
+@pytest.mark.thorough
 @given(times=st.sets(st.integers(1, 998), max_size=12))
 def test_telescoped_ddim_steps_give_skip_and_gain_on_any_grid(times: set[int]) -> None:
     """By induction over single steps: x_k = skip_k x_T + sum_j c_j x0_j with c_j >= 0 that sum to gain_k."""

@@ -1,16 +1,27 @@
 """Small real parts: a teacher with one Gaussian, a student of its schedule, a diffusers pipeline of random weights."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
+from advkd.evaluation import EvalReport, EvaluateSpec
 from advkd.students import LayerwiseStudent
 from advkd.teachers import SolverSpec, Teacher
 from advkd.teachers.mixture import Mixture, MixtureTeacher
 
 SHAPE = (1, 16, 16)
 GRID = (999, 749, 499, 249, 0)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One small evaluation that many tests look at."""
+
+    spec: EvaluateSpec
+    report: EvalReport
+    folder: Path
 
 
 def gaussian_teacher(dims: int = 24, shape: tuple[int, int, int] = SHAPE) -> MixtureTeacher:

@@ -17,8 +17,7 @@ from advkd.evaluation.teacher_states import evaluation_noise, evaluation_start, 
 from advkd.students.loading import StudentError, load_student
 from advkd.teachers import EMBEDDED, SolverSpec
 from storage import StoreError
-from tests.advkd.evaluation.conftest import Evaluated
-from tests.advkd.evaluation.parts import GRID, gaussian_teacher, make_student, save_tiny_pipeline
+from tests.advkd.evaluation.parts import GRID, Evaluated, gaussian_teacher, make_student, save_tiny_pipeline
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

@@ -16,8 +16,7 @@ from advkd.evaluation.results import EvalReport
 from advkd.evaluation.spec import EvaluateSpec, protocols
 from advkd.teachers import EMBEDDED, load_teacher
 from advkd.teachers.unet import UNetTeacher
-from tests.advkd.evaluation.conftest import Evaluated
-from tests.advkd.evaluation.parts import SHAPE, gaussian_teacher, make_student, save_tiny_pipeline
+from tests.advkd.evaluation.parts import SHAPE, Evaluated, gaussian_teacher, make_student, save_tiny_pipeline
 
 
 def rows_of(images: Tensor) -> Tensor:
@@ -69,6 +68,7 @@ def test_an_extractor_has_the_name_of_its_row(name: str, monkeypatch: pytest.Mon
         chosen_features("a(b)", gaussian_teacher())
 
 
+@pytest.mark.thorough
 def test_several_measure_side_by_side_and_digits_stay_as_they_were(
     rows: None, evaluated: Evaluated, tmp_path: Path
 ) -> None:
@@ -114,6 +114,7 @@ def test_without_an_extractor_there_is_a_report_without_distances(tmp_path: Path
     assert "FD(" not in page
 
 
+@pytest.mark.thorough
 def test_real_images_are_those_that_were_named(rows: None, evaluated: Evaluated, tmp_path: Path) -> None:
     images = (torch.rand(12, 16, 16, generator=torch.Generator().manual_seed(0)) * 255).round().to(torch.uint8)
     for index, image in enumerate(images):

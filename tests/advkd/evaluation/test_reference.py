@@ -166,6 +166,7 @@ def test_shipping_writes_what_is_found_again(tmp_path: Path) -> None:
     assert path.stat().st_size < 500_000
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("samples", sorted({preset.evaluation_samples for preset in PRESETS.values()}))
 def test_the_embedded_teacher_s_shipped_reference_is_what_it_computes(tmp_path: Path, samples: int) -> None:
     """One for every number of samples that a preset evaluates with."""

@@ -13,7 +13,7 @@ from advkd.evaluation.distances import Worth
 from advkd.evaluation.pictures import image_grid
 from advkd.evaluation.report import render_report
 from advkd.evaluation.results import worth_sentence
-from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import Evaluated
 
 
 class Page(HTMLParser):

@@ -12,7 +12,7 @@ from PIL import Image
 from advkd.evaluation.evaluation import evaluate
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
 from advkd.training.observation import Observation, observations_to_json
-from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import Evaluated
 from tests.advkd.evaluation.test_report import Page
 from tests.advkd.training.test_monitors import observation, submodule
 
@@ -56,6 +56,7 @@ def test_a_record_of_another_version_is_left_out(tmp_path: Path, caplog: pytest.
     assert "must hold the observations of a training run" in caplog.text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "record",
     [RECORD, RECORD[:1], RECORD[2:3], (observation(submodule(spread=None)),), (observation(), *RECORD)],

@@ -1,3 +1,3 @@
-from tests.advkd.evaluation.conftest import evaluated, gaussian
+from tests.advkd.evaluation.conftest import gaussian
 
-__all__ = ["evaluated", "gaussian"]
+__all__ = ["gaussian"]

@@ -3,7 +3,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -20,19 +19,11 @@ from advkd.export.bundle import bundle_source
 from advkd.export.lineage import Lineage, public_uri
 from advkd.students import LayerwiseStudent
 from advkd.students.loading import StudentError, load_student
-from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import Evaluated
+from tests.advkd.trajectories.forked import Forker
 
-# As an application would: no advkd, no storage, no network, warnings are errors.
 APPLICATION = """
 import sys
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("advkd", "storage", "flows", "prefect"):
-            raise ModuleNotFoundError(f"{name} is not installed here")
-
-sys.meta_path.insert(0, Refuse())
-
 import torch
 from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
@@ -96,34 +87,21 @@ def artifact(evaluated: Evaluated, lineage: Lineage, tmp_path_factory: pytest.Te
     return export_artifact(evaluated.spec.student, out, lineage, evaluated.report)
 
 
-@pytest.mark.thorough
-def test_diffusers_loads_it_where_advkd_is_not_installed(artifact: Path, evaluated: Evaluated, tmp_path: Path) -> None:
+def test_diffusers_loads_it_where_advkd_is_not_installed(
+    fork: Forker, artifact: Path, evaluated: Evaluated, tmp_path: Path
+) -> None:
     noise = evaluation_noise(3, 20, (1, 16, 16))
     save_file({"noise": noise}, tmp_path / "noise.safetensors")
-    environment = {
-        **os.environ,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": "",
-    }
-    arguments = [str(artifact), str(tmp_path / "noise.safetensors"), str(tmp_path / "out.safetensors")]
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", APPLICATION, *arguments],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "output_type must be one of ('pil', 'np', 'pt', 'latent'), got 'uint8'" in run.stdout
-    assert "noise must have the shape [B, *(1, 16, 16)], got (2, 3, 8, 8)" in run.stdout
-    assert "num_inference_steps must be 1 for a student, got 50; leave it out" in run.stdout
-    assert "batch_size must be positive, got 0" in run.stdout
-    assert "the number of images must be positive, got 0" in run.stdout
-    assert "generators must be as many as images (3), got 2; give one for each" in run.stdout
-    assert "noise must come from one source, got generator and seed; give one of them" in run.stdout
+    files = (tmp_path / "noise.safetensors", tmp_path / "out.safetensors")
+    run = fork.application(APPLICATION, artifact, *files, folder=tmp_path)
+    assert run.code == 0, run.err
+    assert "output_type must be one of ('pil', 'np', 'pt', 'latent'), got 'uint8'" in run.out
+    assert "noise must have the shape [B, *(1, 16, 16)], got (2, 3, 8, 8)" in run.out
+    assert "num_inference_steps must be 1 for a student, got 50; leave it out" in run.out
+    assert "batch_size must be positive, got 0" in run.out
+    assert "the number of images must be positive, got 0" in run.out
+    assert "generators must be as many as images (3), got 2; give one for each" in run.out
+    assert "noise must come from one source, got generator and seed; give one of them" in run.out
     found = load_file(tmp_path / "out.safetensors")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -117,6 +117,7 @@ def test_shards_and_windows_are_bounded_in_bytes(name: str, shape: str) -> None:
     assert train.window == chosen.train.window or (train.window + 1) * held > 1024 * MIB
 
 
+@pytest.mark.thorough
 def test_a_preset_sizes_its_store_in_a_recipe(tmp_path: Path) -> None:
     from flows.recipe import recipe
 

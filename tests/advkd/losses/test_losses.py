@@ -47,6 +47,7 @@ def test_relativistic_game_is_symmetric(real: list[float]) -> None:
     assert game.discriminator(a, a).item() == pytest.approx(math.log(2.0))
 
 
+@pytest.mark.thorough
 @given(pairs=st.lists(st.tuples(st.floats(-20, 20), st.floats(-20, 20)), min_size=1, max_size=5))
 def test_games_are_their_formulas(pairs: list[tuple[float, float]]) -> None:
     real, fake = (torch.tensor(side, dtype=torch.float64) for side in zip(*pairs, strict=True))
@@ -124,6 +125,7 @@ def test_interpolates_lie_between_and_are_leaves() -> None:
     assert between[:, 0, 0, 0].tolist() == [0.0, 0.25, 1.0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(ADVERSARIAL))
 def test_a_toy_generator_finds_the_mean_of_the_data(name: str) -> None:
     """2-D points, a generator that only shifts, a small network with R1 and R2: the shift becomes the data's mean."""

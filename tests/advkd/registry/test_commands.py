@@ -7,7 +7,7 @@ import pytest
 
 from advkd.registry.tracking import RegisterSpec, register
 from tests.advkd.cli.calls import Cli, assert_refused
-from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import Evaluated
 from tests.advkd.registry.candidates import candidate
 
 
@@ -56,6 +56,7 @@ def test_the_commands_show_and_move_the_champion(runs: str, cli: Cli) -> None:
     assert "the gate, 3 against 1: not worse than the champion" in told
 
 
+@pytest.mark.thorough
 def test_what_is_not_there_is_refused(runs: str, cli: Cli, tmp_path: Path) -> None:
     assert_refused(cli("registry", "show", "nothing", "--runs", runs), "a model must be registered", "are: m")
     assert_refused(cli("registry", "ls", "nothing", "--runs", runs), "a model must be registered", "are: m")

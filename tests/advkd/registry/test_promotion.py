@@ -14,7 +14,7 @@ from advkd.registry.gate import Figures
 from advkd.registry.promotion import decide, judge, promote, roll_back
 from advkd.registry.tracking import RegisterSpec, register
 from advkd.registry.versions import DESCENT_TAG, FIGURES_TAG, RegistryError, open_registry, quiet, versions_of
-from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import Evaluated
 from tests.advkd.registry.candidates import candidate
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def test_a_roll_back_goes_to_the_champion_before_and_further(client: "MlflowClie
     assert roll_back(client, model, to=3).version == 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("fd", "descent", "teacher", "promoted", "reason"),
     [

@@ -15,8 +15,7 @@ from advkd.registry.versions import DIGEST_TAG, open_registry, quiet, version_of
 from advkd.students.loading import student_files
 from advkd.teachers import EMBEDDED
 from advkd.trajectories import PrecomputeSpec, precompute
-from tests.advkd.evaluation.conftest import Evaluated
-from tests.advkd.evaluation.parts import gaussian_teacher, make_student
+from tests.advkd.evaluation.parts import Evaluated, gaussian_teacher, make_student
 from tests.advkd.registry.candidates import candidate
 
 
@@ -148,6 +147,7 @@ def test_an_interrupted_registration_is_finished_by_the_next_call(
     assert register(spec) == replace(finished, decided=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", ["TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "PERMISSION_DENIED"])
 def test_a_registry_that_does_not_answer_promotes_and_makes_nothing(
     code: str, evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -279,6 +279,7 @@ def test_a_version_without_distances_is_registered_and_makes_way(
     assert not [name for name in metrics if "worth" in name or "fd" in name]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["plain", "it's", 'a "quoted" one', "50 % of #1?"])
 def test_odd_names_of_models_and_roots_are_found_again(name: str, tmp_path: Path) -> None:
     root = tmp_path / f"runs {name}"

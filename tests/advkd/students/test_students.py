@@ -200,6 +200,7 @@ def test_linear_submodules_reach_the_flow_map_of_a_gaussian_teacher() -> None:
     torch.testing.assert_close(fitted[-1].flatten(1), noise.flatten(1) @ matrix.T + shift, rtol=0, atol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_network_learns_the_gaussian_flow_map_by_gradient_descent() -> None:
     teacher = mixture_teacher(1, 3, (1, 4, 4), seed=3)
     model = student((999, 499, 0), (1, 4, 4), patch=1, width=16)

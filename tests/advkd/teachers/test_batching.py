@@ -79,6 +79,7 @@ def test_a_number_that_was_asked_for_divides_the_block(asked: int) -> None:
     assert micro_batch(load_teacher("mixture"), SOLVER, 8, 4).samples == 4
 
 
+@pytest.mark.thorough
 def test_the_count_is_no_less_than_what_the_process_grows_by() -> None:
     """Against the kernel's own figure, for a network whose tensors outweigh everything else."""
     torch.manual_seed(0)

@@ -39,6 +39,7 @@ def test_the_embedded_teacher_is_small_and_its_own_recipe() -> None:
     assert {name: value.shape for name, value in teacher.network.state_dict().items()} == shapes
 
 
+@pytest.mark.thorough
 def test_the_embedded_teacher_draws_digits_that_the_classifier_recognises() -> None:
     teacher, classifier = load_teacher("digits"), load_classifier()
     noise = torch.from_numpy(initial_noise(11, 0, 64, SHAPE))
@@ -61,6 +62,7 @@ def test_the_embedded_teacher_of_classes_is_small_and_its_own_recipe() -> None:
     assert named == "v_prediction"
 
 
+@pytest.mark.thorough
 def test_the_embedded_teacher_of_classes_draws_the_digit_that_it_is_asked_for() -> None:
     teacher, extractor = load_teacher("digits-classes#guidance=1.5"), digits_extractor()
     start = evaluation_start(teacher, 11, 128)
@@ -83,6 +85,7 @@ def test_diffusers_own_pipeline_runs_the_embedded_teacher_of_classes() -> None:
     assert (load_classifier()(seen.float()).argmax(1) == 7).sum() >= 7
 
 
+@pytest.mark.thorough
 def test_training_the_teacher_of_classes_is_reproducible_and_saves_a_usable_pipeline(tmp_path: Path) -> None:
     spec = TeacherTraining(images=48, batch_size=16)
     runs = [list(train_digits_classes(spec, tmp_path / name)) for name in ("one", "two")]
@@ -105,6 +108,7 @@ def test_the_embedded_classifier_knows_the_digits() -> None:
     assert not any(weight.requires_grad for weight in classifier.parameters())
 
 
+@pytest.mark.thorough
 def test_training_the_classifier_is_reproducible_and_writes_whole_files(tmp_path: Path) -> None:
     spec = ClassifierSpec(epochs=1)
     files = [tmp_path / "new" / name for name in ("one.safetensors", "two.safetensors")]
@@ -116,11 +120,12 @@ def test_training_the_classifier_is_reproducible_and_writes_whole_files(tmp_path
     load_classifier(files[0])
 
 
+@pytest.mark.thorough
 def test_training_the_teacher_is_reproducible_and_saves_a_usable_pipeline(tmp_path: Path) -> None:
-    spec = TeacherTraining(images=48, batch_size=16)
+    spec = TeacherTraining(images=12, batch_size=4)
     runs = [list(train_digits(spec, tmp_path / name)) for name in ("one", "two")]
     assert runs[0] == runs[1]
-    assert [step.images for step in runs[0]] == [16, 32, 48]
+    assert [step.images for step in runs[0]] == [4, 8, 12]
     teachers = [load_teacher(str(tmp_path / name)) for name in ("one", "two")]
     assert teachers[0].fingerprint == teachers[1].fingerprint
 

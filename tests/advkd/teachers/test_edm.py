@@ -52,6 +52,7 @@ def own_loop(scheduler: Any, start: Tensor) -> list[Tensor]:
     return states
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("levels", [{}, {"sigma_max": 10.0, "sigma_min": 0.01, "sigma_data": 1.0, "rho": 5.0}])
 @pytest.mark.parametrize("kind", ["edm-euler", "edm-dpmpp"])
@@ -146,6 +147,7 @@ def test_heun_needs_some_signal_at_the_last_timestep(under: Under) -> None:
         teacher.grid(SolverSpec(kind="heun", steps=9))
 
 
+@pytest.mark.thorough
 def test_an_edm_teacher_is_cached_whole(under: Under, tmp_path: Path) -> None:
     source = str(under(_class_name="EDMDPMSolverMultistepScheduler", final_sigmas_type="sigma_min"))
     teacher = load_teacher(source)

@@ -107,6 +107,7 @@ def test_configs_that_rule_a_teacher_out_do_so_before_its_weights_come(hub: HubS
     assert set(hub.fetched) == PLAIN - {WEIGHTS}
 
 
+@pytest.mark.thorough
 def test_pickles_are_named_not_fetched_and_converted_on_demand(
     hub: HubServer, repository: Path, tmp_path: Path
 ) -> None:

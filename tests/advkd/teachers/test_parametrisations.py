@@ -51,6 +51,7 @@ def test_states_follow_the_grid_and_imply_convex_combinations_of_the_clean_estim
         )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("predicts", EVERY)
 def test_each_leads_from_the_same_noise_to_where_the_diffusion_leads(predicts: str) -> None:
     """All are one flow in other clothes; EDM's starts have other shares of the clean image, hence the tolerance."""
@@ -62,6 +63,7 @@ def test_each_leads_from_the_same_noise_to_where_the_diffusion_leads(predicts: s
     torch.testing.assert_close(clean.double(), expected, rtol=0, atol=0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("predicts", EVERY)
 def test_heuns_error_falls_with_the_square_of_the_step(predicts: str) -> None:
     teacher, noise = ClosedForm(MIXTURE, predicts), noise_of(16, SHAPE, torch.float64)

@@ -68,6 +68,7 @@ def test_other_classes_are_refused_by_name_with_the_list(under: Callable[..., Pa
         load_teacher(str(under(_class_name=name)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", DISCRETE)
 def test_a_config_is_completed_by_its_own_class(under: Callable[..., Path], name: str) -> None:
     """Betas of an Euler or a PNDM are not those of a DDPM with the same keys, and most classes do not clip."""

@@ -159,6 +159,7 @@ def diffusers_states(unet: UNet2DModel, scheduler: DDIMScheduler, noise: Tensor)
     return states
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prediction", PREDICTIONS[VARIANCE_PRESERVING])
 @pytest.mark.parametrize("pipeline", ["ddpm", "ddim"])
 def test_ddim_states_are_those_of_diffusers(teacher_folder: FolderMaker, prediction: str, pipeline: str) -> None:

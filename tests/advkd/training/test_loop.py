@@ -53,6 +53,7 @@ def uninterrupted(
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "stops",
@@ -141,6 +142,7 @@ def test_phases_clock_and_rates(uninterrupted: dict[str, tuple[list[StepMetrics]
     assert [step.learning_rate for step in metrics] == pytest.approx([0.5 * falling[0], *falling[1:]], rel=1e-9)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", sorted(ADVERSARIAL))
 def test_every_game_runs_to_the_end(mixture_store: str, tmp_path: Path, name: str, precision: str) -> None:

@@ -176,6 +176,7 @@ def test_how_often_is_a_positive_number(value: Any) -> None:
         tiny_train(monitor_every=value)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stops", [(8,), (24,), (40, 56), (64, 88), (96,)])
 def test_a_resumed_run_has_the_file_of_an_undisturbed_one(
     undisturbed: Path, mixture_store: str, tmp_path: Path, stops: tuple[int, ...]

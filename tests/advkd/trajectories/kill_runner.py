@@ -23,7 +23,7 @@ from storage.records.provenance import code_revision
 from tests.advkd.trajectories.forked import ENVIRONMENT, assert_one_thread, forking
 from tests.advkd.trajectories.kill_instants import Moment, die_at
 
-HUNG_SECONDS = 120.0
+HUNG_SECONDS = 400.0
 """A writer that nobody meant to kill is killed after that long, and the round says so by its exit code."""
 
 _FORKED_POLL_SECONDS, _COMMAND_POLL_SECONDS = 0.001, 0.01

@@ -67,6 +67,7 @@ def test_a_store_holds_the_teachers_states(tmp_path: Path, layout: str) -> None:
     assert not verify(result.uri)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("noise", ["stored", "seeded"])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("layout", ["zarr", "webdataset"])

@@ -30,7 +30,7 @@ from tests.s3_server import S3Server
 LAYOUTS = ("zarr", "webdataset")
 SEED_VARIABLE = "ADVKD_KILL_SEED"
 """Draws the same instants again."""
-KILLS_AMONG, COMMAND_KILLS = 4, 5
+KILLS_AMONG, COMMAND_KILLS = 4, 3
 PHASES = {
     "within a write": Moment("within", ("/shards/", "/c/")),
     "data without its commit": Moment("before", ("/commits/",)),
@@ -118,7 +118,7 @@ def random_kills(chance: random.Random, run: Undisturbed) -> Iterator[Fate]:
         yield Fate(at=chance.randint(1, run.instants))
 
 
-@many(6, 50)
+@many(6, 25)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_kills_at_random_instants(
     layout: str,

@@ -19,7 +19,7 @@ from advkd.trajectories.shard import ComputeSlots
 from storage import StoreFullError, verify
 from storage.layouts.table import layout_of
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class Scaling:
@@ -84,6 +84,7 @@ def test_the_next_shard_is_computed_while_one_is_written(
     assert verify(result.uri) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_slow_store_stops_computing(
     tmp_path: Path, teacher: Scaling, monkeypatch: pytest.MonkeyPatch, workers: int
@@ -117,6 +118,7 @@ def test_a_slow_store_stops_computing(
     assert most == ComputeSlots(workers).threads
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("layout", ["zarr", "webdataset"])
 def test_memory_is_within_its_stated_bound_whatever_the_size(tmp_path: Path, teacher: Scaling, layout: str) -> None:
     workers, peaks = 2, []

@@ -33,7 +33,7 @@ from storage.objects import s3 as s3_objects
 from storage.objects.access import list_objects
 from tests.advkd.conftest import FolderMaker, mixture_spec
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 runner = CliRunner()
 Counting = Callable[[], AbstractContextManager[Counter[str]]]
 DATA = ("t", "shards/shard-")

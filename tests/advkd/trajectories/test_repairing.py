@@ -120,6 +120,7 @@ def zarr_store(tmp_path: Path) -> Sealed:
     return sealed(spec_of(tmp_path, "zarr"))
 
 
+@pytest.mark.thorough
 def test_any_damage_to_any_object_is_repaired(store: Sealed) -> None:
     @examples(store.uri, local=20)
     @given(damage=damages(store.good, tuple(store.good)))
@@ -129,6 +130,7 @@ def test_any_damage_to_any_object_is_repaired(store: Sealed) -> None:
     property_()
 
 
+@pytest.mark.thorough
 def test_damage_to_an_object_and_to_the_records_that_tell_of_it_is_repaired(store: Sealed) -> None:
     """Manifest, its copy, index page, metadata or `spec.json`, and something of a shard, at once."""
 

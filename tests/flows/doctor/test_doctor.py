@@ -38,9 +38,9 @@ def calm(monkeypatch):
 
 def test_a_deployed_machine_with_a_worker_is_well(machine, api, calm, tmp_path):
     # Asked of the log first: a diagnosis takes a second.
-    assert wait_until(lambda: "started" in machine.worker_log.read_text(), 120)
+    assert wait_until(lambda: "started" in machine.worker_log.read_text(), 240)
     # A worker that is busy with the runs of other tests may miss a heartbeat.
-    assert wait_until(lambda: diagnose("--root", str(tmp_path))["workers of cpu"]["ok"], 120)
+    assert wait_until(lambda: diagnose("--root", str(tmp_path))["workers of cpu"]["ok"], 240)
     found = diagnose("--root", str(tmp_path))
     assert [finding for finding in found.values() if not finding["ok"]] == []
     assert {"Prefect API", "work pool cpu", "workers of cpu", "deployment distill/quick", "automations"} <= set(found)

@@ -16,11 +16,11 @@ STUBBORN = """
 import os, pathlib, signal, subprocess, sys, time
 from advkd.runtime import progress
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 pathlib.Path(sys.argv[1]).write_text(f"{os.getpid()} {grandchild.pid}")
 with progress() as report:
-    for i in range(1000):
-        report("training", i, 1000)
+    for i in range(6000):
+        report("training", i, 6000)
         time.sleep(0.1)
 """
 
@@ -48,7 +48,8 @@ def is_running(pid):
     return state != "Z"
 
 
-def wait_until(condition, seconds=10.0):
+def wait_until(condition, seconds=60.0):
+    """Generous: a wait that fails is the only one that takes its time."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -113,7 +114,7 @@ def test_what_a_child_leaves_running_ends_with_the_call(write_module):
     module = write_module(
         "import subprocess, sys\n"
         "quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
-        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], **quiet).pid)\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], **quiet).pid)\n"
     )
     left = run_module(module, [], ignore)
     assert wait_until(lambda: not is_running(left))

@@ -10,7 +10,7 @@ from tests.flows.processes.test_child import is_running, wait_until
 
 PARENT = """
 import subprocess, sys
-left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.DEVNULL)
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=subprocess.DEVNULL)
 print(left.pid, flush=True)
 """
 
@@ -27,4 +27,4 @@ def test_a_process_whose_parent_is_gone_is_found_by_its_mark_and_ended():
         assert marked_processes(f"{name}={value[:-1]}") == set()
     finally:
         end(marked_processes(f"{name}={value}"), 5.0)
-    assert wait_until(lambda: not is_running(left), 5)
+    assert wait_until(lambda: not is_running(left))

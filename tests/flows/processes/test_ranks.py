@@ -28,8 +28,8 @@ if how == "well":
 elif how == "wait":
     from advkd.runtime import progress
     with progress() as report:
-        for i in range(600):
-            report("waiting", i, 600)
+        for i in range(6000):
+            report("waiting", i, 6000)
             time.sleep(0.1)
 elif rank == "1":
     # The other process is there before this one ends.
@@ -37,7 +37,7 @@ elif rank == "1":
         time.sleep(0.05)
     sys.exit("error: rule, fact, remedy") if how == "fail" else os.kill(os.getpid(), 9)
 else:
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -100,6 +100,7 @@ def test_processes_end_with_a_launcher_that_is_killed(ranks, tmp_path):
 
 
 # Three starts of torch on busy cores.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_flow_trains_in_two_processes(api, tmp_path):
     store, out = precompute(mixture_spec(tmp_path / "stores")).uri, tmp_path / "run"

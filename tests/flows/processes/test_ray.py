@@ -87,7 +87,7 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     assert len(objects(cluster.uri)) > 4
     assert open_store(cluster.uri).manifest.digest == open_store(threads.uri).manifest.digest
     assert signal.getsignal(signal.SIGTERM) == before
-    assert wait_until(lambda: not ray_processes(), 30), ray_processes()
+    assert wait_until(lambda: not ray_processes()), ray_processes()
     # No cluster is started for what is there.
     monkeypatch.setattr("flows.precompute.shard_runner", None)
     again = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
@@ -172,7 +172,7 @@ class Failing(ThreadPoolTaskRunner):
         super().__init__(max_workers=1)
 
     def __enter__(self):
-        self.started.append(subprocess.Popen(["sleep", "60"]))
+        self.started.append(subprocess.Popen(["sleep", "600"]))
         raise Exception("The current node timed out during startup.")
 
 
@@ -183,4 +183,4 @@ def test_a_cluster_that_does_not_start_leaves_nothing_and_says_what_to_do(monkey
     with pytest.raises(ConnectionError, match=message), shard_runner("ray", "cpu", 1):
         pass
     (part,) = Failing.started
-    assert part.wait(10) == -signal.SIGTERM
+    assert part.wait(60) == -signal.SIGTERM

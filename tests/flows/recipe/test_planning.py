@@ -21,6 +21,7 @@ def saved(folder: Path, size: int, **scheduler: object) -> str:
     return str(folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("size", "patch"), [(25, 1), (32, 2)])
 @pytest.mark.parametrize("preset", ["quick", "full"])
 def test_patches_divide_the_image(tmp_path: Path, size: int, patch: int, preset: str) -> None:

@@ -11,14 +11,16 @@ import psutil
 import pytest
 
 from flows.processes.server import free_port
+from tests.flows.deployed_home import copy_database
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
 
 
 @pytest.mark.slow
-def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, tmp_path):
+def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, deployed, tmp_path):
     port = free_port()
     home, said = tmp_path / "home", tmp_path / "said"
+    copy_database(deployed, home)
     kept = {name: value for name, value in machine.environment.items() if name != "PREFECT_API_URL"}
     with said.open("w") as sink:
         serve = subprocess.Popen(
@@ -32,7 +34,7 @@ def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, tmp_path):
         assert wait_until(lambda: "serving" in said.read_text() or serve.poll() is not None, 240)
         assert serve.poll() is None, said.read_text()
         worker = home / "worker-cpu.log"
-        assert wait_until(lambda: worker.exists() and "started" in worker.read_text(), 60)
+        assert wait_until(lambda: worker.exists() and "started" in worker.read_text(), 240)
         started = psutil.Process(serve.pid).children(recursive=True)
         # Loopback alone, unless told.
         bound = {
@@ -46,11 +48,11 @@ def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, tmp_path):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/ui-settings") as answer:
             assert json.load(answer)["api_url"] == "/api"
         os.kill(serve.pid, signal.SIGINT)
-        assert serve.wait(60) == 0
+        assert serve.wait(120) == 0
     finally:
         serve.kill()
         serve.wait()
-    assert wait_until(lambda: not any(process.is_running() for process in started), 10)
+    assert wait_until(lambda: not any(process.is_running() for process in started))
     assert "Traceback" not in said.read_text()
     assert f"serving http://127.0.0.1:{port}" in said.read_text()
 

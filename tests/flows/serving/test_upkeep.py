@@ -58,7 +58,7 @@ def forgotten_run(client, folder, state=None):
 def running_process(run):
     """A process as a worker starts it for a run."""
     environment = {**os.environ, "PREFECT__FLOW_RUN_ID": str(run.id)}
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
     try:
         yield
     finally:
@@ -78,7 +78,7 @@ def test_a_forgotten_run_is_run_again_to_its_end(machine, client, tmp_path, cloc
     clock.ahead = SILENCE_SECONDS + SLACK_SECONDS + 1
     assert [run.name in what for what in upkeep.look()] == [True]
     # From here on the automation goes on as ever.
-    assert wait_until(lambda: state_of(client, run) == StateType.COMPLETED, 150)
+    assert wait_until(lambda: state_of(client, run) == StateType.COMPLETED, 240)
     names = [state.name for state in client.read_flow_run_states(run.id)]
     assert names.index("Crashed") < names.index("AwaitingRetry") < names.index("Completed")
 

@@ -25,7 +25,7 @@ from storage.testing.trajectories import fill, make_spec
 from storage.writing import CLAIMS, folder_claim
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 SHA, OTHER = "a" * 64, "b" * 64
 FILES = {"config.json": b"{}", "weights.safetensors": bytes(100)}
 DAY = 86_400.0

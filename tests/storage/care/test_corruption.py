@@ -31,7 +31,7 @@ from storage.testing.oracles import shown_states, spec_of_kind
 from storage.testing.trajectories import fill, make_spec
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 21
 SHARDS = 3
 
@@ -66,6 +66,7 @@ def store(root: str, spec: TrajectorySpec) -> Sealed:
     return Sealed(root, spec)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("layout", ["zarr", "webdataset"])
 def test_any_damage_to_a_store_with_every_encoding_is_named_and_never_read(tmp_path: Path, layout: str) -> None:
     """Noise that is drawn again, states as uint8 and at smaller resolutions."""
@@ -84,6 +85,7 @@ def test_any_damage_to_a_store_with_every_encoding_is_named_and_never_read(tmp_p
     property_()
 
 
+@pytest.mark.thorough
 def test_a_damaged_data_object_is_named_and_never_read(store: Sealed) -> None:
     @examples(store.uri, local=35)
     @given(damage=damages(store.good, tuple(store.data_keys)))
@@ -98,6 +100,7 @@ def test_a_damaged_data_object_is_named_and_never_read(store: Sealed) -> None:
     property_()
 
 
+@pytest.mark.thorough
 def test_a_damaged_commit_or_metadata_object_is_named_and_reading_goes_on(store: Sealed) -> None:
     @examples(store.uri, local=35)
     @given(damage=damages(store.good, (*store.commit_keys, *store.other_keys)))
@@ -111,6 +114,7 @@ def test_a_damaged_commit_or_metadata_object_is_named_and_reading_goes_on(store:
     property_()
 
 
+@pytest.mark.thorough
 def test_a_damaged_manifest_is_refused(store: Sealed) -> None:
     keys = tuple(key for key in store.good if _sealing(key))
 

@@ -106,6 +106,7 @@ def forged_spec(manifest: dict[str, Any], **changes: Any) -> dict[str, Any]:
         return {"spec": spec}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", FORGED_MANIFESTS)
 def test_a_forged_manifest_is_refused(tmp_path: Path, what: str) -> None:
     spec = make_spec(layout="webdataset")
@@ -127,6 +128,7 @@ def test_a_forged_manifest_is_refused(tmp_path: Path, what: str) -> None:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("noise", ["stored", "seeded"])
 @pytest.mark.parametrize("layout", ["zarr", "webdataset"])
 @pytest.mark.parametrize(

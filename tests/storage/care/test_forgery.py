@@ -106,6 +106,7 @@ def assert_right_or_refused(uri: str, spec: TrajectorySpec, samples: list[int]) 
     return False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", FORGED_TARS)
 def test_a_forged_tar_is_named(store_of: StoreOf, what: str) -> None:
     uri, spec = store_of("webdataset")
@@ -149,6 +150,7 @@ FORGED_INDEXES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("same_size", [True, False])
 @pytest.mark.parametrize("what", FORGED_INDEXES)
 def test_a_forged_index_of_a_tar_is_named(store_of: StoreOf, what: str, same_size: bool) -> None:

@@ -32,7 +32,7 @@ from storage.writing.claims import claim_uri
 from tests.storage.care.cleaning import clean, data_of, write
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 DAY = 86_400.0
 
 

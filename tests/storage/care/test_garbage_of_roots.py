@@ -17,7 +17,7 @@ from storage.testing.trajectories import fill, make_spec
 from tests.storage.care.cleaning import clean, data_of, write
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 DAY = 86_400.0
 
 

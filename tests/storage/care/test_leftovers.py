@@ -23,7 +23,7 @@ from storage.objects.access import (
     write_bytes,
 )
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 _KILLED_AT_THE_FLUSH = """
 import os, signal, sys

@@ -31,7 +31,7 @@ from storage.testing.damage import contents
 from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def remove(uri: str) -> None:

@@ -136,6 +136,7 @@ def calls_until(monkeypatch: pytest.MonkeyPatch, last: int) -> list[int]:
     return seen
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("job", ["first", "replaced", "removed"])
 def test_a_kill_before_any_change_leaves_the_old_folder_or_none_and_gc_finds_the_rest(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str

@@ -5,7 +5,7 @@ import pytest
 from storage.testing import StoreContract
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @EVERYWHERE

@@ -34,7 +34,7 @@ from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.storage.conftest import EVERYWHERE
 from tests.storage.records.test_encoding import assert_statistics
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 SEEDED: dict[str, Any] = {"noise": "seeded", "signal": (0.0, 0.5, 1.0), "sigma": (1.0, 0.8, 0.0)}
 """The pretend teacher's first state is then the noise itself."""
 NUM_SAMPLES = 21
@@ -56,6 +56,7 @@ def encodings(draw: st.DrawFn) -> dict[str, Any]:
 class TestEveryStore:
     """Both layouts."""
 
+    @pytest.mark.thorough
     def test_the_manifest_tells_the_error_of_every_encoding(self, root: str, spec: TrajectorySpec) -> None:
         """Equal to that of all stored values, the hidden tail included, and within the bound of the encoding."""
 

@@ -9,7 +9,7 @@ from storage.layouts import LAYOUTS
 from storage.testing import ReadingLaws, StoreContract, WritingLaws, make_spec
 from tests.storage.layouts.toy import install
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(autouse=True, scope="module")

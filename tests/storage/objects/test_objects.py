@@ -36,7 +36,7 @@ from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.faulty_proxy import FAULTS, faulty_proxy
 from tests.s3_server import S3Server
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 _INSTANT_FAULTS = tuple(fault for fault in FAULTS if fault != "delay")
 _REAL_PAUSE_SECONDS = s3_objects._FIRST_PAUSE_SECONDS

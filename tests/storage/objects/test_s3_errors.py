@@ -7,7 +7,7 @@ from storage.objects import s3 as s3_objects
 from storage.objects.access import join, list_prefix, read_bytes, read_range
 from tests.storage.objects.scripted_server import Answer, error_answer, scripted_server
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("s3_root")]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("s3_root")]
 
 _LISTING = b"""<?xml version="1.0" encoding="UTF-8"?>
 <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name><Prefix>p/</Prefix><KeyCount>2</KeyCount>

@@ -13,7 +13,7 @@ import pytest
 from storage.errors import StoreNotFoundError
 from storage.objects.access import join, read_into, write_bytes
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(params=["path", "memory", pytest.param("s3", marks=pytest.mark.thorough)])

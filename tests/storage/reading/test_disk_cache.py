@@ -20,7 +20,7 @@ from storage.reading.sources import DirectSource
 from tests.storage.reading.cached_files import cached, locked, only_file, temporary
 from tests.storage.reading.test_sources import Counting, Pretend, content, entry_of, make_store, never, read
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

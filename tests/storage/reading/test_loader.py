@@ -31,7 +31,7 @@ from storage.testing.oracles import (
 )
 from storage.testing.trajectories import fill, make_spec
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 37
 
 
@@ -51,6 +51,7 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     return store_uri(root, make_spec())
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_an_epoch_holds_every_sample_once_with_its_own_states(

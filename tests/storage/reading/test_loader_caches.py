@@ -16,7 +16,7 @@ from storage import TrajectoryLoader, TrajectorySpec, store_uri
 from storage.testing.oracles import KINDS, assert_same_batches, count_requests, spec_of_kind
 from storage.testing.trajectories import fill, make_spec
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 37
 OBJECTS = 15
 """5 shards of 3 timesteps."""
@@ -44,6 +44,7 @@ def kept_files(folder: Path) -> list[Path]:
     return list(folder.glob("??/" + "?" * 64))
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bound=st.none() | st.integers(1, 12_000), window=st.integers(1, 5), seed=st.integers(0, 3))
 @pytest.mark.parametrize("cache", ["memory", "disk"])

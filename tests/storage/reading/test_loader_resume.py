@@ -14,7 +14,7 @@ from storage.testing.oracles import KINDS, assert_same_batches, count_requests, 
 from storage.testing.orders import orders, speeds
 from storage.testing.trajectories import fill, make_spec
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 37
 
 
@@ -34,6 +34,7 @@ def of_kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return store_uri(root, spec), spec
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=15)
 @given(data=st.data())
 def test_again_and_again_from_any_point(of_kind: tuple[str, TrajectorySpec], data: st.DataObject) -> None:

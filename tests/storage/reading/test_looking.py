@@ -29,7 +29,7 @@ from storage.testing.oracles import KINDS, assert_states, shown_states, spec_of_
 from storage.testing.trajectories import fill, make_spec, shard_states
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 WIDE = {"shard_samples": 32, "block_samples": 4}
 
 

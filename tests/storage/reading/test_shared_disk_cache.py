@@ -14,7 +14,7 @@ from storage.reading.sources import DirectSource
 from tests.storage.reading.cached_files import cached, locked, temporary
 from tests.storage.reading.test_sources import Counting, Pretend, content, entry_of, make_store, read
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(300)
 
 OBJECTS = 24
 SIZE = 20_000
@@ -67,7 +67,7 @@ class TestManyAtOnce:
         for victim in victims:
             time.sleep(rng.uniform(0, 0.08))
             victim.kill()
-            victim.join(10)
+            victim.join(60)
             assert victim.exitcode == -9
             with locked(folder) as total:
                 assert sum(cached(folder).values()) <= total <= BOUND

@@ -23,7 +23,7 @@ from storage.reading.memory_cache import MemoryCache
 from storage.reading.sources import DirectSource, ObjectSource
 from storage.records.fields import ObjectEntry
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 
 
 def content(number: int, size: int) -> bytes:

@@ -33,10 +33,10 @@ from storage.reading.windows import Window, read_windows
 from storage.testing.oracles import KINDS, reading_threads, shown_states, spec_of_kind
 from storage.testing.trajectories import fill, make_spec, states_of
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 NUM_SAMPLES = 93
 SHARDS = 12
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 ONE_EACH = [[RowRange(shard, 0, 8)] for shard in range(SHARDS - 1)]
 """Every whole shard, a window each."""
 

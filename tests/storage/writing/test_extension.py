@@ -40,7 +40,7 @@ from storage.testing.trajectories import fill, make_spec, shard_states
 from storage.testing.turns import Turns
 from tests.storage.conftest import EVERYWHERE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,7 @@ def small(spec: TrajectorySpec, **changes: Any) -> TrajectorySpec:
 class TestEveryStore:
     """Both layouts."""
 
+    @pytest.mark.thorough
     @EVERYWHERE
     def test_no_old_object_is_touched(self, root: str, spec: TrajectorySpec, written: list[str]) -> None:
         """Neither changed nor written again, but for the manifest and other tools' metadata: arrays grow longer."""
@@ -99,6 +100,7 @@ class TestEveryStore:
 
         property_()
 
+    @pytest.mark.thorough
     def test_in_many_steps_or_at_once(self, root: str, spec: TrajectorySpec) -> None:
         """The same objects, pages and statistics, whatever the steps, in whatever order their shards are computed."""
         one = small(spec)
@@ -121,6 +123,7 @@ class TestEveryStore:
 
         property_()
 
+    @pytest.mark.thorough
     def test_readers_and_loaders_that_were_opened_before_go_on(self, root: str, spec: TrajectorySpec) -> None:
         """Beyond the last page too; a loader in the middle of an epoch finishes it, and those that follow."""
         one = small(spec)
@@ -159,6 +162,7 @@ class TestEveryStore:
 
         property_()
 
+    @pytest.mark.thorough
     def test_a_stop_while_it_grows_leaves_the_old_store(
         self, root: str, spec: TrajectorySpec, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -197,6 +201,7 @@ class TestEveryStore:
         assert_holds(store_uri(root, small(spec)), small(spec), 14)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_encoding_grows_alike(kind: str, tmp_path: Path) -> None:
     spec = spec_of_kind(kind, shard_samples=4, block_samples=4)

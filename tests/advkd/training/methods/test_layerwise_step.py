@@ -138,6 +138,7 @@ def followed(out: Path, **changes: object) -> list[PlainStep]:
     return done
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("limit", [FREE, BOUND])
 def test_a_run_is_the_plain_one_whether_the_limit_binds_or_not(tmp_path: Path, limit: float, accumulate: int) -> None:
@@ -160,6 +161,7 @@ def test_every_other_game_is_the_plain_one(tmp_path: Path, game: str) -> None:
     followed(tmp_path, adversarial=game, adversarial_limit=FREE, penalty_every=2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "changes",
     [

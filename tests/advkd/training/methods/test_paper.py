@@ -138,6 +138,7 @@ def test_states_in_full_are_brought_to_the_side(pyramid_facts: TrajectorySpec) -
 # -- resumption, parts, processes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stops", [(24,), (16, 48), (8, 16, 24, 40, 56, 80)], ids=["once", "between phases", "often"])
 def test_resumed_is_bit_identical_to_uninterrupted(
     uninterrupted: tuple[list[StepMetrics], dict[str, str], Path],
@@ -159,6 +160,7 @@ def test_another_seed_is_another_run(
     assert differing == uninterrupted[1].keys() - {"config.json"}
 
 
+@pytest.mark.thorough
 def test_a_batch_in_parts_has_the_mean_of_its_parts_gradients(pyramid_facts: TrajectorySpec) -> None:
     """Parts have their own BatchNorm statistics, so two parts are two half batches, not one whole."""
     batch, whole = some_batch(), method(pyramid_facts, accumulate=2, penalty_weight=0.0)
