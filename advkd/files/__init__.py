@@ -5,6 +5,7 @@ from advkd.files.folders import own_folder, remove_folder, whole_folder
 from advkd.files.hashing import file_sha256, files_sha256
 from advkd.files.places import is_remote, refuse_credentials
 from advkd.files.published import publish, read_published, workplace
+from advkd.files.ranges import object_info, opened
 from advkd.files.records import record_from_json
 from advkd.files.scratch import scratch_folder
 from advkd.files.telling import told
@@ -16,6 +17,8 @@ __all__ = [
     "files_sha256",
     "is_remote",
     "listing_stamp",
+    "object_info",
+    "opened",
     "own_folder",
     "publish",
     "read_published",
