@@ -1,7 +1,7 @@
 """Distances between two sets of features: Frechet, kernel, CMMD, precision and recall; knows no images."""
 
 from advkd.distances.cmmd import maximum_mean_discrepancy
-from advkd.distances.feature_set import KEPT, Accumulator, FeatureSet, collected, rank_deficient
+from advkd.distances.feature_set import KEPT, Accumulator, FeatureSet, collected, rank_deficient, spread
 from advkd.distances.frechet import frechet_deviation, frechet_distance
 from advkd.distances.kernel import KernelDistance, kernel_distance
 from advkd.distances.manifold import ManifoldScores, manifold_scores
@@ -23,5 +23,6 @@ __all__ = [
     "maximum_mean_discrepancy",
     "rank_deficient",
     "read_statistics",
+    "spread",
     "write_statistics",
 ]

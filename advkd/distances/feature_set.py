@@ -1,6 +1,8 @@
-"""A set of images as distances see it: the moments of all features, and the first features themselves.
+"""A set of images as distances see it: the moments of all features, and some of the features themselves.
 
-An `Accumulator` makes it batch by batch and never holds more than `KEPT` features, whatever the set's size.
+An `Accumulator` makes it batch by batch and never holds more than `KEPT` features, whatever the set's size. Kept are
+the first ones of generated images, which are of the same noises in every set, and evenly spread ones of a set of known
+size, which may be sorted.
 """
 
 from collections.abc import Iterable
@@ -24,7 +26,7 @@ class FeatureSet:
     Attributes:
         name: name of the set in reports and messages.
         moments: moments of all its features.
-        features: the first `min(count, KEPT)` features, float32 `[K, D]`; None where only statistics are known.
+        features: `min(count, KEPT)` of the features, float32 `[K, D]`; None where only statistics are known.
     """
 
     name: str
@@ -54,11 +56,24 @@ class FeatureSet:
         return self.moments.dims
 
 
-class Accumulator:
-    """Takes features batch by batch; holds the first `KEPT` of them and running moments in float64."""
+def spread(count: int) -> Tensor:
+    """Returns the increasing numbers of the images whose features are kept of a set of known size, int64 `[K]`."""
+    kept = min(count, KEPT)
+    return torch.arange(kept) * count // max(1, kept)
 
-    def __init__(self, dims: int) -> None:
+
+class Accumulator:
+    """Takes features batch by batch; holds `KEPT` of them and running moments in float64.
+
+    Args:
+        dims: dimensions of a feature.
+        expected: number of images, if the kept features are to be spread over all of them; None for the first ones.
+    """
+
+    def __init__(self, dims: int, expected: int | None = None) -> None:
         self.count = 0
+        self._expected = expected
+        self._chosen = torch.arange(KEPT) if expected is None else spread(expected)
         self._dims = dims
         self._kept: list[Tensor] = []
         self._waiting: list[Tensor] = []
@@ -80,9 +95,10 @@ class Accumulator:
                 f"features must be finite, got NaN or infinity for image {wrong}; check the image and the extractor"
             )
         features = features.detach().cpu()
-        room = max(0, KEPT - self.count)
-        if room:
-            self._kept.append(features[:room].float().clone())
+        edges = torch.tensor([self.count, self.count + len(features)])
+        first, last = torch.searchsorted(self._chosen, edges).tolist()
+        if first < last:
+            self._kept.append(features[self._chosen[first:last] - self.count].float())
         self.count += len(features)
         self._waiting.append(features.clone())
         if sum(map(len, self._waiting)) >= BLOCK:
@@ -92,8 +108,12 @@ class Accumulator:
         """Returns the set of all images so far.
 
         Raises:
-            ValueError: there are fewer than two.
+            ValueError: there are fewer than two, or not as many as expected.
         """
+        if self._expected not in (None, self.count):
+            raise ValueError(
+                f"{name} must have the expected {self._expected} images, got {self.count}; read the set again"
+            )
         if self.count < 2:
             raise ValueError(f"a covariance needs at least two samples, got {self.count} in {name}; evaluate more")
         waiting = torch.cat(self._waiting) if self._waiting else torch.empty(0, self._dims)

@@ -25,11 +25,15 @@ def frechet_distance(a: FeatureSet, b: FeatureSet) -> float:
     return _distance(a.moments, b.moments, _whole(a), _whole(b))
 
 
-def frechet_deviation(a: FeatureSet, b: FeatureSet) -> float | None:
+def frechet_deviation(a: FeatureSet, b: FeatureSet, *, paired: bool | None = None) -> float | None:
     """Returns the standard deviation of the distance over other noises, from a delete-a-group jackknife.
 
-    Image i is in group `i % 8`. A group is left out of both sets if they keep equally many features, which are those
-    of the same noises, otherwise only of `a`.
+    Image i is in group `i % 8`. A group is left out of both sets if they are of the same noises, otherwise only of `a`.
+
+    Args:
+        a: the set of the noises.
+        b: the set it is compared with.
+        paired: whether both are of the same noises; None: if they keep equally many features.
 
     Returns:
         The deviation for all images of `a`, so scaled by `sqrt(kept / count)` where not all features are kept. None
@@ -39,7 +43,13 @@ def frechet_deviation(a: FeatureSet, b: FeatureSet) -> float | None:
     kept = 0 if a.features is None else len(a.features)
     if a.features is None or kept < 2 * GROUPS:
         return None
-    both = b.features is not None and len(b.features) == kept
+    alike = b.features is not None and len(b.features) == kept
+    if paired and not alike:
+        raise ValueError(
+            f"sets of the same noises keep equally many features, got {kept} in {a.name} and "
+            f"{0 if b.features is None else len(b.features)} in {b.name}; compare them as not paired"
+        )
+    both = alike if paired is None else paired
     parts_a = a.features.double()
     parts_b = b.features.double() if both and b.features is not None else None
     group = torch.arange(kept) % GROUPS
