@@ -5,6 +5,8 @@ Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6. Jackknife over
 """
 
 import math
+from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -50,21 +52,26 @@ def frechet_deviation(a: FeatureSet, b: FeatureSet, *, paired: bool | None = Non
             f"{0 if b.features is None else len(b.features)} in {b.name}; compare them as not paired"
         )
     both = alike if paired is None else paired
-    parts_a = a.features.double()
-    parts_b = b.features.double() if both and b.features is not None else None
-    group = torch.arange(kept) % GROUPS
-    distances = []
-    for left_out in range(GROUPS):
-        stay = group != left_out
-        fake = parts_a[stay]
-        if parts_b is None:
-            distances.append(_distance(Moments.of(fake), b.moments, fake, _whole(b)))
-        else:
-            reference = parts_b[stay]
-            distances.append(_distance(Moments.of(fake), Moments.of(reference), fake, reference))
+    rest_a = _without_groups(a.features)
+    rest_b: Iterable[tuple[Moments, Tensor | None]] = [(b.moments, _whole(b))] * GROUPS
+    if both and b.features is not None:
+        rest_b = _without_groups(b.features)
+    distances = [
+        _distance(moments_a, moments_b, features_a, features_b)
+        for (moments_a, features_a), (moments_b, features_b) in zip(rest_a, rest_b, strict=True)
+    ]
     mean = sum(distances) / GROUPS
     variance = (GROUPS - 1) / GROUPS * sum((distance - mean) ** 2 for distance in distances)
     return math.sqrt(variance * kept / a.count)
+
+
+def _without_groups(features: Tensor) -> Iterator[tuple[Moments, Tensor | None]]:
+    """Yields the moments without each of the groups, and the features where there are fewer than dimensions."""
+    groups = [Moments.of(features[group::GROUPS]) for group in range(GROUPS)]
+    number = torch.arange(len(features)) % GROUPS
+    for left_out in range(GROUPS):
+        moments = reduce(Moments.merged, (group for each, group in enumerate(groups) if each != left_out))
+        yield moments, features[number != left_out] if moments.count <= moments.dims else None
 
 
 def _whole(features: FeatureSet) -> Tensor | None:

@@ -5,6 +5,7 @@ at again only if it changed. The cache may be deleted at any time.
 """
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from advkd.images.sources import Source
 from storage.errors import StoreError
 from storage.objects import join, read_bytes, write_json
 from storage.reading import default_cache_folder
+
+logger = logging.getLogger(__name__)
 
 LAYOUT = 1
 
@@ -64,7 +67,10 @@ def inspected(source: Source, progress: Callable[[int, int], None] | None = None
     except (StoreError, ValueError, TypeError, KeyError):
         pass
     inspection = _inspect(source, progress)
-    write_json(kept, asdict(inspection), indent=None)
+    try:
+        write_json(kept, asdict(inspection), indent=None)
+    except StoreError as error:
+        logger.warning("pictures will be looked at again, because %s", error)
     return inspection
 
 
@@ -105,7 +111,8 @@ def _calls(source: Source) -> Iterator[Callable[[], _Looked]]:
         # Known from the listing: not read at all.
         if entry.size is not None and (entry.size == 0 or entry.size > MOST_BYTES):
             reason = HUGE if entry.size else EMPTY
-            yield partial(_Looked, sha256=f"{reason} {entry.size}", facts=None, reason=reason)
+            content = f"{HUGE} {entry.size}" if entry.size else hashlib.sha256().hexdigest()
+            yield partial(_Looked, sha256=content, facts=None, reason=reason)
         elif source.parallel:
             yield partial(_look, partial(source.read, number))
         else:

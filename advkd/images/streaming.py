@@ -21,6 +21,8 @@ from storage.objects import join
 
 LAYOUT = 1
 BATCH = 64
+LARGEST = 1.001
+"""Values beyond are of another range; rounding stays within."""
 STATISTICS = ".npz"
 
 
@@ -98,14 +100,24 @@ def extracted(
     class.
 
     Raises:
-        ValueError: the extractor's features are not finite or have other dimensions, or there is only one image.
+        ValueError: images are not floats in [-1, 1], features are not finite or have other dimensions, or there is only
+            one image.
     """
     accumulator = Accumulator(extractor.dims, expected=count)
     for batch in batches:
+        _check_range(name, batch)
         accumulator.add(extractor(batch))
         if progress is not None:
             progress(accumulator.count, count)
     return accumulator.finished(name)
+
+
+def _check_range(name: str, images: Tensor) -> None:
+    if not images.is_floating_point() or not float(images.abs().amax()) <= LARGEST:
+        raise ValueError(
+            f"images must be floats in [-1, 1], got {images.dtype} from {images.min():.4g} to {images.max():.4g} in "
+            f"{name}; scale 8-bit values by x / 127.5 - 1"
+        )
 
 
 def _published(uri: str, extractor: Extracting) -> FeatureSet:

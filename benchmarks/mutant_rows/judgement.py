@@ -105,6 +105,27 @@ JUDGEMENT = (
         ("tests/advkd/distances/test_manifold.py",),
     ),
     Mutant(
+        "features of another extractor are taken from what was kept",
+        "advkd/images/streaming.py",
+        '        "extractor_sha256": extractor.sha256,\n',
+        "",
+        ("tests/advkd/images/test_streaming.py::test_features_of_something_else_are_never_taken",),
+    ),
+    Mutant(
+        "pictures are resized without antialiasing",
+        "advkd/images/pictures.py",
+        "Image.Resampling.LANCZOS",
+        "Image.Resampling.NEAREST",
+        ("tests/advkd/images/test_pictures.py",),
+    ),
+    Mutant(
+        "kept features are the first of a sorted set",
+        "advkd/images/streaming.py",
+        "Accumulator(extractor.dims, expected=count)",
+        "Accumulator(extractor.dims)",
+        ("tests/advkd/images/test_streaming.py::test_kept_features_are_spread_over_a_set_that_is_sorted",),
+    ),
+    Mutant(
         "a champion of as good a recall cannot be succeeded",
         "advkd/registry/gate.py",
         "if not recall >= champion_recall - margin:",

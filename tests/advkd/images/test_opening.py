@@ -82,6 +82,14 @@ def test_what_was_found_out_may_be_lost_or_damaged(tmp_path: Path, cache: Path) 
         assert open_images(uri, SHAPE).sha256 == first.sha256
 
 
+def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.write_text("a file where a folder should be")
+    assert open_images(placed(str(tmp_path), "folder", pictures()), SHAPE).count == 5
+    assert "pictures will be looked at again, because" in caplog.text
+
+
 BAD = {
     "a/half.jpg": encoded(pixels(0, 64, 64), "JPEG")[:1500],
     "b/half.png": encoded(pixels(0, 64, 64))[:900],

@@ -103,18 +103,33 @@ def test_what_is_kept_may_be_damaged(uri: str, tmp_path: Path) -> None:
 
 def test_kept_features_are_spread_over_a_set_that_is_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("advkd.distances.feature_set.KEPT", 10)
-    images = torch.arange(35.0).reshape(35, 1, 1, 1).expand(35, 3, 2, 2)
+    images = torch.arange(35.0).reshape(35, 1, 1, 1).expand(35, 3, 2, 2) / 35
     stub = replace(Stub(), dims=3, compute=lambda images: images.mean((2, 3)))
     features = extracted("sorted", images.split(4), 35, stub)
     assert features.count == 35
     assert features.features is not None
-    assert features.features[:, 0].tolist() == spread(35).tolist() == [0, 3, 7, 10, 14, 17, 21, 24, 28, 31]
-    assert float(features.moments.mean[0]) == pytest.approx(17.0)
+    assert (
+        (features.features[:, 0] * 35).round().tolist() == spread(35).tolist() == [0, 3, 7, 10, 14, 17, 21, 24, 28, 31]
+    )
+    assert float(features.moments.mean[0]) == pytest.approx(17.0 / 35)
 
 
 def test_a_set_that_ends_early_is_noticed() -> None:
     with pytest.raises(ValueError, match="set must have the expected 9 images, got 8; read the set again"):
         extracted("set", torch.randn(8, 3, 4, 4).split(4), 9, Stub())
+
+
+@pytest.mark.parametrize(
+    ("images", "got"),
+    [
+        (torch.arange(12).reshape(4, 3, 1, 1).to(torch.uint8), "torch.uint8 from 0 to 11"),
+        (torch.arange(12.0).reshape(4, 3, 1, 1), "torch.float32 from 0 to 11"),
+        (torch.full((4, 3, 1, 1), torch.nan), "torch.float32 from nan to nan"),
+    ],
+)
+def test_images_of_another_range_are_refused(images: Tensor, got: str) -> None:
+    with pytest.raises(ValueError, match=rf"floats in \[-1, 1\], got {got} in set; scale 8-bit values"):
+        extracted("set", [images], 4, Stub())
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
