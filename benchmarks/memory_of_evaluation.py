@@ -42,8 +42,8 @@ def main() -> None:
         "# Memory of an evaluation\n\n"
         f"`make bench-memory` streams made-up images of {'x'.join(map(str, SHAPE))} through a stub extractor of {DIMS} "
         "dimensions, and compares the set with another one of 10 000: Frechet distance and its deviation, kernel "
-        "distance, precision and recall, CMMD. Peaks of resident memory, less that of the interpreter with torch imported, and "
-        "CPU seconds of one thread. "
+        "distance, precision and recall, CMMD. Peaks of resident memory, less that of the interpreter with torch "
+        "imported, and CPU seconds of one thread. "
         f"To reach: less than 2 GB at 50 000 images, which would be {whole:.0f} GB in memory. "
         f"{'Reached' if held < ALLOWED else 'Not reached'}: {held / 1e9:.2f} GB.\n\n"
         + table(["images", "peak of streaming", "peak with distances", "streaming", "distances"], rows)

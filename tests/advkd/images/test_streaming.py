@@ -116,7 +116,7 @@ def test_kept_features_are_spread_over_a_set_that_is_sorted(monkeypatch: pytest.
 
 def test_a_set_that_ends_early_is_noticed() -> None:
     with pytest.raises(ValueError, match="set must have the expected 9 images, got 8; read the set again"):
-        extracted("set", torch.randn(8, 3, 4, 4).split(4), 9, Stub())
+        extracted("set", torch.rand(8, 3, 4, 4).split(4), 9, Stub())
 
 
 @pytest.mark.parametrize(
