@@ -44,8 +44,8 @@ def main() -> None:
         "dimensions, and compares the set with another one of 10 000: Frechet distance and its deviation, kernel "
         "distance, precision and recall, CMMD. Peaks of resident memory, less that of the interpreter with torch "
         "imported, and CPU seconds of one thread. "
-        f"To reach: less than 2 GB with 50 000 images. Measured with {options.counts[-1]}, which would be {whole:.0f} GB "
-        f"in memory: {held / 1e9:.2f} GB, {'less' if held < ALLOWED else 'more'} than that.\n\n"
+        f"To reach: under 2 GB with 50 000 images. Measured with {options.counts[-1]}, which are {whole:.0f} GB "
+        f"in memory: {held / 1e9:.2f} GB, {'reached' if held < ALLOWED else 'missed'}.\n\n"
         + table(["images", "peak of streaming", "peak with distances", "streaming", "distances"], rows)
     )
     if options.write:
