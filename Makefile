@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-ci test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-throughput bench-full-size bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-throughput bench-full-size bench-memory bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -127,6 +127,9 @@ bench-worth: $(DEV)
 
 bench-throughput: $(DEV)
 	$(BIN)/python -m benchmarks.throughput
+
+bench-memory: $(DEV)
+	$(BIN)/python -m benchmarks.memory_of_evaluation --write
 
 bench-full-size: $(DEV)
 	$(BIN)/python -m benchmarks.full_size --write

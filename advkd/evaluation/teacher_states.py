@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from advkd.diffusion import Start, TimeGrid, start_of
-from advkd.evaluation.arrays import content_digest, read_arrays, write_arrays
 from advkd.evaluation.errors import EvaluationError
+from advkd.files import content_digest, read_arrays, write_arrays
 from advkd.teachers import SOLVERS, SolverSpec, Teacher, micro_batch
 from storage.objects import join
 from storage.records import initial_noise
