@@ -73,7 +73,7 @@ def evaluate_command(
     ] = None,
     features: Annotated[
         str,
-        typer.Option(help="Extractors of distances, with commas between; auto: digits, or the teacher's own network."),
+        typer.Option(help="Extractors of distances, with commas between; auto: digits, or the teacher's network."),
     ] = "auto",
     real: Annotated[str | None, typer.Option(help="Real images: digits, or the URI of a folder of pictures.")] = None,
     runs: Runs = "runs",
