@@ -1,21 +1,27 @@
 """Extractors by name, and which of them serve a teacher; distances are measured in their features.
 
-A package adds an extractor as a function of `Asked`, like the rows below, in the group `advkd.features`. Shapes do not
+A package adds an extractor as a function of `Asked`, like the rows below, in the group `advkd.features`. Without a
+package, `package.module:factory` or the file of a network (`advkd.features.declared`) stand for a name. Shapes do not
 tell what images show: "auto" takes digits for the embedded teachers of digits, and for others their own network.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from advkd.diffusion import Pixels, Space, decoded
 from advkd.features.base import Asked, Extractor, StateExtractor
-from advkd.features.digits import DIGITS, digits_extractor, shows_digits
+from advkd.features.declared import declared_extractor, is_network_file
+from advkd.features.digits import DIGITS, asked_for_digits, shows_digits
+from advkd.features.efficientnet import EFFICIENTNET, efficientnet_extractor
 from advkd.features.errors import FeatureError
 from advkd.features.extractor import BATCH
+from advkd.features.factory import is_factory, made_extractor
+from advkd.features.inception import INCEPTION, inception_extractor
 from advkd.features.teacher import TEACHER, has_network, teacher_extractor
+from advkd.features.transformers_models import CLIP, DINOV2, clip_extractor, dinov2_extractor
 from advkd.teachers import Teacher
 from storage.tables import Table
 
@@ -26,8 +32,12 @@ FEATURES: Table[Callable[[Asked], Extractor]] = Table(
     "advkd.features",
     "an extractor",
     {
-        DIGITS: lambda asked: digits_extractor(),
+        DIGITS: asked_for_digits,
         TEACHER: teacher_extractor,
+        INCEPTION: inception_extractor,
+        DINOV2: dinov2_extractor,
+        CLIP: clip_extractor,
+        EFFICIENTNET: efficientnet_extractor,
     },
 )
 
@@ -52,7 +62,8 @@ def check_features(features: str) -> None:
     """
     names = _names(features)
     for name in names:
-        FEATURES.choose(name, "EvaluateSpec.features")
+        if not is_factory(name) and not is_network_file(name):
+            FEATURES.choose(name, "EvaluateSpec.features")
     if len(set(names)) < len(names):
         raise ValueError(f"EvaluateSpec.features must name each extractor once, got {features!r}; leave one out")
 
@@ -66,7 +77,8 @@ def chosen_features(
         features: names with commas between them; "auto": digits for the embedded teachers of digits, `teacher` for
             others that have a network; or "none".
         teacher: the teacher whose images are compared.
-        weights: of the extractor that needs some: a file, folder or hub id; None: where it looks by itself.
+        weights: of the extractor: a file, folder, hub id, or "fetch"; of several, NAME=WEIGHTS with commas between
+            them. None: they look by themselves.
         device: where extractors compute.
 
     Raises:
@@ -74,8 +86,12 @@ def chosen_features(
         FeatureError: an extractor does not take the teacher's images, or its weights are not there or others.
     """
     check_features(features)
-    asked = Asked(teacher=teacher, weights=weights, device=device)
-    extractors = tuple(_extractor(name, asked) for name in _chosen_names(features, teacher))
+    names = _chosen_names(features, teacher)
+    given = _weights(names, weights)
+    extractors = tuple(
+        _extractor(name, Asked(teacher=teacher, weights=given.get(name), device=device)) for name in names
+    )
+    _check_names([extractor.name for extractor in extractors])
     for extractor in extractors:
         if not extractor.accepts(teacher.space.image_shape):
             raise FeatureError(
@@ -98,11 +114,41 @@ def _names(features: str) -> list[str]:
     return [] if features in (AUTO, NONE) else [name.strip() for name in features.split(",")]
 
 
+def _weights(names: Sequence[str], weights: str | None) -> dict[str, str]:
+    """Weights by the name of their extractor."""
+    if weights is None:
+        return {}
+    if len(names) == 1 and not weights.startswith(f"{names[0]}="):
+        return {names[0]: weights}
+    pairs = [part.strip().partition("=") for part in weights.split(",")]
+    given = {name: place for name, _, place in pairs}
+    wrong = [name for name, _, place in pairs if name not in names or not place]
+    if wrong or len(given) < len(pairs):
+        raise ValueError(
+            f"weights of several extractors must be named, as in 'inception=FILE,clip=FOLDER', got {weights!r} for "
+            f"{list(names)}; write one of these names before each"
+        )
+    return given
+
+
 def _extractor(name: str, asked: Asked) -> Extractor:
+    if is_network_file(name):
+        return declared_extractor(name, asked)
+    if is_factory(name):
+        return made_extractor(name, asked)
     extractor = FEATURES[name](asked)
-    if extractor.name != name or not _NAME.fullmatch(name):
+    if extractor.name != name:
         raise FeatureError(
-            f"an extractor must have the name of its row, of letters, digits, '_', '.' and '-', got {extractor.name!r} "
-            f"in row {name!r}; correct the package that adds it"
+            f"an extractor must have the name of its row, got {extractor.name!r} in row {name!r}; correct the package "
+            "that adds it"
         )
     return extractor
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name) or names.count(name) > 1:
+            raise FeatureError(
+                "extractors must have names of their own, of letters, digits, '_', '.' and '-', got "
+                f"{', '.join(map(repr, names))}; rename one"
+            )

@@ -3,8 +3,9 @@
 import hashlib
 from functools import cache
 
-from advkd.features.base import InputRule, Reader
+from advkd.features.base import Asked, InputRule, Reader
 from advkd.features.digit_classifier import FEATURES, WEIGHTS, load_classifier
+from advkd.features.errors import FeatureError
 from advkd.features.extractor import FeatureExtractor
 from advkd.teachers import DIGITS_CLASSES_FOLDER, DIGITS_FOLDER, Teacher, folder_fingerprint, load_teacher
 
@@ -20,6 +21,13 @@ def digits_extractor() -> FeatureExtractor:
     reader = Reader(tuple(map(str, range(10))), classifier.logits)
     rule = InputRule(channels=1, size=16)
     return FeatureExtractor(DIGITS, sha256, FEATURES, classifier.features, SHAPE, reader, rule)
+
+
+def asked_for_digits(asked: Asked) -> FeatureExtractor:
+    """Returns the row of digits; raises `FeatureError` if weights are named."""
+    if asked.weights is not None:
+        raise FeatureError(f"the extractor {DIGITS!r} ships with its weights, got {asked.weights!r}; leave them out")
+    return digits_extractor()
 
 
 def shows_digits(teacher: Teacher) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from advkd.features.base import InputRule, Reader
+from advkd.features.pictures import require_images
 
 BATCH = 256
 AS_THEY_ARE = InputRule()
@@ -46,6 +47,11 @@ class FeatureExtractor:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Computes the features of images `[B, C, H, W]` in batches: float32 `[B, dims]` on the CPU."""
+        """Computes the features of images `[B, C, H, W]` in batches: float32 `[B, dims]` on the CPU.
+
+        Raises:
+            FeatureError: they are whole numbers, as pixels of [0, 255] are.
+        """
+        require_images(images)
         batches = torch.split(images.detach().cpu().float(), self.batch)
         return torch.cat([self.network(part.contiguous().to(self.device)).float().cpu() for part in batches])

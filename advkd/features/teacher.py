@@ -2,7 +2,7 @@
 
 It needs no weights but the teacher's, and is there for every teacher with a network. It takes states as they are, so
 latents are not decoded; images of a teacher of latents are encoded by its own autoencoder. The noise is the same for
-all samples, so features are a function of the state. `docs/benchmarks/features.md` says how far it agrees with others.
+all samples, so features are a function of the state. `make bench-features` measures how far it agrees with others.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from advkd.diffusion import Pixels
 from advkd.features.base import Asked, InputRule
 from advkd.features.blocks import activations, feature_blocks, pooled
 from advkd.features.errors import FeatureError
+from advkd.features.pictures import require_images
 from advkd.teachers import (
     AUTO,
     FLOAT32,
@@ -118,8 +119,10 @@ class TeacherExtractor:
         """Computes the features of images `[B, *image_shape]`: float32 `[B, dims]` on the CPU.
 
         Raises:
-            FeatureError: the teacher's states are latents of an autoencoder that does not encode.
+            FeatureError: they are whole numbers, as pixels of [0, 255] are; or the teacher's states are latents of an
+                autoencoder that does not encode.
         """
+        require_images(images)
         if isinstance(self._space, Pixels):
             return self.of_states(images)
         encode: Any = getattr(self._space, "encode", None)

@@ -61,10 +61,16 @@ def test_an_unknown_name_is_refused_at_once(features: str) -> None:
         EvaluateSpec(student="a", out="b", features=features)
 
 
-@pytest.mark.parametrize("name", ["other", "a(b)"])
-def test_an_extractor_has_the_name_of_its_row(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other", r"must have the name of its row, got 'other' in row 'a\(b\)'; correct the package"),
+        ("a(b)", r"must have names of their own, of letters, .*, got 'a\(b\)'; rename one"),
+    ],
+)
+def test_an_extractor_has_the_name_of_its_row(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FEATURES._rows, "a(b)", lambda asked: FeatureExtractor(name, "f" * 64, 16, rows_of))
-    with pytest.raises(FeatureError, match=r"must have the name of its row, .* in row 'a\(b\)'; correct"):
+    with pytest.raises(FeatureError, match=message):
         chosen_features("a(b)", gaussian_teacher())
 
 
