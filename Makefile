@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-throughput bench-full-size bench-memory bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -124,6 +124,9 @@ bench-averages: $(DEV)
 
 bench-worth: $(DEV)
 	$(BIN)/python -m benchmarks.worth --write
+
+bench-features: $(DEV)
+	$(BIN)/python -m benchmarks.features_agreement --write
 
 bench-throughput: $(DEV)
 	$(BIN)/python -m benchmarks.throughput

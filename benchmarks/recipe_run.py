@@ -14,11 +14,11 @@ import torch
 from advkd.device.threads import no_denormals, torch_threads
 from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.evaluation.distances import worth_steps
-from advkd.evaluation.features import digits_extractor
 from advkd.evaluation.reference import references_for
 from advkd.evaluation.scores import score
 from advkd.evaluation.student_states import student_samples
 from advkd.evaluation.teacher_states import evaluation_start
+from advkd.features import digits_extractor
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.data import to_torch

@@ -47,8 +47,8 @@ def distill(
             and "ray://host:10001" use an existing one.
         processes: number of training processes on this machine; one per GPU with device "cuda".
         device: device of all stages, "cpu" or "cuda"; by default those of the specs.
-        features: extractors of the evaluation, with commas between them; "auto": digits for the embedded teachers, none
-            for others, whose students are registered without distances.
+        features: extractors of the evaluation, with commas between them; "auto": digits for the embedded teachers of
+            digits, their own network for others that have one.
         real: real images with which the evaluation compares: "digits", or the URI of a folder of pictures.
     """
     plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, real)

@@ -18,7 +18,7 @@ from advkd.networks import kept_prompts
 from storage.records import condition_generator
 
 if TYPE_CHECKING:
-    from advkd.evaluation import DigitClassifier
+    from advkd.features import DigitClassifier
 
 _DIGITS = (1, 16, 16)
 _PROMPTS = 100
@@ -100,6 +100,6 @@ def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[n
 
 @cache
 def _classifier() -> "DigitClassifier":
-    from advkd.evaluation import load_classifier
+    from advkd.features import load_classifier
 
     return load_classifier()

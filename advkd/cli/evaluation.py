@@ -17,7 +17,7 @@ def train_classifier_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Train the digit classifier whose features FD(digits) uses: takes seconds on one core."""
-    from advkd.evaluation import ClassifierSpec, train_classifier
+    from advkd.features import ClassifierSpec, train_classifier
 
     spec, accuracy = ClassifierSpec(), 0.0
     with progress() as report:

@@ -72,7 +72,8 @@ def evaluate_command(
         typer.Option(help="Solver of the submodules' targets; default: the first that fits, from ddim on."),
     ] = None,
     features: Annotated[
-        str, typer.Option(help="Extractors of distances, with commas between them; auto: digits, for our own teachers.")
+        str,
+        typer.Option(help="Extractors of distances, with commas between; auto: digits, or the teacher's network."),
     ] = "auto",
     real: Annotated[str | None, typer.Option(help="Real images: digits, or the URI of a folder of pictures.")] = None,
     runs: Runs = "runs",

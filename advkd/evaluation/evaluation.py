@@ -10,7 +10,6 @@ from advkd.device import torch_device
 from advkd.diffusion import Prompts, decoded
 from advkd.evaluation.classes import CLASSES, class_scores, classes_json
 from advkd.evaluation.cost import measure_cost
-from advkd.evaluation.features import chosen_features
 from advkd.evaluation.measured import measured, measured_distances
 from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, render_pictures
@@ -25,6 +24,7 @@ from advkd.evaluation.teacher_states import (
     teacher_trajectory,
 )
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
+from advkd.features import chosen_features
 from advkd.files import publish, workplace
 from advkd.networks import adopt_embeddings
 from advkd.students import fetched_student, load_student, student_files
@@ -48,7 +48,8 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     Raises:
         StudentError: the student cannot be used.
         TeacherError: the teacher cannot be used.
-        EvaluationError: student and teacher do not fit, an extractor does not take their images, or images have NaN.
+        FeatureError: an extractor does not take their images.
+        EvaluationError: student and teacher do not fit, or images have NaN.
         StoreError: `out` (tried before anything is computed) or `references` cannot be written.
     """
     tell = progress or _silent

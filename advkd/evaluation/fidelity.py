@@ -1,35 +1,12 @@
 """Label fidelity: the share of a student's images that a classifier reads as the class that they were asked for."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from advkd.diffusion import Conditions, Labels
-
-
-@dataclass(frozen=True)
-class Reader:
-    """The classifier behind an extractor's features.
-
-    Attributes:
-        names: of its classes, in their order.
-        logits: maps features `[N, D]` to logits `[N, len(names)]`.
-    """
-
-    names: tuple[str, ...]
-    logits: Callable[[Tensor], Tensor]
-
-
-@runtime_checkable
-class ReadingExtractor(Protocol):
-    """An extractor whose features a classifier reads; None where this one has none."""
-
-    @property
-    def reader(self) -> Reader | None:
-        """The classifier."""
+from advkd.features import ReadingExtractor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from advkd.evaluation.cost import CostReport
 from advkd.evaluation.distances import worth_steps
-from advkd.evaluation.features import Extractor, state_features
 from advkd.evaluation.fidelity import LabelFidelity, images_read, label_fidelity
 from advkd.evaluation.pictures import Strips
 from advkd.evaluation.reference import Reference
@@ -18,6 +17,7 @@ from advkd.evaluation.scores import score
 from advkd.evaluation.spec import EvaluateSpec
 from advkd.evaluation.submodules import submodule_scores
 from advkd.evaluation.teacher_states import EVALUATION_START
+from advkd.features import Extractor, state_features
 from advkd.files import file_sha256
 from advkd.students import AnyStudent, StudentFiles
 from advkd.teachers import SolverSpec, Teacher

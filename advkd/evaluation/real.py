@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import DIGITS, Extractor, shows_digits
+from advkd.features import DIGITS, Extractor, shows_digits
 from advkd.teachers import Teacher
 from storage.objects import join, list_objects, read_bytes
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from advkd.diffusion import decoded
 from advkd.evaluation.distances import CURVE_STEPS
-from advkd.evaluation.features import AUTO, Extractor, chosen_features, state_features
 from advkd.evaluation.real import is_default, real_images
 from advkd.evaluation.scores import ReferenceSet, Scores, score
 from advkd.evaluation.teacher_states import (
@@ -27,7 +26,8 @@ from advkd.evaluation.teacher_states import (
     evaluation_start,
     teacher_states,
 )
-from advkd.files import Array, Arrays, content_digest, pack_arrays, read_arrays, record_from_json, write_arrays
+from advkd.features import AUTO, Extractor, chosen_features, state_features
+from advkd.files import record_from_json
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.objects import join, write_bytes
 

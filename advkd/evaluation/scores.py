@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from advkd.evaluation.distances import frechet_distance, kernel_distance, manifold_scores
-from advkd.evaluation.features import Extractor
+from advkd.features import Extractor
 
 
 @dataclass(frozen=True, kw_only=True)

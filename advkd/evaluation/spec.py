@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from advkd.evaluation.features import AUTO, check_features, chosen_features
 from advkd.evaluation.real import real_images
 from advkd.evaluation.reference import SAMPLES
+from advkd.features import AUTO, check_features, chosen_features
 from advkd.files import refuse_credentials
 from advkd.teachers import SolverSpec, Teacher
 from storage.records import check_seed
@@ -25,9 +25,9 @@ class EvaluateSpec:
         teacher: name of an embedded teacher, diffusers folder (or its s3:// URI), or hub id.
         out: URI of the folder for metrics.json, report.html and the pictures.
         references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
-        features: extractors that distances are measured in, names in `advkd.evaluation.FEATURES` with commas between
-            them, the headline's first; "auto": digits for the embedded teachers of digits, none for any other; "none":
-            a report without distances.
+        features: extractors that distances are measured in, names in `advkd.features.FEATURES` with commas between
+            them, the headline's first; "auto": digits for the embedded teachers of digits, the teacher's own network
+            for others that have one; "none": a report without distances.
         real: real images to compare with as well: "digits", or the URI of a folder of pictures; None: digits for the
             embedded teachers of digits, in the extractor of digits.
         samples: noises; at least 2000 for a worth that is reported.
@@ -81,7 +81,8 @@ def protocols(features: str, real: str | None, teacher: Teacher) -> list[tuple[s
 
     Raises:
         ValueError: an extractor is unknown.
-        EvaluationError: an extractor does not take the teacher's images, or the real images have another shape.
+        FeatureError: an extractor does not take the teacher's images.
+        EvaluationError: the real images have another shape.
         StoreError: the real images cannot be read.
     """
     measures = []

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from advkd.diffusion import Space
-from advkd.evaluation.features import Extractor, state_features
 from advkd.evaluation.pictures import Strips
 from advkd.evaluation.results import SubmoduleScores
 from advkd.evaluation.scores import Metric, ReferenceSet, frechet_metric
+from advkd.features import Extractor, state_features
 
 
 def submodule_scores(

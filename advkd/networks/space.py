@@ -92,16 +92,42 @@ class AutoencoderSpace:
         Raises:
             NetworkError: the autoencoder was not looked for.
         """
-        if self._network is None:
-            raise NetworkError(
-                f"latents must be decoded by the autoencoder of class {self.facts['class']} that they were made with, "
-                f"got none for sha256 {self.sha256[:12]}; say where its folder is"
-            )
         import torch
 
-        network = self._network.to(states.device)
+        network = self._there().to(states.device)
         at_once = max(1, _PIXELS_AT_ONCE // (self.image_shape[1] * self.image_shape[2]))
         with torch.no_grad():
             return torch.cat(
                 [network.decode(part.float() / self.scaling + self.shift).sample for part in states.split(at_once)]
             )
+
+    def encode(self, images: "Tensor") -> "Tensor":
+        """Encodes images `[B, *image_shape]` in [-1, 1] to states `[B, *shape]`, float32 on the images' device.
+
+        Of an autoencoder whose encoder is random, the mean is taken.
+
+        Raises:
+            NetworkError: the autoencoder was not looked for.
+        """
+        import torch
+
+        network = self._there().to(images.device)
+        at_once = max(1, _PIXELS_AT_ONCE // (self.image_shape[1] * self.image_shape[2]))
+        with torch.no_grad():
+            parts = [_latents(network.encode(part.float())) for part in images.split(at_once)]
+        return (torch.cat(parts) - self.shift) * self.scaling
+
+    def _there(self) -> Any:
+        if self._network is None:
+            raise NetworkError(
+                f"latents must be decoded by the autoencoder of class {self.facts['class']} that they were made with, "
+                f"got none for sha256 {self.sha256[:12]}; say where its folder is"
+            )
+        return self._network
+
+
+def _latents(encoded: Any) -> "Tensor":
+    """Diffusers' autoencoders name what they return differently."""
+    if hasattr(encoded, "latent_dist"):
+        return encoded.latent_dist.mode()  # type: ignore[no-any-return]
+    return encoded.latents if hasattr(encoded, "latents") else encoded.latent  # type: ignore[no-any-return]

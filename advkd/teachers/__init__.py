@@ -24,10 +24,11 @@ from advkd.teachers.fitting import fitting_solver
 from advkd.teachers.folder import slug
 from advkd.teachers.guidance import guided
 from advkd.teachers.mixture import digits_mixture_teacher
-from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.network import FixedCondition, NetworkTeacher
+from advkd.teachers.noised import NoisedStates, noised_states
 from advkd.teachers.options import TeacherOptions, split_options, with_option, with_options
 from advkd.teachers.pins import pinned, split_pin
-from advkd.teachers.precision import FLOAT32, PRECISION, in_precision
+from advkd.teachers.precision import FLOAT32, PRECISION, PreciseTeacher, in_precision
 from advkd.teachers.prediction_check import check_prediction
 from advkd.teachers.prompt_file import read_prompts
 from advkd.teachers.python import is_factory, python_teacher
@@ -151,9 +152,12 @@ __all__ = [
     "SOLVERS",
     "TEACHERS",
     "Family",
+    "FixedCondition",
     "HubId",
     "MicroBatch",
     "NetworkTeacher",
+    "NoisedStates",
+    "PreciseTeacher",
     "Solver",
     "SolverSpec",
     "Teacher",
@@ -177,6 +181,7 @@ __all__ = [
     "load_teacher",
     "load_text_encoder",
     "micro_batch",
+    "noised_states",
     "pinned",
     "resolve_source",
     "split_options",

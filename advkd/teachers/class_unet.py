@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from advkd.diffusion import conditions_of
@@ -11,7 +12,7 @@ from advkd.teachers.base import SolverSpec, derived_fingerprint
 from advkd.teachers.class_labels import without_null
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.guidance import combined, doubled
-from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.network import FixedCondition, NetworkTeacher
 
 
 class ClassUNet(NetworkTeacher):
@@ -39,6 +40,13 @@ class ClassUNet(NetworkTeacher):
         """See `Teacher.solver_config`; with the guidance scale, if any."""
         guidance = {"guidance_scale": self.guidance, "null_class": self.null} if self.guidance > 1 else {}
         return super().solver_config(solver) | guidance
+
+    def null_condition(self) -> FixedCondition:
+        """See `NetworkTeacher.null_condition`."""
+        null = self.null
+        if null is None:
+            return super().null_condition()
+        return FixedCondition(f"class {null}, which stands for none", lambda: {"class_labels": torch.tensor([null])})
 
     def with_null(self, null: int) -> Self:
         """Returns the teacher that never draws its last class, as that stands for none; they share the network.

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from advkd.device import torch_device
@@ -26,7 +27,7 @@ from advkd.teachers.latents import (
     latent_space,
     load_component,
 )
-from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.network import FixedCondition, NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler, read_scheduler
 
 _AUTOENCODER, _NETWORK = "vae", "transformer"
@@ -76,6 +77,11 @@ class DiTTeacher(NetworkTeacher):
         """See `Teacher.solver_config`; with the guidance scale, if any."""
         guidance = {"guidance_scale": self.guidance} if self.guidance > 1 else {}
         return super().solver_config(solver) | guidance
+
+    def null_condition(self) -> FixedCondition:
+        """See `NetworkTeacher.null_condition`."""
+        null = self._null
+        return FixedCondition(f"class {null}, which stands for none", lambda: {"class_labels": torch.tensor([null])})
 
     def guided(self, scale: float) -> "DiTTeacher":
         """Returns the teacher under classifier-free guidance of a scale above 1; they share the network."""

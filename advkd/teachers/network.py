@@ -1,15 +1,31 @@
 """A teacher that is a network under one of diffusers' schedulers: what all families of such teachers have in common."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from advkd.diffusion import Conditions, Space, Start, TimeGrid, embedded
+from advkd.diffusion import Conditions, Labels, Space, Start, TimeGrid, drawn_condition, embedded
 from advkd.teachers.base import SolverSpec
 from advkd.teachers.solving import scheduler_facts, solve, time_grid
+
+
+@dataclass(frozen=True)
+class FixedCondition:
+    """A condition that is the same for all samples.
+
+    Attributes:
+        words: what it is, as a part of a sentence; two conditions of one teacher have different words.
+        tensors: returns what the network takes of one sample, each `[1, ...]`; nothing for an unconditional network.
+            It may load a text encoder.
+    """
+
+    words: str
+    tensors: Callable[[], Mapping[str, Tensor]]
 
 
 class NetworkTeacher(ABC):
@@ -34,6 +50,24 @@ class NetworkTeacher(ABC):
     device: torch.device
     scheduler: Mapping[str, Any]
     vouched: bool = False
+
+    def unguided_copy(self) -> Self:
+        """Returns the teacher without guidance, so that a pass is one call for each sample; they share the network."""
+        other = copy.copy(self)
+        if hasattr(other, "guidance"):
+            other.guidance = 1.0
+        return other
+
+    def null_condition(self) -> FixedCondition:
+        """Returns the condition under which nothing is asked for, or a fixed one where the network knows no such."""
+        if isinstance(self.conditions, Labels):
+            return FixedCondition("class 0", lambda: {"class_labels": torch.zeros(1, dtype=torch.int64)})
+        if self.conditions.facts is None:
+            return FixedCondition("no condition", dict)
+        conditions = self.conditions
+        return FixedCondition(
+            "the condition of sample 0", lambda: embedded(conditions, drawn_condition(conditions, 0, [0]))
+        )
 
     @abstractmethod
     def predict(self, state: Tensor, time: Tensor, condition: Mapping[str, Tensor]) -> Tensor:

@@ -14,19 +14,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from advkd.diffusion import (
-    NoiseSchedule,
-    clean_estimate,
-    embedded,
-    preconditioned_clean,
-    preconditioned_input,
-    start_of,
-)
+from advkd.diffusion import clean_estimate, embedded, preconditioned_clean, start_of
 from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.errors import TeacherError
 from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.noised import noised_states
 from advkd.teachers.rehearsal import rehearsing
-from advkd.teachers.schedulers import EDM, FLOW, PREDICTIONS, arithmetic_of, full_config, own_scheduler, prediction_of
+from advkd.teachers.schedulers import EDM, FLOW, PREDICTIONS, arithmetic_of, full_config, prediction_of
 from advkd.teachers.solving import solve, time_grid
 from storage.records import initial_noise
 
@@ -129,19 +123,12 @@ def _estimated(
 ) -> tuple[Tensor, float]:
     """Returns the clean estimate of clean states with a little noise, and `s_t / a_t` of these."""
     channels = clean.shape[1]
+    noised = noised_states(teacher, clean, noise, _LITTLE_NOISE)
+    output = teacher.predict(noised.seen, noised.time, condition)[:, :channels]
     if arithmetic_of(teacher.scheduler) == EDM:
-        ratio, data = _LITTLE_NOISE, float(full_config(teacher.scheduler)["sigma_data"])
-        state = (clean + ratio * noise) / math.hypot(1.0, ratio)
-        time = torch.tensor(0.25 * math.log(ratio))
-        output = teacher.predict(preconditioned_input(state, ratio, data), time, condition)[:, :channels]
-        return preconditioned_clean(prediction, output, state, ratio, data), ratio
-    schedule = NoiseSchedule(tuple(own_scheduler(teacher.scheduler).alphas_cumprod.tolist()))
-    levels = {t: schedule.sigma(t) / max(schedule.signal(t), 1e-6) for t in range(1, schedule.train_timesteps)}
-    near = min(levels, key=lambda t: abs(levels[t] - _LITTLE_NOISE))
-    signal, sigma = schedule.signal(near), schedule.sigma(near)
-    state = signal * clean + sigma * noise
-    output = teacher.predict(state, torch.tensor(near), condition)[:, :channels]
-    return clean_estimate(prediction, output, state, signal, sigma), levels[near]
+        data = float(full_config(teacher.scheduler)["sigma_data"])
+        return preconditioned_clean(prediction, output, noised.state, noised.ratio, data), noised.ratio
+    return clean_estimate(prediction, output, noised.state, noised.signal, noised.sigma), noised.ratio
 
 
 def _square(values: Tensor) -> float:

@@ -29,7 +29,7 @@ from advkd.teachers.latents import (
     latent_space,
     load_component,
 )
-from advkd.teachers.network import NetworkTeacher
+from advkd.teachers.network import FixedCondition, NetworkTeacher
 from advkd.teachers.schedulers import own_scheduler, read_scheduler
 from advkd.teachers.text_folder import (
     TextParts,
@@ -107,6 +107,13 @@ class TextTeacher(NetworkTeacher):
         }
         free, told = self.forward(torch.cat([state, state]), time, both).chunk(2)
         return towards(free, told, self.guidance)
+
+    def null_condition(self) -> FixedCondition:
+        """See `NetworkTeacher.null_condition`."""
+        if self.conditions is UNCONDITIONAL:
+            return super().null_condition()
+        conditions = self.conditions
+        return FixedCondition("the empty prompt", lambda: conditions.table.rows(torch.tensor([conditions.table.empty])))
 
     def solver_config(self, solver: SolverSpec) -> dict[str, Any]:
         """See `Teacher.solver_config`; with the guidance scale, if any."""

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from advkd.evaluation import FEATURES
 from advkd.evaluation.evaluation import evaluate as evaluate_in_process
-from advkd.evaluation.features import digits_extractor
 from advkd.evaluation.reference import STEPS
 from advkd.evaluation.spec import TeacherPasses
+from advkd.features import FEATURES, digits_extractor
 from flows import evaluate as module
 from flows.evaluate import finished_report
 
@@ -37,7 +36,7 @@ def test_another_evaluation_is_done_anew(evaluated, change):
 
 def test_a_report_in_other_features_is_not_kept(evaluated, monkeypatch):
     spec, _ = evaluated
-    monkeypatch.setitem(FEATURES._rows, "digits", lambda: replace(digits_extractor(), sha256="0" * 64))
+    monkeypatch.setitem(FEATURES._rows, "digits", lambda asked: replace(digits_extractor(), sha256="0" * 64))
     assert finished_report(spec) is None
 
 

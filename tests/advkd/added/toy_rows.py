@@ -11,7 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from advkd.diffusion import skip_coefficients
-from advkd.evaluation import FeatureExtractor
+from advkd.features import Asked, FeatureExtractor
 from advkd.losses import AdversarialLoss
 from advkd.optimizers import Ema
 from advkd.students import SeededSampling, load_student
@@ -23,7 +23,7 @@ from advkd.training.state import TrainState
 ROW_SHA256 = "f" * 64
 
 
-def row_means() -> FeatureExtractor:
+def row_means(asked: Asked) -> FeatureExtractor:
     return FeatureExtractor("toy-rows", ROW_SHA256, 16, lambda images: images.mean((1, 3)))
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from advkd.evaluation.classifier import load_classifier
+from advkd.features.digit_classifier import load_classifier
 from advkd.students.loading import load_student
 from advkd.trajectories import Filling, precompute
 from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes

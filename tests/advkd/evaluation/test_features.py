@@ -1,4 +1,4 @@
-"""Extractors by name: none is chosen by a shape, several may be, and a report does without."""
+"""Distances in the features of several extractors, and reports that do without."""
 
 import json
 from dataclasses import replace
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluation import evaluate
-from advkd.evaluation.features import FEATURES, FeatureExtractor, chosen_features
 from advkd.evaluation.results import EvalReport
 from advkd.evaluation.spec import EvaluateSpec, protocols
+from advkd.features import FEATURES, FeatureExtractor
 from advkd.teachers import EMBEDDED, load_teacher
-from advkd.teachers.unet import UNetTeacher
-from tests.advkd.evaluation.parts import SHAPE, Evaluated, gaussian_teacher, make_student, save_tiny_pipeline
+from tests.advkd.evaluation.conftest import Evaluated
+from tests.advkd.evaluation.parts import gaussian_teacher, make_student
 
 
 def rows_of(images: Tensor) -> Tensor:
@@ -27,45 +27,7 @@ def rows_of(images: Tensor) -> Tensor:
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> None:
     extractor = FeatureExtractor("rows", "f" * 64, 16, rows_of)
-    monkeypatch.setitem(FEATURES._rows, "rows", lambda: extractor)
-
-
-@pytest.mark.parametrize("name", ["digits", "mixture"])
-def test_by_itself_digits_serve_the_embedded_teachers(name: str) -> None:
-    assert [one.name for one in chosen_features("auto", load_teacher(name))] == ["digits"]
-
-
-def test_a_copy_of_an_embedded_teacher_is_known_by_its_fingerprint() -> None:
-    teacher = load_teacher("digits")
-    assert isinstance(teacher, UNetTeacher)
-    teacher.name = "another"
-    assert [one.name for one in chosen_features("auto", teacher)] == ["digits"]
-
-
-def test_a_shape_chooses_nothing(tmp_path: Path) -> None:
-    """An untrained network of 1x16x16 was compared with digits, and its student became champion."""
-    untrained = load_teacher(str(save_tiny_pipeline(tmp_path / "untrained")))
-    assert tuple(untrained.space.image_shape) == SHAPE
-    assert chosen_features("auto", untrained) == chosen_features("auto", gaussian_teacher()) == ()
-    assert protocols("auto", None, untrained) == []
-
-
-def test_asked_by_name_they_come_in_order(rows: None) -> None:
-    assert [one.name for one in chosen_features("rows, digits", gaussian_teacher())] == ["rows", "digits"]
-    assert chosen_features("none", load_teacher("digits")) == ()
-
-
-@pytest.mark.parametrize("features", ["inception", "digits,inception", ""])
-def test_an_unknown_name_is_refused_at_once(features: str) -> None:
-    with pytest.raises(ValueError, match=r"EvaluateSpec\.features must be one of \['digits'\], got"):
-        EvaluateSpec(student="a", out="b", features=features)
-
-
-@pytest.mark.parametrize("name", ["other", "a(b)"])
-def test_an_extractor_has_the_name_of_its_row(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FEATURES._rows, "a(b)", lambda: FeatureExtractor(name, "f" * 64, 16, rows_of))
-    with pytest.raises(EvaluationError, match=r"must have the name of its row, .* in row 'a\(b\)'; correct"):
-        chosen_features("a(b)", gaussian_teacher())
+    monkeypatch.setitem(FEATURES._rows, "rows", lambda asked: extractor)
 
 
 @pytest.mark.thorough

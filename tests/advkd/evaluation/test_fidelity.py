@@ -1,8 +1,8 @@
 import torch
 
 from advkd.diffusion import UNCONDITIONAL, Labels
-from advkd.evaluation.features import DIGITS, FEATURES, FeatureExtractor
-from advkd.evaluation.fidelity import Reader, images_read, label_fidelity
+from advkd.evaluation.fidelity import images_read, label_fidelity
+from advkd.features import FeatureExtractor, Reader, digits_extractor
 from advkd.teachers.digits import digit_images, digit_labels
 
 LETTERS = FeatureExtractor("letters", "0" * 64, 3, lambda images: images, None, Reader(("a", "b", "c"), lambda x: x))
@@ -20,7 +20,7 @@ def test_an_image_is_read_as_the_class_of_its_name_and_not_of_its_number() -> No
 
 
 def test_shuffled_labels_are_noticed() -> None:
-    extractor, conditions = FEATURES[DIGITS](), names(*map(str, range(10)))
+    extractor, conditions = digits_extractor(), names(*map(str, range(10)))
     features, labels = extractor(digit_images()), digit_labels()
     right = images_read(extractor, features, conditions, labels).double().mean()
     shuffled = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))]

@@ -9,7 +9,6 @@ import torch
 
 from advkd.diffusion import Start, solver_grid
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.features import FeatureExtractor, digits_extractor
 from advkd.evaluation.reference import SHIPPED, STEPS, Reference, references_for, ship_reference
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
@@ -19,7 +18,7 @@ from advkd.evaluation.teacher_states import (
     teacher_states,
     teacher_trajectory,
 )
-from advkd.files import read_arrays
+from advkd.features import FeatureExtractor, digits_extractor
 from advkd.presets import PRESETS
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.records.seeding import initial_noise

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 
 from advkd.diffusion import Pixels, Space, decoded, space_of
-from advkd.evaluation.features import BATCH, state_features
+from advkd.features import BATCH, state_features
 from advkd.networks import AUTOENCODERS, AutoencoderSpace, NetworkError, autoencoder_bytes, copy_autoencoder
 from tests.advkd.teachers.latents import tiny_dc, tiny_kl, tiny_taesd, tiny_vq
 
@@ -127,3 +127,28 @@ def test_weights_in_shards_decode_and_are_copied(tmp_path: Path) -> None:
     shards[0].unlink()
     with pytest.raises(NetworkError, match=rf"all {len(shards)} shards of an autoencoder's weights .*got none of"):
         AutoencoderSpace.of(sharded, SHAPE)
+
+
+@pytest.mark.parametrize(("make", "channels"), [(tiny_kl, 4), (tiny_vq, 3), (tiny_taesd, 3), (tiny_dc, 4)])
+def test_encoding_gives_states_that_are_decoded_as_the_autoencoder_does(
+    make: Any, channels: int, tmp_path: Path
+) -> None:
+    autoencoder = make().eval()
+    autoencoder.save_pretrained(tmp_path / "vae")
+    space = AutoencoderSpace.of(tmp_path / "vae", (channels, 6, 10))
+    images = torch.rand(3, 3, 12, 20, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    states = space.encode(images)
+    assert states.shape == (3, channels, 6, 10)
+    with torch.no_grad():
+        encoded = autoencoder.encode(images)
+        # The tiny one's own round trip rounds to whole numbers; of a posterior, diffusers' takes the mean too.
+        rounds = isinstance(autoencoder, AutoencoderTiny)
+        expected = (autoencoder.decode(encoded.latents) if rounds else autoencoder(images)).sample
+    torch.testing.assert_close(space.decode(states), expected, rtol=0, atol=1e-4)
+
+
+def test_shift_and_scale_are_applied_after_encoding(space: AutoencoderSpace, folder: Path) -> None:
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        mean = AutoencoderKL.from_pretrained(folder).encode(images).latent_dist.mean
+    torch.testing.assert_close(space.encode(images), (mean - 0.25) * 0.18, rtol=0, atol=1e-6)

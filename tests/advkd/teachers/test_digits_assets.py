@@ -8,10 +8,10 @@ import torch
 from diffusers import DiTPipeline
 
 from advkd.diffusion import Start, solver_grid
-from advkd.evaluation.classifier import FEATURES, ClassifierSpec, load_classifier, train_classifier
-from advkd.evaluation.features import digits_extractor, state_features
 from advkd.evaluation.fidelity import images_read
 from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start, teacher_states
+from advkd.features import digits_extractor, state_features
+from advkd.features.digit_classifier import FEATURES, ClassifierSpec, load_classifier, train_classifier
 from advkd.teachers import DIGITS_CLASSES_FOLDER, DIGITS_FOLDER, SolverSpec, load_teacher
 from advkd.teachers.digits.data import SHAPE, digit_images, digit_labels
 from advkd.teachers.digits.recipe import build_unet
