@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-ci test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -55,7 +55,7 @@ lock: $(VENV)/.pip
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
 
 demo: $(RUNTIME)
-	@$(BIN)/python -m flows.distill --preset quick --root runs/demo
+	@$(BIN)/python -m flows.distill --preset quick --real digits --root runs/demo
 
 # Three processes on two cores: tests that wait for a server or a worker leave a core to the others. Fast tests wait for nothing.
 PROCESSES = 3
@@ -130,6 +130,9 @@ bench-features: $(DEV)
 
 bench-throughput: $(DEV)
 	$(BIN)/python -m benchmarks.throughput
+
+bench-evaluation: $(DEV)
+	$(BIN)/python -m benchmarks.evaluation_time --write
 
 bench-memory: $(DEV)
 	$(BIN)/python -m benchmarks.memory_of_evaluation --write

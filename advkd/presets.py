@@ -29,8 +29,9 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The demo, worth 10.7 teacher steps: 69 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md). Ten steps
-    # of UniPC are nearer to a fine solution than twenty of DDIM (docs/benchmarks/solvers.md).
+    # The demo, worth 10.7 DDIM steps of its teacher after 69 CPU seconds of training in bfloat16
+    # (docs/benchmarks/worth.md). Ten steps of UniPC are nearer to a fine solution than twenty of DDIM
+    # (docs/benchmarks/solvers.md).
     "quick": Preset(
         precompute=PrecomputeSpec(
             samples=5120, solver=SolverSpec(kind=AUTO, steps=10), captures=4, shrink=0.5, shard_samples=256
@@ -43,7 +44,7 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # Worth 19.7 teacher steps, recall 0.972: 494 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md).
+    # Worth 19.7 DDIM steps, recall 0.972: 494 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md).
     "full": Preset(
         precompute=PrecomputeSpec(
             samples=16384, solver=SolverSpec(steps=50), captures=4, shrink=0.5, shard_samples=1024
@@ -57,7 +58,6 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=50_000,
             monitor_every=10_000,
         ),
-        evaluation_samples=5000,
     ),
     # The paper's recipe for 16x16 images, with the released code's faults fixed (`PaperSpec` switches them on again).
     # Ancestral sampling has as many passes as timesteps: 2048 trajectories are 2 million passes. 100 epochs, as the
@@ -101,7 +101,7 @@ def fitted(train: RunSpec, store: TrajectorySpec) -> RunSpec:
     """Returns a preset's training on a store: its window of shards has at most 1 GiB, or is one shard.
 
     A reader holds two windows. Our method gets the largest patch that divides the sides of the states and leaves eight
-    positions on each; 1 if none does. With digits-classes, at 4x4, a patch of 1 is worth 13.3 teacher steps, of 2 11.2.
+    positions on each; 1 if none does. With digits-classes, at 4x4, a patch of 1 is worth 13.3 DDIM steps, of 2 11.2.
     """
     shards = _WINDOW_BYTES // (store.shard_samples * store.trajectory_bytes)
     train = replace(train, window=max(1, min(train.window, shards)))

@@ -48,7 +48,7 @@ def main() -> None:
         f"{options.steps} steps with {options.seeds} training seed(s), keeps the weights of every {STRIDE}th step and "
         f"averages them after training. Each average is evaluated on {options.evaluation_samples} noises with one "
         "evaluation seed. Figures are medians over the training seeds, with the lowest and the highest in brackets."
-        f"\n\n{table(['half-life, share of the run', 'worth', 'FD to teacher@50', 'recall'], rows)}"
+        f"\n\n{table(['half-life, share of the run', 'worth', 'FD to the target', 'recall'], rows)}"
     )
     if options.write:
         write("averages", text)

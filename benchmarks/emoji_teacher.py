@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from advkd.evaluation.distances import frechet_distance, manifold_scores
+from advkd.evaluation.features import FEATURES, Extractor
 from torch import Tensor
 
 from advkd.evaluation import grid_png
-from advkd.evaluation.distances import frechet_distance, manifold_scores
-from advkd.evaluation.features import FEATURES, Extractor
 from advkd.teachers import load_teacher
 from advkd.teachers.emoji.batches import SHIFT, draw_batch, moved
 from advkd.teachers.emoji.data import EmojiImages, images_in, read_emoji

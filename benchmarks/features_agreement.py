@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import torch
-from advkd.distances import Accumulator, FeatureSet, frechet_distance
 from scipy.stats import spearmanr
 from torch import Tensor
 
 import advkd.features.teacher as own
+from advkd.distances import Accumulator, FeatureSet, frechet_distance
 from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start, teacher_states
 from advkd.features import chosen_features, state_features
 from advkd.teachers import SolverSpec, Teacher, load_teacher

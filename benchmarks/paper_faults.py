@@ -79,7 +79,7 @@ def main() -> None:
         f"one seed, evaluated on {EVALUATION_SAMPLES} noises. FD is measured in the features of the digit classifier, "
         "to the teacher at 50 deterministic steps and to real digits. Worth is in steps of that teacher; seconds are "
         "CPU seconds of training.\n\n"
-        f"{table(['recipe', 'FD to teacher@50', 'FD to real', 'recall', 'worth', 'seconds'], rows)}"
+        f"{table(['recipe', 'FD to the target', 'FD to real', 'recall', 'worth', 'seconds'], rows)}"
     )
     if options.write:
         write("paper_faults", text)

@@ -97,7 +97,7 @@ def _section(name: str, variants: tuple[Variant, ...], found: dict[str, list[dic
                     str(len(runs)),
                 ]
             )
-    header = ["variant", "worth", "FD to teacher@50", "FD to real", "recall", "parameters", "multiply-adds", "steps/s"]
+    header = ["variant", "worth", "FD to the target", "FD to real", "recall", "parameters", "multiply-adds", "steps/s"]
     return f"## {name}\n\n{table([*header, 'steps', 'seeds'], rows)}"
 
 

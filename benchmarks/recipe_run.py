@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from advkd.device.threads import no_denormals, torch_threads
+from advkd.distances import frechet_distance
 from advkd.evaluation.cost import multiply_adds, parameters
-from advkd.evaluation.distances import worth_steps
+from advkd.evaluation.measured import measured_distances
 from advkd.evaluation.reference import references_for
-from advkd.evaluation.scores import score
-from advkd.evaluation.student_states import student_samples
-from advkd.evaluation.teacher_states import evaluation_start
+from advkd.evaluation.student_images import student_images
 from advkd.features import digits_extractor
+from advkd.images import real_features
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.data import to_torch
@@ -56,25 +56,30 @@ def evaluate(out: Path, root: str, samples: int, seeds: list[int], name: str = "
     """Distances of a student to the teacher of that name and to real digits, means over evaluation seeds."""
     student, teacher = load_student(out), load_teacher(name)
     extractor = digits_extractor()
+    real = real_features("digits", extractor, teacher.space.image_shape, root)
     figures: list[dict[str, float]] = []
     with torch_threads(1):
         for seed in seeds:
             (reference,) = references_for(teacher, [extractor], root=root, seed=seed, samples=samples)
-            assert reference.real_set is not None
-            features = extractor(
-                student_samples(student, evaluation_start(teacher, seed, samples), "cpu", lambda *_: None)
+            images = student_images(
+                student, teacher, [extractor], seed=seed, samples=samples, device="cpu", progress=lambda *_: None
             )
-            scores = score(features, reference.teacher_set, extractor)
+            measured = measured_distances(extractor, reference, teacher, images.sets[0], images.numbers, None)
+            scores = measured.to_teacher
+            assert scores.recall is not None
+            assert scores.precision is not None
+            assert measured.worth_ddim is not None
             figures.append(
                 {
-                    "worth": worth_steps(reference.curve, scores.fd.value).steps,
+                    "worth": measured.worth.passes,
+                    "worth_ddim": measured.worth_ddim.passes,
                     "fd": scores.fd.value,
                     "recall": scores.recall.value,
                     "precision": scores.precision.value,
-                    "fd_real": score(features, reference.real_set, extractor).fd.value,
+                    "fd_real": frechet_distance(images.sets[0], real),
                 }
             )
-    means = {name: fmean(one[name] for one in figures) for name in figures[0]}
+    means = {name: fmean(each[name] for each in figures) for name in figures[0]}
     with torch.no_grad():
         macs = multiply_adds(lambda: student(torch.zeros(1, *student.sample_shape)))
     return {**means, "params": parameters(student), "macs": macs}

@@ -47,9 +47,10 @@ def distill(
             and "ray://host:10001" use an existing one.
         processes: number of training processes on this machine; one per GPU with device "cuda".
         device: device of all stages, "cpu" or "cuda"; by default those of the specs.
-        features: extractors of the evaluation, with commas between them; "auto": digits for the embedded teachers of
-            digits, their own network for others that have one.
-        real: real images with which the evaluation compares: "digits", or the URI of a folder of pictures.
+        features: extractors of the evaluation, with commas between them; "auto": digits for the embedded teachers, the
+            teacher's own network for others; "none": students are registered without distances.
+        real: real images with which the evaluation compares: a folder or zip of pictures, tars, Parquet, an npz of
+            statistics, or "digits"; by default none.
     """
     plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, real)
     clock = Stopwatch()
@@ -60,7 +61,7 @@ def distill(
     with clock.stage("train"):
         student = train_student(plan.train, store.uri, places.student, plan.processes)
     with clock.stage("evaluate"):
-        evaluation = evaluate_student(plan.evaluation(places, student.folder))
+        evaluation = evaluate_student(plan.evaluation(places, student.folder), plan.fan_out)
     with clock.stage("register"):
         version = register_student(plan.registration(places, store.uri, student.folder))
     counters = count(places, store, student, evaluation, version, clock.seconds)

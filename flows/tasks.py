@@ -4,7 +4,7 @@ Decorators set retries, time-outs and tags. Prefect's cache and result files are
 folder and the registry tell what is already done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,8 +14,9 @@ import torch
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from advkd import evaluation
 from advkd import trajectories as library
-from advkd.evaluation import EvalReport, EvaluateSpec, TeacherPasses
+from advkd.evaluation import EvalReport, EvaluateSpec, Piece, TeacherPasses
 from advkd.evaluation import evaluate as evaluate_in_process
 from advkd.registry import RegisteredModel, RegisterSpec, log_counters
 from advkd.registry import register as register_in_process
@@ -118,6 +119,25 @@ def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> st
     with progress(logger.info) as report:
         arguments = ["train", "--store", store, "--out", out, "--spec", file]
         return run_module("advkd", arguments, report, logger.log, processes)
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=worth_retrying,
+    tags=["shard"],
+)
+def compute_pieces(spec: EvaluateSpec, pieces: Sequence[Piece]) -> int:
+    """Computes pieces of the teacher's reference that no other run computes; returns the network passes."""
+    return _share_pieces(spec, pieces)
+
+
+def _share_pieces(spec: EvaluateSpec, pieces: Sequence[Piece]) -> int:
+    """See `_share_shard`."""
+    torch.set_num_threads(1)
+    return sum(piece.passes for piece in pieces if evaluation.share_piece(spec, piece))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from advkd.cli.precompute_options import takes_precompute_options
 from advkd.presets import DEFAULT_PRESET, PRESETS, fitted
+from advkd.teachers import Teacher
 from advkd.text import (
     AsJson,
     billed_text,
@@ -36,6 +37,9 @@ from advkd.trajectories import (
     trajectory_spec,
 )
 from storage import store_uri
+
+if TYPE_CHECKING:
+    from advkd.evaluation import ReferencePlan
 
 Price = Annotated[float | None, typer.Option(help="Price of the provider in USD; default: no costs are shown.")]
 
@@ -80,15 +84,18 @@ def plan_command(
         )
         plan = plan_cache(identity, spec.samples, workers=workers, passes_per_second=passes_per_second, prices=prices)
         cost = measure_teacher(teacher, identity, spec.micro_batch) if shape is None else None
+        reference = None if shape is not None else _reference(teacher)
         windows = {name: _window(fitted(chosen.train, identity), plan) for name, chosen in PRESETS.items()}
         # The store's name depends on the teacher's fingerprint, which is unknown with --shape.
         uri = store_uri(spec.store, identity) if shape is None else spec.store
         if as_json:
             measured = None if cost is None else asdict(cost)
-            print_json({"uri": uri, **_plan_json(plan), "teacher": measured, "window_bytes": windows})
+            planned = None if reference is None else asdict(reference)
+            besides = {"teacher": measured, "window_bytes": windows, "reference": planned}
+            print_json({"uri": uri, **_plan_json(plan), **besides})
             return
         console = stdout()
-        console.print(_facts(plan, cost, windows))
+        console.print(_facts(plan, cost, windows, reference))
         console.print()
         console.print(grid_table(plan.spec))
         console.print()
@@ -135,7 +142,27 @@ def _teacher_rows(plan: CachePlan, cost: TeacherCost) -> dict[str, str]:
     return rows
 
 
-def _facts(plan: CachePlan, cost: TeacherCost | None, windows: Mapping[str, int]) -> Any:
+def _reference(teacher: Teacher) -> "ReferencePlan":
+    """Returns what the reference of the evaluation takes by the preset of `distill`."""
+    from advkd.evaluation import plan_reference
+    from advkd.features import AUTO, chosen_features
+
+    return plan_reference(teacher, chosen_features(AUTO, teacher), PRESETS[DEFAULT_PRESET].evaluation_samples)
+
+
+def _reference_text(reference: "ReferencePlan") -> str:
+    return (
+        f"{reference.passes:,} network passes for the curve of {reference.samples:,} images, once per teacher: "
+        f"{duration_text(reference.seconds)} of one thread, as measured on a few"
+    )
+
+
+def _facts(
+    plan: CachePlan,
+    cost: TeacherCost | None,
+    windows: Mapping[str, int],
+    reference: "ReferencePlan | None",
+) -> Any:
     spec, costs = plan.spec, plan.costs
     hidden = plan.computed_samples - plan.num_samples
     rows = {
@@ -150,6 +177,7 @@ def _facts(plan: CachePlan, cost: TeacherCost | None, windows: Mapping[str, int]
         f"{plan.records + plan.metadata_objects:,} of records, index and metadata",
     }
     rows |= {} if cost is None else _teacher_rows(plan, cost)
+    rows |= {} if reference is None else {"reference": _reference_text(reference)}
     rows["memory"] = (
         f"up to {size_text(plan.writing_bytes)} for shards of one process with {plan.workers} worker(s); for training, "
         + ", ".join(f"{size_text(held)} ({name})" for name, held in windows.items())

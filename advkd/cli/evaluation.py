@@ -30,19 +30,23 @@ def train_classifier_command(
 @app.command("reference")
 def reference_command(
     out: Annotated[Path, typer.Option(help="Folder for the .npz file, named by its digest.")],
+    root: Annotated[
+        str, typer.Option(help="Where what is computed so far lies, from which the command goes on.")
+    ] = "runs",
     teacher: Annotated[str, typer.Option(help="Embedded teacher.")] = "digits",
     samples: Annotated[int, typer.Option(help="Noises, as many as an evaluation takes.")] = 2048,
     seed: Annotated[int, typer.Option(help="Of the noises, as an evaluation takes it.")] = 0,
     features: Annotated[str, typer.Option(help="The extractor; auto: digits.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Compute the shipped reference of a teacher, its curve at 1 to 50 steps: takes minutes on a CPU."""
+    """Compute the shipped reference of a teacher, its curve and its target: takes an hour on a CPU."""
     from advkd.evaluation import ship_reference
 
     with progress() as report:
         made = ship_reference(
             teacher,
             features,
+            root=root,
             seed=seed,
             samples=samples,
             folder=out,

@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "browse": "advkd.cli.browse:browse_command",
     "precompute": "advkd.cli.precompute:precompute_command",
     "train": "advkd.cli.students:train_command",
-    "evaluate": "advkd.cli.students:evaluate_command",
+    "evaluate": "advkd.cli.evaluate:evaluate_command",
     "sample": "advkd.cli.students:sample_command",
     "export": "advkd.cli.students:export_command",
 }

@@ -59,47 +59,6 @@ def train_command(
     tell(f"student trained on {spec.samples} samples", student, {"spec": asdict(spec)}, as_json)
 
 
-def evaluate_command(
-    student: Annotated[
-        str, typer.Option(help="Folder or URI made by `advkd train`, or a registered student: models:/NAME@champion.")
-    ],
-    teacher: Annotated[str, typer.Option(help="Embedded name, folder, s3:// URI or hub id.")],
-    out: Annotated[str, typer.Option(help="Folder or URI for report.html and metrics.json.")],
-    references: Annotated[str, typer.Option(help="Root URI; teacher curves are cached in references/ below.")] = "runs",
-    samples: Annotated[int, typer.Option(help="Images of student and teacher each; 2000 or more for a worth.")] = 2048,
-    solver: Annotated[
-        str | None,
-        typer.Option(help="Solver of the submodules' targets; default: the first that fits, from ddim on."),
-    ] = None,
-    features: Annotated[
-        str,
-        typer.Option(help="Extractors of distances, with commas between; auto: digits, or the teacher's network."),
-    ] = "auto",
-    real: Annotated[str | None, typer.Option(help="Real images: digits, or the URI of a folder of pictures.")] = None,
-    runs: Runs = "runs",
-    device: Device = "cpu",
-    as_json: AsJson = False,
-) -> None:
-    """Compare a student with its teacher and write a report: distances, worth in teacher steps, cost."""
-    from advkd.evaluation import REPORT, EvaluateSpec, evaluate, worth_sentence
-    from advkd.registry import student_place
-
-    spec = EvaluateSpec(
-        student=student_place(student, runs),
-        teacher=teacher,
-        out=out,
-        references=references,
-        solver=solver,
-        features=features,
-        real=real,
-        samples=samples,
-        device=device,
-    )
-    with progress() as report:
-        result = evaluate(spec, report)
-    tell(worth_sentence(result.worth), join(out, REPORT), result.summary(), as_json)
-
-
 def sample_command(
     place: Annotated[
         str, typer.Argument(metavar="PLACE", help="A student: folder, s3://bucket/prefix or models:/NAME@champion.")

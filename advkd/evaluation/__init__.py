@@ -1,32 +1,45 @@
 """Evaluates students: figures with their protocols, and reports."""
 
 from advkd.evaluation.cost import device_name
-from advkd.evaluation.distances import Worth
+from advkd.evaluation.curve import solver_text
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluation import METRICS, REPORT, evaluate
 from advkd.evaluation.pair import check_targets
 from advkd.evaluation.pictures import grid_png
+from advkd.evaluation.pieces import Piece, missing_pieces, share_piece
 from advkd.evaluation.reference import ship_reference
+from advkd.evaluation.reference_plan import ReferencePlan, plan_reference
 from advkd.evaluation.results import Distances, EvalReport, worth_sentence
 from advkd.evaluation.scores import Metric, Scores
-from advkd.evaluation.spec import EvaluateSpec, TeacherPasses, protocols
+from advkd.evaluation.several import Comparison, evaluate_several
+from advkd.evaluation.spec import REFERENCE_STAGE, EvaluateSpec, TeacherPasses, protocols
+from advkd.evaluation.worth import Worth
 
 __all__ = [
     "METRICS",
+    "REFERENCE_STAGE",
     "REPORT",
+    "Comparison",
     "Distances",
     "EvalReport",
     "EvaluateSpec",
     "EvaluationError",
     "Metric",
+    "Piece",
+    "ReferencePlan",
     "Scores",
     "TeacherPasses",
     "Worth",
     "check_targets",
     "device_name",
     "evaluate",
+    "evaluate_several",
     "grid_png",
+    "missing_pieces",
+    "plan_reference",
     "protocols",
+    "share_piece",
     "ship_reference",
+    "solver_text",
     "worth_sentence",
 ]

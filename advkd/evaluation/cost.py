@@ -13,12 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from advkd.device import torch_threads
 from advkd.diffusion import Start, embedded
+from advkd.evaluation.curve import Curve, fits, passes_per_step
 from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start
 from advkd.students import AnyStudent
 from advkd.teachers import SolverSpec, Teacher
 
 BATCHES = (1, 64)
-TEACHER_SOLVER = SolverSpec(steps=50)
+TEACHER_STEPS = 20
 MIN_REPEATS = 3
 MAX_REPEATS = 30
 
@@ -28,7 +29,7 @@ class Cost:
     """The cost of a sampler.
 
     Attributes:
-        passes: network passes per image.
+        passes: network passes per image; under guidance, two per step.
         params: number of parameters; None for a teacher without a network.
         macs: multiply-adds per image over all passes; None for a teacher without a network.
         latency_ms: median milliseconds to sample a batch, by batch size.
@@ -56,7 +57,7 @@ def measure_cost(
     student: AnyStudent,
     teacher: Teacher,
     *,
-    solver: SolverSpec = TEACHER_SOLVER,
+    solver: SolverSpec,
     device: str = "cpu",
     threads: int = 1,
     seconds: float = 1.0,
@@ -66,7 +67,7 @@ def measure_cost(
     Args:
         student: the student, one pass per image; moved to `device`.
         teacher: the teacher, on its own device.
-        solver: the teacher's solver and its number of steps.
+        solver: the teacher's solver and its number of steps, see `cost_solver`.
         device: torch device of the student.
         threads: number of torch's threads for both.
         seconds: measuring time per sampler and batch size; at least 3 repeats are measured.
@@ -104,7 +105,7 @@ def measure_cost(
             repeats={batch: latency[1] for batch, latency in student_latency.items()},
         ),
         teacher=Cost(
-            passes=solver.steps,
+            passes=solver.steps * passes_per_step(teacher, solver),
             params=None if network is None else parameters(network),
             macs=teacher_macs,
             latency_ms={batch: latency[0] for batch, latency in teacher_latency.items()},
@@ -113,6 +114,13 @@ def measure_cost(
         device=device_name(device),
         threads=threads,
     )
+
+
+def cost_solver(teacher: Teacher, curve: Curve) -> SolverSpec:
+    """Returns what the teacher is timed under: the solver of its target at 20 steps, or the nearest that fits."""
+    near = sorted(range(1, curve.target.steps + 1), key=lambda steps: abs(steps - TEACHER_STEPS))
+    steps = next(steps for steps in (*near, curve.target.steps) if fits(teacher, curve.target.kind, steps))
+    return SolverSpec(kind=curve.target.kind, steps=steps)
 
 
 def device_name(device: str) -> str:

@@ -1,34 +1,36 @@
 """Evaluates a student against its teacher, and writes figures, pictures and page to one folder."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor
 
 from advkd.device import torch_device
 from advkd.diffusion import Prompts, decoded
-from advkd.evaluation.classes import CLASSES, class_scores, classes_json
-from advkd.evaluation.cost import measure_cost
-from advkd.evaluation.measured import measured, measured_distances
+from advkd.distances import frechet_distance
+from advkd.evaluation.classes import CLASSES, ClassScores, check_classes, chosen_classes, class_scores, classes_json
+from advkd.evaluation.cost import cost_solver, measure_cost
+from advkd.evaluation.curve import Curve, curve_of, finer
+from advkd.evaluation.measured import measured, measured_distances, read_as_asked
+from advkd.evaluation.nearest import nearest_png
 from advkd.evaluation.pair import check_pair
-from advkd.evaluation.pictures import CURVE_PICTURE, TRAINING_PICTURE, render_pictures
-from advkd.evaluation.reference import PICTURES, TARGET_STEPS, references_for
+from advkd.evaluation.pictures import CURVE_PICTURE, NEAREST_PICTURE, TRAINING_PICTURE, Strips, render_pictures
+from advkd.evaluation.real import opened_real, real_sha256
+from advkd.evaluation.reference import PICTURES, Reference, references_for
 from advkd.evaluation.report import render_report
 from advkd.evaluation.results import EvalReport
-from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress
-from advkd.evaluation.student_states import student_samples, student_strips
-from advkd.evaluation.teacher_states import (
-    clean_timesteps,
-    evaluation_start,
-    teacher_trajectory,
-)
+from advkd.evaluation.spec import REFERENCE_STAGE, TRAJECTORIES_STAGE, EvaluateSpec, Progress, check_images
+from advkd.evaluation.strips import all_strips
+from advkd.evaluation.student_images import StudentImages, student_images
+from advkd.evaluation.submodules import Submodules
+from advkd.evaluation.teacher_states import clean_timesteps, teacher_trajectory
 from advkd.evaluation.training_curves import read_observations, training_png, training_sentence
-from advkd.features import chosen_features
+from advkd.features import Extractor, chosen_features
 from advkd.files import publish, workplace
 from advkd.networks import adopt_embeddings
 from advkd.students import fetched_student, load_student, student_files
-from advkd.teachers import AUTO, SolverSpec, Teacher, fitting_solver, load_teacher
+from advkd.teachers import Teacher, load_teacher
 from advkd.text import store_link
 from advkd.training import record_beside
 from storage.folders import probe_folder
@@ -37,9 +39,25 @@ from storage.objects import delete, join, local_folder, write_bytes
 METRICS = "metrics.json"
 REPORT = "report.html"
 PROBE = "writable"
+TARGET_SHARE = 0.1
+"""Of the student's distance that the target's own error may be."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A report, and the first images of student and target from the same noises, `[P, C, H, W]` in [-1, 1]."""
+
+    report: EvalReport
+    student: Tensor
+    target: Tensor
 
 
 def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport:
+    """Evaluates a student and writes `out`; see `evaluate_with_images`."""
+    return evaluate_with_images(spec, progress).report
+
+
+def evaluate_with_images(spec: EvaluateSpec, progress: Progress | None = None) -> Evaluated:
     """Evaluates a student and writes `out`; calls `progress(stage, done, total)` during each stage.
 
     On disk metrics.json is removed first and written last, so a folder that has it is complete. In an object store the
@@ -49,6 +67,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         StudentError: the student cannot be used.
         TeacherError: the teacher cannot be used.
         FeatureError: an extractor does not take their images.
+        ImageSetError: the real images cannot be used.
         EvaluationError: student and teacher do not fit, or images have NaN.
         StoreError: `out` (tried before anything is computed) or `references` cannot be written.
     """
@@ -59,51 +78,54 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
     solver = check_pair(student, teacher, spec.solver, spec.solver_steps)
     # Those of its prompts, if any, are those of its store: no text encoder is loaded.
     adopt_embeddings(teacher.conditions, files.config.parent)
-    curve = _curve(teacher, solver)
-    extractors = chosen_features(spec.features, teacher)
+    extractors = chosen_features(spec.features, teacher, weights=spec.weights, device=spec.device)
+    check_images(spec, extractors)
+    check_classes(spec.classes, teacher.conditions)
+    shape = teacher.space.image_shape
+    if spec.real is not None:
+        real_sha256(spec.real, shape)
     # Computing takes minutes, so an unwritable `out` is reported before.
     _begin(spec.out)
-    references = references_for(
+    real = opened_real(spec.real, extractors, shape, spec.references, partial(tell, "real images"))
+    images = student_images(
+        student,
         teacher,
         extractors,
-        root=spec.references,
-        solver=curve.kind,
-        real=spec.real,
         seed=spec.seed,
         samples=spec.samples,
-        progress=partial(tell, REFERENCE_STAGE),
+        device=spec.device,
+        progress=partial(tell, "student"),
     )
+    curve, references = _references(spec, teacher, extractors, images, partial(tell, REFERENCE_STAGE))
     theirs = references[0].pictures if references else _pictures(teacher, curve, spec, partial(tell, REFERENCE_STAGE))
-    trajectory = teacher_trajectory(
-        teacher,
-        solver=solver,
-        timesteps=student.timesteps,
-        seed=spec.seed,
-        count=min(spec.samples, spec.trajectory_samples),
-        root=spec.references,
-        progress=partial(tell, TRAJECTORIES_STAGE),
-    )
-    start = evaluation_start(teacher, spec.seed, spec.samples)
-    labels = start.condition.get("class_labels")
-    samples = student_samples(student, start, spec.device, partial(tell, "student"), teacher.conditions)
-    strips = student_strips(student, start, trajectory, spec.device, teacher.conditions)
+    submodules = Submodules(student.timesteps, teacher.space, spec.device, f"teacher@{solver.steps}", extractors)
+    strips: Strips | None = None
+    for part in all_strips(student, teacher, solver, spec, partial(tell, TRAJECTORIES_STAGE)):
+        submodules.add(part)
+        strips = strips or part.decoded(teacher.space, spec.device)
+    assert strips is not None
     tell("metrics", 0, 1)
-    cost = measure_cost(student, teacher, solver=curve, device=spec.device, threads=spec.threads)
-    distances, read = measured_distances(extractors, references, teacher, samples, labels, spec.device)
-    report = measured(spec, files, student, teacher, extractors, distances, strips, solver, curve, cost)
+    cost = measure_cost(student, teacher, solver=cost_solver(teacher, curve), device=spec.device, threads=spec.threads)
+    distances = tuple(
+        measured_distances(extractor, reference, teacher, features, images.numbers, of_real)
+        for extractor, reference, features, of_real in zip(extractors, references, images.sets, real, strict=True)
+    )
+    report = measured(spec, files, student, teacher, distances, submodules.scores(), solver, curve, cost)
+    classes = _classes(teacher, extractors, references, images, submodules.squared_errors)
     tell("metrics", 1, 1)
-    ours = decoded(teacher.space, samples[: len(theirs)], spec.device)
-    pictures = render_pictures(report, ours, theirs, strips.decoded(teacher.space, spec.device))
-    classes = class_scores(teacher.conditions, start.condition, strips, teacher.space, spec.device, read)
+    pictures = render_pictures(report, images.pictures, theirs, strips)
+    if real and (of_real := real[0]) is not None:
+        pictures = replace(pictures, nearest=nearest_png(images.pictures, images.sets[0], of_real))
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))
         pictures = replace(pictures, training=light, training_dark=dark)
     sentence = training_sentence(observations) if observations else ""
     told = "prompts" if isinstance(teacher.conditions, Prompts) else "classes"
-    page = render_report(report, pictures, sentence, _trajectories(spec.student), classes, told)
+    shown = chosen_classes(classes, spec.classes)
+    page = render_report(report, pictures, sentence, _trajectories(spec.student), shown, told, len(classes))
     with workplace(spec.out) as folder:
-        for optional in (TRAINING_PICTURE, CURVE_PICTURE, CLASSES):
+        for optional in (TRAINING_PICTURE, CURVE_PICTURE, NEAREST_PICTURE, CLASSES):
             delete(str(folder / optional))
         for name, png in pictures.files().items():
             write_bytes(str(folder / name), png)
@@ -112,7 +134,7 @@ def evaluate(spec: EvaluateSpec, progress: Progress | None = None) -> EvalReport
         write_bytes(str(folder / REPORT), page.encode())
         write_bytes(str(folder / METRICS), report.to_json().encode())
         publish(folder, spec.out)
-    return report
+    return Evaluated(report, images.pictures, theirs)
 
 
 def _begin(out: str) -> None:
@@ -125,30 +147,67 @@ def _begin(out: str) -> None:
     delete(join(out, PROBE))
 
 
-def _pictures(teacher: Teacher, fine: SolverSpec, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
-    """The teacher's first images at 50 steps, where no reference has them: `[P, C, H, W]`."""
+def _references(
+    spec: EvaluateSpec,
+    teacher: Teacher,
+    extractors: Sequence[Extractor],
+    images: StudentImages,
+    progress: Callable[[int, int], None],
+) -> tuple[Curve, tuple[Reference, ...]]:
+    """Returns the curve and the references, of a target that is fine enough for this student.
+
+    Its distance to half as many steps is to be less than a tenth of the student's, in the headline's features.
+    """
+    curve = curve_of(teacher)
+    while True:
+        references = references_for(
+            teacher,
+            extractors,
+            root=spec.references,
+            curve=curve,
+            seed=spec.seed,
+            samples=spec.samples,
+            progress=progress,
+        )
+        if not references:
+            return curve, ()
+        student = frechet_distance(images.sets[0], references[0].target)
+        next_one = finer(teacher, curve)
+        if references[0].target_error < student * TARGET_SHARE or next_one is None:
+            return curve, references
+        curve = next_one
+
+
+def _classes(
+    teacher: Teacher,
+    extractors: Sequence[Extractor],
+    references: Sequence[Reference],
+    images: StudentImages,
+    errors: Tensor,
+) -> tuple[ClassScores, ...]:
+    """Returns the figures of every class or prompt, in the features of the first extractor that reads classes."""
+    read, features = None, None
+    for extractor, reference, of_student in zip(extractors, references, images.sets, strict=True):
+        ours, theirs = read_as_asked(extractor, of_student, reference, teacher, images.numbers)
+        if len(ours):
+            read = read or (ours, theirs)
+    if references and images.sets[0].features is not None and references[0].target.features is not None:
+        features = (images.sets[0].features, references[0].target.features)
+    return class_scores(teacher.conditions, images.numbers, errors, read, features)
+
+
+def _pictures(teacher: Teacher, curve: Curve, spec: EvaluateSpec, progress: Callable[[int, int], None]) -> Tensor:
+    """The target's first images, where no reference has them: `[P, C, H, W]`."""
     states = teacher_trajectory(
         teacher,
-        solver=fine,
-        timesteps=clean_timesteps(teacher, fine),
+        solver=curve.target,
+        timesteps=clean_timesteps(teacher, curve.target),
         seed=spec.seed,
-        count=min(spec.samples, PICTURES),
+        rows=range(min(spec.samples, PICTURES)),
         root=spec.references,
         progress=progress,
     )
     return decoded(teacher.space, states[-1], spec.device)
-
-
-def _curve(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
-    """The solver of the teacher's curve at its finest point: DDIM, that of the store, or any that fits."""
-    for kind in ("ddim", solver.kind):
-        fine = SolverSpec(kind=kind, steps=TARGET_STEPS)
-        try:
-            teacher.grid(fine)
-        except ValueError:
-            continue
-        return fine
-    return fitting_solver(SolverSpec(kind=AUTO, steps=TARGET_STEPS), teacher)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

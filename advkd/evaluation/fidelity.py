@@ -15,7 +15,7 @@ class LabelFidelity:
 
     Attributes:
         student: of the student's images.
-        teacher: of the teacher's at 50 steps, from the same noises and with the same labels.
+        teacher: of the target's, from the same noises and with the same labels.
         samples: number of images of each.
     """
 

@@ -1,23 +1,24 @@
-"""The figures of a report, from the states of student and teacher."""
+"""The figures of a report, from the features and states of student and teacher."""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from advkd.distances import FeatureSet
 from advkd.evaluation.cost import CostReport
-from advkd.evaluation.distances import worth_steps
-from advkd.evaluation.fidelity import LabelFidelity, images_read, label_fidelity
-from advkd.evaluation.pictures import Strips
+from advkd.evaluation.curve import DDIM, Curve
+from advkd.evaluation.fidelity import images_read, label_fidelity
+from advkd.evaluation.prompt_score import prompt_score
+from advkd.evaluation.real import RealFeatures
 from advkd.evaluation.reference import Reference
-from advkd.evaluation.results import LAYOUT, Distances, EvalReport
+from advkd.evaluation.results import LAYOUT, Distances, EvalReport, SubmoduleScores
 from advkd.evaluation.scores import score
 from advkd.evaluation.spec import EvaluateSpec
-from advkd.evaluation.submodules import submodule_scores
 from advkd.evaluation.teacher_states import EVALUATION_START
-from advkd.features import Extractor, state_features
+from advkd.evaluation.worth import worth_passes
+from advkd.features import Extractor
 from advkd.files import file_sha256
 from advkd.students import AnyStudent, StudentFiles
 from advkd.teachers import SolverSpec, Teacher
@@ -28,11 +29,10 @@ def measured(
     files: StudentFiles,
     student: AnyStudent,
     teacher: Teacher,
-    extractors: Sequence[Extractor],
     distances: tuple[Distances, ...],
-    strips: Strips,
+    submodules: tuple[SubmoduleScores, ...],
     solver: SolverSpec,
-    curve: SolverSpec,
+    curve: Curve,
     cost: CostReport,
 ) -> EvalReport:
     """Returns the report of an evaluation.
@@ -42,11 +42,10 @@ def measured(
         files: the student's files.
         student: the student.
         teacher: its teacher.
-        extractors: of the distances.
         distances: one per extractor.
-        strips: states of student and teacher at each timestep.
+        submodules: scores of every submodule.
         solver: the solver of the submodules' targets.
-        curve: the solver of the teacher's curve at its finest point.
+        curve: the solvers of the teacher's curve, and its target.
         cost: measured beside it.
     """
     return EvalReport(
@@ -58,61 +57,63 @@ def measured(
         teacher_fingerprint=teacher.fingerprint,
         solver=solver.kind,
         solver_steps=solver.steps,
-        curve_solver=curve.kind,
+        target_solver=curve.target.kind,
+        target_steps=curve.target.steps,
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
         distances=distances,
-        submodules=submodule_scores(strips, teacher.space, spec.device, f"teacher@{solver.steps}", extractors),
+        submodules=submodules,
         cost=cost,
         layout=LAYOUT,
     )
 
 
 def measured_distances(
-    extractors: Sequence[Extractor],
-    references: Sequence[Reference],
+    extractor: Extractor,
+    reference: Reference,
     teacher: Teacher,
-    samples: Tensor,
-    labels: Tensor | None,
-    device: str,
-) -> tuple[tuple[Distances, ...], tuple[Tensor, Tensor] | None]:
-    """Returns the distances in each extractor's features, and which images of both are read as their class.
+    features: FeatureSet,
+    numbers: Tensor | None,
+    real: RealFeatures | None,
+) -> Distances:
+    """Returns the distances in one extractor's features.
 
     Args:
-        extractors: of the distances.
-        references: one per extractor.
+        extractor: of the features.
+        reference: of the teacher, in the same features.
         teacher: the student's teacher.
-        samples: the student's clean states `[N, C, H, W]`.
-        labels: classes of the samples, int64 `[N]`, if they have some.
-        device: where states are decoded.
+        features: of the student's images.
+        numbers: number of each image's class or prompt, int64 `[N]`; None without conditions.
+        real: features of real images, if there are some.
     """
-    distances, first = [], None
-    for extractor, reference in zip(extractors, references, strict=True):
-        features = state_features(extractor, teacher.space, samples, device)
-        ours, theirs = (
-            images_read(extractor, images, teacher.conditions, labels) for images in (features, reference.features)
-        )
-        distances.append(_distances(features, extractor, reference, label_fidelity(ours, theirs)))
-        first = first or ((ours, theirs) if len(ours) else None)
-    return tuple(distances), first
-
-
-def _distances(
-    features: Tensor, extractor: Extractor, reference: Reference, fidelity: LabelFidelity | None
-) -> Distances:
-    to_teacher = score(features, reference.teacher_set, extractor)
+    target = reference.target
+    to_teacher = score(features, target, extractor, deviations=True)
+    ddim = reference.of(DDIM)
     return Distances(
         extractor=extractor.name,
         extractor_sha256=extractor.sha256,
-        real_sha256=reference.real_sha256,
+        real_sha256="" if real is None else real.sha256,
         reference_digest=reference.digest,
-        worth=worth_steps(reference.curve, to_teacher.fd.value),
+        target_error=reference.target_error,
+        worth=worth_passes(reference.distances, to_teacher.fd.value),
+        worth_ddim=worth_passes(ddim, to_teacher.fd.value) if ddim else None,
         to_teacher=to_teacher,
-        to_real=None if reference.real_set is None else score(features, reference.real_set, extractor),
+        to_real=None if real is None else score(features, real.features, extractor, deviations=True, paired=False),
+        teacher_to_real=None if real is None else score(target, real.features, extractor),
         curve=reference.points,
-        fidelity=fidelity,
+        fidelity=label_fidelity(*read_as_asked(extractor, features, reference, teacher, numbers)),
+        prompt_score=prompt_score(extractor, teacher.conditions, numbers, features.features, target.features),
     )
+
+
+def read_as_asked(
+    extractor: Extractor, features: FeatureSet, reference: Reference, teacher: Teacher, numbers: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Returns which images of student and target are read as their class: bool `[N]` each, empty where none is read."""
+    kept = (features.features, reference.target.features)
+    ours, theirs = (images_read(extractor, each, teacher.conditions, numbers) for each in kept if each is not None)
+    return ours, theirs
 
 
 def config_digest(path: Path) -> str:

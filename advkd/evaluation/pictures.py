@@ -6,27 +6,30 @@ Backgrounds are transparent and labels grey, so pictures fit light and dark page
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from advkd.diffusion import Space, decoded
-from advkd.evaluation.distances import Worth
+from advkd.evaluation.curve import solver_text
 from advkd.evaluation.results import Distances, EvalReport
+from advkd.evaluation.worth import Worth
 
 GREY = (128, 128, 128, 255)
 TEACHER_COLOUR = "#5b8def"
+TEACHER_COLOURS = (TEACHER_COLOUR, "#2fa88a", "#9b6bdf", "#8a93a3")
 STUDENT_COLOUR = "#e8793a"
 COLUMNS = 8
 STRIP_NOISES = 4
 TILE = 40
 STRIP_TILE = 64
-CURVE_PICTURE, TRAINING_PICTURE = "curve.png", "training.png"
+CURVE_PICTURE, TRAINING_PICTURE, NEAREST_PICTURE = "curve.png", "training.png", "nearest.png"
 Rgba = npt.NDArray[np.uint8]
 
 
@@ -70,6 +73,7 @@ class Pictures:
     clean_strips: bytes
     curve: bytes | None = None
     curve_dark: bytes | None = None
+    nearest: bytes | None = None
     training: bytes | None = None
     training_dark: bytes | None = None
 
@@ -80,6 +84,7 @@ class Pictures:
             "strips.png": self.strips,
             "strips-clean.png": self.clean_strips,
             CURVE_PICTURE: self.curve,
+            NEAREST_PICTURE: self.nearest,
             TRAINING_PICTURE: self.training,
         }
         return {name: png for name, png in files.items() if png is not None}
@@ -95,15 +100,16 @@ def render_pictures(report: EvalReport, student: Tensor, teacher: Tensor, strips
         strips: states along the time grid.
     """
     ours, theirs = image_grid(student), image_grid(teacher)
-    steps, headline = report.cost.teacher.passes, report.headline
+    target = f"teacher, {report.target_steps} steps of {solver_text(report.target_solver)}"
+    curves = None if report.not_comparable else report.headline
     return Pictures(
-        samples=_png(_side_by_side((ours, theirs), ("student, 1 pass", f"teacher, {steps} steps"))),
+        samples=_png(_side_by_side((ours, theirs), ("student, 1 pass", target))),
         student_grid=_png(ours),
         teacher_grid=_png(theirs),
         strips=_png(_strip_picture(strips, strips.teacher_states, strips.student_states, with_noise=True)),
         clean_strips=_png(_strip_picture(strips, strips.teacher_clean, strips.student_clean, with_noise=False)),
-        curve=None if headline is None else curve_png(headline, report.curve_solver, dark=False),
-        curve_dark=None if headline is None else curve_png(headline, report.curve_solver, dark=True),
+        curve=None if curves is None else curve_png(curves, dark=False),
+        curve_dark=None if curves is None else curve_png(curves, dark=True),
     )
 
 
@@ -114,25 +120,42 @@ def image_grid(images: Tensor, columns: int = COLUMNS) -> Rgba:
     return _lay_out(rows, gap=2)
 
 
+def labelled_rows(rows: Sequence[Tensor], names: Sequence[str]) -> bytes:
+    """Returns rows of images `[N, C, H, W]` in [-1, 1], each below its name, as a PNG."""
+    font, gap = ImageFont.load_default(13), 20
+    pictures = [_lay_out([_tiles(images, STRIP_TILE)], gap=3) for images in rows]
+    height, width = pictures[0].shape[:2]
+    canvas = Image.new("RGBA", (width, len(rows) * (height + gap)), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(canvas)
+    for index, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        draw.text((0, index * (height + gap) + 2), name, fill=GREY, font=font)
+        canvas.paste(Image.fromarray(picture), (0, index * (height + gap) + gap))
+    return _png(np.asarray(canvas))
+
+
 def grid_png(images: Tensor, columns: int = COLUMNS) -> bytes:
     """Returns the result of `image_grid` as a PNG."""
     return _png(image_grid(images, columns))
 
 
-def curve_png(measured: Distances, solver: str, *, dark: bool) -> bytes:
-    """The teacher's curve under a solver, log-log, with the student's single pass placed on it."""
+def curve_png(measured: Distances, *, dark: bool) -> bytes:
+    """The teacher's curves under solvers without training, log-log, with the student's single pass placed on them."""
     ink, faint = ("#d7dae0", "#3c4149") if dark else ("#24292f", "#d9dde3")
     figure = Figure(figsize=(7.2, 4.2), dpi=160)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    points = [(point.steps, point.to_teacher.fd.value) for point in measured.curve if point.to_teacher is not None]
-    steps, distances = zip(*points, strict=True)
-    axes.loglog(
-        steps, distances, "o-", color=TEACHER_COLOUR, linewidth=2, markersize=6, label=f"teacher, n {solver} steps"
-    )
-    fd, worth = measured.to_teacher.fd.value, measured.worth.steps
+    kinds = list(dict.fromkeys(point.solver for point in measured.curve))
+    for kind, colour in zip(kinds, cycle(TEACHER_COLOURS)):
+        points = [(point.passes, point.to_target.fd.value) for point in measured.curve if point.solver == kind]
+        passes, distances = zip(*points, strict=True)
+        axes.loglog(
+            passes, distances, "o-", color=colour, linewidth=1.8, markersize=4.5, label=f"teacher, {solver_text(kind)}"
+        )
+    every = [(point.passes, point.to_target.fd.value) for point in measured.curve]
+    lowest, highest = min(distance for _, distance in every), max(distance for _, distance in every)
+    fd, worth = measured.to_teacher.fd.value, measured.worth.passes
     axes.plot([1, max(worth, 1.001)], [fd, fd], "--", color=STUDENT_COLOUR, linewidth=1.2)
-    axes.plot([worth, worth], [min(*distances, fd) * 0.5, fd], "--", color=STUDENT_COLOUR, linewidth=1.2)
+    axes.plot([worth, worth], [min(lowest, fd) * 0.5, fd], "--", color=STUDENT_COLOUR, linewidth=1.2)
     axes.plot([1], [fd], "*", color=STUDENT_COLOUR, markersize=16, label="student, 1 pass", zorder=5)
     axes.plot([worth], [fd], "o", color=STUDENT_COLOUR, markersize=7, zorder=5)
     axes.annotate(
@@ -144,15 +167,13 @@ def curve_png(measured: Distances, solver: str, *, dark: bool) -> bytes:
         fontsize=11,
         fontweight="bold",
     )
-    axes.set_xlim(0.88, 24)
-    axes.set_ylim(min(*distances, fd) * 0.6, max(*distances, fd) * 1.6)
-    axes.xaxis.set_major_locator(FixedLocator(steps))
+    axes.set_xlim(0.88, 1.2 * max(passes for passes, _ in every))
+    axes.set_ylim(min(lowest, fd) * 0.6, max(highest, fd) * 1.6)
+    axes.xaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20, 50, 100, 200]))
     axes.xaxis.set_minor_locator(FixedLocator([]))
     axes.yaxis.set_minor_formatter(NullFormatter())
     for axis in (axes.xaxis, axes.yaxis):
-        formatter = ScalarFormatter()
-        formatter.set_scientific(False)
-        axis.set_major_formatter(formatter)
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("network passes per image", color=ink)
     axes.set_ylabel(f"{measured.to_teacher.fd.name} to {measured.to_teacher.fd.reference}", color=ink)
     axes.tick_params(which="both", colors=ink)
@@ -170,8 +191,8 @@ def curve_png(measured: Distances, solver: str, *, dark: bool) -> bytes:
 
 def _worth_label(worth: Worth) -> str:
     if worth.clamped:
-        return f"less than {worth.steps:.0f}" if worth.steps <= 1 else f"more than {worth.steps:.0f}"
-    return f"{worth.steps:.1f}"
+        return f"less than {worth.passes:.0f}" if worth.passes <= 1 else f"more than {worth.passes:.0f}"
+    return f"{worth.passes:.1f}"
 
 
 def _strip_picture(strips: Strips, teacher: Tensor, student: Tensor, *, with_noise: bool) -> Rgba:

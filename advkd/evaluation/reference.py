@@ -1,8 +1,8 @@
-"""References of teachers: the teacher at 1 to 50 DDIM steps on the evaluation's noises; students are compared with it.
+"""References of teachers: the curve of several solvers and the target, on the evaluation's noises.
 
 A reference needs far more passes than a student's evaluation. So it is computed once per teacher, extractor, seed and
-number of samples, and cached under the digest of these below `<root>/references`. Those of embedded teachers are
-shipped with the package.
+number of samples (`advkd.evaluation.solutions`), and kept under the digest of these below `<root>/references`. Those of
+embedded teachers are shipped with the package.
 """
 
 import json
@@ -15,68 +15,66 @@ import torch
 from torch import Tensor
 
 from advkd.diffusion import decoded
-from advkd.evaluation.distances import CURVE_STEPS
-from advkd.evaluation.real import is_default, real_images
-from advkd.evaluation.scores import ReferenceSet, Scores, score
-from advkd.evaluation.teacher_states import (
-    EVALUATION_START,
-    PassCounter,
-    clean_timesteps,
-    condition_facts,
-    evaluation_start,
-    teacher_states,
-)
-from advkd.features import AUTO, Extractor, chosen_features, state_features
-from advkd.files import record_from_json
+from advkd.distances import FeatureSet, frechet_distance
+from advkd.evaluation.curve import Curve, curve_of, passes_per_step, solution_text
+from advkd.evaluation.scores import Scores, score
+from advkd.evaluation.solutions import Solutions, set_arrays, set_of_arrays, solution_facts
+from advkd.evaluation.teacher_states import PassCounter, clean_timesteps, teacher_trajectory
+from advkd.features import AUTO, Extractor, chosen_features
+from advkd.files import Array, Arrays, content_digest, pack_arrays, read_arrays, record_from_json, write_arrays
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.objects import join, write_bytes
 
-TARGET_STEPS = 50
-STEPS = (*CURVE_STEPS, TARGET_STEPS)
 SAMPLES = 2048
 PICTURES = 64
-LAYOUT = 1
+LAYOUT = 2
 SHIPPED = Path(__file__).parent / "references"
+Done = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherPoint:
-    """The teacher at one number of steps, compared with itself at 50 (None there) and with real images (if any)."""
+    """The teacher under one solver that needs no training, compared with the target.
 
-    steps: int
-    to_teacher: Scores | None
-    to_real: Scores | None
+    Attributes:
+        solver: name of the solver.
+        passes: network passes per image; under guidance, two per step.
+        to_target: scores against the target.
+    """
+
+    solver: str
+    passes: int
+    to_target: Scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The reference of a teacher.
+    """The reference of a teacher in the features of one extractor.
 
     Attributes:
         digest: digest of everything that determines the reference; its name.
-        points: scores of the teacher at every number of steps.
-        features: features of the images at 50 steps, `[N, D]`, rounded to float16.
-        pictures: first 64 images at 50 steps, `[64, C, H, W]`, rounded to float16.
-        real_set: real images with which the points were compared, None if there are none.
-        real_sha256: sha256 of the real images, "" if there are none.
+        curve: solvers of the points, and the target.
+        points: scores of the teacher, those of fewer passes first.
+        target: the features of the target.
+        target_error: Frechet distance of the target to the same solver with half as many steps.
+        pictures: the target's first images, `[P, C, H, W]` in [-1, 1], rounded to float16.
     """
 
     digest: str
+    curve: Curve
     points: tuple[TeacherPoint, ...]
-    features: Tensor
+    target: FeatureSet
+    target_error: float
     pictures: Tensor
-    real_set: ReferenceSet | None
-    real_sha256: str
 
     @property
-    def teacher_set(self) -> ReferenceSet:
-        """The teacher at 50 steps, as a set to compare with."""
-        return ReferenceSet(f"teacher@{TARGET_STEPS}", self.features)
+    def distances(self) -> list[tuple[int, float]]:
+        """Passes and Frechet distance to the target of every point."""
+        return [(point.passes, point.to_target.fd.value) for point in self.points]
 
-    @property
-    def curve(self) -> dict[int, float]:
-        """Frechet distance to the teacher at 50 steps, by number of steps."""
-        return {point.steps: point.to_teacher.fd.value for point in self.points if point.to_teacher is not None}
+    def of(self, solver: str) -> list[tuple[int, float]]:
+        """Passes and Frechet distance of one solver's points."""
+        return [(point.passes, point.to_target.fd.value) for point in self.points if point.solver == solver]
 
 
 def references_for(
@@ -84,11 +82,10 @@ def references_for(
     extractors: Sequence[Extractor],
     *,
     root: str,
-    solver: str = "ddim",
-    real: str | None = None,
+    curve: Curve | None = None,
     seed: int = 0,
     samples: int = SAMPLES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Done | None = None,
 ) -> tuple[Reference, ...]:
     """Returns the references of a teacher: shipped with the package, cached below `root`, or computed and cached.
 
@@ -96,38 +93,44 @@ def references_for(
         teacher: a teacher with a deterministic solver.
         extractors: extractors, with one reference for each; missing references share the teacher's passes.
         root: URI of the cache.
-        solver: kind of the deterministic solver.
-        real: see `advkd.evaluation.real.real_images`.
+        curve: what is measured; None: `curve_of`.
         seed: base seed of the evaluation's noises.
         samples: number of noises.
         progress: `progress(done passes, total passes)`, called only if a reference is computed.
 
     Raises:
-        EvaluationError: a state of the teacher holds NaN, or the real images cannot be used.
+        EvaluationError: a state of the teacher holds NaN, or no deterministic solver fits it.
     """
-    wanted = [_Wanted.of(teacher, solver, extractor, real, seed, samples) for extractor in extractors]
-    stored = [_kept(reference, root) for reference in wanted]
-    missing = [reference for reference, arrays in zip(wanted, stored, strict=True) if arrays is None]
-    computed = iter(_compute(teacher, solver, missing, seed, samples, progress)) if missing else iter(())
-    references = []
-    for reference, kept in zip(wanted, stored, strict=True):
-        arrays = next(computed) if kept is None else kept
-        if kept is None:
-            write_arrays(join(root, "references", reference.file), reference.facts, arrays)
-        references.append(_from_arrays(reference, arrays))
-    return tuple(references)
+    curve = curve or curve_of(teacher)
+    kept = {extractor.name: kept_reference(teacher, curve, extractor, root, seed, samples) for extractor in extractors}
+    missing = tuple(extractor for extractor in extractors if kept[extractor.name] is None)
+    if missing:
+        solutions = Solutions(teacher=teacher, extractors=missing, root=root, seed=seed, samples=samples)
+        computed = _compute(solutions, curve, progress)
+        for extractor, made in zip(missing, computed, strict=True):
+            facts = _facts(teacher, curve, extractor, seed, samples)
+            write_arrays(join(root, "references", f"{content_digest(facts)}.npz"), facts, made)
+            kept[extractor.name] = made
+    return tuple(
+        _from_arrays(content_digest(_facts(teacher, curve, extractor, seed, samples)), curve, arrays)
+        for extractor in extractors
+        if (arrays := kept[extractor.name]) is not None
+    )
 
 
 def ship_reference(
     teacher_name: str,
     features: str = AUTO,
     *,
+    root: str,
     seed: int = 0,
     samples: int = SAMPLES,
     folder: Path = SHIPPED,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Done | None = None,
 ) -> Path:
     """Computes the reference of an embedded teacher again and writes it into the package; returns the file.
+
+    What is computed so far lies below `root`, so the same call goes on.
 
     Raises:
         ValueError: the teacher has no extractor, or several.
@@ -139,104 +142,96 @@ def ship_reference(
             f"a reference is in the features of one extractor, got {len(extractors)} by {features!r} for "
             f"{teacher_name!r}; name one"
         )
-    wanted = _Wanted.of(teacher, "ddim", extractors[0], None, seed, samples)
-    path = folder / wanted.file
-    write_bytes(str(path), pack_arrays(wanted.facts, *_compute(teacher, "ddim", [wanted], seed, samples, progress)))
+    curve = curve_of(teacher)
+    solutions = Solutions(teacher=teacher, extractors=extractors, root=root, seed=seed, samples=samples)
+    facts = _facts(teacher, curve, extractors[0], seed, samples)
+    (arrays,) = _compute(solutions, curve, progress)
+    path = folder / f"{content_digest(facts)}.npz"
+    write_bytes(str(path), pack_arrays(facts, arrays))
     return path
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What determines a reference: an extractor, a set of real images, and the facts in its digest."""
-
-    extractor: Extractor
-    real: ReferenceSet | None
-    real_sha256: str
-    facts: dict[str, object]
-
-    @classmethod
-    def of(
-        cls, teacher: Teacher, solver: str, extractor: Extractor, real: str | None, seed: int, samples: int
-    ) -> "_Wanted":
-        images = real_images(real, extractor, teacher)
-        facts: dict[str, object] = {
-            "kind": "reference",
-            "layout": LAYOUT,
-            "teacher": teacher.fingerprint,
-            "solver": teacher.solver_config(SolverSpec(kind=solver, steps=TARGET_STEPS)),
-            "steps": list(STEPS),
-            "extractor": extractor.name,
-            "extractor_sha256": extractor.sha256,
-            "seed": seed,
-            "first_index": EVALUATION_START,
-            "samples": samples,
-            **condition_facts(teacher),
-        }
-        if not is_default(real, extractor, teacher):
-            facts["real"] = None if images is None else images.sha256
-        real_set = None if images is None else ReferenceSet(images.name, extractor(images.images))
-        return cls(extractor, real_set, "" if images is None else images.sha256, facts)
-
-    @property
-    def file(self) -> str:
-        return f"{content_digest(self.facts)}.npz"
+def _facts(teacher: Teacher, curve: Curve, extractor: Extractor, seed: int, samples: int) -> dict[str, object]:
+    configs = {solver.kind: teacher.solver_config(solver) for solver in curve.solutions}
+    return {
+        **solution_facts(teacher, curve.target, extractor, seed, samples),
+        "kind": "reference",
+        "layout": LAYOUT,
+        "solver_config": configs,
+        "half": curve.half.steps,
+        "points": [[solver.kind, solver.steps] for solver in curve.points],
+    }
 
 
-def _kept(wanted: _Wanted, root: str) -> dict[str, Array] | None:
-    for place in (str(SHIPPED / wanted.file), join(root, "references", wanted.file)):
-        arrays = read_arrays(place, wanted.facts)
+def kept_reference(
+    teacher: Teacher, curve: Curve, extractor: Extractor, root: str, seed: int, samples: int
+) -> Mapping[str, Array] | None:
+    """Returns the arrays of a reference that is shipped or cached, None if there is none."""
+    facts = _facts(teacher, curve, extractor, seed, samples)
+    name = f"{content_digest(facts)}.npz"
+    for place in (str(SHIPPED / name), join(root, "references", name)):
+        arrays = read_arrays(place, facts)
         if arrays is not None:
             return arrays
     return None
 
 
-def _compute(
-    teacher: Teacher,
-    solver: str,
-    wanted: Sequence[_Wanted],
-    seed: int,
-    samples: int,
-    progress: Callable[[int, int], None] | None,
-) -> list[Arrays]:
-    """Computes the arrays of all references in one pass over the numbers of steps."""
-    start = evaluation_start(teacher, seed, samples)
-    counter, device = PassCounter(samples * sum(STEPS), progress), str(getattr(teacher, "device", "cpu"))
-    features: list[dict[int, Tensor]] = [{} for _ in wanted]
-    for steps in STEPS:
-        sampled = SolverSpec(kind=solver, steps=steps)
-        states = teacher_states(teacher, start, sampled, clean_timesteps(teacher, sampled), counter.add)
-        for one, mine in zip(wanted, features, strict=True):
-            # Rounded as they are stored, so that the curve and every later student meet the same numbers.
-            mine[steps] = state_features(one.extractor, teacher.space, states[-1], device).half().float()
-    pictures = decoded(teacher.space, states[-1][:PICTURES], device).numpy().astype(np.float16)
+def _compute(solutions: Solutions, curve: Curve, progress: Done | None) -> list[Arrays]:
+    """Computes the arrays of one reference per extractor; a solution's features are dropped when it is scored."""
+    per_step = passes_per_step(solutions.teacher, curve.target)
+    total = per_step * sum(solutions.missing_passes(solver) for solver in curve.solutions)
+    counter = PassCounter(total, progress)
+
+    def told(passes: int) -> None:
+        counter.add(per_step * passes)
+
+    targets = solutions.sets(curve.target, told)
+    points: list[list[TeacherPoint]] = [[] for _ in targets]
+    errors = [0.0 for _ in targets]
+    for solver in curve.points:
+        sets = solutions.sets(solver, told)
+        for k, (extractor, features, target) in enumerate(zip(solutions.extractors, sets, targets, strict=True)):
+            scores = score(features, target, extractor)
+            points[k].append(TeacherPoint(solver=solver.kind, passes=per_step * solver.steps, to_target=scores))
+            if solver == curve.half:
+                errors[k] = frechet_distance(features, target)
+
+    def drawn(done: int, of: int) -> None:
+        if progress is not None:
+            progress(counter.done + done, total + of)
+
+    pictures = _pictures(solutions, curve.target, drawn).numpy().astype(np.float16)
     return [
         {
-            "features": mine[TARGET_STEPS].numpy().astype(np.float16),
+            **set_arrays(target),
             "pictures": pictures,
-            "points": np.array(json.dumps([asdict(point) for point in _points(reference, mine)])),
+            "target_error": np.array(error),
+            "points": np.array(json.dumps([asdict(point) for point in scored])),
         }
-        for reference, mine in zip(wanted, features, strict=True)
+        for target, scored, error in zip(targets, points, errors, strict=True)
     ]
 
 
-def _points(wanted: _Wanted, features: Mapping[int, Tensor]) -> tuple[TeacherPoint, ...]:
-    extractor, target = wanted.extractor, ReferenceSet(f"teacher@{TARGET_STEPS}", features[TARGET_STEPS])
-    return tuple(
-        TeacherPoint(
-            steps=steps,
-            to_teacher=None if steps == TARGET_STEPS else score(features[steps], target, extractor),
-            to_real=None if wanted.real is None else score(features[steps], wanted.real, extractor),
-        )
-        for steps in STEPS
+def _pictures(solutions: Solutions, target: SolverSpec, progress: Done) -> Tensor:
+    states = teacher_trajectory(
+        solutions.teacher,
+        solver=target,
+        timesteps=clean_timesteps(solutions.teacher, target),
+        seed=solutions.seed,
+        rows=range(min(solutions.samples, PICTURES)),
+        root=solutions.root,
+        progress=progress,
     )
+    device = str(getattr(solutions.teacher, "device", "cpu"))
+    return decoded(solutions.teacher.space, states[-1], device).float()
 
 
-def _from_arrays(wanted: _Wanted, arrays: Arrays) -> Reference:
+def _from_arrays(digest: str, curve: Curve, arrays: Mapping[str, Array]) -> Reference:
     return Reference(
-        digest=content_digest(wanted.facts),
-        real_set=wanted.real,
-        real_sha256=wanted.real_sha256,
+        digest=digest,
+        curve=curve,
         points=record_from_json(tuple[TeacherPoint, ...], str(arrays["points"])),
-        features=torch.from_numpy(arrays["features"].astype(np.float32)),
+        target=set_of_arrays(solution_text(curve.target), arrays),
+        target_error=float(arrays["target_error"]),
         pictures=torch.from_numpy(arrays["pictures"].astype(np.float32)),
     )

@@ -5,15 +5,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from advkd.evaluation.cost import CostReport
-from advkd.evaluation.distances import Worth
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.fidelity import LabelFidelity
+from advkd.evaluation.prompt_score import PromptScore
 from advkd.evaluation.reference import TeacherPoint
 from advkd.evaluation.scores import Metric, Scores
+from advkd.evaluation.worth import Worth
 from advkd.files import record_from_json
 
-LAYOUT = 3
-_HEADLINE = ("worth_steps", "worth_clamped", "fd", "recall", "precision", "label_fidelity")
+LAYOUT = 4
+COMPARABLE_SAMPLES = 2000
+"""Below so many images figures depend on their number more than on the student."""
+_HEADLINE = ("worth", "worth_clamped", "worth_ddim", "fd", "recall", "precision", "label_fidelity", "prompt_score")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +24,9 @@ class SubmoduleScores:
     """Scores of a submodule's predictions against the teacher's states from the same noises.
 
     `state` compares the states, `clean` the clean images that they imply (without the noise); `rmse` is paired, per
-    pixel, in images of [-1, 1]. The teacher's states are those of deterministic DDIM. States of a stochastic sampler
-    are no function of the noise, so for a student trained on them, only the FDs of states are meaningful. There is one
-    FD for each extractor of the evaluation.
+    pixel, in images of [-1, 1]. The teacher's states are those of a deterministic solver. States of a stochastic
+    sampler are no function of the noise, so for a student trained on them, only the FDs of states are meaningful.
+    There is one FD for each extractor of the evaluation.
     """
 
     timestep: int
@@ -46,22 +49,30 @@ class Distances:
         extractor_sha256: sha256 of its weights.
         real_sha256: sha256 of the real images, "" if there are none.
         reference_digest: digest of the teacher's reference.
-        worth: number of teacher steps that the student's distance is worth.
-        to_teacher: scores of the student against the teacher at 50 steps.
+        target_error: Frechet distance of the target to the same solver with half as many steps.
+        worth: number of teacher passes that the best solver without training needs for the student's distance.
+        worth_ddim: the same of DDIM alone; None where DDIM does not fit the teacher.
+        to_teacher: scores of the student against the target, a fine solution of the teacher's ODE.
         to_real: scores of the student against real images, None if there are none.
-        curve: scores of the teacher at 1 to 50 steps, from the same code and noises.
+        teacher_to_real: scores of the target against them.
+        curve: scores of the teacher under solvers without training, from the same code and noises.
         fidelity: shares of images that are read as their class; None without classes, or where none are read.
+        prompt_score: how well images match their prompts; None without prompts, or where the extractor reads no text.
     """
 
     extractor: str
     extractor_sha256: str
     real_sha256: str
     reference_digest: str
+    target_error: float
     worth: Worth
+    worth_ddim: Worth | None
     to_teacher: Scores
     to_real: Scores | None
+    teacher_to_real: Scores | None
     curve: tuple[TeacherPoint, ...]
     fidelity: LabelFidelity | None
+    prompt_score: PromptScore | None
 
     def metrics(self) -> tuple[Metric, ...]:
         """Returns the student's metrics in the order of display."""
@@ -69,17 +80,27 @@ class Distances:
 
     def summary(self) -> dict[str, Any]:
         """Returns the figures of a summary as plain JSON."""
+        recall, precision = self.to_teacher.recall, self.to_teacher.precision
         return {
-            "worth_steps": self.worth.steps,
+            "worth": self.worth.passes,
             "worth_clamped": self.worth.clamped,
+            "worth_ddim": None if self.worth_ddim is None else self.worth_ddim.passes,
             "fd": {
                 "name": self.to_teacher.fd.name,
-                "student": _frechet(self.to_teacher, self.to_real),
-                "teacher": {str(point.steps): _frechet(point.to_teacher, point.to_real) for point in self.curve},
+                "target": self.to_teacher.fd.reference,
+                "student": self.to_teacher.fd.value,
+                "deviation": self.to_teacher.fd.deviation,
+                "student_to_real": None if self.to_real is None else self.to_real.fd.value,
+                "teacher_to_real": None if self.teacher_to_real is None else self.teacher_to_real.fd.value,
+                "teacher": [
+                    {"solver": point.solver, "passes": point.passes, "fd": point.to_target.fd.value}
+                    for point in self.curve
+                ],
             },
-            "recall": self.to_teacher.recall.value,
-            "precision": self.to_teacher.precision.value,
+            "recall": None if recall is None else recall.value,
+            "precision": None if precision is None else precision.value,
             "label_fidelity": None if self.fidelity is None else asdict(self.fidelity),
+            "prompt_score": None if self.prompt_score is None else asdict(self.prompt_score),
         }
 
 
@@ -96,7 +117,8 @@ class EvalReport:
         teacher_fingerprint: sha256 over all that the teacher's states depend on.
         solver: of the teacher's trajectories that the submodules are compared with.
         solver_steps: its steps.
-        curve_solver: of the teacher's own curve, which gives the worth.
+        target_solver: solver of the target that images are compared with.
+        target_steps: its steps.
         seed: base seed of the noises.
         first_index: index of the first noise, larger than any in a store.
         samples: number of noises.
@@ -114,7 +136,8 @@ class EvalReport:
     teacher_fingerprint: str
     solver: str
     solver_steps: int
-    curve_solver: str
+    target_solver: str
+    target_steps: int
     seed: int
     first_index: int
     samples: int
@@ -129,9 +152,35 @@ class EvalReport:
         return self.distances[0] if self.distances else None
 
     @property
+    def not_comparable(self) -> str:
+        """Why the figures are no headline, such as "64 images"; "" if they are one."""
+        if self.headline is None:
+            return "no extractor"
+        if self.samples < COMPARABLE_SAMPLES:
+            return f"{self.samples} images"
+        return ""
+
+    @property
     def worth(self) -> Worth | None:
-        """The worth in the headline, None without a headline."""
-        return None if self.headline is None else self.headline.worth
+        """The worth in the headline; None where the figures are not comparable."""
+        return None if self.headline is None or self.not_comparable else self.headline.worth
+
+    @property
+    def cost_ratio(self) -> float | None:
+        """Multiply-adds of the teacher passes that the student is worth, per multiply-add of the student."""
+        ours, theirs = self.cost.student.macs, self.cost.teacher.macs
+        if self.worth is None or not ours or theirs is None:
+            return None
+        return self.worth.passes * theirs / self.cost.teacher.passes / ours
+
+    @property
+    def latency_ratios(self) -> dict[int, float]:
+        """Time of the teacher passes that the student is worth, per time of the student, by batch size."""
+        if self.worth is None:
+            return {}
+        per_pass = {batch: time / self.cost.teacher.passes for batch, time in self.cost.teacher.latency_ms.items()}
+        times = self.cost.student.latency_ms
+        return {batch: self.worth.passes * per_pass[batch] / time for batch, time in times.items()}
 
     def to_json(self) -> str:
         """Returns the report as JSON; `from_json` is its inverse."""
@@ -150,10 +199,19 @@ class EvalReport:
             raise EvaluationError(f"metrics.json must be an evaluation's report ({error}); evaluate again") from error
 
     def summary(self) -> dict[str, Any]:
-        """Returns the figures of a summary as plain JSON with constant keys; null without a headline."""
+        """Returns the figures of a summary as plain JSON with constant keys.
+
+        They are null without an extractor, and the worth also where figures are not comparable.
+        """
         student, teacher = self.cost.student, self.cost.teacher
+        headline = dict.fromkeys(_HEADLINE) if self.headline is None else self.headline.summary()
+        if self.not_comparable:
+            headline |= dict.fromkeys(("worth", "worth_clamped", "worth_ddim"))
         return {
-            **(dict.fromkeys(_HEADLINE) if self.headline is None else self.headline.summary()),
+            **headline,
+            "not_comparable": self.not_comparable,
+            "cost_ratio": self.cost_ratio,
+            "latency_ratio": {str(batch): ratio for batch, ratio in self.latency_ratios.items()},
             "features": {distances.extractor: distances.summary() for distances in self.distances},
             "samples": self.samples,
             "params": {"student": student.params, "teacher": teacher.params},
@@ -165,22 +223,23 @@ class EvalReport:
         }
 
 
-def worth_sentence(worth: Worth | None) -> str:
-    """Returns the headline as a sentence."""
+def worth_sentence(worth: Worth | None, not_comparable: str = "") -> str:
+    """Returns the headline as a sentence.
+
+    Args:
+        worth: of the report, None where there is none.
+        not_comparable: why there is none.
+    """
     if worth is None:
+        if not_comparable.endswith("images"):
+            return f"Not comparable: {not_comparable}, where a worth needs {COMPARABLE_SAMPLES}."
         return "This student's distance to its teacher was not measured: no extractor was chosen for their images."
-    steps = f"{worth.steps:.0f}" if worth.clamped else f"{worth.steps:.1f}"
-    if worth.clamped:
-        return (
-            f"One pass of this student is worth less than {steps} step of its teacher."
-            if worth.steps <= 1
-            else f"One pass of this student is worth more than {steps} steps of its teacher."
-        )
-    return f"One pass of this student is worth {steps} steps of its teacher."
+    if worth.clamped and worth.passes <= 1:
+        return f"One pass of this student is worth less than {_passes(worth)} of its teacher."
+    more = "more than " if worth.clamped else ""
+    return f"One pass of this student is worth {more}{_passes(worth)} of its teacher by the best solver."
 
 
-def _frechet(to_teacher: Scores | None, to_real: Scores | None) -> dict[str, float | None]:
-    return {
-        "to_teacher": None if to_teacher is None else to_teacher.fd.value,
-        "to_real": None if to_real is None else to_real.fd.value,
-    }
+def _passes(worth: Worth) -> str:
+    number = f"{worth.passes:.0f}" if worth.clamped else f"{worth.passes:.1f}"
+    return f"{number} pass" if number == "1" else f"{number} passes"

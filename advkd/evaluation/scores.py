@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from advkd.evaluation.distances import frechet_distance, kernel_distance, manifold_scores
+from advkd.distances import (
+    FeatureSet,
+    frechet_deviation,
+    frechet_distance,
+    kernel_distance,
+    manifold_scores,
+    maximum_mean_discrepancy,
+)
 from advkd.features import Extractor
+
+CMMD_EXTRACTOR = "clip"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,73 +22,99 @@ class Metric:
     Attributes:
         name: name of the metric, such as "FD(digits)".
         value: value of the metric.
+        deviation: its standard deviation over noises; None where it is not estimated.
         n_fake: number of evaluated samples.
-        n_ref: number of reference samples.
-        reference: name of the reference samples, such as "teacher@50".
+        n_ref: number of reference samples; 0 if it is not known.
+        reference: name of the reference samples, such as "teacher@100 unipc".
         extractor: name of the features' extractor, or "pixels".
         extractor_sha256: sha256 of the extractor's weights, "" for pixels.
+        input: what the extractor's network takes: size, resizing and values, in words; "" for pixels.
     """
 
     name: str
     value: float
+    deviation: float | None
     n_fake: int
     n_ref: int
     reference: str
     extractor: str
     extractor_sha256: str
+    input: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """All metrics of one set of samples against one reference."""
+    """All metrics of one set of samples against one reference; None where only statistics of the reference are known.
+
+    CMMD is measured in CLIP's features alone.
+    """
 
     fd: Metric
-    kd: Metric
-    precision: Metric
-    recall: Metric
-    density: Metric
-    coverage: Metric
+    kd: Metric | None
+    precision: Metric | None
+    recall: Metric | None
+    density: Metric | None
+    coverage: Metric | None
+    cmmd: Metric | None
 
     def metrics(self) -> tuple[Metric, ...]:
-        """Returns the metrics in the order of display."""
-        return (self.fd, self.kd, self.precision, self.recall, self.density, self.coverage)
+        """Returns the metrics that were measured, in the order of display."""
+        all_of_them = (self.fd, self.kd, self.precision, self.recall, self.density, self.coverage, self.cmmd)
+        return tuple(metric for metric in all_of_them if metric is not None)
 
 
-@dataclass(frozen=True)
-class ReferenceSet:
-    """A set that samples are compared with: its name and its features `[M, D]`."""
-
-    name: str
-    features: Tensor
+def frechet_metric(fake: FeatureSet, reference: FeatureSet, extractor: Extractor) -> Metric:
+    """Computes only the Frechet distance."""
+    return _metric("FD", frechet_distance(fake, reference), fake, reference, extractor)
 
 
-def frechet_metric(fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Metric:
-    """Computes only the Frechet distance, of features `[N, D]`."""
-    value = frechet_distance(fake, reference.features)
-    return _metric("FD", value, fake, reference, extractor)
+def score(
+    fake: FeatureSet, reference: FeatureSet, extractor: Extractor, *, deviations: bool = False, paired: bool = True
+) -> Scores:
+    """Computes all metrics of a set against a reference in the same features.
 
+    Args:
+        fake: the samples.
+        reference: what they are compared with.
+        extractor: extractor of both.
+        deviations: whether to estimate the Frechet distance's deviation, which takes eight more of them.
+        paired: whether both are of the same noises.
+    """
+    cover, kernel = manifold_scores(fake, reference), kernel_distance(fake, reference)
+    distance = frechet_distance(fake, reference)
+    deviation = frechet_deviation(fake, reference, paired=paired) if deviations else None
+    cmmd = maximum_mean_discrepancy(fake, reference) if extractor.name == CMMD_EXTRACTOR else None
 
-def score(fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Scores:
-    """Computes all metrics of features `[N, D]` against a reference in the same features."""
-    cover = manifold_scores(fake, reference.features)
-    kernel = kernel_distance(fake, reference.features)
+    def share(kind: str) -> Metric | None:
+        return None if cover is None else _metric(kind, getattr(cover, kind), fake, reference, extractor)
+
     return Scores(
-        fd=frechet_metric(fake, reference, extractor),
-        kd=_metric("KD", kernel, fake, reference, extractor),
-        precision=_metric("precision", cover.precision, fake, reference, extractor),
-        recall=_metric("recall", cover.recall, fake, reference, extractor),
-        density=_metric("density", cover.density, fake, reference, extractor),
-        coverage=_metric("coverage", cover.coverage, fake, reference, extractor),
+        fd=_metric("FD", distance, fake, reference, extractor, deviation),
+        kd=None if kernel is None else _metric("KD", kernel.value, fake, reference, extractor, kernel.deviation),
+        precision=share("precision"),
+        recall=share("recall"),
+        density=share("density"),
+        coverage=share("coverage"),
+        cmmd=None if cmmd is None else _metric("CMMD", cmmd, fake, reference, extractor),
     )
 
 
-def _metric(kind: str, value: float, fake: Tensor, reference: ReferenceSet, extractor: Extractor) -> Metric:
+def _metric(
+    kind: str,
+    value: float,
+    fake: FeatureSet,
+    reference: FeatureSet,
+    extractor: Extractor,
+    deviation: float | None = None,
+) -> Metric:
     return Metric(
         name=f"{kind}({extractor.name})",
         value=value,
-        n_fake=len(fake),
-        n_ref=len(reference.features),
+        deviation=deviation,
+        n_fake=fake.count,
+        n_ref=reference.count,
         reference=reference.name,
         extractor=extractor.name,
         extractor_sha256=extractor.sha256,
+        input=extractor.rule.words,
     )

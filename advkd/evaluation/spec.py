@@ -1,11 +1,13 @@
 """The settings of an evaluation, and its progress."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from advkd.evaluation.real import real_images
+from advkd.evaluation.errors import EvaluationError
+from advkd.evaluation.real import real_sha256
 from advkd.evaluation.reference import SAMPLES
-from advkd.features import AUTO, check_features, chosen_features
+from advkd.evaluation.results import COMPARABLE_SAMPLES
+from advkd.features import AUTO, Extractor, check_features, chosen_features
 from advkd.files import refuse_credentials
 from advkd.teachers import SolverSpec, Teacher
 from storage.records import check_seed
@@ -27,15 +29,16 @@ class EvaluateSpec:
         references: root URI; teachers' curves and states are cached in references/ and trajectories/ below it.
         features: extractors that distances are measured in, names in `advkd.features.FEATURES` with commas between
             them, the headline's first; "auto": digits for the embedded teachers of digits, the teacher's own network
-            for others that have one; "none": a report without distances.
-        real: real images to compare with as well: "digits", or the URI of a folder of pictures; None: digits for the
-            embedded teachers of digits, in the extractor of digits.
+            for any other; "none": a report without distances.
+        weights: weights of an extractor that looks for some: a file, a folder or a hub id; None: its usual place.
+        real: real images to compare with as well: the URI of a folder or zip of pictures, of tars, of Parquet files or
+            of an npz of statistics, or "digits" (scikit-learn's); None: no set.
         samples: noises; at least 2000 for a worth that is reported.
         trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
         seed: base seed of the noises; no store can hold the same ones, whatever its seed.
+        classes: numbers or names of classes that the report shows one by one; empty: those farthest from the teacher.
         solver: kind of the deterministic solver behind the submodules' targets, as in the store; None: the first that
-            passes through the student's timesteps, ddim before others. The teacher's own curve is that of ddim, or of
-            this solver where ddim does not fit the teacher.
+            passes through the student's timesteps, ddim before others.
         solver_steps: the teacher's steps behind the submodules' targets, as in the store; None: the fewest from 20 on
             that pass through the student's timesteps.
         device: "cpu" or "cuda".
@@ -47,7 +50,9 @@ class EvaluateSpec:
     out: str
     references: str = "runs"
     features: str = AUTO
+    weights: str | None = None
     real: str | None = None
+    classes: tuple[str, ...] = ()
     samples: int = SAMPLES
     trajectory_samples: int = 256
     seed: int = 0
@@ -59,7 +64,7 @@ class EvaluateSpec:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         check_features(self.features)
-        for uri in (self.student, self.out, self.references, self.real or ""):
+        for uri in (self.student, self.out, self.references, self.real or "", self.weights or ""):
             refuse_credentials(uri)
         for name in ("samples", "trajectory_samples"):
             if getattr(self, name) < MIN_SAMPLES:
@@ -76,20 +81,37 @@ class EvaluateSpec:
             raise ValueError(f"EvaluateSpec.threads must be positive, got {self.threads}; use 1")
 
 
-def protocols(features: str, real: str | None, teacher: Teacher) -> list[tuple[str, str, str]]:
-    """Returns what distances depend on: each extractor's name and sha256, and the sha256 of its real images or "".
+def protocols(spec: EvaluateSpec, teacher: Teacher) -> list[tuple[str, str, str]]:
+    """Returns what distances depend on: each extractor's name and sha256, and the sha256 of the real images or "".
 
     Raises:
         ValueError: an extractor is unknown.
-        FeatureError: an extractor does not take the teacher's images.
-        EvaluationError: the real images have another shape.
+        EvaluationError: an extractor does not take the teacher's images, or there are fewer images than its features
+            need.
         StoreError: the real images cannot be read.
     """
-    measures = []
-    for extractor in chosen_features(features, teacher):
-        images = real_images(real, extractor, teacher)
-        measures.append((extractor.name, extractor.sha256, "" if images is None else images.sha256))
-    return measures
+    extractors = chosen_features(spec.features, teacher, weights=spec.weights, device=spec.device)
+    check_images(spec, extractors)
+    real = "" if spec.real is None else real_sha256(spec.real, teacher.space.image_shape)
+    return [(extractor.name, extractor.sha256, real) for extractor in extractors]
+
+
+def check_images(spec: EvaluateSpec, extractors: Sequence[Extractor]) -> None:
+    """Refuses a headline in features of more dimensions than there are images.
+
+    Raises:
+        EvaluationError: the covariance of an extractor's features would not have full rank.
+    """
+    for extractor in extractors:
+        # To know its dimensions, the teacher's own extractor passes an image through its network.
+        if spec.samples > getattr(extractor, "most_dims", spec.samples):
+            continue
+        if COMPARABLE_SAMPLES <= spec.samples <= extractor.dims:
+            raise EvaluationError(
+                f"a Frechet distance needs more images than its features have dimensions, got {spec.samples} for "
+                f"{extractor.dims} of {extractor.name!r}; evaluate {5 * extractor.dims} images or more "
+                "(EvaluateSpec.samples, --samples), or choose another extractor"
+            )
 
 
 class TeacherPasses:

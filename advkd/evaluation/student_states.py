@@ -1,7 +1,5 @@
 """What a student computes in an evaluation: its clean states, and those of its submodules beside the teacher's."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
@@ -15,24 +13,14 @@ BATCH = 256
 
 
 @torch.no_grad()
-def student_samples(
-    student: AnyStudent,
-    start: Start,
-    device: str,
-    progress: Callable[[int, int], None],
-    conditions: Conditions = UNCONDITIONAL,
-) -> Tensor:
-    """Returns the student's clean states from the evaluation's starts, one pass each: float32 `[N, C, H, W]`, CPU.
+def student_states(student: AnyStudent, start: Start, device: str, conditions: Conditions = UNCONDITIONAL) -> Tensor:
+    """Returns the student's clean states from one batch of starts, one pass each: float32 `[B, C, H, W]`, CPU.
 
     Raises:
         EvaluationError: a state holds NaN or infinity.
     """
-    batches: list[Tensor] = []
-    for part in start.split(BATCH):
-        moved = part.to(device)
-        batches.append(student(moved.noise, **embedded(conditions, moved.condition)).float().cpu().contiguous())
-        progress(min(len(start), len(batches) * BATCH), len(start))
-    return _finite(torch.cat(batches))
+    moved = start.to(device)
+    return _finite(student(moved.noise, **embedded(conditions, moved.condition)).float().cpu().contiguous())
 
 
 @torch.no_grad()

@@ -29,8 +29,14 @@ def evaluation_noise(seed: int, count: int, shape: Sequence[int]) -> Tensor:
 
 def evaluation_start(teacher: Teacher, seed: int, count: int) -> Start:
     """Returns the first `count` starts of an evaluation: noises and, if the teacher has them, conditions."""
-    noise = evaluation_noise(seed, count, teacher.space.shape)
-    return start_of(noise, teacher.conditions, seed, range(EVALUATION_START, EVALUATION_START + count))
+    return evaluation_part(teacher, seed, range(count))
+
+
+def evaluation_part(teacher: Teacher, seed: int, rows: range) -> Start:
+    """Returns some of the starts of an evaluation, which follow from (seed, i) alone."""
+    indices = range(EVALUATION_START + rows.start, EVALUATION_START + rows.stop)
+    noise = torch.from_numpy(initial_noise(seed, indices.start, indices.stop, teacher.space.shape))
+    return start_of(noise, teacher.conditions, seed, indices)
 
 
 def teacher_states(
@@ -106,13 +112,14 @@ def teacher_trajectory(
     solver: SolverSpec,
     timesteps: Sequence[int],
     seed: int,
-    count: int,
+    rows: range,
     root: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Returns the states at `timesteps` of the first `count` evaluation noises, cached below `root`.
+    """Returns the states at `timesteps` of the evaluation noises of these numbers, cached below `root`.
 
-    The states are float32 `[K + 1, count, C, H, W]`. Calls `progress(done passes, total passes)` if they are computed.
+    The states are float32 `[K + 1, N, C, H, W]` for N rows. Calls `progress(done passes, total passes)` if they are
+    computed.
     """
     facts = {
         "kind": "trajectory",
@@ -122,16 +129,16 @@ def teacher_trajectory(
         "steps": solver.steps,
         "timesteps": list(timesteps),
         "seed": seed,
-        "first_index": EVALUATION_START,
-        "count": count,
+        "first_index": EVALUATION_START + rows.start,
+        "count": len(rows),
         **condition_facts(teacher),
     }
     uri = join(root, "trajectories", f"{content_digest(facts)}.npz")
     cached = read_arrays(uri, facts)
     if cached is not None:
         return torch.from_numpy(cached["states"])
-    counter = PassCounter(count * solver.steps, progress)
-    states = teacher_states(teacher, evaluation_start(teacher, seed, count), solver, timesteps, counter.add)
+    counter = PassCounter(len(rows) * solver.steps, progress)
+    states = teacher_states(teacher, evaluation_part(teacher, seed, rows), solver, timesteps, counter.add)
     write_arrays(uri, facts, {"states": states.numpy()})
     return states
 

@@ -41,7 +41,7 @@ def model_card(
     besides = _besides(conditions, labels)
     stored = "" if prompts is None else ", and `prompts/stored_prompts.py`"
     all_of_them = "Both" if prompts is None else "All"
-    headline = "" if report is None else f"{worth_sentence(report.worth)} "
+    headline = "" if report is None else f"{worth_sentence(report.worth, report.not_comparable)} "
     return f"""---
 library_name: diffusers
 {_TASK if conditions is None else _TEXT_TASK if prompts else ""}tags: [diffusion, distillation, one-step]
@@ -127,7 +127,8 @@ def _measured(report: EvalReport | None) -> str:
         for batch in student.latency_ms
     )
     return f"""## Quality
-{report.samples} noises (base seed {report.seed}, first index {report.first_index}), the same for student and teacher.
+{report.samples} noises (base seed {report.seed}, first index {report.first_index}), the same for student and teacher,
+which is taken at {report.target_steps} steps of {report.target_solver}: a fine solution.
 
 {_metrics(report)}
 
@@ -147,7 +148,23 @@ def _metrics(report: EvalReport) -> str:
         return "No distances: no extractor was chosen for these images."
     rows = [_row(metric) for distances in report.distances for metric in distances.metrics()]
     table = ["| metric | value | samples | against | features (sha256) |", "|---|---|---|---|---|", *rows]
-    return "\n".join([*table, *_read(report)])
+    return "\n".join([*table, *_worth(report), *_read(report)])
+
+
+def _worth(report: EvalReport) -> list[str]:
+    if report.not_comparable:
+        return [f"\nNot comparable: {report.not_comparable}."]
+    lines = []
+    for distances in report.distances:
+        solvers = ", ".join(dict.fromkeys(point.solver for point in distances.curve))
+        ddim = distances.worth_ddim
+        alone = "" if ddim is None else f"; DDIM alone needs {'more than ' * ddim.clamped}{ddim.passes:.1f}"
+        lines.append(
+            f"\nIn {distances.extractor}'s features, the best of {solvers} needs "
+            f"{'more than ' * (distances.worth.clamped and distances.worth.passes > 1)}{distances.worth.passes:.1f} "
+            f"passes of the teacher for the student's distance{alone}."
+        )
+    return lines
 
 
 def _read(report: EvalReport) -> list[str]:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 _SHARES = (0.5, 0.75)
 """Depths in a chain of blocks, of transformers and networks of unknown build."""
 _EPS = 1e-6
+_LOCK, _OF_THREAD = threading.Lock(), threading.local()
+_WATCHED: "WeakSet[nn.Module]" = WeakSet()
 
 
 def feature_blocks(network: nn.Module) -> dict[str, nn.Module]:
@@ -38,26 +41,33 @@ def feature_blocks(network: nn.Module) -> dict[str, nn.Module]:
     return {f"{name}.{place}": chain[place] for place in places}
 
 
+def watch(blocks: Sequence[nn.Module]) -> None:
+    """Has blocks tell what they give out, from now on; to be called before other threads use their network.
+
+    A hook that came and went with each pass would change what other threads' passes iterate over.
+    """
+    with _LOCK:
+        for block in blocks:
+            if block not in _WATCHED:
+                block.register_forward_hook(_keep)
+                _WATCHED.add(block)
+
+
 @contextmanager
 def activations(blocks: Sequence[nn.Module]) -> Iterator[dict[int, Tensor]]:
-    """Collects what each block gives out in this thread's passes: float32, by the block's place in the sequence."""
+    """Collects what watched blocks give out in this thread's passes: float32, by the block's place in the sequence."""
     seen: dict[int, Tensor] = {}
-    mine = threading.get_ident()
-
-    def keep(place: int) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            # Other threads may use the same network.
-            if threading.get_ident() == mine:
-                seen[place] = _of_states(output).float()
-
-        return hook
-
-    handles = [block.register_forward_hook(keep(place)) for place, block in enumerate(blocks)]
+    _OF_THREAD.seen, _OF_THREAD.places = seen, {block: place for place, block in enumerate(blocks)}
     try:
         yield seen
     finally:
-        for handle in handles:
-            handle.remove()
+        _OF_THREAD.places = {}
+
+
+def _keep(module: nn.Module, inputs: Any, output: Any) -> None:
+    place = getattr(_OF_THREAD, "places", {}).get(module)
+    if place is not None:
+        _OF_THREAD.seen[place] = _of_states(output).float()
 
 
 def pooled(activation: Tensor) -> Tensor:

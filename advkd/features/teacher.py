@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from advkd.diffusion import Pixels
 from advkd.features.base import Asked, InputRule
-from advkd.features.blocks import activations, feature_blocks, pooled
+from advkd.features.blocks import activations, feature_blocks, pooled, watch
 from advkd.features.errors import FeatureError
 from advkd.features.pictures import require_images
 from advkd.teachers import (
@@ -86,7 +86,9 @@ class TeacherExtractor:
         self._whole, self._teacher = teacher, network.unguided_copy()
         named = _blocks(network)
         self.blocks, self._modules = tuple(named), tuple(named.values())
+        watch(self._modules)
         self._space = teacher.space
+        self.most_dims = MOST_DIMS
         height, width = self._space.image_shape[1:]
         latents = not isinstance(self._space, Pixels)
         values = "of the teacher's latents (the mean of its own encoder)" if latents else "[-1, 1] as they are"

@@ -57,8 +57,7 @@ def check_later_stages(
             f"a run's batch must fit into its trajectories, got batch_size {train.batch_size} of "
             f"{train.trajectories or precompute.samples}; precompute more samples, or train with a smaller batch"
         )
-    EvaluateSpec(student="", out="", samples=samples, features=features)
-    protocols(features, real, teacher)
+    protocols(EvaluateSpec(student="", out="", samples=samples, features=features, real=real), teacher)
     own = precompute.solver.deterministic
     check_targets(teacher, store.sampler if own else None, store.timesteps, store.solver_steps if own else None)
     RegisterSpec(student="", report="", out="", model=model)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from advkd.evaluation import EvalReport
+from advkd.evaluation import EvalReport, Metric
 
 RECALL_MARGIN = 0.02
 _REMEDIES = {
@@ -16,13 +16,14 @@ class Figures:
     """The figures that the gate compares, and the protocol by which they were measured.
 
     Attributes:
-        fd: Frechet distance to the teacher at 50 steps, in the headline's features; None if not measured.
-        recall: recall of the teacher at 50 steps; None if not measured.
+        fd: Frechet distance to the teacher's fine solution, in the headline's features; None if not measured.
+        recall: recall of that; None if not measured.
         fd_real: Frechet distance to real images; None if there are none.
         recall_real: recall of real images; None if there are none.
         teacher_fingerprint: fingerprint of the teacher in the evaluation.
         extractor_sha256: sha256 of the features' extractor, "" without features.
         samples: number of samples.
+        not_comparable: why the figures are no headline, such as "64 images"; "" if they are one.
     """
 
     fd: float | None
@@ -32,6 +33,7 @@ class Figures:
     teacher_fingerprint: str
     extractor_sha256: str
     samples: int
+    not_comparable: str
 
 
 @dataclass(frozen=True)
@@ -48,21 +50,27 @@ def figures_of(report: EvalReport) -> Figures:
     teacher, real = (None, None) if headline is None else (headline.to_teacher, headline.to_real)
     return Figures(
         fd=None if teacher is None else teacher.fd.value,
-        recall=None if teacher is None else teacher.recall.value,
+        recall=_value(None if teacher is None else teacher.recall),
         fd_real=None if real is None else real.fd.value,
-        recall_real=None if real is None else real.recall.value,
+        recall_real=_value(None if real is None else real.recall),
         teacher_fingerprint=report.teacher_fingerprint,
         extractor_sha256="" if headline is None else headline.extractor_sha256,
         samples=report.samples,
+        not_comparable="" if headline is None else report.not_comparable,
     )
+
+
+def _value(metric: Metric | None) -> float | None:
+    return None if metric is None else metric.value
 
 
 def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RECALL_MARGIN) -> Decision:
     """Promotes the candidate if FD is not worse, and recall is not worse by more than `recall_margin`.
 
     Figures against the teacher are compared if both versions have the same teacher, else those against real images. A
-    candidate that was measured by another protocol is never promoted, nor one without figures, even if it is the first
-    version of its model. A champion without figures, promoted by hand, is replaced by the first version with figures.
+    candidate that was measured by another protocol is never promoted, nor one without figures, with figures that are no
+    headline, or with a recall of 0, even if it is the first version of its model. A champion without figures, or with
+    such figures, promoted by hand, is replaced by the first version with good ones.
 
     Raises:
         ValueError: the margin is negative.
@@ -73,10 +81,18 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
         return Decision(
             promote=False, reason="not comparable: it was evaluated without features; evaluate it with --features"
         )
+    if candidate.not_comparable:
+        return Decision(promote=False, reason=f"not comparable: {candidate.not_comparable}; evaluate it with more")
+    if candidate.recall == 0.0:
+        return Decision(
+            promote=False, reason="recall is 0: its images are nowhere near the teacher's; train it for longer"
+        )
     if champion is None:
         return Decision(promote=True, reason="there was no champion")
     if champion.fd is None or champion.recall is None:
         return Decision(promote=True, reason="the champion was evaluated without features")
+    if champion.not_comparable:
+        return Decision(promote=True, reason=f"the champion's figures are not comparable: {champion.not_comparable}")
     for name, remedy in _REMEDIES.items():
         theirs, ours = getattr(champion, name), getattr(candidate, name)
         if theirs != ours:

@@ -38,7 +38,7 @@ from storage.objects import exists, join, local_folder, read_bytes
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-PICTURES = ("samples.png", "strips.png", "strips-clean.png", "curve.png")
+PICTURES = ("samples.png", "strips.png", "strips-clean.png", "curve.png", "nearest.png")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +223,7 @@ def _params(report: EvalReport, lineage: Lineage) -> dict[str, str]:
         "student_sha256": report.student_sha256,
         "timesteps": report.timesteps,
         "evaluation.samples": report.samples,
+        "evaluation.comparable": report.not_comparable or "yes",
         "evaluation.seed": report.seed,
         "evaluation.reference": ", ".join(distances.reference_digest for distances in report.distances),
         **_flatten("train", lineage.train),
@@ -237,9 +238,21 @@ def _flatten(prefix: str, value: Any) -> dict[str, Any]:
 
 
 def _metrics(report: EvalReport) -> dict[str, float]:
-    metrics: dict[str, float | None] = {"worth_steps": None if report.worth is None else report.worth.steps}
+    metrics: dict[str, float | None] = {
+        "worth": None if report.worth is None else report.worth.passes,
+        "cost_ratio": report.cost_ratio,
+        **{f"latency_ratio.batch_{batch}": ratio for batch, ratio in report.latency_ratios.items()},
+    }
     for distances in report.distances:
-        metrics[f"{distances.extractor}.worth_steps"] = distances.worth.steps
+        if not report.not_comparable:
+            metrics[f"{distances.extractor}.worth"] = distances.worth.passes
+            metrics[f"{distances.extractor}.worth_ddim"] = (
+                None if distances.worth_ddim is None else distances.worth_ddim.passes
+            )
+        metrics[f"{distances.extractor}.fd_deviation"] = distances.to_teacher.fd.deviation
+        if distances.prompt_score is not None:
+            metrics[f"{distances.extractor}.prompt_score"] = distances.prompt_score.student
+            metrics[f"{distances.extractor}.prompt_score_of_teacher"] = distances.prompt_score.teacher
         if distances.fidelity is not None:
             metrics[f"{distances.extractor}.label_fidelity"] = distances.fidelity.student
             metrics[f"{distances.extractor}.label_fidelity_of_teacher"] = distances.fidelity.teacher

@@ -2,7 +2,7 @@
 
 from benchmarks.mutant_rows.mutant import Mutant
 
-_DISTANCES = "tests/advkd/evaluation/test_distances.py"
+_WORTH = "tests/advkd/evaluation/test_worth.py"
 _GATE = "tests/advkd/registry/test_gate.py"
 
 JUDGEMENT = (
@@ -57,17 +57,52 @@ JUDGEMENT = (
     ),
     Mutant(
         "a sample is its own nearest neighbour",
-        "advkd/evaluation/distances.py",
+        "advkd/distances/manifold.py",
         "kthvalue(neighbours + 1, dim=1)",
         "kthvalue(neighbours, dim=1)",
-        (_DISTANCES,),
+        ("tests/advkd/distances/test_manifold.py",),
     ),
     Mutant(
         "worth is interpolated in a straight line",
-        "advkd/evaluation/distances.py",
-        "share = math.log(worse / fd) / math.log(worse / better)",
-        "share = (worse - fd) / (worse - better)",
-        (_DISTANCES,),
+        "advkd/evaluation/worth.py",
+        "share = math.log(worse / distance) / math.log(worse / better)",
+        "share = (worse - distance) / (worse - better)",
+        (_WORTH,),
+    ),
+    Mutant(
+        "worth is read off the worst solver",
+        "advkd/evaluation/worth.py",
+        "if not best or distance < best[-1][1]:",
+        "if not best or distance > best[-1][1]:",
+        (_WORTH,),
+    ),
+    Mutant(
+        "a solution is taken for another of as many steps",
+        "advkd/evaluation/solutions.py",
+        '        "solver": solver.kind,\n        "solver_config": teacher.solver_config(solver),\n',
+        "",
+        ("tests/advkd/evaluation/test_solutions.py",),
+    ),
+    Mutant(
+        "features of another extractor's cache are taken",
+        "advkd/evaluation/solutions.py",
+        '"extractor_sha256": None if extractor is None else extractor.sha256,',
+        '"extractor_sha256": None,',
+        ("tests/advkd/evaluation/test_solutions.py",),
+    ),
+    Mutant(
+        "figures of few images are a headline",
+        "advkd/evaluation/results.py",
+        "if self.samples < COMPARABLE_SAMPLES:",
+        "if self.samples < 0:",
+        ("tests/advkd/evaluation/test_evaluation.py", "tests/advkd/evaluation/test_report.py"),
+    ),
+    Mutant(
+        "a student without recall becomes champion",
+        "advkd/registry/gate.py",
+        "if candidate.recall == 0.0:",
+        "if candidate.recall < 0.0:",
+        (_GATE,),
     ),
     Mutant(
         "features of two extractors are compared",

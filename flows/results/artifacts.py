@@ -42,7 +42,7 @@ def _markdown(result: DistillResult) -> str:
     model, shards = facts["model"], facts["shards"]
     browse = store_link(Path(facts["store"]).name)
     lines = [
-        f"# {facts['teacher']}: {_worth(facts['worth_steps'])}",
+        f"# {facts['teacher']}: {_worth(facts)}",
         f"- model: {_model_link(model)} version {model['version']} ({model['alias']})",
         *(_measured(measured) for measured in facts["features"].values()),
         f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher'] or 'a formula, none'})",
@@ -57,15 +57,20 @@ def _markdown(result: DistillResult) -> str:
     return "\n".join(lines)
 
 
-def _worth(steps: float | None) -> str:
-    return "a one-pass student" if steps is None else f"one pass is worth {steps:.1f} teacher steps"
+def _worth(facts: dict[str, Any]) -> str:
+    if facts["worth"] is None:
+        reason = facts["not_comparable"]
+        return f"a one-pass student, not comparable: {reason}" if reason.endswith("images") else "a one-pass student"
+    more = ("less than " if facts["worth"] <= 1 else "more than ") * facts["worth_clamped"]
+    return f"one pass is worth {more}{facts['worth']:.1f} passes of the teacher"
 
 
 def _measured(headline: dict[str, Any]) -> str:
     fd = headline["fd"]
     read = headline["label_fidelity"]
     labels = f", {100 * read['student']:.1f} % read as their label" if read else ""
-    return f"- {fd['name']} to teacher@50: {fd['student']['to_teacher']:.2f}, recall {headline['recall']:.3f}{labels}"
+    recall = "" if headline["recall"] is None else f", recall {headline['recall']:.3f}"
+    return f"- {fd['name']} to {fd['target']}: {fd['student']:.2f}{recall}{labels}"
 
 
 def _counted(stage: str, counters: StageCounters) -> str:
@@ -86,8 +91,11 @@ def _rows(result: DistillResult) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name, measured in result.facts["features"].items():
         fd = measured["fd"]
-        rows.append({"features": name, "sampler": "student, 1 pass", **fd["student"]})
-        rows += [{"features": name, "sampler": f"teacher, {steps} steps", **at} for steps, at in fd["teacher"].items()]
+        rows.append({"features": name, "sampler": "student", "passes": 1, "fd": fd["student"]})
+        rows += [
+            {"features": name, "sampler": f"teacher, {point['solver']}", "passes": point["passes"], "fd": point["fd"]}
+            for point in fd["teacher"]
+        ]
     return rows
 
 

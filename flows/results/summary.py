@@ -12,13 +12,15 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from advkd.evaluation import EvalReport, Worth, worth_sentence
+from advkd.evaluation import EvalReport, Worth, solver_text, worth_sentence
 from advkd.registry import RegisteredModel
 from advkd.runtime import StageCounters
 from advkd.trajectories import StoreResult
 from flows.recipe import Places, Recipe
 from flows.train import StudentResult
 from storage.objects import join, local_folder, write_json
+
+SHOWN_PASSES = (1, 2, 3, 5, 8, 10, 20, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +29,9 @@ class DistillResult:
 
     Attributes:
         root: folder or URI of all output; `facts` names places in it relative to it.
-        facts: plain JSON with worth_steps, fd, recall (null without distances), features (these figures of every
-            extractor), params, macs, latency_ms, store, student, report, model, artifact, seconds, counters, shards,
-            trained.
+        facts: plain JSON with worth, worth_ddim, cost_ratio, fd, recall (null without distances), features (these
+            figures of every extractor), params, macs, latency_ms, store, student, report, model, artifact, seconds,
+            counters, shards, trained.
     """
 
     root: str
@@ -93,15 +95,28 @@ def closing_tables(result: DistillResult) -> tuple[RenderableType, ...]:
 
 
 def _headline(facts: dict[str, Any]) -> Text:
-    steps = facts["worth_steps"]
-    worth = worth_sentence(None if steps is None else Worth(steps, facts["worth_clamped"]))
-    return Text(f"\n{worth.replace('its teacher', 'its teacher ' + repr(facts['teacher']))}", style="bold green")
+    passes = facts["worth"]
+    worth = None if passes is None else Worth(passes, facts["worth_clamped"])
+    sentence = worth_sentence(worth, facts["not_comparable"])
+    style = "bold green" if worth is not None else "bold yellow"
+    return Text(f"\n{sentence.replace('its teacher', 'its teacher ' + repr(facts['teacher']))}", style=style)
 
 
 def _distances(fd: dict[str, Any]) -> Table:
-    table = _table(fd["name"], "student", *(f"@{steps}" for steps in fd["teacher"]))
-    for name, key in (("to teacher@50", "to_teacher"), ("to real images", "to_real")):
-        table.add_row(name, _short(fd["student"][key]), *(_short(point[key]) for point in fd["teacher"].values()))
+    """Returns the distances to the target after so many passes: the student's after one, those of each solver."""
+    passes = sorted({1, *(point["passes"] for point in fd["teacher"] if point["passes"] in SHOWN_PASSES)})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column(f"{fd['name']}, passes:", min_width=16)
+    for number in passes:
+        table.add_column(str(number), justify="right")
+    table.add_row("student", f"[bold]{_short(fd['student'])}[/bold]")
+    for solver in dict.fromkeys(point["solver"] for point in fd["teacher"]):
+        at = {point["passes"]: point["fd"] for point in fd["teacher"] if point["solver"] == solver}
+        table.add_row(f"teacher, {solver_text(solver)}", *(_short(at.get(number)) for number in passes), style="dim")
+    table.caption = f"to {fd['target']}"
+    if fd["student_to_real"] is not None:
+        real = f"student {_short(fd['student_to_real'])}, teacher {_short(fd['teacher_to_real'])}"
+        table.caption = f"{table.caption}; to real images: {real}"
     return table
 
 
@@ -112,6 +127,12 @@ def _cost(facts: dict[str, Any]) -> Table:
         table.add_row(name, _count(facts[key]["student"]), _count(facts[key]["teacher"]))
     for batch, milliseconds in facts["latency_ms"]["student"].items():
         table.add_row(f"ms, batch {batch}", _short(milliseconds), _short(facts["latency_ms"][steps][batch]))
+    if facts["cost_ratio"] is not None:
+        table.add_row("multiply-adds saved", f"{facts['cost_ratio']:.1f}x", "")
+    for batch, ratio in facts["latency_ratio"].items():
+        table.add_row(f"time saved, batch {batch}", f"{ratio:.1f}x", "")
+    if facts["worth_ddim"] is not None:
+        table.add_row("worth in DDIM passes", f"{facts['worth_ddim']:.1f}", "")
     table.add_row("recall", "-" if facts["recall"] is None else f"{facts['recall']:.3f}", "")
     if read := facts["label_fidelity"]:
         table.add_row("read as their label", *(f"{100 * read[who]:.1f} %" for who in ("student", "teacher")))

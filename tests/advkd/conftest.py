@@ -113,7 +113,6 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
         out=str(root / "report"),
         references=str(root / "references"),
         features="digits",
-        real="digits",
         samples=160,
         trajectory_samples=96,
     )

@@ -120,7 +120,7 @@ def test_a_discriminator_of_patches_a_loss_an_extractor_and_an_export(
     assert all(part["margin"] is not None for part in seen["submodules"])
 
     out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 48)
-    evaluated = ("evaluate", "--student", tmp_path / "run", "--teacher", "mixture", *out)
+    evaluated = ("evaluate", tmp_path / "run", "--teacher", "mixture", *out)
     done(advkd(fork, site, *evaluated, "--features", "toy-rows,digits", "--json"))
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert [one["to_teacher"]["fd"]["name"] for one in report["distances"]] == ["FD(toy-rows)", "FD(digits)"]
@@ -185,7 +185,7 @@ def test_a_teacher_with_classes_latents_and_a_solver_of_its_own(
     weights = load_file(tmp_path / "run" / "student" / "diffusion_pytorch_model.safetensors")["clean.weight"]
     np.testing.assert_allclose(weights[:, 0], means, atol=0.02)
 
-    evaluated = ("evaluate", "--student", tmp_path / "run", "--teacher", toy_pipeline, "--solver", "toy-euler")
+    evaluated = ("evaluate", tmp_path / "run", "--teacher", toy_pipeline, "--solver", "toy-euler")
     done(advkd(fork, site, *evaluated, "--out", tmp_path / "report", "--references", tmp_path, "--samples", 32))
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert (report["distances"], report["sample_shape"], report["timesteps"]) == ([], [1, 16, 16], [4, 2, 0])

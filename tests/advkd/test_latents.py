@@ -87,12 +87,14 @@ def test_the_store_has_latents_and_the_root_their_autoencoder(store: str, stores
 
 
 @pytest.mark.thorough
-def test_it_is_evaluated_as_images_without_distances(run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
+def test_it_is_evaluated_in_its_own_network_s_features(run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
     out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 24)
-    evaluated = cli("evaluate", "--student", run, "--teacher", teacher, *out)
+    evaluated = cli("evaluate", run, "--teacher", teacher, *out)
     assert evaluated.code == 0, evaluated.err
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())
-    assert (report["distances"], report["sample_shape"]) == ([], [3, 16, 16])
+    (distances,) = report["distances"]
+    assert (distances["extractor"], report["sample_shape"]) == ("teacher", [3, 16, 16])
+    assert "values of the teacher's latents" in distances["to_teacher"]["fd"]["input"]
     assert len(report["submodules"]) == 2
 
 
@@ -185,7 +187,7 @@ def test_classes_and_latents_together(fork: Forker, tmp_path: Path, cli: Cli) ->
     trained = cli("train", "--store", made.uri, "--out", tmp_path / "run", "--spec", spec)
     assert trained.code == 0, trained.err
     out = ("--out", tmp_path / "report", "--references", tmp_path / "references", "--samples", 16)
-    evaluated = cli("evaluate", "--student", tmp_path / "run", "--teacher", dit, *out)
+    evaluated = cli("evaluate", tmp_path / "run", "--teacher", dit, *out)
     assert evaluated.code == 0, evaluated.err
     sampled = cli("sample", tmp_path / "run", "--n", 4, "--label", "goldfish", "--out", tmp_path / "grid.png")
     assert sampled.code == 0, sampled.err

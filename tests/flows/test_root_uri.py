@@ -36,7 +36,7 @@ def test_a_distillation_into_s3(api, s3_root, monkeypatch, tmp_path):
     there = list_prefix(s3_root)
     artifact = facts["artifact"]
     assert {f"{artifact}/contents.json", f"{artifact}/pipeline.py", f"{artifact}/README.md"} <= set(there)
-    assert load_student(student_folder(f"models:/{facts['model']['name']}@champion", s3_root)).timesteps[0] == 999
+    assert load_student(student_folder(f"models:/{facts['model']['name']}@challenger", s3_root)).timesteps[0] == 999
     logged = [key for key in there if key.startswith("mlartifacts/")]
     assert any(key.endswith("model/student/config.json") for key in logged)
     assert any(key.endswith("report/report.html") for key in logged)

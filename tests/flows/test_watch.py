@@ -127,8 +127,10 @@ def test_a_teacher_that_is_uploaded_becomes_one_registered_model_and_the_next_lo
         registry = open_registry(str(tmp_path / "runs"))
         assert [int(one.version) for one in versions_of(registry, "advkd-bright")] == [1]
 
-    told = {"teacher.discovered", "teacher.refused", "distillation.started", "model.registered", "model.promoted"}
+    told = {"teacher.discovered", "teacher.refused", "distillation.started", "model.registered"}
     assert eventually(lambda: {f"advkd.{name}" for name in told} <= events(client), 60), events(client)
+    # So few images are not comparable.
+    assert "advkd.model.promoted" not in events(client)
     assert log().count("broken, and left alone until it changes") == 1
     written = [*Path(machine.environment["PREFECT_HOME"]).rglob("*"), *tmp_path.rglob("*"), machine.worker_log]
     assert not [file for file in written if file.is_file() and s3_server.secret.encode() in file.read_bytes()]

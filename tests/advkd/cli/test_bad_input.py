@@ -118,7 +118,7 @@ def test_a_device_that_is_not_there(cli: Cli, mixture_store: str, teacher_folder
     assert cli("train", "--store", mixture_store, "--out", tmp_path / "run", "--spec", spec).code == 0
     assert_refused(cli("sample", tmp_path / "run", "--out", tmp_path / "x.png", "--device", "cuda"), *parts)
     evaluation = ("evaluate", "--teacher", "mixture", "--out", tmp_path / "out", "--references", tmp_path / "refs")
-    assert_refused(cli(*evaluation, "--student", tmp_path / "run", "--device", "cuda"), *parts)
+    assert_refused(cli(*evaluation, tmp_path / "run", "--device", "cuda"), *parts)
 
 
 def test_bad_requests_for_samples(cli: Cli, mixture_store: str, tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_bad_training_settings(
 
 def test_bad_requests_for_an_evaluation(cli: Cli, tmp_path: Path) -> None:
     common = ("evaluate", "--teacher", "mixture", "--out", tmp_path / "out", "--references", tmp_path / "refs")
-    assert_refused(cli(*common, "--student", tmp_path / "none"), "a student is a folder with config.json")
-    assert_refused(cli(*common, "--student", tmp_path, "--samples", 0), "samples must be at least", "got 0")
+    assert_refused(cli(*common, tmp_path / "none"), "a student is a folder with config.json")
+    assert_refused(cli(*common, tmp_path, "--samples", 0), "samples must be at least", "got 0")
     assert not (tmp_path / "out").exists()
 
 

@@ -42,7 +42,7 @@ def test_evaluate(cli: Cli, s3_root: str, monkeypatch: pytest.MonkeyPatch, tmp_p
         write_bytes(join(student, path.name), path.read_bytes())
     given = ("evaluate", "--teacher", "one-gaussian", "--out", out, "--references", s3_root, "--samples", 32)
     for place in (join(s3_root, "run"), student):
-        evaluated = cli(*given, "--student", place)
+        evaluated = cli(*given, place)
         assert (evaluated.code, evaluated.uri) == (0, join(out, "report.html")), evaluated.err
         contents = read_contents(out)
         assert contents is not None
@@ -67,11 +67,12 @@ def test_gc_finds_what_a_killed_writer_left_below_a_root(cli: Cli, s3_root: str)
     assert list_prefix(begun) == []
 
 
-@pytest.mark.parametrize("option", ["--student", "--out", "--references"])
+@pytest.mark.parametrize("option", ["STUDENT", "--out", "--references", "--real", "--weights"])
 def test_credentials_are_refused(cli: Cli, option: str) -> None:
-    given = {"--student": "s", "--teacher": "mixture", "--out": "o", "--references": "r"}
+    given = {"STUDENT": "s", "--teacher": "mixture", "--out": "o", "--references": "r", "--real": "i"}
     given[option] = "s3://me:password@bucket/run"
-    refused = cli("evaluate", *(word for pair in given.items() for word in pair))
+    student = given.pop("STUDENT")
+    refused = cli("evaluate", student, *(word for pair in given.items() for word in pair))
     assert refused.code == 1
     assert "must not hold credentials" in refused.err
     assert "password" not in refused.err

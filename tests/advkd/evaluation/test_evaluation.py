@@ -12,8 +12,10 @@ from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluation import check_pair, evaluate
 from advkd.evaluation.results import EvalReport
 from advkd.evaluation.spec import EvaluateSpec
-from advkd.evaluation.student_states import student_samples, student_strips
+from advkd.evaluation.student_images import StudentImages, student_images
+from advkd.evaluation.student_states import student_strips
 from advkd.evaluation.teacher_states import evaluation_noise, evaluation_start, teacher_trajectory
+from advkd.features import FeatureError, digits_extractor
 from advkd.students.loading import StudentError, load_student
 from advkd.teachers import EMBEDDED, SolverSpec
 from storage import StoreError
@@ -38,7 +40,7 @@ class Perfect(torch.nn.Module):
 def test_a_perfect_student_has_the_teacher_s_states_and_clean_estimates(tmp_path: Path) -> None:
     teacher = gaussian_teacher()
     trajectory = teacher_trajectory(
-        teacher, solver=SolverSpec(steps=20), timesteps=GRID, seed=0, count=40, root=str(tmp_path)
+        teacher, solver=SolverSpec(steps=20), timesteps=GRID, seed=0, rows=range(40), root=str(tmp_path)
     )
     strips = student_strips(Perfect(), evaluation_start(teacher, 0, 60), trajectory, "cpu")
     torch.testing.assert_close(strips.student_states, strips.teacher_states, rtol=0, atol=1e-5)
@@ -48,18 +50,17 @@ def test_a_perfect_student_has_the_teacher_s_states_and_clean_estimates(tmp_path
 def test_the_report_carries_every_metric_s_protocol(evaluated: Evaluated) -> None:
     report, distances = evaluated.report, evaluated.report.headline
     assert distances is not None
-    assert distances.to_real is not None
-    metrics = [*distances.to_teacher.metrics(), *distances.to_real.metrics()]
+    metrics = [*distances.to_teacher.metrics()]
     metrics += [metric for part in report.submodules for metric in part.metrics()]
-    metrics += [m for p in distances.curve for s in (p.to_teacher, p.to_real) if s for m in s.metrics()]
+    metrics += [metric for point in distances.curve for metric in point.to_target.metrics()]
     for metric in metrics:
         assert metric.n_fake in (160, 96)
-        assert metric.n_ref in (160, 96, 1797)
+        assert metric.n_ref in (160, 96)
         assert metric.reference
         assert len(metric.extractor_sha256) == (0 if metric.extractor == "pixels" else 64)
     assert distances.to_teacher.fd.name == "FD(digits)"
     assert [part.timestep for part in report.submodules] == list(GRID[1:])
-    assert [point.steps for point in distances.curve] == [1, 2, 4, 5, 10, 20, 50]
+    assert {point.solver for point in distances.curve} == {"ddim", "unipc", "dpmpp"}
 
 
 def test_what_the_submodules_say_is_consistent(evaluated: Evaluated) -> None:
@@ -93,12 +94,30 @@ def test_a_foreign_report_is_refused(change: str, evaluated: Evaluated) -> None:
 
 def test_the_summary_has_what_the_demo_prints(evaluated: Evaluated) -> None:
     summary = json.loads(json.dumps(evaluated.report.summary()))
-    assert summary["worth_steps"] >= 1.0
-    assert summary["fd"]["student"].keys() == {"to_teacher", "to_real"}
-    assert summary["fd"]["teacher"].keys() == {"1", "2", "4", "5", "10", "20", "50"}
+    # 160 images are no headline.
+    assert summary["not_comparable"] == "160 images"
+    assert summary["worth"] is summary["worth_ddim"] is summary["cost_ratio"] is None
+    assert summary["latency_ratio"] == {}
+    assert summary["fd"]["student"] == evaluated.report.distances[0].to_teacher.fd.value
+    assert summary["fd"]["target"] == "teacher@100 unipc"
+    assert {point["solver"] for point in summary["fd"]["teacher"]} == {"ddim", "unipc", "dpmpp"}
     assert summary["params"]["student"] > 0
-    assert summary["latency_ms"].keys() == {"student", "teacher@50"}
+    assert summary["latency_ms"].keys() == {"student", "teacher@20"}
     assert summary["latency_ms"]["student"].keys() == {"1", "64"}
+
+
+def test_from_2000_images_on_there_is_a_headline_and_ratios(evaluated: Evaluated) -> None:
+    report = replace(evaluated.report, samples=2000)
+    worth = report.distances[0].worth
+    assert report.worth == worth
+    assert report.summary()["worth"] == worth.passes
+    student, teacher = report.cost.student, report.cost.teacher
+    for batch, ratio in report.latency_ratios.items():
+        assert ratio == pytest.approx(worth.passes * teacher.latency_ms[batch] / 20 / student.latency_ms[batch])
+    # The Gaussian is a formula without multiply-adds.
+    assert report.cost_ratio is None
+    network = replace(report.cost, teacher=replace(teacher, macs=20_000, passes=20), student=replace(student, macs=500))
+    assert replace(report, cost=network).cost_ratio == pytest.approx(worth.passes * 1000 / 500)
 
 
 def test_the_same_evaluation_gives_the_same_figures_without_teacher_passes(
@@ -112,17 +131,27 @@ def test_the_same_evaluation_gives_the_same_figures_without_teacher_passes(
 
 
 def test_pictures_are_written_beside_the_page(evaluated: Evaluated) -> None:
-    for name in ("samples.png", "strips.png", "strips-clean.png", "curve.png"):
+    for name in ("samples.png", "strips.png", "strips-clean.png"):
         with Image.open(evaluated.folder / name) as picture:
             assert min(picture.size) > 200
 
 
-def test_samples_do_not_depend_on_their_number() -> None:
-    student = make_student(gaussian_teacher())
-    many = student_samples(student, evaluation_start(gaussian_teacher(), 0, 300), "cpu", lambda done, total: None)
-    few = student_samples(student, evaluation_start(gaussian_teacher(), 0, 5), "cpu", lambda done, total: None)
-    torch.testing.assert_close(many[:5], few, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(few, student(evaluation_noise(0, 5, student.sample_shape)).detach())
+def test_images_do_not_depend_on_their_number() -> None:
+    teacher = gaussian_teacher()
+    student, extractor = make_student(teacher), digits_extractor()
+
+    def images(samples: int) -> StudentImages:
+        return student_images(
+            student, teacher, [extractor], seed=0, samples=samples, device="cpu", progress=lambda done, total: None
+        )
+
+    many, few = images(300), images(5)
+    assert many.pictures.shape == (64, 1, 16, 16)
+    torch.testing.assert_close(many.pictures[:5], few.pictures, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(few.pictures, student(evaluation_noise(0, 5, student.sample_shape)).detach())
+    assert many.sets[0].count == 300
+    assert many.sets[0].features is not None
+    torch.testing.assert_close(many.sets[0].features[:5], extractor(few.pictures).half().float(), rtol=1e-2, atol=1e-2)
 
 
 def test_nan_in_the_student_is_refused_and_no_old_metrics_are_left(evaluated: Evaluated, tmp_path: Path) -> None:
@@ -158,7 +187,7 @@ def test_an_extractor_that_does_not_take_the_images_is_refused(evaluated: Evalua
     make_student(teacher).save_pretrained(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EMBEDDED, "small", lambda device: teacher)
-        with pytest.raises(EvaluationError, match=r"take the teacher's images, got 'digits' for 1x8x8 of .*'none'"):
+        with pytest.raises(FeatureError, match=r"take the teacher's images, got 'digits' for 1x8x8 of .*'none'"):
             evaluate(replace(evaluated.spec, student=str(tmp_path), teacher="small"))
 
 
@@ -175,7 +204,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_computed
 
 
 def test_a_report_s_folder_holds_these_files(evaluated: Evaluated) -> None:
-    pictures = {"samples.png", "strips.png", "strips-clean.png", "curve.png"}
+    pictures = {"samples.png", "strips.png", "strips-clean.png"}
     assert {path.name for path in evaluated.folder.iterdir()} == {"metrics.json", "report.html", *pictures}
 
 

@@ -2,21 +2,27 @@
 
 import json
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
+from advkd.diffusion import Labels
+from advkd.evaluation.classes import check_classes
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluation import evaluate
+from advkd.evaluation.nearest import nearest_of
 from advkd.evaluation.results import EvalReport
 from advkd.evaluation.spec import EvaluateSpec, protocols
-from advkd.features import FEATURES, FeatureExtractor
+from advkd.features import FEATURES, FeatureExtractor, digits_extractor
+from advkd.images import ImageSetError, real_features
 from advkd.teachers import EMBEDDED, load_teacher
-from tests.advkd.evaluation.conftest import Evaluated
-from tests.advkd.evaluation.parts import gaussian_teacher, make_student
+from tests.advkd.evaluation.parts import SHAPE, Evaluated, gaussian_teacher, make_student
 
 
 def rows_of(images: Tensor) -> Tensor:
@@ -60,6 +66,7 @@ def test_without_an_extractor_there_is_a_report_without_distances(tmp_path: Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EMBEDDED, "small", lambda device: teacher)
         report = evaluate(spec)
+    assert report.not_comparable == "no extractor"
     assert report.distances == ()
     assert report.headline is None
     assert report.worth is None
@@ -68,7 +75,7 @@ def test_without_an_extractor_there_is_a_report_without_distances(tmp_path: Path
         assert part.rmse_state.value > 0
     assert EvalReport.from_json((out / "metrics.json").read_text()) == report
     summary = json.loads(json.dumps(report.summary()))
-    assert [summary[name] for name in ("worth_steps", "fd", "recall", "features")] == [None, None, None, {}]
+    assert [summary[name] for name in ("worth", "fd", "recall", "features")] == [None, None, None, {}]
     assert summary["params"]["student"] > 0
     assert {path.name for path in out.glob("*.png")} == {"samples.png", "strips.png", "strips-clean.png"}
     page = (out / "report.html").read_text()
@@ -76,47 +83,105 @@ def test_without_an_extractor_there_is_a_report_without_distances(tmp_path: Path
     assert "FD(" not in page
 
 
-@pytest.mark.thorough
-def test_real_images_are_those_that_were_named(rows: None, evaluated: Evaluated, tmp_path: Path) -> None:
-    images = (torch.rand(12, 16, 16, generator=torch.Generator().manual_seed(0)) * 255).round().to(torch.uint8)
+def some_pictures(folder: Path, count: int = 24) -> str:
+    images = (torch.rand(count, 16, 16, generator=torch.Generator().manual_seed(0)) * 255).round().to(torch.uint8)
     for index, image in enumerate(images):
-        (tmp_path / "pictures" / "inner").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.numpy()).save(tmp_path / "pictures" / "inner" / f"{index:02}.png")
-    real = str(tmp_path / "pictures")
-    spec = replace(evaluated.spec, out=str(tmp_path / "report"), references=str(tmp_path), features="rows", real=real)
+        (folder / "inner").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.numpy()).save(folder / "inner" / f"{index:02}.png")
+    return str(folder)
+
+
+def given(evaluated: Evaluated, tmp_path: Path, **changes: Any) -> EvaluateSpec:
+    return replace(evaluated.spec, out=str(tmp_path / "report"), **changes)
+
+
+def test_real_images_are_those_that_were_named(evaluated: Evaluated, tmp_path: Path) -> None:
+    real = some_pictures(tmp_path / "pictures")
+    spec = given(evaluated, tmp_path, real=real)
     (distances,) = evaluate(spec).distances
     assert distances.to_real is not None
-    assert (distances.to_real.fd.reference, distances.to_real.fd.n_ref) == ("real pictures", 12)
-    assert protocols("rows", real, gaussian_teacher()) == [("rows", "f" * 64, distances.real_sha256)]
-    (without,) = evaluate(replace(spec, real=None)).distances
+    assert distances.teacher_to_real is not None
+    assert (distances.to_real.fd.reference, distances.to_real.fd.n_ref) == ("real pictures", 24)
+    assert distances.teacher_to_real.fd.reference == "real pictures"
+    assert distances.teacher_to_real.fd.value != distances.to_real.fd.value
+    assert protocols(spec, gaussian_teacher()) == [("digits", digits_extractor().sha256, distances.real_sha256)]
+    with Image.open(tmp_path / "report" / "nearest.png") as picture:
+        assert min(picture.size) > 100
+    page = unescape((tmp_path / "report" / "report.html").read_text())
+    assert "To 24 images of real pictures the student's distance is" in page
+    assert "Nearest real images" in page
+    without = evaluated.report.headline
+    assert without is not None
     assert without.to_real is None
     assert without.real_sha256 == ""
-    assert without.reference_digest != distances.reference_digest
     assert without.to_teacher == distances.to_teacher
+    # The teacher's reference does not depend on the real images.
+    assert without.reference_digest == distances.reference_digest
 
 
-def test_digits_are_assumed_for_no_other_teacher_and_extractor(rows: None) -> None:
-    assert protocols("digits", None, gaussian_teacher())[0][2] == ""
-    assert protocols("rows", None, load_teacher("mixture"))[0][2] == ""
-    assert len(protocols("digits", None, load_teacher("mixture"))[0][2]) == 64
+def test_published_statistics_are_real_images_of_which_only_the_frechet_distance_is_known(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    real = real_features(some_pictures(tmp_path / "pictures"), digits_extractor(), SHAPE, str(tmp_path))
+    file = str(tmp_path / "statistics.npz")
+    np.savez(file, mu=real.moments.mean.numpy(), sigma=real.moments.covariance.numpy())
+    (distances,) = evaluate(given(evaluated, tmp_path, real=file)).distances
+    assert distances.to_real is not None
+    assert [metric.name for metric in distances.to_real.metrics()] == ["FD(digits)"]
+    assert distances.to_real.fd.n_ref == 0
+    assert not (tmp_path / "report" / "nearest.png").exists()
+    assert "the statistics of real statistics.npz" in (tmp_path / "report" / "report.html").read_text()
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda folder: None, r"a folder with \.png, .* pictures, got none in"),
-        (
-            lambda folder: (folder / "a.png").write_bytes(b"no"),
-            "must hold pictures, got something else in .*a.png; remove it",
-        ),
-        (
-            lambda folder: Image.new("L", (8, 8)).save(folder / "a.png"),
-            r"\[1, 16, 16\] of the teacher's, got \[1, 8, 8\] in",
-        ),
-    ],
-)
-def test_real_images_that_are_none_are_refused(make: object, message: str, rows: None, tmp_path: Path) -> None:
-    assert callable(make)
-    make(tmp_path)
-    with pytest.raises(EvaluationError, match=message):
-        protocols("rows", str(tmp_path), gaussian_teacher())
+def test_no_real_images_are_assumed() -> None:
+    for name in ("digits", "mixture"):
+        spec = EvaluateSpec(student="", out="", teacher=name)
+        assert protocols(spec, load_teacher(name)) == [("digits", digits_extractor().sha256, "")]
+
+
+def test_real_images_that_are_none_are_refused_before_anything_is_computed(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    stages: set[str] = set()
+    spec = given(evaluated, tmp_path, real=str(tmp_path / "pictures"), references=str(tmp_path / "references"))
+    with pytest.raises(ImageSetError, match="got none"):
+        evaluate(spec, lambda stage, done, total: stages.add(stage))
+    with pytest.raises(ImageSetError, match="got none"):
+        protocols(spec, gaussian_teacher())
+    assert not stages
+    assert not (tmp_path / "references").exists()
+
+
+def test_fewer_images_than_dimensions_are_refused_where_a_headline_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = FeatureExtractor("wide", "e" * 64, 2048, lambda images: images.flatten(1).repeat(1, 8))
+    monkeypatch.setitem(FEATURES._rows, "wide", lambda asked: wide)
+    spec = EvaluateSpec(student="", out="", features="wide", samples=2048)
+    with pytest.raises(EvaluationError, match=r"got 2048 for 2048 of 'wide'; evaluate 10240 images or more"):
+        protocols(spec, gaussian_teacher())
+    assert protocols(replace(spec, samples=2049), gaussian_teacher())
+    # What is no headline says so itself.
+    assert protocols(replace(spec, samples=64), gaussian_teacher())
+
+
+def test_the_nearest_real_image_is_named() -> None:
+    features = torch.tensor([[0.0, 1.0], [5.0, 5.0]])
+    others = torch.tensor([[4.0, 5.0], [9.0, 9.0], [0.0, 0.5]])
+    assert nearest_of(features, others) == [2, 0]
+
+
+def test_classes_that_no_image_can_have_are_refused_before_anything_is_computed(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    labels = Labels({"kind": "labels", "names": ["cat", "dog"], "distribution": "uniform"})
+    check_classes(("cat", "1"), labels)
+    check_classes(("2",), Labels({"kind": "labels", "classes": 3, "distribution": "uniform"}))
+    with pytest.raises(
+        EvaluationError, match=r"classes of the teacher, by name or number, got cow, 2; it has cat, dog"
+    ):
+        check_classes(("cow", "2"), labels)
+    stages: set[str] = set()
+    with pytest.raises(EvaluationError, match=r"got cat; it has none"):
+        evaluate(given(evaluated, tmp_path, classes=("cat",)), lambda stage, done, total: stages.add(stage))
+    assert not stages
+    assert not (tmp_path / "report").exists()

@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from advkd.diffusion import Start, solver_grid
+from advkd.diffusion import Start, decoded, solver_grid
+from advkd.distances import collected, frechet_distance
+from advkd.evaluation.curve import Curve
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.reference import SHIPPED, STEPS, Reference, references_for, ship_reference
+from advkd.evaluation.reference import SHIPPED, Reference, references_for, ship_reference
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
     clean_timesteps,
     evaluation_noise,
+    evaluation_start,
     solver_grid_for,
     teacher_states,
     teacher_trajectory,
 )
-from advkd.features import FeatureExtractor, digits_extractor
+from advkd.features import digits_extractor
+from advkd.files import read_arrays
 from advkd.presets import PRESETS
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from storage.records.seeding import initial_noise
@@ -38,73 +43,97 @@ def test_evaluation_noise_is_the_store_s_noise_at_indices_that_no_store_reaches(
     assert not np.allclose(noise, initial_noise(7, 0, 3, SHAPE))
 
 
-@pytest.mark.thorough
-def test_the_curve_falls_and_is_computed_once(tmp_path: Path) -> None:
+POINTS = (("ddim", 1), ("ddim", 2), ("unipc", 3), ("unipc", 6))
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Curve:
+    """A curve of few passes, so that tests of the cache are quick."""
+    return Curve(
+        SolverSpec(kind="unipc", steps=12),
+        SolverSpec(kind="unipc", steps=6),
+        (
+            SolverSpec(steps=1),
+            SolverSpec(steps=2),
+            SolverSpec(kind="unipc", steps=3),
+            SolverSpec(kind="unipc", steps=6),
+        ),
+    )
+
+
+PASSES = 12 + sum(steps for _, steps in POINTS)
+
+
+def test_the_curve_is_computed_once(tmp_path: Path, short: Curve) -> None:
     calls: list[tuple[int, int]] = []
-    root = str(tmp_path)
-    first = reference_for(gaussian_teacher(), root=root, samples=64, progress=lambda *done: calls.append(done))
-    assert calls[-1] == (64 * sum(STEPS), 64 * sum(STEPS))
+    given: dict[str, Any] = {"root": str(tmp_path), "samples": 64, "curve": short}
+    first = reference_for(gaussian_teacher(), progress=lambda *done: calls.append(done), **given)
+    # The images that are shown are drawn once more.
+    assert calls[-1] == (64 * (PASSES + 12), 64 * (PASSES + 12))
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
-    distances = list(first.curve.values())
-    assert list(first.curve) == [1, 2, 4, 5, 10, 20]
+    assert tuple((point.solver, point.passes) for point in first.points) == POINTS
+    distances = [distance for _, distance in first.distances]
     assert distances == sorted(distances, reverse=True)
+    assert first.of("ddim") == first.distances[:2]
     calls.clear()
-    second = reference_for(gaussian_teacher(), root=root, samples=64, progress=lambda *done: calls.append(done))
+    second = reference_for(gaussian_teacher(), progress=lambda *done: calls.append(done), **given)
     assert calls == []
     assert second.points == first.points
-    assert torch.equal(second.features, first.features)
+    assert torch.equal(kept(second), kept(first))
 
 
-@pytest.mark.thorough
-def test_features_and_pictures_are_the_teacher_s_at_50_steps(tmp_path: Path) -> None:
+def test_features_and_pictures_are_the_target_s(tmp_path: Path, short: Curve) -> None:
     teacher = gaussian_teacher()
-    reference = reference_for(teacher, root=str(tmp_path), samples=70, seed=3)
-    solver = SolverSpec(steps=50)
-    states = teacher_states(teacher, Start(evaluation_noise(3, 70, SHAPE)), solver, clean_timesteps(teacher, solver))
-    assert torch.equal(reference.pictures, states[-1, :64].half().float())
-    assert torch.equal(reference.features, digits_extractor()(states[-1]).half().float())
+    reference = reference_for(teacher, root=str(tmp_path), samples=70, seed=3, curve=short)
+    start = Start(evaluation_noise(3, 70, SHAPE))
+    states = teacher_states(teacher, start, short.target, clean_timesteps(teacher, short.target))[-1]
+    torch.testing.assert_close(reference.pictures, states[:64].half().float())
+    torch.testing.assert_close(kept(reference), digits_extractor()(states).half().float())
+    assert reference.target.name == "teacher@12 unipc"
+    half = teacher_states(teacher, start, short.half, clean_timesteps(teacher, short.half))[-1]
+    apart = frechet_distance(collected("half", digits_extractor()(half)), reference.target)
+    assert reference.target_error == pytest.approx(apart, rel=1e-3)
+    assert reference.target_error == pytest.approx(reference.points[-1].to_target.fd.value, rel=1e-9)
 
 
-@pytest.fixture(scope="module")
-def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Reference, Path]]:
-    """By the number of its samples, a reference and its file; tests only read them."""
-    root = tmp_path_factory.mktemp("computed")
-    found = {samples: reference_for(gaussian_teacher(), root=str(root), samples=samples) for samples in (16, 17)}
-    return {samples: (one, root / "references" / f"{one.digest}.npz") for samples, one in found.items()}
+def kept(reference: Reference) -> torch.Tensor:
+    assert reference.target.features is not None
+    return reference.target.features
 
 
-@pytest.mark.thorough
-def test_another_seed_count_or_teacher_has_another_digest(
-    computed: dict[int, tuple[Reference, Path]], tmp_path: Path
-) -> None:
-    root = str(tmp_path)
-    digests = {one.digest for one, _ in computed.values()}
-    digests.add(reference_for(gaussian_teacher(), root=root, samples=16, seed=1).digest)
-    digests.add(reference_for(gaussian_teacher(dims=9), root=root, samples=16).digest)
-    assert len(digests) == 4
-    assert len(list((tmp_path / "references").glob("*.npz"))) == 2
+def test_another_seed_count_teacher_or_curve_has_another_digest(tmp_path: Path, short: Curve) -> None:
+    given: dict[str, Any] = {"root": str(tmp_path), "samples": 16, "curve": short}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"seed": 1},
+        {"samples": 17},
+        {"curve": replace(short, points=short.points[1:])},
+    ]
+    digests = {reference_for(gaussian_teacher(), **{**given, **change}).digest for change in changes}
+    digests.add(reference_for(gaussian_teacher(dims=9), **given).digest)
+    assert len(digests) == len(changes) + 1
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("damage", ["short", "flipped", "foreign"])
 def test_a_damaged_reference_is_computed_again(
-    damage: str, computed: dict[int, tuple[Reference, Path]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    damage: str, tmp_path: Path, short: Curve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, whole = computed[16]
-    good = whole.read_bytes()
+    given: dict[str, Any] = {"root": str(tmp_path), "samples": 16, "curve": short}
+    first = reference_for(gaussian_teacher(), **given)
+    path = tmp_path / "references" / f"{first.digest}.npz"
+    good = path.read_bytes()
     middle = len(good) // 3
+    foreign = reference_for(gaussian_teacher(), **{**given, "samples": 17})
     broken = {
         "short": good[:-40],
         "flipped": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
-        "foreign": computed[17][1].read_bytes(),
+        "foreign": (tmp_path / "references" / f"{foreign.digest}.npz").read_bytes(),
     }[damage]
-    path = tmp_path / "references" / whole.name
-    path.parent.mkdir()
     path.write_bytes(broken)
     with caplog.at_level(logging.WARNING):
-        again = reference_for(gaussian_teacher(), root=str(tmp_path), samples=16)
+        again = reference_for(gaussian_teacher(), **given)
     assert "is computed again" in caplog.text
-    assert torch.equal(again.features, first.features)
+    assert torch.equal(kept(again), kept(first))
     assert path.read_bytes() == good
 
 
@@ -120,11 +149,12 @@ def test_a_nan_teacher_is_refused_and_nothing_is_cached(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="states must be finite, got NaN or infinity from 'gaussian'"):
         reference_for(teacher, root=str(tmp_path), samples=8)
     assert not list(tmp_path.rglob("*.npz"))
+    assert not list(tmp_path.rglob("*.claim"))
 
 
 def test_trajectories_are_the_teacher_s_and_cached(tmp_path: Path) -> None:
     teacher = gaussian_teacher()
-    arguments = {"solver": SolverSpec(steps=20), "timesteps": GRID, "seed": 0, "count": 10, "root": str(tmp_path)}
+    arguments = {"solver": SolverSpec(steps=20), "timesteps": GRID, "seed": 0, "rows": range(10), "root": str(tmp_path)}
     first = teacher_trajectory(teacher, **arguments)
     expected = torch.stack(list(teacher.states(Start(evaluation_noise(0, 10, SHAPE)), SolverSpec(steps=20), GRID)))
     assert torch.equal(first, expected)
@@ -151,35 +181,33 @@ def test_solver_steps_are_those_that_pass_through_the_student_s_grid() -> None:
         steps(GRID, 50)
 
 
-def test_features_do_not_depend_on_the_batch() -> None:
-    extractor: FeatureExtractor = digits_extractor()
-    images = evaluation_noise(0, 300, SHAPE)
-    together = extractor(images)
-    assert together.shape == (300, 64)
-    torch.testing.assert_close(extractor(images[290:]), together[290:], rtol=1e-5, atol=1e-5)
-
-
 def test_shipping_writes_what_is_found_again(tmp_path: Path) -> None:
-    path = ship_reference("gaussian", "digits", samples=16, folder=tmp_path / "references")
+    path = ship_reference("gaussian", "digits", root=str(tmp_path), samples=16, folder=tmp_path / "references")
     assert path.name == f"{reference_for(gaussian_teacher(), root=str(tmp_path), samples=16).digest}.npz"
     assert path.stat().st_size < 500_000
 
 
+SHIPPED_TEACHERS = ("digits", "digits-classes#guidance=1.5")
+
+
 @pytest.mark.thorough
+@pytest.mark.parametrize("name", SHIPPED_TEACHERS)
 @pytest.mark.parametrize("samples", sorted({preset.evaluation_samples for preset in PRESETS.values()}))
-def test_the_embedded_teacher_s_shipped_reference_is_what_it_computes(tmp_path: Path, samples: int) -> None:
+def test_the_embedded_teacher_s_shipped_reference_is_what_it_computes(tmp_path: Path, name: str, samples: int) -> None:
     """One for every number of samples that a preset evaluates with."""
-    teacher = load_teacher("digits")
+    teacher = load_teacher(name)
 
     def never(done: int, total: int) -> None:
-        raise AssertionError("the shipped reference was not found: run ship_reference('digits')")
+        raise AssertionError(f"the shipped reference was not found: run advkd evaluation reference --teacher {name}")
 
     reference = reference_for(teacher, root=str(tmp_path), samples=samples, progress=never)
-    assert len(reference.features) == samples
+    assert len(kept(reference)) == reference.target.count == samples
     assert not any(tmp_path.iterdir())
-    noise = evaluation_noise(0, 16, SHAPE)
-    solver = SolverSpec(steps=50)
-    images = teacher_states(teacher, Start(noise), solver, clean_timesteps(teacher, solver))[-1]
+    solver = reference.curve.target
+    states = teacher_states(teacher, evaluation_start(teacher, 0, 16), solver, clean_timesteps(teacher, solver))[-1]
+    images = decoded(teacher.space, states, "cpu")
     torch.testing.assert_close(reference.pictures[:16], images, rtol=0, atol=0.02)
-    torch.testing.assert_close(reference.features[:16], digits_extractor()(images), rtol=0.02, atol=0.02)
-    assert (SHIPPED / f"{reference.digest}.npz").stat().st_size < 200 * samples
+    torch.testing.assert_close(kept(reference)[:16], digits_extractor()(images), rtol=0.02, atol=0.02)
+    assert (SHIPPED / f"{reference.digest}.npz").stat().st_size < 300 * samples
+    # The target is fine enough for any student of the presets.
+    assert reference.target_error < 0.02

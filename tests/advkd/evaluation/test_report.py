@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from advkd.evaluation.distances import Worth
 from advkd.evaluation.pictures import image_grid
 from advkd.evaluation.report import render_report
 from advkd.evaluation.results import worth_sentence
+from advkd.evaluation.wording import measured_text
+from advkd.evaluation.worth import Worth
 from tests.advkd.evaluation.parts import Evaluated
 
 
@@ -57,7 +58,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(text: str) -> None:
 
 def test_every_picture_in_it_is_whole(text: str) -> None:
     encoded = re.findall(r"data:image/png;base64,([\w+/=]+)", text)
-    assert len(encoded) == 6
+    assert len(encoded) == 4
     for picture in encoded:
         Image.open(io.BytesIO(base64.b64decode(picture))).verify()
 
@@ -71,12 +72,36 @@ def test_every_picture_has_words(text: str) -> None:
 
 def test_the_figures_stand_in_it(text: str, evaluated: Evaluated) -> None:
     report = evaluated.report
-    assert f"<h1>{worth_sentence(report.worth)}</h1>" in text
+    assert f"<h1>{worth_sentence(report.worth, report.not_comparable)}</h1>" in text
     (distances,) = report.distances
     for fact in (report.student_sha256, report.teacher_fingerprint, distances.reference_digest, "FD(digits)"):
         assert fact in text
-    assert "Measured on 160 samples only" in text
-    assert text.count("teacher, 50 steps") == 1
+    assert "Not comparable: 160 images, where a worth needs 2000" in text
+    assert report.worth is None
+    for solver in ("DDIM", "UniPC", "DPM-Solver++"):
+        assert f"<td>{solver}, 5 passes</td>" in text
+
+
+def test_the_first_paragraph_says_what_was_measured_and_whether_it_is_more_than_noise(evaluated: Evaluated) -> None:
+    report = evaluated.report
+    text = measured_text(report)
+    assert text.startswith(
+        "160 images of this student were compared with as many of its teacher gaussian from the same"
+    )
+    assert "100 steps of UniPC, a fine solution" in text
+    assert "so the difference is larger than the noise" in text
+    assert "Not comparable: 160 images; below 2000" in text
+    (distances,) = report.distances
+    noisy = replace(distances.to_teacher.fd, deviation=distances.to_teacher.fd.value)
+    quiet = replace(
+        report, distances=(replace(distances, to_teacher=replace(distances.to_teacher, fd=noisy)),), samples=2000
+    )
+    assert "no larger than the noise" in measured_text(quiet)
+    assert "the best of the solvers DDIM, UniPC, DPM-Solver++ needs" in measured_text(quiet)
+    assert "DDIM alone needs" in measured_text(quiet)
+    coarse = replace(distances, target_error=distances.to_teacher.fd.value / 5)
+    assert "read it as a bound" in measured_text(replace(report, distances=(coarse,)))
+    assert "no distances, so no worth" in measured_text(replace(report, distances=()))
 
 
 def test_names_cannot_break_the_page(evaluated: Evaluated) -> None:
@@ -103,13 +128,15 @@ def test_it_links_to_what_the_student_was_trained_on(evaluated: Evaluated) -> No
 
 def test_the_headline_is_a_sentence() -> None:
     assert worth_sentence(None).startswith("This student's distance to its teacher was not measured: no extractor")
-    assert worth_sentence(Worth(6.34, clamped=False)) == "One pass of this student is worth 6.3 steps of its teacher."
+    assert worth_sentence(None, "64 images") == "Not comparable: 64 images, where a worth needs 2000."
+    of_teacher = "of its teacher by the best solver."
+    assert worth_sentence(Worth(6.34, clamped=False)) == f"One pass of this student is worth 6.3 passes {of_teacher}"
     assert (
-        worth_sentence(Worth(20.0, clamped=True))
-        == "One pass of this student is worth more than 20 steps of its teacher."
+        worth_sentence(Worth(50.0, clamped=True))
+        == f"One pass of this student is worth more than 50 passes {of_teacher}"
     )
     assert (
-        worth_sentence(Worth(1.0, clamped=True)) == "One pass of this student is worth less than 1 step of its teacher."
+        worth_sentence(Worth(1.0, clamped=True)) == "One pass of this student is worth less than 1 pass of its teacher."
     )
 
 

@@ -35,7 +35,7 @@ def test_the_report_has_the_section_where_there_is_a_record(evaluated: Evaluated
     text = (tmp_path / "report" / "report.html").read_text()
     Page(text)
     assert f"<h2>Training</h2>\n<p>{training_sentence(RECORD)}</p>".replace("'", "&#39;") in text
-    assert text.count("data:image/png;base64,") == 8
+    assert text.count("data:image/png;base64,") == 6
     with Image.open(tmp_path / "report" / "training.png") as picture:
         assert min(picture.size) > 700
     assert with_record.student_sha256 == evaluated.report.student_sha256

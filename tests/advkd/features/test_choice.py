@@ -41,7 +41,8 @@ def test_a_shape_chooses_nothing(tmp_path: Path) -> None:
     untrained = load_teacher(str(save_tiny_pipeline(tmp_path / "untrained")))
     assert tuple(untrained.space.image_shape) == SHAPE
     assert [one.name for one in chosen_features("auto", untrained)] == ["teacher"]
-    assert [(name, real) for name, _, real in protocols("auto", None, untrained)] == [("teacher", "")]
+    measures = protocols(EvaluateSpec(student="", out=""), untrained)
+    assert [(name, real) for name, _, real in measures] == [("teacher", "")]
 
 
 def test_a_teacher_without_a_network_has_no_features_of_its_own() -> None:

@@ -1,5 +1,7 @@
 """The teacher's own features: a function of the state, for every family, and no others than are stated."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,11 @@ import torch
 from diffusers import DDPMScheduler
 
 import advkd.features.teacher as own
+from advkd.diffusion import Start
 from advkd.features import Asked, FeatureError, TeacherExtractor, chosen_features, state_features
 from advkd.features.blocks import feature_blocks, pooled
 from advkd.features.teacher import LEVELS, MOST_DIMS, teacher_extractor
-from advkd.teachers import NetworkTeacher, in_precision, load_teacher
+from advkd.teachers import NetworkTeacher, SolverSpec, in_precision, load_teacher
 from tests.advkd.conftest import FolderMaker, tiny_unet
 from tests.advkd.teachers.latents import dit_folder, ldm_folder
 from tests.advkd.teachers.text_folders import (
@@ -174,9 +177,10 @@ def test_passes_of_other_threads_are_not_read(unet: TeacherExtractor, monkeypatc
     torch.testing.assert_close(unet.of_states(given), alone, rtol=0, atol=0)
 
 
-def test_hooks_are_taken_away_again(unet: TeacherExtractor) -> None:
-    unet.of_states(states(unet))
-    assert all(not module._forward_hooks for module in unet._modules)
+def test_a_network_is_watched_once(unet: TeacherExtractor) -> None:
+    for extractor in (unet, teacher_extractor(Asked(teacher=unet._whole))):
+        extractor.of_states(states(extractor))
+    assert all(len(module._forward_hooks) == 1 for module in unet._modules)
 
 
 def test_weights_of_another_are_refused(teacher_folder: FolderMaker) -> None:
@@ -200,3 +204,27 @@ def test_pooling_is_blind_to_order_and_scale_and_the_same_for_images_and_tokens(
     assert pooled(images).shape == (2, 12)
     torch.testing.assert_close(pooled(tokens), pooled(images), rtol=0, atol=1e-6)
     torch.testing.assert_close(pooled(tokens.flip(1) * 3), pooled(images), rtol=0, atol=1e-5)
+
+
+def test_passes_of_other_threads_neither_disturb_it_nor_are_disturbed() -> None:
+    """A flow computes several pieces of a reference with one network."""
+    teacher = load_teacher("digits")
+    (extractor,) = chosen_features("teacher", teacher)
+    states = torch.randn(8, *teacher.space.shape, generator=torch.Generator().manual_seed(0))
+    expected, ended = extractor(states), threading.Event()
+
+    def sample() -> int:
+        passes = 0
+        while not ended.is_set():
+            for _ in teacher.states(Start(states), SolverSpec(steps=1), (999, 0)):
+                passes += 1
+        return passes
+
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(sample) for _ in range(2)]
+        try:
+            for _ in range(5):
+                torch.testing.assert_close(extractor(states), expected, rtol=1e-4, atol=1e-4)
+        finally:
+            ended.set()
+        assert all(other.result() > 0 for other in others)

@@ -52,6 +52,7 @@ def offer(client: "MlflowClient", model: str) -> Offer:
             teacher_fingerprint=teacher,
             extractor_sha256="e",
             samples=2048,
+            not_comparable="",
         )
         tags = {FIGURES_TAG: json.dumps(asdict(figures)), DESCENT_TAG: descent}
         version = client.create_model_version(model, "file:///nowhere", tags=tags)

@@ -98,7 +98,10 @@ def test_a_run_is_logged_whole_and_the_version_loads(
     distances = evaluated.report.headline
     assert distances is not None
     assert run.data.metrics["digits.fd_to_teacher"] == distances.to_teacher.fd.value
-    assert run.data.metrics["digits.worth_steps"] == run.data.metrics["worth_steps"] == distances.worth.steps
+    assert run.data.metrics["digits.worth"] == run.data.metrics["worth"] == distances.worth.passes
+    assert distances.worth_ddim is not None
+    assert run.data.metrics["digits.worth_ddim"] == distances.worth_ddim.passes
+    assert run.data.metrics["digits.fd_deviation"] == distances.to_teacher.fd.deviation
     assert run.data.params["teacher_fingerprint"] == evaluated.report.teacher_fingerprint
     logged = Path(made.uri).parent / "report"
     assert {path.name for path in logged.iterdir()} == {
@@ -107,7 +110,6 @@ def test_a_run_is_logged_whole_and_the_version_loads(
         "samples.png",
         "strips.png",
         "strips-clean.png",
-        "curve.png",
     }
 
 

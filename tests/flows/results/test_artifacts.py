@@ -8,10 +8,17 @@ from advkd.runtime.counters import StageCounters
 from flows.results.artifacts import _markdown, _rows
 from flows.results.summary import DistillResult
 
-FD = {"name": "FD(digits)", "student": {"to_teacher": 5.25, "to_real": None}, "teacher": {}}
+FD = {
+    "name": "FD(digits)",
+    "target": "teacher@100 unipc",
+    "student": 5.25,
+    "teacher": [{"solver": "unipc", "passes": 5, "fd": 3.1}],
+}
 FACTS = {
     "teacher": "mixture",
-    "worth_steps": 4.25,
+    "worth": 4.25,
+    "worth_clamped": False,
+    "not_comparable": "",
     "model": {"name": "advkd-mixture", "version": "3", "alias": "champion"},
     "features": {"digits": {"fd": FD, "recall": 0.5, "label_fidelity": None}},
     "params": {"student": 10, "teacher": None},
@@ -40,9 +47,22 @@ def test_the_report_in_short(uri, model, monkeypatch):
     assert f"- model: {model} version 3 (champion)" in text
     assert "(http://browse.example/s/0123456789abcdef)" in text
     assert "| precompute | 3 | 5,120 | 256 | 0 B | 2.0 KiB |" in text
-    assert "# mixture: one pass is worth 4.2 teacher steps" in text
-    assert "- FD(digits) to teacher@50: 5.25, recall 0.500" in text
+    assert "# mixture: one pass is worth 4.2 passes of the teacher" in text
+    assert "- FD(digits) to teacher@100 unipc: 5.25, recall 0.500" in text
     assert "MARKED" not in text
+
+
+def test_the_curve_is_a_table():
+    assert _rows(DistillResult(root="runs", facts=FACTS)) == [
+        {"features": "digits", "sampler": "student", "passes": 1, "fd": 5.25},
+        {"features": "digits", "sampler": "teacher, unipc", "passes": 5, "fd": 3.1},
+    ]
+
+
+def test_figures_that_are_no_headline_are_called_so():
+    facts = {**FACTS, "worth": None, "worth_clamped": None, "not_comparable": "64 images"}
+    text = _markdown(DistillResult(root="runs", facts=facts))
+    assert "# mixture: a one-pass student, not comparable: 64 images\n" in text
 
 
 def test_label_fidelity_stands_beside_the_distance():
@@ -53,7 +73,8 @@ def test_label_fidelity_stands_beside_the_distance():
 
 
 def test_a_result_without_distances_is_shown_without_them():
-    result = DistillResult(root="runs", facts={**FACTS, "worth_steps": None, "features": {}})
+    facts = {**FACTS, "worth": None, "not_comparable": "no extractor", "features": {}}
+    result = DistillResult(root="runs", facts=facts)
     assert "# mixture: a one-pass student\n" in _markdown(result)
     assert "FD" not in _markdown(result)
     assert _rows(result) == []
