@@ -16,7 +16,7 @@ from advkd.evaluation.measured import measured, measured_distances, read_as_aske
 from advkd.evaluation.nearest import nearest_png
 from advkd.evaluation.pair import check_pair
 from advkd.evaluation.pictures import CURVE_PICTURE, NEAREST_PICTURE, TRAINING_PICTURE, Strips, render_pictures
-from advkd.evaluation.real import opened_real, real_sha256
+from advkd.evaluation.real import open_real
 from advkd.evaluation.reference import PICTURES, Reference, references_for
 from advkd.evaluation.report import render_report
 from advkd.evaluation.results import EvalReport
@@ -82,11 +82,13 @@ def evaluate_with_images(spec: EvaluateSpec, progress: Progress | None = None) -
     check_images(spec, extractors)
     check_classes(spec.classes, teacher.conditions)
     shape = teacher.space.image_shape
-    if spec.real is not None:
-        real_sha256(spec.real, shape)
+    real = open_real(spec.real, extractors, shape)
     # Computing takes minutes, so an unwritable `out` is reported before.
     _begin(spec.out)
-    real = opened_real(spec.real, extractors, shape, spec.references, partial(tell, "real images"))
+    of_real = [
+        None if real is None else real.features(extractor, shape, spec.references, partial(tell, "real images"))
+        for extractor in extractors
+    ]
     images = student_images(
         student,
         teacher,
@@ -107,15 +109,17 @@ def evaluate_with_images(spec: EvaluateSpec, progress: Progress | None = None) -
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=cost_solver(teacher, curve), device=spec.device, threads=spec.threads)
     distances = tuple(
-        measured_distances(extractor, reference, teacher, features, images.numbers, of_real)
-        for extractor, reference, features, of_real in zip(extractors, references, images.sets, real, strict=True)
+        measured_distances(extractor, reference, teacher, features, images.numbers, theirs_real)
+        for extractor, reference, features, theirs_real in zip(
+            extractors, references, images.sets, of_real, strict=True
+        )
     )
     report = measured(spec, files, student, teacher, distances, submodules.scores(), solver, curve, cost)
     classes = _classes(teacher, extractors, references, images, submodules.squared_errors)
     tell("metrics", 1, 1)
     pictures = render_pictures(report, images.pictures, theirs, strips)
-    if real and (of_real := real[0]) is not None:
-        pictures = replace(pictures, nearest=nearest_png(images.pictures, images.sets[0], of_real))
+    if of_real and of_real[0] is not None:
+        pictures = replace(pictures, nearest=nearest_png(images.pictures, images.sets[0], of_real[0]))
     observations = read_observations(files.config.parent)
     if observations:
         light, dark = (training_png(observations, dark=dark) for dark in (False, True))

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from advkd.distances import FeatureSet
 from advkd.features import Extractor
-from advkd.images import ImageSet, open_images, real_features
+from advkd.images import STATISTICS, ImageSet, open_images, published_statistics, real_features
 from storage.objects import read_bytes
-
-STATISTICS = ".npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,47 +25,53 @@ class RealFeatures:
     images: ImageSet | None
 
 
-def real_sha256(real: str, shape: Sequence[int]) -> str:
-    """Returns the sha256 of a set of real images, after it was looked at.
+@dataclass(frozen=True, kw_only=True)
+class RealSet:
+    """A set of real images that was looked at and can be compared with a teacher's.
+
+    Attributes:
+        uri: of the set, see `EvaluateSpec.real`.
+        sha256: of the images, or of the file of statistics.
+        images: the images; None where only statistics are known.
+    """
+
+    uri: str
+    sha256: str
+    images: ImageSet | None
+
+    def features(
+        self, extractor: Extractor, shape: Sequence[int], root: str, progress: Callable[[int, int], None]
+    ) -> RealFeatures:
+        """Returns the set in an extractor's features, which are kept below `root`.
+
+        Args:
+            extractor: of the features.
+            shape: `[C, H, W]` of the teacher's images.
+            root: URI of the cache.
+            progress: `progress(done images, all images)`, called only if features are computed.
+        """
+        features = real_features(self.uri, extractor, shape, root, progress)
+        return RealFeatures(features=features, sha256=self.sha256, images=self.images)
+
+
+def open_real(real: str | None, extractors: Sequence[Extractor], shape: Sequence[int]) -> RealSet | None:
+    """Looks at a set of real images before anything is computed; None if there is none.
 
     Args:
         real: URI of the set, see `EvaluateSpec.real`.
+        extractors: of the evaluation.
         shape: `[C, H, W]` of the teacher's images.
 
     Raises:
         ImageSetError: there are no images, or they do not fit.
+        ValueError: statistics that are none, or of features of other dimensions than an extractor's.
         StoreError: they cannot be read.
     """
-    if real.endswith(STATISTICS):
-        return hashlib.sha256(read_bytes(real)).hexdigest()
-    return open_images(real, shape).sha256
-
-
-def opened_real(
-    real: str | None,
-    extractors: Sequence[Extractor],
-    shape: Sequence[int],
-    root: str,
-    progress: Callable[[int, int], None],
-) -> tuple[RealFeatures | None, ...]:
-    """Returns the features of the real images, one set per extractor; None for each if there are none.
-
-    Args:
-        real: URI of the set, see `EvaluateSpec.real`.
-        extractors: of the features.
-        shape: `[C, H, W]` of the teacher's images.
-        root: URI of the cache.
-        progress: `progress(done images, all images)`, called only if features are computed.
-
-    Raises:
-        ImageSetError: see `real_sha256`.
-        ValueError: statistics of features of other dimensions.
-    """
     if real is None:
-        return (None,) * len(extractors)
-    sha256 = real_sha256(real, shape)
-    images = None if real.endswith(STATISTICS) else open_images(real, shape)
-    return tuple(
-        RealFeatures(features=real_features(real, extractor, shape, root, progress), sha256=sha256, images=images)
-        for extractor in extractors
-    )
+        return None
+    if not real.endswith(STATISTICS):
+        images = open_images(real, shape)
+        return RealSet(uri=real, sha256=images.sha256, images=images)
+    for extractor in extractors:
+        published_statistics(real, extractor)
+    return RealSet(uri=real, sha256=hashlib.sha256(read_bytes(real)).hexdigest(), images=None)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.real import real_sha256
+from advkd.evaluation.real import open_real
 from advkd.evaluation.reference import SAMPLES
 from advkd.evaluation.results import COMPARABLE_SAMPLES
 from advkd.features import AUTO, Extractor, check_features, chosen_features
@@ -86,14 +86,15 @@ def protocols(spec: EvaluateSpec, teacher: Teacher) -> list[tuple[str, str, str]
 
     Raises:
         ValueError: an extractor is unknown.
-        EvaluationError: an extractor does not take the teacher's images, or there are fewer images than its features
-            need.
+        FeatureError: an extractor does not take the teacher's images.
+        EvaluationError: there are fewer images than an extractor's features need.
+        ImageSetError: the real images cannot be used.
         StoreError: the real images cannot be read.
     """
     extractors = chosen_features(spec.features, teacher, weights=spec.weights, device=spec.device)
     check_images(spec, extractors)
-    real = "" if spec.real is None else real_sha256(spec.real, teacher.space.image_shape)
-    return [(extractor.name, extractor.sha256, real) for extractor in extractors]
+    real = open_real(spec.real, extractors, teacher.space.image_shape)
+    return [(extractor.name, extractor.sha256, "" if real is None else real.sha256) for extractor in extractors]
 
 
 def check_images(spec: EvaluateSpec, extractors: Sequence[Extractor]) -> None:

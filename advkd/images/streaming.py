@@ -6,13 +6,13 @@ kept: a set that changed, or another extractor, never meets old features.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from advkd.distances import KEPT, Accumulator, FeatureSet, Moments, read_statistics
+from advkd.features import Extractor
 from advkd.files import Arrays, content_digest, read_arrays, write_arrays
 from advkd.images.errors import ImageSetError
 from advkd.images.image_set import ImageSet
@@ -26,31 +26,9 @@ LARGEST = 1.001
 STATISTICS = ".npz"
 
 
-class Extracting(Protocol):
-    """What makes features of images: an extractor of `advkd.features`."""
-
-    @property
-    def name(self) -> str:
-        """Its name in reports."""
-
-    @property
-    def sha256(self) -> str:
-        """Hash of its weights."""
-
-    @property
-    def dims(self) -> int:
-        """Dimensions of a feature."""
-
-    def accepts(self, shape: tuple[int, int, int]) -> bool:
-        """Returns whether it takes images of the shape `[C, H, W]`."""
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Returns the features `[B, D]` of images `[B, C, H, W]` in [-1, 1]."""
-
-
 def real_features(
     uri: str,
-    extractor: Extracting,
+    extractor: Extractor,
     shape: Sequence[int],
     root: str,
     progress: Callable[[int, int], None] | None = None,
@@ -76,7 +54,7 @@ def real_features(
         StoreError: the set or the root cannot be read or written.
     """
     if uri.endswith(STATISTICS):
-        return _published(uri, extractor)
+        return published_statistics(uri, extractor)
     images = open_images(uri, shape, skip_bad=skip_bad, progress=looking)
     facts = _facts(images, extractor)
     kept = join(root, "real", f"{content_digest(facts)}.npz")
@@ -91,7 +69,7 @@ def extracted(
     name: str,
     batches: Iterable[Tensor],
     count: int,
-    extractor: Extracting,
+    extractor: Extractor,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureSet:
     """Returns the features of `count` images that come in batches `[B, C, H, W]`; none of them is held.
@@ -120,7 +98,13 @@ def _check_range(name: str, images: Tensor) -> None:
         )
 
 
-def _published(uri: str, extractor: Extracting) -> FeatureSet:
+def published_statistics(uri: str, extractor: Extractor) -> FeatureSet:
+    """Returns the statistics that others published, as a set without features.
+
+    Raises:
+        ValueError: they are none, or have other dimensions than the extractor.
+        StoreError: they cannot be read.
+    """
     moments = read_statistics(uri)
     if moments.dims != extractor.dims:
         raise ValueError(
@@ -130,7 +114,7 @@ def _published(uri: str, extractor: Extracting) -> FeatureSet:
     return FeatureSet(name=f"real {PurePath(uri).name}", moments=moments, features=None)
 
 
-def _facts(images: ImageSet, extractor: Extracting) -> Mapping[str, object]:
+def _facts(images: ImageSet, extractor: Extractor) -> Mapping[str, object]:
     if not extractor.accepts(images.shape):
         raise ImageSetError(
             f"the extractor {extractor.name} must take images of the teacher's shape, got {list(images.shape)}; "

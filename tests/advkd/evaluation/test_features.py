@@ -153,6 +153,23 @@ def test_real_images_that_are_none_are_refused_before_anything_is_computed(
     assert not (tmp_path / "references").exists()
 
 
+def test_statistics_of_other_features_are_refused_before_anything_is_computed(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    """A flow would find it out after hours of training."""
+    file = str(tmp_path / "inception.npz")
+    np.savez(file, mu=np.zeros(2048), sigma=np.eye(2048))
+    spec, stages = given(evaluated, tmp_path, real=file), set[str]()
+    for act in (lambda: protocols(spec, gaussian_teacher()), lambda: evaluate(spec, lambda *told: stages.add(told[0]))):
+        with pytest.raises(ValueError, match=r"got 2048 dimensions in .*inception.npz and 64 of digits; choose"):
+            act()
+    np.savez(file, mu=np.zeros(64))
+    with pytest.raises(ValueError, match="sigma"):
+        protocols(spec, gaussian_teacher())
+    assert not stages
+    assert not (tmp_path / "report").exists()
+
+
 def test_fewer_images_than_dimensions_are_refused_where_a_headline_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = FeatureExtractor("wide", "e" * 64, 2048, lambda images: images.flatten(1).repeat(1, 8))
     monkeypatch.setitem(FEATURES._rows, "wide", lambda asked: wide)
