@@ -7,6 +7,7 @@ from advkd.distances.kernel import KernelDistance, kernel_distance
 from advkd.distances.manifold import ManifoldScores, manifold_scores
 from advkd.distances.moments import Moments
 from advkd.distances.statistics import read_statistics, write_statistics
+from advkd.distances.stored import set_arrays, set_of_arrays
 
 __all__ = [
     "KEPT",
@@ -23,6 +24,8 @@ __all__ = [
     "maximum_mean_discrepancy",
     "rank_deficient",
     "read_statistics",
+    "set_arrays",
+    "set_of_arrays",
     "spread",
     "write_statistics",
 ]

@@ -16,11 +16,20 @@ TARGET_STEPS = 100
 MAX_TARGET_STEPS = 400
 FIRST_ORDER_STEPS = (1, 2, 4, 5, 10, 20, 50)
 HIGHER_ORDER_STEPS = (2, 3, 4, 5, 6, 8, 10, 15, 20)
-_FIRST_ORDER = (DDIM, "flow-euler", "edm-euler")
-_HIGHER_ORDER = ("unipc", "dpmpp", "flow-heun", "edm-dpmpp", "edm-heun")
+# From the nearest to a fine solution (docs/benchmarks/solvers.md) to what takes any teacher: the first that fits solves
+# the target. Heun's method for noise schedules has no points: UniPC is nearer at every number of passes.
+_STEPS: dict[str, tuple[int, ...]] = {
+    "unipc": HIGHER_ORDER_STEPS,
+    "dpmpp": HIGHER_ORDER_STEPS,
+    "edm-dpmpp": HIGHER_ORDER_STEPS,
+    "edm-heun": HIGHER_ORDER_STEPS,
+    "flow-heun": HIGHER_ORDER_STEPS,
+    "flow-euler": FIRST_ORDER_STEPS,
+    "edm-euler": FIRST_ORDER_STEPS,
+    DDIM: FIRST_ORDER_STEPS,
+    "heun": (),
+}
 _NAMES = {"ddim": "DDIM", "unipc": "UniPC", "dpmpp": "DPM-Solver++"}
-# From the nearest to a fine solution (docs/benchmarks/solvers.md) to what takes any teacher.
-_TARGETS = ("unipc", "dpmpp", "edm-dpmpp", "edm-heun", "flow-heun", "flow-euler", "edm-euler", DDIM)
 
 
 @dataclass(frozen=True)
@@ -53,9 +62,10 @@ def curve_of(teacher: Teacher, target_steps: int = TARGET_STEPS) -> Curve:
     Raises:
         EvaluationError: no deterministic solver fits the teacher.
     """
-    named = {*_TARGETS, "heun"}
-    others = tuple(name for name, row in SOLVERS.items() if row.deterministic and name not in named)
-    for kind in (*_TARGETS, *others):
+    deterministic = [name for name, row in SOLVERS.items() if row.deterministic]
+    # Those that packages add come last.
+    counts_of = {kind: _STEPS.get(kind, FIRST_ORDER_STEPS) for kind in dict.fromkeys((*_STEPS, *deterministic))}
+    for kind in counts_of:
         steps = _fine_steps(teacher, kind, target_steps)
         if steps is not None:
             target, half = (SolverSpec(kind=kind, steps=passes) for passes in steps)
@@ -65,11 +75,9 @@ def curve_of(teacher: Teacher, target_steps: int = TARGET_STEPS) -> Curve:
             f"a teacher is measured under a deterministic solver, got none that fits {teacher.name!r}; check its "
             "scheduler"
         )
-    first_order = (*_FIRST_ORDER, *(name for name in others))
     points = [
         SolverSpec(kind=kind, steps=steps)
-        for kinds, counts in ((first_order, FIRST_ORDER_STEPS), (_HIGHER_ORDER, HIGHER_ORDER_STEPS))
-        for kind in kinds
+        for kind, counts in sorted(counts_of.items(), key=lambda row: row[1] == HIGHER_ORDER_STEPS)
         for steps in counts
         if steps <= half.steps and fits(teacher, kind, steps)
     ]

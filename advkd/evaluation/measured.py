@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from advkd.distances import FeatureSet
+from advkd.distances import FeatureSet, rank_deficient
 from advkd.evaluation.cost import CostReport
 from advkd.evaluation.curve import DDIM, Curve
 from advkd.evaluation.fidelity import images_read, label_fidelity
@@ -102,6 +102,7 @@ def measured_distances(
         to_real=None if real is None else score(features, real.features, extractor, deviations=True, paired=False),
         teacher_to_real=None if real is None else score(target, real.features, extractor),
         curve=reference.points,
+        rank_deficient=any(map(rank_deficient, (features, target, *(() if real is None else (real.features,))))),
         fidelity=label_fidelity(*read_as_asked(extractor, features, reference, teacher, numbers)),
         prompt_score=prompt_score(extractor, teacher.conditions, numbers, features.features, target.features),
     )

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from advkd.diffusion import decoded
-from advkd.distances import FeatureSet, frechet_distance
+from advkd.distances import FeatureSet, frechet_distance, set_arrays, set_of_arrays
 from advkd.evaluation.curve import Curve, curve_of, passes_per_step, solution_text
 from advkd.evaluation.scores import Scores, score
-from advkd.evaluation.solutions import Solutions, set_arrays, set_of_arrays, solution_facts
+from advkd.evaluation.solutions import Solutions, solution_facts
 from advkd.evaluation.teacher_states import PassCounter, clean_timesteps, teacher_trajectory
 from advkd.features import AUTO, Extractor, chosen_features
 from advkd.files import Array, Arrays, content_digest, pack_arrays, read_arrays, record_from_json, write_arrays
@@ -203,7 +203,7 @@ def _compute(solutions: Solutions, curve: Curve, progress: Done | None) -> list[
     pictures = _pictures(solutions, curve.target, drawn).numpy().astype(np.float16)
     return [
         {
-            **set_arrays(target),
+            **set_arrays(target, np.float16),
             "pictures": pictures,
             "target_error": np.array(error),
             "points": np.array(json.dumps([asdict(point) for point in scored])),

@@ -14,6 +14,7 @@ from advkd.evaluation.worth import Worth
 from advkd.files import record_from_json
 
 LAYOUT = 4
+NO_EXTRACTOR = "no extractor"
 COMPARABLE_SAMPLES = 2000
 """Below so many images figures depend on their number more than on the student."""
 _HEADLINE = ("worth", "worth_clamped", "worth_ddim", "fd", "recall", "precision", "label_fidelity", "prompt_score")
@@ -56,6 +57,8 @@ class Distances:
         to_real: scores of the student against real images, None if there are none.
         teacher_to_real: scores of the target against them.
         curve: scores of the teacher under solvers without training, from the same code and noises.
+        rank_deficient: whether a compared set has no more images than features have dimensions: then its covariance has
+            no full rank, and the Frechet distance depends mostly on the number of images.
         fidelity: shares of images that are read as their class; None without classes, or where none are read.
         prompt_score: how well images match their prompts; None without prompts, or where the extractor reads no text.
     """
@@ -71,6 +74,7 @@ class Distances:
     to_real: Scores | None
     teacher_to_real: Scores | None
     curve: tuple[TeacherPoint, ...]
+    rank_deficient: bool
     fidelity: LabelFidelity | None
     prompt_score: PromptScore | None
 
@@ -155,7 +159,7 @@ class EvalReport:
     def not_comparable(self) -> str:
         """Why the figures are no headline, such as "64 images"; "" if they are one."""
         if self.headline is None:
-            return "no extractor"
+            return NO_EXTRACTOR
         if self.samples < COMPARABLE_SAMPLES:
             return f"{self.samples} images"
         return ""
@@ -223,7 +227,7 @@ class EvalReport:
         }
 
 
-def worth_sentence(worth: Worth | None, not_comparable: str = "") -> str:
+def worth_sentence(worth: Worth | None, not_comparable: str = NO_EXTRACTOR) -> str:
     """Returns the headline as a sentence.
 
     Args:
@@ -231,9 +235,9 @@ def worth_sentence(worth: Worth | None, not_comparable: str = "") -> str:
         not_comparable: why there is none.
     """
     if worth is None:
-        if not_comparable.endswith("images"):
-            return f"Not comparable: {not_comparable}, where a worth needs {COMPARABLE_SAMPLES}."
-        return "This student's distance to its teacher was not measured: no extractor was chosen for their images."
+        if not_comparable == NO_EXTRACTOR:
+            return "This student's distance to its teacher was not measured: no extractor was chosen for their images."
+        return f"Not comparable: {not_comparable}, where a worth needs {COMPARABLE_SAMPLES}."
     if worth.clamped and worth.passes <= 1:
         return f"One pass of this student is worth less than {_passes(worth)} of its teacher."
     more = "more than " if worth.clamped else ""

@@ -7,13 +7,13 @@ are there, they become one file with moments and the first features, and are rem
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from advkd.distances import KEPT, Accumulator, FeatureSet, Moments
+from advkd.distances import Accumulator, FeatureSet, set_arrays, set_of_arrays
 from advkd.evaluation.curve import solution_text
 from advkd.evaluation.teacher_states import (
     EVALUATION_START,
@@ -23,7 +23,7 @@ from advkd.evaluation.teacher_states import (
     teacher_states,
 )
 from advkd.features import Extractor, state_features
-from advkd.files import Array, content_digest, read_arrays, write_arrays
+from advkd.files import content_digest, read_arrays, write_arrays
 from advkd.teachers import SolverSpec, Teacher
 from storage.objects import delete, exists, join
 from storage.writing import CLAIMS, folder_claim
@@ -138,7 +138,9 @@ class Solutions:
                 delete(piece)
                 return
             gathered.add(torch.from_numpy(arrays["features"]))
-        write_arrays(file, self._facts(solver, extractor, None), set_arrays(gathered.finished(solution_text(solver))))
+        write_arrays(
+            file, self._facts(solver, extractor, None), set_arrays(gathered.finished(solution_text(solver)), np.float16)
+        )
         for number in self.pieces:
             delete(self._piece(solver, extractor, number))
 
@@ -180,24 +182,3 @@ def solution_facts(
         "samples": samples,
         **condition_facts(teacher),
     }
-
-
-def set_arrays(features: FeatureSet) -> dict[str, Array]:
-    """Returns a set as the arrays of a file: exact moments, and features rounded to float16."""
-    assert features.features is not None
-    return {
-        "count": np.array(features.moments.count),
-        "mean": features.moments.mean.numpy(),
-        "covariance": features.moments.covariance.numpy(),
-        "features": features.features[:KEPT].numpy().astype(np.float16),
-    }
-
-
-def set_of_arrays(name: str, arrays: Mapping[str, Array]) -> FeatureSet:
-    """Returns the set of `set_arrays`."""
-    moments = Moments(
-        count=int(arrays["count"]),
-        mean=torch.from_numpy(arrays["mean"]),
-        covariance=torch.from_numpy(arrays["covariance"]),
-    )
-    return FeatureSet(name=name, moments=moments, features=torch.from_numpy(arrays["features"].astype(np.float32)))

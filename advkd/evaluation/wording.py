@@ -35,6 +35,11 @@ def measured_text(report: EvalReport) -> str:
             f"To {counted} the student's distance is {_pm(real.value, real.deviation)}, the teacher's "
             f"{number_text(headline.teacher_to_real.fd.value)}."
         )
+    if headline.rank_deficient:
+        parts.append(
+            "A compared set has no more images than features have dimensions, so the Fréchet distance depends mostly "
+            "on the number of images."
+        )
     if headline.target_error >= headline.to_teacher.fd.value / 10:
         parts.append(
             f"The target itself is known to {headline.target_error:.2g} (its distance to half as many steps), which is "

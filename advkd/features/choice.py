@@ -18,10 +18,11 @@ from advkd.features.digits import DIGITS, asked_for_digits, shows_digits
 from advkd.features.efficientnet import EFFICIENTNET, efficientnet_extractor
 from advkd.features.errors import FeatureError
 from advkd.features.extractor import BATCH
-from advkd.features.factory import is_factory, made_extractor
+from advkd.features.factory import made_extractor
 from advkd.features.inception import INCEPTION, inception_extractor
 from advkd.features.teacher import TEACHER, has_network, teacher_extractor
 from advkd.features.transformers_models import CLIP, DINOV2, clip_extractor, dinov2_extractor
+from advkd.runtime import is_factory
 from advkd.teachers import Teacher
 from storage.tables import Table
 

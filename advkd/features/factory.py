@@ -1,19 +1,13 @@
 """One's own extractor in Python: `package.module:factory`, where `factory(asked)` returns an `Extractor`."""
 
-import importlib
 import re
 
 from advkd.features.base import Asked, Extractor
 from advkd.features.errors import FeatureError
+from advkd.runtime import imported, missing_members
 
-_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MEMBERS = ("name", "sha256", "dims", "rule", "accepts", "__call__")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def is_factory(name: str) -> bool:
-    """Returns whether a name is written as `package.module:factory`."""
-    return bool(_FACTORY.fullmatch(name))
 
 
 def made_extractor(place: str, asked: Asked) -> Extractor:
@@ -22,9 +16,8 @@ def made_extractor(place: str, asked: Asked) -> Extractor:
     Raises:
         FeatureError: there is no such module or factory, or what it returns is no extractor.
     """
-    module, _, name = place.partition(":")
     try:
-        factory = getattr(importlib.import_module(module), name)
+        factory = imported(place)
     except (ImportError, AttributeError) as error:
         raise FeatureError(
             f"an extractor in Python must be an importable package.module:factory, got {place!r} ({error}); install "
@@ -36,7 +29,7 @@ def made_extractor(place: str, asked: Asked) -> Extractor:
             f"{place}; name a function"
         )
     extractor = factory(asked)
-    missing = [member for member in _MEMBERS if not hasattr(extractor, member)]
+    missing = missing_members(extractor, _MEMBERS)
     if missing:
         raise FeatureError(
             f"an extractor must have {', '.join(_MEMBERS)} (advkd.features.Extractor), got a "

@@ -7,13 +7,11 @@ kept: a set that changed, or another extractor, never meets old features.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from advkd.distances import KEPT, Accumulator, FeatureSet, Moments, read_statistics
+from advkd.distances import KEPT, Accumulator, FeatureSet, read_statistics, set_arrays, set_of_arrays
 from advkd.features import Extractor
-from advkd.files import Arrays, content_digest, read_arrays, write_arrays
+from advkd.files import content_digest, read_arrays, write_arrays
 from advkd.images.errors import ImageSetError
 from advkd.images.image_set import ImageSet
 from advkd.images.opening import open_images
@@ -59,9 +57,9 @@ def real_features(
     facts = _facts(images, extractor)
     kept = join(root, "real", f"{content_digest(facts)}.npz")
     if (arrays := read_arrays(kept, facts)) is not None:
-        return _from_arrays(images.name, arrays)
+        return set_of_arrays(images.name, arrays)
     features = extracted(images.name, images.batches(BATCH), images.count, extractor, progress)
-    write_arrays(kept, facts, _to_arrays(features))
+    write_arrays(kept, facts, set_arrays(features))
     return features
 
 
@@ -131,22 +129,3 @@ def _facts(images: ImageSet, extractor: Extractor) -> Mapping[str, object]:
         "dims": extractor.dims,
         "kept": KEPT,
     }
-
-
-def _to_arrays(features: FeatureSet) -> Arrays:
-    assert features.features is not None
-    return {
-        "count": np.array(features.count),
-        "mean": features.moments.mean.numpy(),
-        "covariance": features.moments.covariance.numpy(),
-        "features": features.features.numpy(),
-    }
-
-
-def _from_arrays(name: str, arrays: Arrays) -> FeatureSet:
-    moments = Moments(
-        count=int(arrays["count"]),
-        mean=torch.from_numpy(arrays["mean"]),
-        covariance=torch.from_numpy(arrays["covariance"]),
-    )
-    return FeatureSet(name=name, moments=moments, features=torch.from_numpy(arrays["features"]))

@@ -1,6 +1,7 @@
 """Services of a running process: progress, logs, ranks, masked secrets, an end with its parent. Imports no torch."""
 
 from advkd.runtime.counters import StageCounters
+from advkd.runtime.factories import imported, is_factory, missing_members
 from advkd.runtime.heaps import limit_heaps
 from advkd.runtime.loopback import spare_loopback
 from advkd.runtime.masking import masked
@@ -26,10 +27,13 @@ __all__ = [
     "alike_on_this_machine",
     "console",
     "die_with_parent",
+    "imported",
+    "is_factory",
     "limit_heaps",
     "local_count",
     "local_rank",
     "masked",
+    "missing_members",
     "parse_line",
     "parse_log_line",
     "progress",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from advkd.files import is_remote
+from advkd.runtime import is_factory
 from advkd.teachers.base import AUTO, SolverSpec, Teacher
 from advkd.teachers.batching import MicroBatch, micro_batch
 from advkd.teachers.conversion import convert_teacher
@@ -31,7 +32,7 @@ from advkd.teachers.pins import pinned, split_pin
 from advkd.teachers.precision import FLOAT32, PRECISION, PreciseTeacher, in_precision
 from advkd.teachers.prediction_check import check_prediction
 from advkd.teachers.prompt_file import read_prompts
-from advkd.teachers.python import is_factory, python_teacher
+from advkd.teachers.python import python_teacher
 from advkd.teachers.sizes import require_sized
 from advkd.teachers.solvers import SOLVERS, Solver
 from advkd.teachers.solving import time_grid

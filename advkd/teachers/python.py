@@ -1,20 +1,14 @@
 """A teacher in Python: `package.module:factory`, where `factory(device)` returns a `Teacher`."""
 
-import importlib
 import re
 
+from advkd.runtime import imported, missing_members
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherError
 
-_FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MEMBERS = ("name", "fingerprint", "space", "conditions", "grid", "solver_config", "states")
 _NAME = re.compile(r"[a-z0-9-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def is_factory(place: str) -> bool:
-    """Returns whether a place is written as `package.module:factory`."""
-    return bool(_FACTORY.fullmatch(place))
 
 
 def python_teacher(place: str, device: str) -> Teacher:
@@ -23,9 +17,8 @@ def python_teacher(place: str, device: str) -> Teacher:
     Raises:
         TeacherError: there is no such module or factory, or what it returns is no teacher.
     """
-    module, _, name = place.partition(":")
     try:
-        factory = getattr(importlib.import_module(module), name)
+        factory = imported(place)
     except (ImportError, AttributeError) as error:
         raise TeacherError(
             f"a teacher in Python must be an importable package.module:factory, got {place!r} ({error}); install its "
@@ -37,7 +30,7 @@ def python_teacher(place: str, device: str) -> Teacher:
             "object is not callable; name a function"
         )
     teacher = factory(device)
-    missing = [member for member in _MEMBERS if not hasattr(teacher, member)]
+    missing = missing_members(teacher, _MEMBERS)
     if missing:
         raise TeacherError(
             f"a teacher's factory must return an object with {', '.join(_MEMBERS)} (advkd.teachers.Teacher), got a "

@@ -59,8 +59,7 @@ def _markdown(result: DistillResult) -> str:
 
 def _worth(facts: dict[str, Any]) -> str:
     if facts["worth"] is None:
-        reason = facts["not_comparable"]
-        return f"a one-pass student, not comparable: {reason}" if reason.endswith("images") else "a one-pass student"
+        return f"a one-pass student, not comparable: {facts['not_comparable']}"
     more = ("less than " if facts["worth"] <= 1 else "more than ") * facts["worth_clamped"]
     return f"one pass is worth {more}{facts['worth']:.1f} passes of the teacher"
 

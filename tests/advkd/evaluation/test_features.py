@@ -102,6 +102,9 @@ def test_real_images_are_those_that_were_named(evaluated: Evaluated, tmp_path: P
     assert distances.to_real is not None
     assert distances.teacher_to_real is not None
     assert (distances.to_real.fd.reference, distances.to_real.fd.n_ref) == ("real pictures", 24)
+    # 24 real images for features of 64 dimensions.
+    assert distances.rank_deficient
+    assert not evaluated.report.distances[0].rank_deficient
     assert distances.teacher_to_real.fd.reference == "real pictures"
     assert distances.teacher_to_real.fd.value != distances.to_real.fd.value
     assert protocols(spec, gaussian_teacher()) == [("digits", digits_extractor().sha256, distances.real_sha256)]

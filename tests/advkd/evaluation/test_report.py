@@ -101,6 +101,9 @@ def test_the_first_paragraph_says_what_was_measured_and_whether_it_is_more_than_
     assert "DDIM alone needs" in measured_text(quiet)
     coarse = replace(distances, target_error=distances.to_teacher.fd.value / 5)
     assert "read it as a bound" in measured_text(replace(report, distances=(coarse,)))
+    assert "no more images than features have dimensions" not in text
+    few = replace(report, distances=(replace(distances, rank_deficient=True),))
+    assert "no more images than features have dimensions" in measured_text(few)
     assert "no distances, so no worth" in measured_text(replace(report, distances=()))
 
 

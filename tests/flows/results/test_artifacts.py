@@ -75,6 +75,6 @@ def test_label_fidelity_stands_beside_the_distance():
 def test_a_result_without_distances_is_shown_without_them():
     facts = {**FACTS, "worth": None, "not_comparable": "no extractor", "features": {}}
     result = DistillResult(root="runs", facts=facts)
-    assert "# mixture: a one-pass student\n" in _markdown(result)
+    assert "# mixture: a one-pass student, not comparable: no extractor\n" in _markdown(result)
     assert "FD" not in _markdown(result)
     assert _rows(result) == []
