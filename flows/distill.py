@@ -30,6 +30,7 @@ def distill(
     processes: ProcessCount = 1,
     device: Device | None = None,
     features: str = "auto",
+    weights: str | None = None,
     real: str | None = None,
 ) -> DistillResult:
     """Distils a teacher into a one-pass student. A repeated run does only what is missing.
@@ -49,10 +50,13 @@ def distill(
         device: device of all stages, "cpu" or "cuda"; by default those of the specs.
         features: extractors of the evaluation, with commas between them; "auto": digits for the embedded teachers, the
             teacher's own network for others; "none": students are registered without distances.
+        weights: weights of an extractor that looks for some, such as inception: a file, folder or hub id.
         real: real images with which the evaluation compares: a folder or zip of pictures, tars, Parquet, an npz of
             statistics, or "digits"; by default none.
     """
-    plan = recipe(teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, real)
+    plan = recipe(
+        teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, weights, real
+    )
     clock = Stopwatch()
     with clock.stage("precompute"):
         # The plan is checked already, with its own recipe.

@@ -24,6 +24,7 @@ def check_later_stages(
     *,
     samples: int,
     features: str = "auto",
+    weights: str | None = None,
     real: str | None = None,
     model: str = "advkd",
     processes: int = 1,
@@ -36,6 +37,7 @@ def check_later_stages(
         teacher: of both.
         samples: images of the evaluation.
         features: its extractors.
+        weights: weights of these.
         real: its real images.
         model: name of the registered model.
         processes: number of training processes.
@@ -57,7 +59,8 @@ def check_later_stages(
             f"a run's batch must fit into its trajectories, got batch_size {train.batch_size} of "
             f"{train.trajectories or precompute.samples}; precompute more samples, or train with a smaller batch"
         )
-    protocols(EvaluateSpec(student="", out="", samples=samples, features=features, real=real), teacher)
+    evaluation = EvaluateSpec(student="", out="", samples=samples, features=features, weights=weights, real=real)
+    protocols(evaluation, teacher)
     own = precompute.solver.deterministic
     check_targets(teacher, store.sampler if own else None, store.timesteps, store.solver_steps if own else None)
     RegisterSpec(student="", report="", out="", model=model)

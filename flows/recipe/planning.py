@@ -44,6 +44,7 @@ class Recipe:
         train: settings of the training run.
         samples: number of images in the evaluation.
         features: extractors of the evaluation.
+        weights: weights of its extractors, where they look for some.
         real: real images of the evaluation.
         model: name of the registered model.
         fan_out: where shards are computed, None for threads.
@@ -56,6 +57,7 @@ class Recipe:
     train: RunSpec
     samples: int
     features: str
+    weights: str | None
     real: str | None
     model: str
     fan_out: str | None = None
@@ -76,6 +78,7 @@ class Recipe:
             out=places.report,
             references=self.root,
             features=self.features,
+            weights=self.weights,
             real=self.real,
             samples=self.samples,
             solver=self.precompute.solver.kind if self.precompute.solver.deterministic else None,
@@ -102,6 +105,7 @@ def recipe(
     processes: int = 1,
     device: str | None = None,
     features: str = "auto",
+    weights: str | None = None,
     real: str | None = None,
 ) -> Recipe:
     """Returns the recipe of a preset with the caller's changes, checked with the teacher and by all later stages.
@@ -133,6 +137,7 @@ def recipe(
         train=placed(train or presets.fitted(chosen.train, trajectory_spec(asked, loaded)), device),
         samples=chosen.evaluation_samples if samples is None else samples,
         features=features,
+        weights=weights,
         real=real,
         model=f"advkd-{loaded.name}" if model is None else model,
         fan_out=fan_out,
@@ -144,6 +149,7 @@ def recipe(
         loaded,
         samples=plan.samples,
         features=plan.features,
+        weights=plan.weights,
         real=plan.real,
         model=plan.model,
         processes=plan.processes,

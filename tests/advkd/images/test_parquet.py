@@ -1,19 +1,18 @@
-"""Needs pyarrow, which is an extra."""
+"""Pictures in the Parquet files of data sets, as the hub has them."""
 
 import io
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 import torch
+from pyarrow import parquet
 
 from advkd.images import ImageSetError, open_images
 from advkd.images.pictures import picture_image
 from storage.objects import join, write_bytes
 from tests.advkd.images.parts import SHAPE, encoded, pictures, pixels
-
-pyarrow = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
 
 DATA = [encoded(pixels(seed)) for seed in range(150)]
 
