@@ -29,9 +29,9 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    # The demo, worth 10.7 DDIM steps of its teacher after 69 CPU seconds of training in bfloat16
-    # (docs/benchmarks/worth.md). Ten steps of UniPC are nearer to a fine solution than twenty of DDIM
-    # (docs/benchmarks/solvers.md).
+    # The demo, worth 5.2 passes of its teacher by the best solver (docs/demo.md), and 10.7 DDIM steps after 69 CPU
+    # seconds of training in bfloat16 (docs/benchmarks/worth.md). Ten steps of UniPC are nearer to a fine solution than
+    # twenty of DDIM (docs/benchmarks/solvers.md).
     "quick": Preset(
         precompute=PrecomputeSpec(
             samples=5120, solver=SolverSpec(kind=AUTO, steps=10), captures=4, shrink=0.5, shard_samples=256

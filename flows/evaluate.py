@@ -109,7 +109,7 @@ def finished_report(spec: EvaluateSpec) -> EvalReport | None:
     compared = report.submodules[0].rmse_state.n_fake
     same = (
         (report.student_sha256, report.teacher_fingerprint) == (weights, teacher.fingerprint)
-        and (report.samples, report.seed) == (spec.samples, spec.seed)
+        and (report.samples, report.seed, report.classes) == (spec.samples, spec.seed, spec.classes)
         and compared == min(spec.samples, spec.trajectory_samples)
         and spec.solver_steps in (None, report.solver_steps)
         and measured == protocols(spec, teacher)

@@ -1,4 +1,4 @@
-"""`advkd evaluation`: rebuild the shipped files of evaluation, the digit classifier and the teachers' references."""
+"""`advkd evaluation`: statistics of real images; rebuild the shipped files of evaluation. Parses, calls, prints."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,9 @@ import typer
 
 from advkd.runtime import progress
 
-app = typer.Typer(name="evaluation", help="Rebuild the shipped files of evaluation.", no_args_is_help=True)
+app = typer.Typer(
+    name="evaluation", help="Statistics of real images, and the shipped files of evaluation.", no_args_is_help=True
+)
 
 
 @app.command("train-classifier")
@@ -53,3 +55,32 @@ def reference_command(
             progress=lambda done, total: report("passes", done, total),
         )
     typer.echo(json.dumps({"uri": str(made)}) if as_json else str(made))
+
+
+@app.command("statistics")
+def statistics_command(
+    real: Annotated[str, typer.Argument(metavar="IMAGES", help="Folder, zip, tars or Parquet of pictures, or digits.")],
+    teacher: Annotated[str, typer.Option(help="Teacher whose images they are compared with: gives their shape.")],
+    out: Annotated[str, typer.Option(help=".npz file to write, at a path or URI.")],
+    features: Annotated[str, typer.Option(help="The extractor; auto: digits for our own, else teacher.")] = "auto",
+    weights: Annotated[str | None, typer.Option(help="Its weights, where it looks for some.")] = None,
+    root: Annotated[str, typer.Option(help="Root URI; features are cached in real/ below.")] = "runs",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Write the statistics of real images (mu, sigma) as pytorch-fid does: `advkd evaluate --real FILE` reads them."""
+    from advkd.distances import write_statistics
+    from advkd.features import chosen_features
+    from advkd.images import real_features
+    from advkd.teachers import load_teacher
+
+    loaded = load_teacher(teacher)
+    extractors = chosen_features(features, loaded, weights=weights)
+    if len(extractors) != 1:
+        raise ValueError(f"statistics are of one extractor's features, got {len(extractors)} by {features!r}; name one")
+    with progress() as report:
+        made = real_features(
+            real, extractors[0], loaded.space.image_shape, root, lambda done, total: report("images", done, total)
+        )
+    write_statistics(out, made.moments)
+    told = {"uri": out, "images": made.count, "extractor": extractors[0].name, "sha256": extractors[0].sha256}
+    typer.echo(json.dumps(told) if as_json else out)

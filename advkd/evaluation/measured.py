@@ -62,6 +62,7 @@ def measured(
         seed=spec.seed,
         first_index=EVALUATION_START,
         samples=spec.samples,
+        classes=spec.classes,
         distances=distances,
         submodules=submodules,
         cost=cost,

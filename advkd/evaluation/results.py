@@ -126,6 +126,7 @@ class EvalReport:
         seed: base seed of the noises.
         first_index: index of the first noise, larger than any in a store.
         samples: number of noises.
+        classes: classes that the page shows one by one, as they were asked for; empty: those farthest from the teacher.
         distances: distances by extractor, those of the headline first; empty without extractors.
         submodules: scores of the submodules, from noisy to clean.
         cost: costs of student and teacher.
@@ -145,6 +146,7 @@ class EvalReport:
     seed: int
     first_index: int
     samples: int
+    classes: tuple[str, ...]
     distances: tuple[Distances, ...]
     submodules: tuple[SubmoduleScores, ...]
     cost: CostReport

@@ -28,6 +28,7 @@ def test_the_report_of_the_same_evaluation_is_kept(evaluated):
         {"threads": 2},
         {"features": "none"},
         {"real": "digits"},
+        {"classes": ("3",)},
     ],
 )
 def test_another_evaluation_is_done_anew(evaluated, change):
