@@ -69,6 +69,7 @@ def _compute_reference(spec: EvaluateSpec, fan_out: str | None) -> int:
     if len(tasks) < 2:
         return passes
     total = sum(piece.passes for pieces in tasks for piece in pieces)
+    get_run_logger().info(f"the curve of this teacher takes {total:,} network passes, once for all of its students")
     with (
         progress(get_run_logger().info) as report,
         torch_threads(1),

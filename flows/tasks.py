@@ -72,15 +72,17 @@ def plan_shards(spec: PrecomputeSpec) -> ShardPlan:
     return ShardPlan(tuple(missing), identity.shard_samples)
 
 
-@task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=worth_retrying,
-    task_run_name="shard-{index:06d}",
-    tags=["shard"],
-)
+_SHARED: Any = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 2,
+    "retry_delay_seconds": [5, 30],
+    "retry_condition_fn": worth_retrying,
+}
+"""Of tasks that are spread over threads or a cluster."""
+
+
+@task(**_SHARED, task_run_name="shard-{index:06d}", tags=["shard"])
 def compute_shard(spec: PrecomputeSpec, index: int) -> int:
     """Computes and commits a shard and returns its bytes; 0 if another run has computed it or is computing it."""
     return _share_shard(spec, index)
@@ -121,14 +123,7 @@ def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> st
         return run_module("advkd", arguments, report, logger.log, processes)
 
 
-@task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=worth_retrying,
-    tags=["shard"],
-)
+@task(**_SHARED, tags=["shard"])
 def compute_pieces(spec: EvaluateSpec, pieces: Sequence[Piece]) -> int:
     """Computes pieces of the teacher's reference that no other run computes; returns the network passes."""
     return _share_pieces(spec, pieces)
