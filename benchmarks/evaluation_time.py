@@ -16,8 +16,8 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from advkd.device import torch_threads
 from advkd.evaluation import EvaluateSpec, evaluate, plan_reference
-from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.features import chosen_features
+from advkd.networks import multiply_adds, parameters
 from advkd.students import LayerwiseStudent
 from advkd.teachers import SolverSpec, load_teacher
 from benchmarks.measure import progress, table, write

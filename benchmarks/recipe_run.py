@@ -13,12 +13,12 @@ import torch
 
 from advkd.device.threads import no_denormals, torch_threads
 from advkd.distances import frechet_distance
-from advkd.evaluation.cost import multiply_adds, parameters
 from advkd.evaluation.measured import measured_distances
 from advkd.evaluation.reference import references_for
 from advkd.evaluation.student_images import student_images
 from advkd.features import digits_extractor
 from advkd.images import real_features
+from advkd.networks import multiply_adds, parameters
 from advkd.students.loading import load_student
 from advkd.teachers import load_teacher
 from advkd.training.data import to_torch

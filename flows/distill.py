@@ -3,7 +3,7 @@
 from typing import Literal
 
 from advkd.foresight import ANY
-from advkd.presets import PRESETS
+from advkd.presets import PRESETS, Changes, Target
 from advkd.trajectories import PrecomputeSpec
 from flows.evaluate import evaluate as evaluate_student
 from flows.precompute import precompute as fill_store
@@ -29,6 +29,9 @@ def distill(
     fan_out: FanOut | None = None,
     processes: ProcessCount = 1,
     device: Device | None = None,
+    changes: Strict[Changes] | None = None,
+    target: Strict[Target] | None = None,
+    budget: str | None = None,
     features: str = "auto",
     weights: str | None = None,
     real: str | None = None,
@@ -48,6 +51,10 @@ def distill(
             and "ray://host:10001" use an existing one.
         processes: number of training processes on this machine; one per GPU with device "cuda".
         device: device of all stages, "cpu" or "cuda"; by default those of the specs.
+        changes: single settings instead of the preset's rules, such as {"width": 48}; `advkd plan` shows what follows.
+        target: what the student may cost at most: {"max_passes": 0.25} of its teacher, {"max_parameters": 2000000}.
+        budget: time for precompute and training on this machine, such as "30m"; it decides the number of trajectories
+            and the length of the training, once per root.
         features: extractors of the evaluation, with commas between them; "auto": digits for the embedded teachers, the
             teacher's own network for others; "none": students are registered without distances.
         weights: weights of an extractor that looks for some, such as inception: a file, folder or hub id.
@@ -55,7 +62,22 @@ def distill(
             statistics, or "digits"; by default none.
     """
     plan = recipe(
-        teacher, preset, root, precompute, train, model, samples, fan_out, processes, device, features, weights, real
+        teacher,
+        preset,
+        root,
+        precompute,
+        train,
+        model,
+        samples,
+        fan_out,
+        processes,
+        device,
+        changes,
+        target,
+        budget,
+        features,
+        weights,
+        real,
     )
     clock = Stopwatch()
     with clock.stage("precompute"):

@@ -49,7 +49,7 @@ TOGETHER = (
         "advkd/test_classes",
         "advkd/test_latents",
         "advkd/test_prompts",
-        "advkd/test_presets",
+        "advkd/presets/test_paper",
         "advkd/cli/test_bad_input",
         "advkd/cli/test_foreign_layout",
         "advkd/export/test_artifact",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from advkd.cli.precompute_options import takes_precompute_options
-from advkd.presets import DEFAULT_PRESET, PRESETS, fitted
+from advkd.presets import DEFAULT_PRESET, PRESETS, fitted_window
 from advkd.teachers import Teacher
 from advkd.text import (
     AsJson,
@@ -22,7 +22,6 @@ from advkd.text import (
     size_text,
     stdout,
 )
-from advkd.training import RunSpec
 from advkd.trajectories import (
     CachePlan,
     PrecomputeSpec,
@@ -85,7 +84,7 @@ def plan_command(
         plan = plan_cache(identity, spec.samples, workers=workers, passes_per_second=passes_per_second, prices=prices)
         cost = measure_teacher(teacher, identity, spec.micro_batch) if shape is None else None
         reference = None if shape is not None else _reference(teacher)
-        windows = {name: _window(fitted(chosen.train, identity), plan) for name, chosen in PRESETS.items()}
+        windows = {name: _window(fitted_window(chosen, identity), plan) for name, chosen in PRESETS.items()}
         # The store's name depends on the teacher's fingerprint, which is unknown with --shape.
         uri = store_uri(spec.store, identity) if shape is None else spec.store
         if as_json:
@@ -119,9 +118,9 @@ def _plan_json(plan: CachePlan) -> dict[str, Any]:
     return values | {"total_objects": plan.total_objects, "costs": costs, "spec": plan.spec.to_json()}
 
 
-def _window(train: RunSpec, plan: CachePlan) -> int:
+def _window(shards: int, plan: CachePlan) -> int:
     """Returns the memory of a run's reader: the window in use, and the one that is read meanwhile."""
-    return 2 * min(train.window, plan.num_shards) * plan.shard_bytes
+    return 2 * min(shards, plan.num_shards) * plan.shard_bytes
 
 
 def _teacher_rows(plan: CachePlan, cost: TeacherCost) -> dict[str, str]:
@@ -151,6 +150,8 @@ def _reference(teacher: Teacher) -> "ReferencePlan":
 
 
 def _reference_text(reference: "ReferencePlan") -> str:
+    if not reference.passes:
+        return f"the curve of {reference.samples:,} images is there"
     return (
         f"{reference.passes:,} network passes for the curve of {reference.samples:,} images, once per teacher: "
         f"{duration_text(reference.seconds)} of one thread, as measured on a few"

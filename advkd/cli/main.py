@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "evaluation": "advkd.cli.evaluation:app",
     "registry": "advkd.cli.registry:app",
     "browse": "advkd.cli.browse:browse_command",
+    "plan": "advkd.cli.plan:plan_command",
     "precompute": "advkd.cli.precompute:precompute_command",
     "train": "advkd.cli.students:train_command",
     "evaluate": "advkd.cli.evaluate:evaluate_command",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from advkd.cli.network_options import BatchSize, Blocks, Patch, Width
 from advkd.cli.result import AsJson, tell
 from advkd.runtime import alike_on_this_machine, progress
 from storage import join, open_store, read_bytes
@@ -18,7 +19,7 @@ def train_command(
     store: Annotated[str, typer.Option(help="URI of a sealed store.")],
     out: Annotated[str, typer.Option(help="Folder or URI for checkpoints and the student; run again to resume.")],
     preset_name: Annotated[
-        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores), full or paper.")
+        str, typer.Option("--preset", help="Recipe: quick (minutes on two cores), full, large (GPUs) or paper.")
     ] = "quick",
     spec_file: Annotated[
         str | None,
@@ -27,6 +28,13 @@ def train_command(
         ),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Total number of trajectories seen.")] = None,
+    width: Width = None,
+    blocks: Blocks = None,
+    patch: Patch = None,
+    batch_size: BatchSize = None,
+    captures: Annotated[
+        int | None, typer.Option(help="Submodules: as many of the store's states, evenly spaced.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
     cache: Annotated[str | None, typer.Option(help="Cache for objects read from S3: none, memory or disk.")] = None,
@@ -36,12 +44,18 @@ def train_command(
 
     In several processes: torchrun --nproc-per-node 2 -m advkd train ...
     """
-    from advkd.presets import fitted, preset
+    from advkd.presets import Changes, fitted, preset
     from advkd.training import STUDENT_FOLDER, train, train_spec_from_json
 
     with alike_on_this_machine():
+        changes = Changes(width=width, blocks=blocks, patch=patch, batch_size=batch_size, captures=captures)
         if spec_file is None:
-            base = fitted(preset(preset_name).train, open_store(store).manifest.spec)
+            base = fitted(preset(preset_name), open_store(store).manifest.spec, changes)
+        elif changes != Changes():
+            raise ValueError(
+                "--width, --blocks, --patch, --batch-size and --captures change a preset, got them beside --spec; say "
+                "them in the file"
+            )
         else:
             base = train_spec_from_json(_read_json(spec_file))
         spec = replace(

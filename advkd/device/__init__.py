@@ -1,12 +1,14 @@
 """Where torch computes: devices, threads, denormal numbers."""
 
 from advkd.device.choice import FLOATS, KINDS, computes_bfloat16, require_computes, torch_device
+from advkd.device.live_bytes import LiveBytes
 from advkd.device.memory import memory_capacity
 from advkd.device.threads import no_denormals, torch_threads
 
 __all__ = [
     "FLOATS",
     "KINDS",
+    "LiveBytes",
     "computes_bfloat16",
     "memory_capacity",
     "no_denormals",

@@ -20,17 +20,20 @@ class DiscriminatorSpec:
         kind: a name in `advkd.discriminators.DISCRIMINATORS`.
         width: channels at the finest level; doubled once on the way down.
         patch: side of the pixel block that becomes one position; must divide height and width of the images.
+        levels: times that the sides are halved, before features are averaged over positions.
     """
 
     kind: str = "projection"
     width: int = 32
     patch: int = 2
+    levels: int = 2
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.patch < 1:
-            raise ValueError(
-                f"DiscriminatorSpec.width and patch must be positive, got {self.width} and {self.patch}; use 32 and 2"
-            )
+        for name in ("width", "patch", "levels"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"DiscriminatorSpec.{name} must be positive, got {getattr(self, name)}; use at least 1"
+                )
 
 
 class ProjectionDiscriminator(nn.Module):
@@ -69,16 +72,14 @@ class ProjectionDiscriminator(nn.Module):
             )
         width = spec.width
         self.patch = spec.patch
-        self.body = nn.Sequential(
-            nn.Conv2d(channels * spec.patch**2, width, 3, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * width, 2 * width, 3, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-        )
+        first = nn.Conv2d(channels * spec.patch**2, width, 3, padding=1)
+        layers: list[nn.Module] = [first, nn.LeakyReLU(0.2)]
+        for level in range(spec.levels):
+            if level > 0:
+                layers += [nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.LeakyReLU(0.2)]
+            before = width if level == 0 else 2 * width
+            layers += [nn.Conv2d(before, 2 * width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers)
         self.psi = nn.Linear(2 * width, 1)
         self.embedding = nn.Embedding(submodules, 2 * width)
         nn.init.zeros_(self.embedding.weight)

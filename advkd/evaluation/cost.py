@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from advkd.device import torch_threads
 from advkd.diffusion import Start, embedded
 from advkd.evaluation.curve import Curve, fits, passes_per_step
 from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start
+from advkd.networks import multiply_adds, parameters
 from advkd.students import AnyStudent
 from advkd.teachers import SolverSpec, Teacher
 
@@ -131,18 +131,6 @@ def device_name(device: str) -> str:
     lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def parameters(network: nn.Module) -> int:
-    """Counts a network's parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def multiply_adds(run: Callable[[], object]) -> int:
-    """Counts the multiply-adds of everything that `run` computes."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return int(counter.get_total_flops()) // 2
 
 
 def _latencies(

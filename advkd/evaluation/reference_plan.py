@@ -5,14 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advkd.device import torch_threads
-from advkd.evaluation.curve import curve_of, passes_per_step
-from advkd.evaluation.reference import SAMPLES
+from advkd.evaluation.curve import Curve, curve_of, passes_per_step
+from advkd.evaluation.reference import SAMPLES, kept_reference
+from advkd.evaluation.solutions import Solutions
+from advkd.evaluation.spec import EvaluateSpec
 from advkd.evaluation.teacher_states import BATCH, clean_timesteps, evaluation_start, teacher_states
 from advkd.features import Extractor, state_features
 from advkd.teachers import Teacher
 
 MEASURED_STEPS = 4
 MEASURED_IMAGES = 32
+SEED = 0
+_ROOT = EvaluateSpec(student="", out="").references
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +25,7 @@ class ReferencePlan:
 
     Attributes:
         samples: number of images.
-        passes: network passes of all solutions, for all extractors together.
+        passes: network passes of the solutions that are still missing, for all extractors together; 0 if all are there.
         seconds: of one thread, features included; a flow divides it among its workers.
     """
 
@@ -30,20 +34,38 @@ class ReferencePlan:
     seconds: float
 
 
-def plan_reference(teacher: Teacher, extractors: Sequence[Extractor], samples: int = SAMPLES) -> ReferencePlan:
-    """Plans a reference, and measures some passes and features for it.
+def plan_reference(
+    teacher: Teacher, extractors: Sequence[Extractor], samples: int = SAMPLES, root: str = _ROOT
+) -> ReferencePlan:
+    """Plans a reference, and measures some passes and features for it unless all is there.
 
     Args:
         teacher: the teacher.
         extractors: of the features.
         samples: number of images.
+        root: folder or URI below which references are kept.
 
     Raises:
         EvaluationError: no deterministic solver fits the teacher, or its states are not finite.
     """
-    curve, count = curve_of(teacher), min(samples, MEASURED_IMAGES, BATCH)
+    curve = curve_of(teacher)
+    missing = tuple(e for e in extractors if kept_reference(teacher, curve, e, root, SEED, samples) is None)
+    if extractors and not missing:
+        return ReferencePlan(samples=samples, passes=0, seconds=0.0)
+    solutions = Solutions(teacher=teacher, extractors=missing, root=root, seed=SEED, samples=samples)
+    steps = sum(solutions.missing_passes(solver) for solver in curve.solutions)
+    per_step, per_image = _measured(teacher, curve, missing, min(samples, MEASURED_IMAGES, BATCH))
+    return ReferencePlan(
+        samples=samples,
+        passes=steps * passes_per_step(teacher, curve.target),
+        seconds=steps * per_step + samples * len(curve.solutions) * per_image,
+    )
+
+
+def _measured(teacher: Teacher, curve: Curve, extractors: Sequence[Extractor], count: int) -> tuple[float, float]:
+    """Returns the seconds of a solver step, and of an image's features."""
     solver = min(curve.points, key=lambda point: abs(point.steps - MEASURED_STEPS))
-    start, device = evaluation_start(teacher, 0, count), str(getattr(teacher, "device", "cpu"))
+    start, device = evaluation_start(teacher, SEED, count), str(getattr(teacher, "device", "cpu"))
     labels = clean_timesteps(teacher, solver)
     with torch_threads(1):
         # The first pass of a network allocates and chooses its kernels.
@@ -54,10 +76,4 @@ def plan_reference(teacher: Teacher, extractors: Sequence[Extractor], samples: i
         began = time.perf_counter()
         for extractor in extractors:
             state_features(extractor, teacher.space, states, device)
-        per_image = (time.perf_counter() - began) / count
-    steps = sum(solution.steps for solution in curve.solutions)
-    return ReferencePlan(
-        samples=samples,
-        passes=samples * steps * passes_per_step(teacher, curve.target),
-        seconds=samples * (steps * per_step + len(curve.solutions) * per_image),
-    )
+        return per_step, (time.perf_counter() - began) / count

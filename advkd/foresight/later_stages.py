@@ -103,8 +103,8 @@ def _refusal(spec: PrecomputeSpec, name: str) -> str | None:
     """
     chosen = preset(name)
     teacher = cached_teacher(spec.teacher, spec.device, spec.precision)
-    train = replace(fitted(chosen.train, trajectory_spec(spec, teacher)), device="cpu")
     try:
+        train = replace(fitted(chosen, trajectory_spec(spec, teacher)), device="cpu")
         check_later_stages(spec, train, teacher, samples=chosen.evaluation_samples, model=f"advkd-{teacher.name}")
     except ValueError as error:
         return str(error)

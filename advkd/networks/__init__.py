@@ -20,6 +20,7 @@ from advkd.networks.loading import NetworkError, load_network
 from advkd.networks.space import AutoencoderSpace
 
 if TYPE_CHECKING:
+    from advkd.networks.counting import multiply_adds, parameters
     from advkd.networks.stored_prompts import ENCODE, UNUSED, StoredPrompts
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "kept_prompts",
     "load_embeddings",
     "load_network",
+    "multiply_adds",
+    "parameters",
     "read_autoencoder",
 ]
 
@@ -57,4 +60,8 @@ def __getattr__(name: str) -> Any:
         from advkd.networks import stored_prompts
 
         return getattr(stored_prompts, name)
+    if name in ("multiply_adds", "parameters"):
+        from advkd.networks import counting
+
+        return getattr(counting, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from advkd.students.loading import (
     load_student,
     student_files,
 )
-from advkd.students.progressive import COARSE, ProgressiveStudent
+from advkd.students.progressive import COARSE, ProgressiveStudent, submodule_sides, usual_submodules
 from advkd.students.sampling import Samples, SeededSampling
 from advkd.students.table import STUDENTS, AnyStudent, EstimatingStudent
 
@@ -36,4 +36,6 @@ __all__ = [
     "is_student",
     "load_student",
     "student_files",
+    "submodule_sides",
+    "usual_submodules",
 ]

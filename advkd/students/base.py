@@ -14,19 +14,28 @@ class StudentSpec:
 
     Attributes:
         kind: a name in `advkd.students.STUDENTS`, of a class with what `EstimatingStudent` lists.
-        width: channels of the hidden features.
-        blocks: residual blocks per submodule: one number for all, or one for each, from noisy to clean.
+        width: channels of the hidden features at the finest level.
+        blocks: residual blocks per submodule and level: one number for all, or one for each submodule, from noisy to
+            clean.
         patch: side of the pixel block that becomes one position (pixel-unshuffle); it must divide height and width.
+        levels: resolutions inside each submodule. Each halves the sides and doubles the channels, up to four times
+            `width`; `patch * 2^(levels - 1)` must divide height and width.
+        attention: whether positions of the coarsest level attend to each other, once per submodule.
     """
 
     kind: str = "LayerwiseStudent"
     width: int = 48
     blocks: int | tuple[int, ...] = 2
     patch: int = 2
+    levels: int = 1
+    attention: bool = False
 
     def __post_init__(self) -> None:
         each = self.blocks if isinstance(self.blocks, tuple | list) else (self.blocks,)
-        for name, value in (("width", self.width), ("patch", self.patch), *(("blocks", count) for count in each)):
+        for name, value in (
+            *((name, getattr(self, name)) for name in ("width", "patch", "levels")),
+            *(("blocks", count) for count in each),
+        ):
             if value < 1:
                 raise ValueError(f"StudentSpec.{name} must be positive, got {value}; use at least 1")
 

@@ -39,8 +39,8 @@ class Film(nn.Module):
         return hidden * (1 + scale) + shift  # type: ignore[no-any-return]
 
 
-class TextAttention(nn.Module):
-    """`h + out(softmax(q k^T / sqrt(d)) v)`: every position attends to the tokens of its sample's prompt.
+class Attention(nn.Module):
+    """`h + out(softmax(q k^T / sqrt(d)) v)`: every position attends to tokens.
 
     Queries are of `[B, width, H, W]`, keys and values of tokens `[B, L, width]`, with at most four heads. It starts as
     the identity (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, Eq. 1, without normalisation).

@@ -13,8 +13,9 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from advkd.diffusion import LABELS, PROMPTS, Labels, prompt_shapes, skip_coefficients
-from advkd.students.blocks import CleanHead, Film, ResidualBlock
+from advkd.students.blocks import CleanHead, Film
 from advkd.students.class_labels import check_labels
+from advkd.students.levels import check_division, submodule
 from advkd.students.prompts import PromptReader, check_prompts
 from advkd.students.sampling import SeededSampling
 
@@ -39,6 +40,8 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         width: int = 48,
         blocks: int | Sequence[int] = 2,
         patch: int = 2,
+        levels: int = 1,
+        attention: bool = False,
         space: Mapping[str, Any] | None = None,
         conditioning: Mapping[str, Any] | None = None,
     ) -> None:
@@ -52,33 +55,31 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             width: see `StudentSpec`.
             blocks: see `StudentSpec`.
             patch: see `StudentSpec`.
+            levels: see `StudentSpec`.
+            attention: see `StudentSpec`.
             space: facts of the states' space (`advkd.diffusion.space_of`); None means pixels.
             conditioning: facts of class labels or prompts (`advkd.diffusion.Labels`, `Prompts`); None: an unconditional
                 student.
 
         Raises:
-            ValueError: `patch` does not divide the image, the grid is invalid, `blocks` does not fit the grid, or the
-                conditions are neither class labels nor prompts.
+            ValueError: `patch` and `levels` do not divide the image, the grid is invalid, `blocks` does not fit it, or
+                the conditions are neither class labels nor prompts.
         """
         super().__init__()
         channels, height, width_px = sample_shape
-        if height % patch or width_px % patch:
-            raise ValueError(
-                f"patch must divide height and width, got {patch} for {height}x{width_px}; choose a smaller patch"
-            )
+        check_division(height, width_px, patch, levels)
         self.timesteps = tuple(timesteps)
         self.sample_shape = (channels, height, width_px)
         self.coefficients = skip_coefficients(signal, sigma)
         self.stem = nn.Conv2d(channels * patch * patch, width, 3, padding=1)
-        submodules = len(self.timesteps) - 1
-        depths = [blocks] * submodules if isinstance(blocks, int) else list(blocks)
-        if len(depths) != submodules:
+        count = len(self.timesteps) - 1
+        depths = [blocks] * count if isinstance(blocks, int) else list(blocks)
+        if len(depths) != count:
             raise ValueError(
-                f"blocks must be one number, or one for each of the {submodules} submodules, got {tuple(depths)}; give "
+                f"blocks must be one number, or one for each of the {count} submodules, got {tuple(depths)}; give "
                 "as many as the grid has states besides the noise"
             )
-        chains = [[ResidualBlock(width) for _ in range(depth)] for depth in depths]
-        self.submodules = nn.ModuleList(nn.Sequential(*chain) for chain in chains)
+        self.submodules = nn.ModuleList(submodule(width, depth, levels, attention) for depth in depths)
         self.heads = nn.ModuleList(CleanHead(width, channels, patch) for _ in self.timesteps[1:])
         self.patch = patch
         told = conditioning or {}
@@ -89,7 +90,7 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
             self.embedding = nn.Embedding(self.labels.classes, width)
             self.films = nn.ModuleList(Film(width, width) for _ in self.timesteps[1:])
         if self.prompt_shapes is not None:
-            self.reader = PromptReader(self.prompt_shapes, width, submodules)
+            self.reader = PromptReader(self.prompt_shapes, width, count)
 
     def register_to_config(self, **settings: Any) -> None:
         """Notes the settings; an unconditional student's say nothing of conditions."""
@@ -141,10 +142,10 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
         hidden = self.stem(patches.contiguous(memory_format=torch.channels_last))
         embedding = None if class_labels is None else self.embedding(class_labels)
         read = self.reader.read(text) if text else None
-        for k, submodule in enumerate(self.submodules):
+        for k, part in enumerate(self.submodules):
             if embedding is not None:
                 hidden = self.films[k](hidden, embedding)
             if read is not None:
                 hidden = self.reader(k, hidden, read)
-            hidden = submodule(hidden)
+            hidden = part(hidden)
             yield hidden

@@ -21,7 +21,7 @@ FINEST_FIRST = 8
 
 
 class ProgressiveStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """`h_0 = x_T at 4x4`, `h_k = S_k(h_{k-1})`, `x_hat_k = head_k(h_k)` at the side `2^(k // 2 + 3)`, k from 0."""
+    """`h_0 = x_T at 4x4`, `h_k = S_k(h_{k-1})`, `x_hat_k = head_k(h_k)` at the sides of `submodule_sides`."""
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -130,7 +130,10 @@ class StateHead(nn.Module):
 
 
 def submodule_sides(height: int, width: int, submodules: int) -> tuple[int, ...]:
-    """Returns the side at which each submodule works: `2^(k // 2 + 3)` for k from 0, at most the image's.
+    """Returns the side at which each submodule works, from 8 to the image's.
+
+    Two submodules work at each side, as in the released code: `2^(k // 2 + 3)` for k from 0, and those left over at the
+    image's. Where there are too few for that, the finer sides have one each.
 
     Raises:
         ValueError: the student cannot grow to this image, or has too few submodules to reach it.
@@ -140,11 +143,18 @@ def submodule_sides(height: int, width: int, submodules: int) -> tuple[int, ...]
             f"a progressive student makes square images whose side is a power of two from {FINEST_FIRST} on, got "
             f"{height}x{width}; train a layerwise student"
         )
-    sides = tuple(min(2 ** (k // 2 + 3), height) for k in range(submodules))
-    needed = 2 * (height.bit_length() - 4) + 1
-    if submodules < needed:
+    doublings = height.bit_length() - FINEST_FIRST.bit_length()
+    if submodules <= doublings:
         raise ValueError(
-            f"a progressive student doubles its side with every second submodule, so {height}x{width} images need "
-            f"{needed} states besides the noise, got {submodules}; precompute with captures={needed} or more"
+            f"a progressive student doubles its side once per submodule at most, so {height}x{width} images need "
+            f"{doublings + 1} states besides the noise, got {submodules}; precompute with captures={doublings + 1} or "
+            "more"
         )
-    return sides
+    twice = min(submodules - doublings - 1, doublings)
+    sides = [FINEST_FIRST << k for k in range(doublings) for _ in range(2 if k < twice else 1)]
+    return tuple(sides + [height] * (submodules - len(sides)))
+
+
+def usual_submodules(side: int) -> int:
+    """Returns how many submodules the paper's student has for images of this side: two at each, if 7 suffice."""
+    return max(4, min(2 * (side.bit_length() - FINEST_FIRST.bit_length()) + 1, 7))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from advkd.diffusion import MASK, POOLED, TOKENS
-from advkd.students.blocks import Film, TextAttention
+from advkd.students.blocks import Attention, Film
 
 
 def check_prompts(shapes: Mapping[str, tuple[int, ...]] | None, given: Mapping[str, Tensor], count: int) -> None:
@@ -44,7 +44,7 @@ class PromptReader(nn.Module):
         self.tokens = nn.Linear(shapes[TOKENS][1], width)
         self.pooled = nn.Linear(shapes[POOLED][0], width)
         self.films = nn.ModuleList(Film(width, width) for _ in range(submodules))
-        self.attentions = nn.ModuleList(TextAttention(width) for _ in range(submodules))
+        self.attentions = nn.ModuleList(Attention(width) for _ in range(submodules))
 
     def read(self, text: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns tokens `[B, L, width]`, the pooled embedding `[B, width]` and the mask `[B, L]`, if any."""

@@ -9,16 +9,11 @@ states, which depend on it, are always the same there (laws 4 and 8 of `docs/sto
 import json
 import os
 import threading
-import weakref
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
 
-from advkd.device import memory_capacity
+from advkd.device import LiveBytes, memory_capacity
 from advkd.diffusion import start_of
 from advkd.teachers.base import SolverSpec, Teacher
 from advkd.teachers.errors import TeacherError
@@ -112,45 +107,8 @@ def _peak(teacher: Teacher, one_step: SolverSpec, samples: int, device: torch.de
         for _ in teacher.states(start, one_step, labels, seeds):
             pass
         return torch.cuda.max_memory_allocated(device) - before
-    counted = _LiveBytes()
+    counted = LiveBytes()
     with counted, torch.no_grad():
         for _ in teacher.states(start, one_step, labels, seeds):
             pass
     return counted.peak
-
-
-class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the storages that operations of this thread make, from then on until they are freed.
-
-    Attributes:
-        peak: most bytes alive at once.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = self._live = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        given = {_storage(tensor)._cdata for tensor in tree_iter((args, kwargs)) if isinstance(tensor, Tensor)}
-        made = func(*args, **kwargs)
-        for tensor in tree_iter(made):
-            if isinstance(tensor, Tensor) and (storage := _storage(tensor))._cdata not in given | self._known:
-                self._count(storage)
-        return made
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        size, key = storage.nbytes(), storage._cdata
-        self._known.add(key)
-        self._live += size
-        self.peak = max(self.peak, self._live)
-        weakref.finalize(storage, self._free, key, size).atexit = False
-
-    def _free(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self._live -= size
-
-
-def _storage(tensor: Tensor) -> torch.UntypedStorage:
-    return tensor.untyped_storage()

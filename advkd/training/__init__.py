@@ -2,6 +2,7 @@
 
 from advkd.training.checkpoint import newest_record, record_beside, run_identity
 from advkd.training.distributed import Processes
+from advkd.training.example import example_batch, example_condition
 from advkd.training.loop import STUDENT_FOLDER, train
 from advkd.training.methods import (
     METHODS,
@@ -27,6 +28,8 @@ __all__ = [
     "TrainSpec",
     "any_spec",
     "build_method",
+    "example_batch",
+    "example_condition",
     "newest_record",
     "observations_from_json",
     "record_beside",

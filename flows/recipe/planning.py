@@ -8,10 +8,10 @@ from advkd import presets
 from advkd.evaluation import EvaluateSpec
 from advkd.files import refuse_credentials
 from advkd.foresight import check_later_stages
+from advkd.presets import Budget, Changes, Target, Wish, choose
 from advkd.registry import RegisterSpec, require_registry
-from advkd.teachers import AUTO, SolverSpec, Teacher, fitting_solver
 from advkd.training import RunSpec, run_identity
-from advkd.trajectories import PrecomputeSpec, StoreResult, cached_teacher, trajectory_spec
+from advkd.trajectories import PrecomputeSpec, StoreResult, cached_teacher
 from flows.recipe.parameters import placed
 from storage.objects import join
 
@@ -104,6 +104,9 @@ def recipe(
     fan_out: str | None = None,
     processes: int = 1,
     device: str | None = None,
+    changes: Changes | None = None,
+    target: Target | None = None,
+    budget: str | None = None,
     features: str = "auto",
     weights: str | None = None,
     real: str | None = None,
@@ -112,12 +115,21 @@ def recipe(
 
     Raises:
         ValueError: the root is in an object store without a registry, or holds credentials; there are two teachers,
-            or an unknown one; the teacher does not have the timesteps; an extractor does not take its images; the
-            processes cannot share a batch; or training, evaluation or registration would refuse their settings.
+            or an unknown one; the teacher does not have the timesteps; a target or a budget cannot be met; an extractor
+            does not take its images; the processes cannot share a batch; or training, evaluation or registration would
+            refuse their settings.
     """
     refuse_credentials(root)
     require_registry(root)
     chosen = presets.preset(preset)
+    wish = Wish(
+        preset=preset,
+        precompute=precompute,
+        train=train,
+        changes=changes or Changes(),
+        target=target or Target(),
+        budget=None if budget is None else Budget.parse(budget),
+    )
     asked = precompute or chosen.precompute
     if asked.teacher not in (_DEFAULTS.teacher, teacher):
         raise ValueError(
@@ -127,14 +139,12 @@ def recipe(
     store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
     asked = placed(replace(asked, teacher=teacher, store=store), device)
     loaded = cached_teacher(teacher, asked.device, asked.precision)
-    asked = replace(asked, solver=_solver(asked, loaded, own=precompute is None))
-    if precompute is None:
-        asked = presets.fitted_store(asked, trajectory_spec(asked, loaded))
+    choice = choose(wish, asked, loaded, root)
     plan = Recipe(
         root=root,
         teacher=loaded.name,
-        precompute=asked,
-        train=placed(train or presets.fitted(chosen.train, trajectory_spec(asked, loaded)), device),
+        precompute=choice.precompute,
+        train=placed(choice.train, device),
         samples=chosen.evaluation_samples if samples is None else samples,
         features=features,
         weights=weights,
@@ -155,14 +165,3 @@ def recipe(
         processes=plan.processes,
     )
     return plan
-
-
-def _solver(asked: PrecomputeSpec, teacher: Teacher, *, own: bool) -> SolverSpec:
-    """Returns the solver: of a preset's deterministic one that does not solve this teacher, the one that does."""
-    try:
-        teacher.grid(fitting_solver(asked.solver, teacher))
-    except ValueError:
-        if not own or not asked.solver.deterministic:
-            raise
-        return fitting_solver(replace(asked.solver, kind=AUTO), teacher)
-    return fitting_solver(asked.solver, teacher)

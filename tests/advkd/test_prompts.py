@@ -14,9 +14,15 @@ from advkd.browse.app import create_app
 from advkd.browse.settings import BrowseSpec
 from advkd.diffusion import Prompts, conditions_of, drawn_condition, embedded
 from advkd.evaluation import EvaluateSpec, evaluate
-from advkd.evaluation.cost import multiply_adds
 from advkd.export import export_student
-from advkd.networks import NetworkError, embeddings_places, find_embeddings, kept_embeddings, load_embeddings
+from advkd.networks import (
+    NetworkError,
+    embeddings_places,
+    find_embeddings,
+    kept_embeddings,
+    load_embeddings,
+    multiply_adds,
+)
 from advkd.students import LayerwiseStudent, StudentSpec, load_student
 from advkd.teachers import SolverSpec, TeacherError, TextTeacher, load_teacher, load_text_encoder
 from advkd.training import train

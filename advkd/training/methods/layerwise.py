@@ -239,6 +239,8 @@ def _student(spec: TrainSpec, store: TrajectorySpec) -> AnyStudent:
         width=spec.student.width,
         blocks=spec.student.blocks,
         patch=spec.student.patch,
+        levels=spec.student.levels,
+        attention=spec.student.attention,
         space=store.space,
         **({} if store.conditioning is None else {"conditioning": dict(store.conditioning)}),
     )

@@ -99,7 +99,7 @@ def test_the_digits_presets_are_what_they_were(name: str, begins: int) -> None:
     store = trajectory_spec(replace(chosen.precompute, solver=SolverSpec(kind="ddim", steps=50)), teacher)
     assert (store.shard_samples, store.block_samples) == (begins, 128)
     assert fitted_store(chosen.precompute, store) == chosen.precompute
-    assert fitted(chosen.train, store).window == chosen.train.window
+    assert fitted(chosen, store).window == chosen.train.window
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])
@@ -111,7 +111,7 @@ def test_shards_and_windows_are_bounded_in_bytes(name: str, shape: str) -> None:
     store = trajectory_spec(asked, teacher)
     held = store.shard_samples * store.trajectory_bytes
     assert held <= 64 * MIB
-    train = fitted(chosen.train, store)
+    train = fitted(chosen, store)
     assert train.window * held <= 1024 * MIB
     # As much as fits, of what the preset has.
     assert train.window == chosen.train.window or (train.window + 1) * held > 1024 * MIB

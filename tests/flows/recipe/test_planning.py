@@ -22,7 +22,7 @@ def saved(folder: Path, size: int, **scheduler: object) -> str:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("size", "patch"), [(25, 1), (32, 2)])
+@pytest.mark.parametrize(("size", "patch"), [(25, 5), (32, 2)])
 @pytest.mark.parametrize("preset", ["quick", "full"])
 def test_patches_divide_the_image(tmp_path: Path, size: int, patch: int, preset: str) -> None:
     teacher = saved(tmp_path / "teacher", size, _class_name="DDPMScheduler")

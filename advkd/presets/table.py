@@ -3,29 +3,37 @@
 Comments beside an entry give measured figures; `docs/demo.md` says how they were measured.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from advkd.discriminators import DiscriminatorSpec
 from advkd.students import StudentSpec
 from advkd.teachers import AUTO, SolverSpec
 from advkd.training import PaperSpec, RunSpec, TrainSpec
 from advkd.trajectories import PrecomputeSpec
-from storage import TrajectorySpec, default_shard_samples
 
 DEFAULT_PRESET = "full"
 """That of `distill`."""
 
-_SHARD_BYTES = 64 * 2**20
-_POSITIONS = 8
-_WINDOW_BYTES = 2**30
-
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """What to precompute, how to train, and how many samples to evaluate with."""
+    """What to precompute, how to train, and how many samples to evaluate with; for digits, the rules fit it to others.
+
+    Attributes:
+        precompute: settings of the store.
+        train: settings of the training run.
+        evaluation_samples: number of images.
+        finest: most positions on the longer side of a student's finest level (`advkd.presets.grids`).
+        fewest: least number of trajectories for a costly teacher.
+        part_bytes: most memory of a training step, by which a batch is computed in parts.
+    """
 
     precompute: PrecomputeSpec = field(default_factory=PrecomputeSpec)
     train: RunSpec = field(default_factory=TrainSpec)
     evaluation_samples: int = 2048
+    finest: int = 16
+    fewest: int = 2048
+    part_bytes: int = 4 * 2**30
 
 
 PRESETS: dict[str, Preset] = {
@@ -58,6 +66,28 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=50_000,
             monitor_every=10_000,
         ),
+        finest=32,
+        fewest=8192,
+    ),
+    # For GPUs. Nothing of it has been measured here: `advkd plan` says what it costs where it is to run.
+    "large": Preset(
+        precompute=PrecomputeSpec(
+            samples=131_072, solver=SolverSpec(kind=AUTO, steps=20), captures=4, shrink=0.5, shard_samples=1024
+        ),
+        train=TrainSpec(
+            student=StudentSpec(width=96, blocks=3),
+            discriminator=DiscriminatorSpec(width=64),
+            samples=6_400_000,
+            batch_size=256,
+            precision="auto",
+            window=16,
+            ema_halflife=100_000.0,
+            checkpoint_every=200_000,
+            monitor_every=50_000,
+        ),
+        finest=64,
+        fewest=32_768,
+        part_bytes=16 * 2**30,
     ),
     # The paper's recipe for 16x16 images, with the released code's faults fixed (`PaperSpec` switches them on again).
     # Ancestral sampling has as many passes as timesteps: 2048 trajectories are 2 million passes. 100 epochs, as the
@@ -85,38 +115,3 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"a preset must be one of {sorted(PRESETS)}, got {name!r}; choose one of them")
     return PRESETS[name]
-
-
-def fitted_store(precompute: PrecomputeSpec, store: TrajectorySpec) -> PrecomputeSpec:
-    """Returns a preset's precompute for the states of `store`: with shards of at most 64 MiB, or of one block."""
-    if precompute.shard_samples is None:
-        return precompute
-    largest = max(default_shard_samples(store.trajectory_bytes), store.block_samples)
-    if precompute.shard_samples * store.trajectory_bytes <= _SHARD_BYTES:
-        return precompute
-    return replace(precompute, shard_samples=min(precompute.shard_samples, largest))
-
-
-def fitted(train: RunSpec, store: TrajectorySpec) -> RunSpec:
-    """Returns a preset's training on a store: its window of shards has at most 1 GiB, or is one shard.
-
-    A reader holds two windows. Our method gets the largest patch that divides the sides of the states and leaves eight
-    positions on each; 1 if none does. With digits-classes, at 4x4, a patch of 1 is worth 13.3 DDIM steps, of 2 11.2.
-    """
-    shards = _WINDOW_BYTES // (store.shard_samples * store.trajectory_bytes)
-    train = replace(train, window=max(1, min(train.window, shards)))
-    if not isinstance(train, TrainSpec):
-        return train
-    shape = store.sample_shape
-    return replace(
-        train,
-        student=replace(train.student, patch=_patch(train.student.patch, shape)),
-        discriminator=replace(train.discriminator, patch=_patch(train.discriminator.patch, shape)),
-    )
-
-
-def _patch(largest: int, shape: tuple[int, int, int]) -> int:
-    for patch in range(largest, 1, -1):
-        if all(side % patch == 0 and side >= _POSITIONS * patch for side in shape[1:]):
-            return patch
-    return 1
