@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).parents[1]
 PACKAGES = ("storage", "advkd", "flows")
 FLAT = {
     "storage": {"__init__", "errors", "tables", "testing"},
-    "advkd": {"__init__", "__main__", "presets"},
+    "advkd": {"__init__", "__main__"},
     "flows": {
         "__init__",
         *("distill", "evaluate", "precompute", "register", "train", "watch"),

@@ -40,4 +40,4 @@ def test_what_cannot_be_met_is_refused(cli: Cli) -> None:
     assert_refused(cli("plan", "digits", "--preset", "quick", "--captures", 11), "captures")
     assert_refused(cli("plan", "digits", "--preset", "quick", "--budget", "soon"), "a budget must be a time")
     assert_refused(cli("plan", "digits", "--preset", "best"), "a preset must be one of")
-    assert_refused(cli("plan", "digits-classes", "--preset", "paper"), "takes noise alone")
+    assert_refused(cli("plan", "digits-classes", "--preset", "paper"), "side is a power of two from 8 on, got 4x4")

@@ -57,7 +57,7 @@ def test_paper_spec_refuses(changes: dict[str, object], message: str) -> None:
     ("store", "changes", "message"),
     [
         ({}, {"samples": 40}, "a step for each of its 3 phases"),
-        ({}, {"timesteps": (999, 0)}, "16x16 images need 3 states besides the noise, got 1; precompute"),
+        ({}, {"timesteps": (999, 0)}, "16x16 images need 2 states besides the noise, got 1; precompute"),
         ({"resolutions": ((16, 16), (4, 4), (8, 8), (16, 16))}, {}, "stored at its submodule's side .* got 4x4 .* 8x8"),
         ({"resolutions": ((16, 16), (8, 8), (8, 8), (8, 8))}, {}, "got 8x8 at timestep 0 for submodule 3"),
         ({"resolutions": ((2, 2), *PYRAMID[1:])}, {}, r"at least 4x4 .* got 2x2; precompute it at 16x16"),

@@ -7,11 +7,11 @@ import torch
 from diffusers import UNet2DModel
 from torch import nn
 
+from advkd.device import LiveBytes, memory_capacity, torch_threads
 from advkd.device import memory as memory_module
-from advkd.device import memory_capacity, torch_threads
 from advkd.teachers import SolverSpec, TeacherError, load_teacher, micro_batch
 from advkd.teachers.base import Teacher
-from advkd.teachers.batching import _LiveBytes, _peak
+from advkd.teachers.batching import _peak
 from tests.advkd.conftest import FolderMaker
 from tests.advkd.teachers.latents import dit_folder
 
@@ -93,7 +93,7 @@ def test_the_count_is_no_less_than_what_the_process_grows_by() -> None:
 
 
 def counted_bytes(network: nn.Module, image: torch.Tensor) -> int:
-    with torch_threads(1), torch.no_grad(), _LiveBytes() as counted:
+    with torch_threads(1), torch.no_grad(), LiveBytes() as counted:
         network(image, 5)
     return counted.peak
 
