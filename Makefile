@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-ci test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -71,8 +71,8 @@ test-fast: $(DEV)
 test-slow: $(DEV)
 	$(PYTEST) -m 'slow and not sweep'
 
-# What CI runs: the two above at once, so that servers start once, and what waits in one leaves its core to the other.
-test-ci: $(DEV)
+# The two above at once, before a release: servers start once, and what waits in one leaves its core to the other.
+test-all: $(DEV)
 	$(PYTEST) -m 'not sweep'
 
 test-sweep: $(DEV)

@@ -137,6 +137,7 @@ def test_a_terminated_run_leaves_nothing(started: Callable[..., Run]) -> None:
     assert _wait(lambda: not run.left, LEFT_SECONDS), run.left
 
 
+@pytest.mark.slow
 def test_a_killed_process_of_several_leaves_nothing(started: Callable[..., Run]) -> None:
     run = started(SMALL_PROCESSES, "--numprocesses", "1", "--max-worker-restart", "0")
     worker = run.test_process()

@@ -145,7 +145,8 @@ def test_a_failure_is_one_line_and_exit_code_1(capsys, api, monkeypatch):
     assert "must be writable" in err
 
 
-@pytest.mark.parametrize("endings", [(SIGINT,), pytest.param((SIGTERM, SIGKILL), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("endings", [(SIGINT,), (SIGTERM, SIGKILL)])
 def test_nothing_runs_on_when_the_command_ends(endings, machine, deployed, tmp_path):
     """Ctrl-C, a polite kill, and the worst: its own Prefect server and the training process end with it."""
     for ending in endings:

@@ -28,6 +28,7 @@ def test_under_guidance_they_are_two_per_step() -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.slow
 def test_the_time_is_about_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     teacher, extractors = load_teacher("digits"), [digits_extractor()]
     solvers = tuple(SolverSpec(kind="unipc", steps=steps) for steps in (12, 6, 4))

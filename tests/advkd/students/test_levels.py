@@ -51,3 +51,14 @@ def test_attention_reaches_every_position_of_the_coarsest_level() -> None:
 def test_levels_without_whole_positions_are_refused(size: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         student(**size)
+
+
+def test_a_moved_level_adds_what_its_coarser_level_makes_before_its_blocks() -> None:
+    torch.manual_seed(0)
+    level, hidden = Level(8, 1, (16,), False).double(), torch.randn(2, 8, 4, 4, dtype=torch.float64)
+    for weight in level.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    coarse = level.coarser.blocks(torch.nn.functional.conv2d(hidden, level.down.weight, level.down.bias, stride=2))
+    up = torch.nn.functional.conv2d(coarse, level.up.weight, level.up.bias)
+    expected = level.blocks(hidden + torch.nn.functional.pixel_shuffle(up, 2))
+    torch.testing.assert_close(level(hidden), expected, rtol=1e-12, atol=1e-12)

@@ -143,7 +143,7 @@ def test_a_kill_in_each_phase(layout: str, phase: str, forked: ForkedWriters, lo
     assert require_equal([store]) == 1
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_writers_at_once(layout: str, count: int, forked: ForkedWriters, local_store: MakeStore) -> None:
     store = local_store(layout, forked)
@@ -151,7 +151,7 @@ def test_writers_at_once(layout: str, count: int, forked: ForkedWriters, local_s
     assert require_equal([store]) == 0
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_one_of_several_writers_is_killed(
     layout: str,

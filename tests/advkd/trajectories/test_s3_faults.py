@@ -37,7 +37,7 @@ SHARDS, SHARD_SAMPLES = 48, 8
 SEED = 9
 """Of the proxy: it spoils 5 of the first 34 requests, in as many ways, and 24 of the first 200."""
 SAMPLES = SHARDS * SHARD_SAMPLES - 3
-LAYOUTS = ("zarr", "webdataset")
+LAYOUTS = ("zarr", pytest.param("webdataset", marks=pytest.mark.slow))
 RUN_FACTS = {"created", "sealed", "elapsed_seconds", "author", "sha256"}
 ERRORS = ("500", "503")
 INSTANT_FAULTS = tuple(fault for fault in FAULTS if fault != "delay")

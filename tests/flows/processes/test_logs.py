@@ -36,6 +36,7 @@ for spec in sys.argv[1:]:
 """Two commands in one process, which imports everything once."""
 
 
+@pytest.mark.slow
 def test_a_command_says_nothing_but_json_on_stderr(machine, tmp_path):
     spec = {"teacher": "mixture", "samples": 256, "shard_samples": 128}
     specs = [json.dumps({**spec, "store": store}) for store in (str(tmp_path), "/proc/nowhere")]
