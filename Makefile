@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-all test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -130,6 +130,9 @@ bench-features: $(DEV)
 
 bench-throughput: $(DEV)
 	$(BIN)/python -m benchmarks.throughput
+
+bench-paper-setting: $(DEV)
+	$(BIN)/python -m benchmarks.paper_setting --write
 
 bench-evaluation: $(DEV)
 	$(BIN)/python -m benchmarks.evaluation_time --write
