@@ -1,6 +1,7 @@
 """Where torch computes: devices, threads, denormal numbers."""
 
 from advkd.device.choice import FLOATS, KINDS, computes_bfloat16, require_computes, torch_device
+from advkd.device.clock import work_clock
 from advkd.device.live_bytes import LiveBytes
 from advkd.device.memory import memory_capacity
 from advkd.device.threads import no_denormals, torch_threads
@@ -15,4 +16,5 @@ __all__ = [
     "require_computes",
     "torch_device",
     "torch_threads",
+    "work_clock",
 ]

@@ -1,10 +1,9 @@
 """What a teacher's reference will take: network passes, and the time of one thread, measured on a few images."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advkd.device import torch_threads
+from advkd.device import torch_threads, work_clock
 from advkd.evaluation.curve import Curve, curve_of, passes_per_step
 from advkd.evaluation.reference import SAMPLES, kept_reference
 from advkd.evaluation.solutions import Solutions
@@ -26,7 +25,7 @@ class ReferencePlan:
     Attributes:
         samples: number of images.
         passes: network passes of the solutions that are still missing, for all extractors together; 0 if all are there.
-        seconds: of one thread, features included; a flow divides it among its workers.
+        seconds: of computing in one thread, features included; a flow divides it among its workers.
     """
 
     samples: int
@@ -66,14 +65,14 @@ def _measured(teacher: Teacher, curve: Curve, extractors: Sequence[Extractor], c
     """Returns the seconds of a solver step, and of an image's features."""
     solver = min(curve.points, key=lambda point: abs(point.steps - MEASURED_STEPS))
     start, device = evaluation_start(teacher, SEED, count), str(getattr(teacher, "device", "cpu"))
-    labels = clean_timesteps(teacher, solver)
+    labels, clock = clean_timesteps(teacher, solver), work_clock(device)
     with torch_threads(1):
         # The first pass of a network allocates and chooses its kernels.
         teacher_states(teacher, start, solver, labels)
-        began = time.perf_counter()
+        began = clock()
         states = teacher_states(teacher, start, solver, labels)[-1]
-        per_step = (time.perf_counter() - began) / (count * solver.steps)
-        began = time.perf_counter()
+        per_step = (clock() - began) / (count * solver.steps)
+        began = clock()
         for extractor in extractors:
             state_features(extractor, teacher.space, states, device)
-        return per_step, (time.perf_counter() - began) / count
+        return per_step, (clock() - began) / count

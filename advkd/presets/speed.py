@@ -1,12 +1,11 @@
 """Counts and times what a distillation is made of, before anything is spent: a teacher's pass, a run's steps."""
 
-import time
 from collections import Counter
 from dataclasses import replace
 
 import torch
 
-from advkd.device import torch_device, torch_threads
+from advkd.device import torch_device, torch_threads, work_clock
 from advkd.diffusion import start_of
 from advkd.networks import multiply_adds
 from advkd.presets.targets import student_cost
@@ -62,17 +61,17 @@ def sample_seconds(train: RunSpec, store: TrajectorySpec) -> float:
         method.state.samples = train.steps * point // _POINTS * rows
         clocks.setdefault(method.phase(), method.state.samples)
         shares[method.phase()] += 1
-    seconds = 0.0
+    seconds, clock = 0.0, work_clock(train.device, train.threads)
     with torch_threads(train.threads):
         for phase, samples in clocks.items():
             method.state.samples = samples
             method.step(batch)
-            began = time.perf_counter()
+            began = clock()
             for _ in range(_STEPS):
                 losses = method.step(batch)
             # Waits for the device.
             float(losses.distillation)
-            seconds += shares[phase] / _POINTS * (time.perf_counter() - began) / _STEPS
+            seconds += shares[phase] / _POINTS * (clock() - began) / _STEPS
     return seconds / rows
 
 
@@ -88,9 +87,10 @@ def _short(teacher: Teacher, solver: SolverSpec) -> SolverSpec:
 
 
 def _timed(teacher: Teacher, solver: SolverSpec, count: int) -> float:
-    began = time.perf_counter()
+    clock = work_clock(getattr(teacher, "device", "cpu"))
+    began = clock()
     _solve(teacher, solver, count)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _solve(teacher: Teacher, solver: SolverSpec, count: int) -> None:
