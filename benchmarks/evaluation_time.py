@@ -98,7 +98,8 @@ def main() -> None:
     if options.write:
         about = (
             "`make bench-evaluation`: an RGB teacher of 3x32x32 with random weights, CPU seconds of one thread. The "
-            "plan is that of `advkd cache plan`. *Took* is the first evaluation less the second one, which found the reference."
+            "plan is that of `advkd cache plan`. *Took* is the first evaluation less the second, which found the "
+            "reference."
         )
         write("evaluation", f"# The time of an evaluation\n\n{about}\n\n{text}")
     else:
