@@ -1,8 +1,8 @@
 """Reads, writes, lists and deletes whole objects at URIs. The only access to disks and object stores.
 
-A URI is a local path (`~` is the home folder), `file://` (percent-encoded), `s3://bucket/key`, `memory://`, or any other
-scheme that fsspec knows. A write is all or nothing: a local file gets its name by a rename, an S3 object by a single PUT. Leftovers of a killed write are
-never listed as objects; `list_leftovers` finds them.
+A URI is a local path (`~` is the home folder), `file://` (percent-encoded), `s3://bucket/key`, `memory://`, or of any
+other scheme that fsspec knows. A write is all or nothing: a local file gets its name by a rename, an S3 object by a
+single PUT. Leftovers of a killed write are never listed as objects; `list_leftovers` finds them.
 """
 
 import json
