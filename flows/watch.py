@@ -17,6 +17,7 @@ from flows.distill import distill
 from flows.processes import DISCOVERED, REFUSED, STARTED, stage, tell_of_teacher
 from flows.recipe import recipe
 from flows.requests import DistillationRequest, Placed, RequestSpec, deployed, digest_of, place
+from flows.serving import how_to_deploy
 from flows.tasks import HOUR
 
 
@@ -77,7 +78,9 @@ def watch_teachers(
     with get_client(sync_client=True) as client:
         target = deployed(client, orders)
         if target is None and not dry_run:
-            raise ValueError(f"what is to be started must be deployed, got no {orders.deployment}; run `make deploy`")
+            raise ValueError(
+                f"what is to be started must be deployed, got no {orders.deployment}; run `{how_to_deploy()}`"
+            )
         recipe_parameters = {**(target.parameters if target else {}), **orders.parameters}
         # Checked here, so that the error is reported once and not for every teacher.
         require_registry(str(recipe_parameters.get("root", "runs")))

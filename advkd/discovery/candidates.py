@@ -48,7 +48,7 @@ def candidates(source: str) -> list[Candidate]:
     hub = hub_id(source)
     if hub is not None:
         return [_of_the_hub(hub)]
-    root = source.rstrip("/") if is_remote(source) else str(Path(source).resolve())
+    root = source.rstrip("/") if is_remote(source) else str(Path(source).expanduser().resolve())
     listed = list_objects(root)
     if not listed:
         raise SourceSkippedError(

@@ -138,7 +138,11 @@ def _list(spec: LookSpec) -> tuple[dict[str, Candidate], list[Skipped]]:
         except StoreError as error:
             skipped.append(Skipped(source, str(error), failed=True))
     if spec.announced is not None:
-        place = spec.announced.rstrip("/") if is_remote(spec.announced) else str(Path(spec.announced).resolve())
+        place = (
+            spec.announced.rstrip("/")
+            if is_remote(spec.announced)
+            else str(Path(spec.announced).expanduser().resolve())
+        )
         if place in listed:
             listed[place] = replace(listed[place], complete=True)
         else:

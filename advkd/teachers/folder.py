@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,10 @@ def read_json(path: Path) -> dict[str, Any]:
             "save it with pipeline.save_pretrained(folder)"
         ) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TeacherError(f"{path.name} must be JSON, got something else at {path}; save the teacher again") from error
+        what = "a byte order mark before it" if path.read_bytes().startswith(BOM_UTF8) else "something else"
+        raise TeacherError(
+            f"{path.name} must be JSON in UTF-8, got {what} at {path}; save the teacher again, or the file without it"
+        ) from error
     if not isinstance(loaded, dict):
         raise TeacherError(f"{path.name} must be a JSON object, got another value at {path}; save the teacher again")
     return loaded

@@ -26,7 +26,7 @@ class HubId:
 def hub_id(place: str) -> HubId | None:
     """Parses a place as a hub id; returns None if it is none, or if a folder of that name exists."""
     repository, marker, revision = place.partition("@")
-    looks_local = Path(place).is_absolute() or place.startswith(".") or Path(place).is_dir()
+    looks_local = Path(place).is_absolute() or place.startswith((".", "~")) or Path(place).is_dir()
     if is_remote(place) or looks_local or not _HUB_ID.fullmatch(repository) or bool(marker) != bool(revision):
         return None
     return HubId(repository, revision or None)
@@ -58,8 +58,8 @@ def _resolve(kind: FolderKind, ending: str, place: str, fingerprint: str | None 
     if is_remote(place):
         refuse_credentials(place)
         return download_folder(kind, place, fingerprint)
-    if Path(place).is_dir():
-        return Path(place)
+    if (folder := Path(place).expanduser()).is_dir():
+        return folder
     hub = hub_id(place)
     if hub is None:
         raise TeacherError(

@@ -18,16 +18,17 @@ from flows.doctor.checks import Check, Finding, problem, well
 from flows.serving import (
     AUTOMATIONS,
     CANCEL_SECONDS,
-    CHECKOUT,
     PENDING_SECONDS,
     SILENCE_SECONDS,
+    declaration,
+    how_to_deploy,
     pool_limits,
     queue_limits,
 )
 
 Answer = TypeVar("Answer")
 
-_DEPLOY = "run `make deploy`"
+_DEPLOY = f"run `{how_to_deploy()}`"
 _SLACK_SECONDS = 60
 _STUCK = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 
@@ -115,7 +116,7 @@ def _workers(client: SyncPrefectClient, pool: str) -> Finding:
 
 def declared() -> list[dict[str, Any]]:
     """Returns the deployments that `prefect.yaml` declares."""
-    loaded: dict[str, Any] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())
+    loaded: dict[str, Any] = yaml.safe_load(declaration().read_text(encoding="utf-8"))
     return list(loaded["deployments"])
 
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -20,9 +19,8 @@ from prefect.workers.process import ProcessWorker
 from advkd.runtime import console
 from flows.processes import shards_per_gpu
 from flows.serving.automations import create_automations
+from flows.serving.declared import declaration, working_folder
 from flows.serving.schedules import check_schedules
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 PRECOMPUTE_QUEUE = "precompute"
 """Queue of precompute runs, which may share a GPU with a training."""
@@ -64,7 +62,7 @@ def deploy() -> int:
         )
     try:
         shards_per_gpu()
-        check_schedules(CHECKOUT / "prefect.yaml")
+        check_schedules(declaration())
     except ValueError as error:
         return _refuse(str(error))
     try:
@@ -77,9 +75,9 @@ def deploy() -> int:
             f"a deployment needs a Prefect server that answers, got {type(error).__name__} from {url}; start it with "
             "`prefect server start`, or correct PREFECT_API_URL"
         )
-    # Prefect would only ask where the code comes from; the answer is this clone.
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    code = subprocess.run(command, cwd=CHECKOUT, check=False).returncode
+    # Prefect would only ask where the code comes from; the answer is the folder in which it is called.
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(declaration())]
+    code = subprocess.run(command, cwd=working_folder(), check=False).returncode
     if code == 0:
         for changed in create_automations():
             console().print(changed, markup=False, soft_wrap=True)

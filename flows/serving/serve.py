@@ -23,7 +23,8 @@ from prefect.settings import PREFECT_HOME, PREFECT_SERVER_API_HOST, PREFECT_SERV
 
 from advkd.runtime import console, die_with_parent
 from flows.processes import UI_ENVIRONMENT, descendants, end, interrupt_on_hangup, marked_processes, shards_per_gpu
-from flows.serving.deploying import CHECKOUT, PRECOMPUTE_QUEUE, TRAINING_QUEUE, gpu_count
+from flows.serving.declared import working_folder
+from flows.serving.deploying import PRECOMPUTE_QUEUE, TRAINING_QUEUE, gpu_count
 
 _START_SECONDS = 180.0
 _STOP_SECONDS = 10.0
@@ -120,7 +121,11 @@ def serve(host: str, port: int) -> int:
                 return _refuse(f"the server must answer within {_START_SECONDS:.0f} s, but did not; read {server.log}")
         with console().status("deploying"):
             deployed = subprocess.run(
-                [sys.executable, "-m", "flows.deploy"], cwd=CHECKOUT, env=environment, capture_output=True, check=False
+                [sys.executable, "-m", "flows.deploy"],
+                cwd=working_folder(),
+                env=environment,
+                capture_output=True,
+                check=False,
             )
         if deployed.returncode:
             return _refuse(f"deploying failed:\n{(deployed.stdout + deployed.stderr).decode(errors='replace')}")
@@ -130,7 +135,9 @@ def serve(host: str, port: int) -> int:
             for gpu in range(gpu_count())
             for queues, limit in (((TRAINING_QUEUE, "default"), 1), ((PRECOMPUTE_QUEUE,), shards_per_gpu()))
         ]
-        upkeep = Service("upkeep", [sys.executable, "-m", "flows.upkeep"], environment, home / "upkeep.log", CHECKOUT)
+        upkeep = Service(
+            "upkeep", [sys.executable, "-m", "flows.upkeep"], environment, home / "upkeep.log", working_folder()
+        )
         for service in (upkeep, *workers):
             stack.callback(service.stop)
             service.start()

@@ -6,6 +6,8 @@ from storage.errors import ManifestError, StoreError, StoreNotFoundError
 from storage.objects import join, list_folders
 from storage.records import Manifest, TrajectorySpec, committed_shards, read_identity, read_manifest
 
+_STORES = "stores"
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSummary:
@@ -26,7 +28,12 @@ class StoreSummary:
 
 
 def list_stores(root: str) -> list[StoreSummary]:
-    """Lists all stores `<root>/<teacher>/<digest>` below a root."""
+    """Lists all stores `<root>/<teacher>/<digest>` below a root of stores, or below `stores/` in the root of a flow."""
+    listed = _below(root)
+    return listed if listed or _STORES not in list_folders(root) else _below(join(root, _STORES))
+
+
+def _below(root: str) -> list[StoreSummary]:
     uris = [join(root, teacher, name) for teacher in list_folders(root) for name in list_folders(join(root, teacher))]
     return [summary for uri in uris if (summary := summarize(uri)) is not None]
 

@@ -1,8 +1,8 @@
 """Reads, writes, lists and deletes whole objects at URIs. The only access to disks and object stores.
 
-A URI is a local path, `file://`, `s3://bucket/key`, `memory://`, or any other scheme that fsspec knows. A write is
-all or nothing: a local file gets its name by a rename, an S3 object by a single PUT. Leftovers of a killed write are
-never listed as objects; `list_leftovers` finds them.
+A URI is a local path (`~` is the home folder), `file://` (percent-encoded), `s3://bucket/key`, `memory://`, or of any
+other scheme that fsspec knows. A write is all or nothing: a local file gets its name by a rename, an S3 object by a
+single PUT. Leftovers of a killed write are never listed as objects; `list_leftovers` finds them.
 """
 
 import json
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from storage.errors import StoreError
 from storage.objects.fsspec import FsspecObjects
@@ -202,11 +203,21 @@ def write_json(uri: str, value: object, *, indent: int | None = 2) -> None:
 def _locate(uri: str) -> tuple[Objects, str]:
     scheme_match = _SCHEME.match(uri)
     if not scheme_match:
-        return _LOCAL, uri
+        return _LOCAL, str(Path(uri).expanduser()) if uri.startswith("~") else uri
     scheme = scheme_match.group(1).lower()
     path = uri[scheme_match.end() :]
     if scheme == "file":
-        return _LOCAL, path
+        return _LOCAL, _path_of_file_uri(uri, path)
     if scheme == "s3":
         return _S3, path
     return FsspecObjects(scheme), path
+
+
+def _path_of_file_uri(uri: str, place: str) -> str:
+    host, slash, path = place.partition("/")
+    if host not in ("", "localhost"):
+        raise ValueError(
+            f"a file:// URI must name a path of this machine, got the host {host!r} in {uri}; write file:///{place}, "
+            "or a plain path"
+        )
+    return unquote(slash + path)

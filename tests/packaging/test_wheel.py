@@ -14,10 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
+from flows.processes.server import own_server
 from tests.s3_server import die_with_parent, end
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+DEPLOYED = """
+import json
+from prefect.client.orchestration import get_client
+
+with get_client(sync_client=True) as client:
+    deployments = client.read_deployments()
+steps = [step for one in deployments for step in one.pull_steps or ()]
+folders = {options["directory"] for step in steps for options in step.values()}
+print(json.dumps({"names": [one.name for one in deployments], "folders": sorted(folders)}))
+"""
 PACKAGES = ("advkd", "flows", "storage")
 WHERE = "import advkd, flows, storage, json; print(json.dumps([m.__file__ for m in (advkd, flows, storage)]))"
 
@@ -29,22 +41,22 @@ class Environment:
     binaries: Path
     folder: Path
 
-    def start(self, *command: str) -> "subprocess.Popen[str]":
+    def start(self, *command: str, **more: str) -> "subprocess.Popen[str]":
         """A command of it, in an unrelated folder."""
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return subprocess.Popen(
             [self.binaries / command[0], *command[1:]],
             cwd=self.folder,
-            env=variables | {"COLUMNS": "200", "PREFECT_HOME": str(self.folder / "prefect")},
+            env=variables | {"COLUMNS": "200", "PREFECT_HOME": str(self.folder / "prefect")} | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=die_with_parent,
         )
 
-    def run(self, *command: str) -> str:
-        """What it prints."""
-        with self.start(*command) as process:
+    def run(self, *command: str, **more: str) -> str:
+        """What it prints, with more variables in its environment."""
+        with self.start(*command, **more) as process:
             out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         return out
@@ -133,3 +145,15 @@ def test_a_store_is_computed_and_shown(environment: Environment) -> None:
     assert Path(uri).name in page
     assert len(static) > 10
     assert sent == [(CHECKOUT / name).read_bytes() for name in static]
+
+
+@pytest.mark.slow
+def test_it_deploys_without_a_checkout(environment: Environment, tmp_path: Path) -> None:
+    with own_server(tmp_path / "home", "--no-ui") as ready:
+        url = ready()
+        environment.run("python", "-m", "flows.deploy", PREFECT_API_URL=url)
+        found = json.loads(environment.run("python", "-c", DEPLOYED, PREFECT_API_URL=url))
+    declared = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    assert sorted(found["names"]) == sorted(entry["name"] for entry in declared)
+    assert found["folders"] == [str(environment.folder)]
+    assert str(CHECKOUT) not in json.dumps(found)

@@ -97,6 +97,10 @@ BROKEN = {
     ),
     "broken JSON": (lambda f: (f / "unet" / "config.json").write_text("{"), r"config\.json must be JSON"),
     "JSON of another kind": (lambda f: (f / "model_index.json").write_text("[]"), "must be a JSON object"),
+    "a byte order mark": (
+        lambda f: (f / "unet" / "config.json").write_bytes(b"\xef\xbb\xbf{}"),
+        r"config\.json must be JSON in UTF-8, got a byte order mark before it",
+    ),
     "binary JSON": (lambda f: (f / "model_index.json").write_bytes(b"\xff\xfe\x00"), "must be JSON"),
 }
 

@@ -313,3 +313,33 @@ def test_a_listing_of_many_pages(s3_root: str, monkeypatch: pytest.MonkeyPatch) 
         write_bytes(join(s3_root, str(number)), bytes(number))
     assert [entry.size for entry in list_objects(s3_root)] == list(range(7))
     assert [entry.key for entry in list_objects(s3_root, start_after="1")] == list("23456")
+
+
+@pytest.mark.parametrize("name", ["sp ace", "hash#1", "50%", "question?", "ü"])
+def test_a_file_uri_is_percent_encoded(tmp_path: Path, name: str) -> None:
+    uri = join((tmp_path / name).as_uri(), "a.txt")
+    write_bytes(uri, b"here")
+    assert (tmp_path / name / "a.txt").read_bytes() == b"here"
+    assert list_folders(tmp_path.as_uri()) == [name]
+
+
+def test_a_file_uri_of_another_machine_is_refused() -> None:
+    with pytest.raises(ValueError, match="must name a path of this machine, got the host 'other'"):
+        read_bytes("file://other/x")
+    with pytest.raises(StoreNotFoundError):
+        read_bytes("file://localhost/no/such/file")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write_bytes("~/runs/a.txt", b"here")
+    assert (tmp_path / "runs" / "a.txt").read_bytes() == b"here"
+    assert not (tmp_path / "~").exists()
+
+
+def test_stores_of_a_flow_s_root_are_listed(tmp_path: Path) -> None:
+    fill(str(tmp_path / "stores"), make_spec(), 8)
+    assert [store.uri for store in list_stores(str(tmp_path))] == [
+        store.uri for store in list_stores(str(tmp_path / "stores"))
+    ]
