@@ -8,7 +8,7 @@ from advkd.diffusion import linear_schedule, solver_grid, spread_captures
 from advkd.discriminators import DcganDiscriminator
 from advkd.students import ProgressiveStudent
 from advkd.students.loading import StudentError, load_student
-from advkd.students.progressive import submodule_sides
+from advkd.students.progressive import submodule_sides, usual_submodules
 from advkd.training.methods.paper import released_input
 
 
@@ -25,6 +25,8 @@ def noises(count: int, side: int, channels: int = 1) -> torch.Tensor:
 
 def test_sides_and_widths_are_the_paper_s() -> None:
     assert submodule_sides(256, 256, 11) == (8, 8, 16, 16, 32, 32, 64, 64, 128, 128, 256)
+    assert submodule_sides(256, 256, 7) == (8, 8, 16, 32, 64, 128, 256)
+    assert [usual_submodules(side) for side in (8, 16, 32, 64, 256)] == [4, 4, 5, 7, 7]
     assert submodule_sides(16, 16, 6) == (8, 8, 16, 16, 16, 16)
     model = student(256, 11, width=16, channels=3)
     widths = [head.block.conv.out_channels for head in model.heads]
@@ -84,8 +86,8 @@ def test_it_is_saved_and_loaded(tmp_path) -> None:
         (16, 8, 4, "square images whose side is a power of two from 8 on, got 16x8; train a layerwise"),
         (24, 24, 9, "got 24x24"),
         (4, 4, 9, "got 4x4"),
-        (64, 64, 6, "64x64 images need 7 states besides the noise, got 6; precompute with captures=7"),
-        (16, 16, 2, "need 3 states besides the noise, got 2"),
+        (64, 64, 3, "64x64 images need 4 states besides the noise, got 3; precompute with captures=4"),
+        (16, 16, 1, "need 2 states besides the noise, got 1"),
     ],
 )
 def test_images_that_it_cannot_grow_to_are_refused(height: int, width: int, submodules: int, message: str) -> None:
