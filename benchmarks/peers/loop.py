@@ -5,7 +5,6 @@ the share of the budget that is used, so no peer has to know how many steps it w
 """
 
 import math
-import time
 from contextlib import closing
 from copy import deepcopy
 from typing import Protocol
@@ -55,8 +54,8 @@ def learned(problem: Problem, learner: Learner) -> Trained:
     )
     average, steps, halflife = Ema(learner.network), 0, recipe.ema_halflife / recipe.samples
     with torch_threads(1), no_denormals(), closing(iter(loader)) as batches:
-        began = time.process_time()
-        while (used := time.process_time() - began) < problem.seconds:
+        began = problem.clock()
+        while (used := problem.clock() - began) < problem.seconds:
             stored = next(batches)
             batch = to_torch(stored, learner.timesteps, torch.device("cpu")).conditioned(
                 conditions, facts.base_seed, stored.indices
@@ -64,7 +63,6 @@ def learned(problem: Problem, learner: Learner) -> Trained:
             learner.step(batch, used / problem.seconds)
             steps += 1
             average.update(learner.network, recipe.batch_size, halflife * steps * recipe.batch_size)
-        used = time.process_time() - began
     averaged = deepcopy(learner.network)
     averaged.load_state_dict(average.state_dict())
     return Trained(student=learner.student(averaged).eval(), steps=steps, seconds=used, passes=learner.passes)

@@ -1,5 +1,6 @@
 """What every peer is given, and what it gives back."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,12 +28,14 @@ class Problem:
         store: URI of the cache, which has every state of the solver.
         seconds: CPU seconds of training, of one process with one torch thread.
         seed: of weights, order of samples and whatever else is drawn.
+        clock: by which seconds are counted.
     """
 
     teacher: Teacher
     store: str
     seconds: float
     seed: int = 0
+    clock: Callable[[], float] = time.process_time
 
     @cached_property
     def facts(self) -> TrajectorySpec:

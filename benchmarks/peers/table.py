@@ -59,8 +59,9 @@ PEERS: dict[str, Peer] = {
     "adversarial": Peer(
         title="adversarial alone (like LADD)",
         source="[Sauer et al. 2024](https://arxiv.org/abs/2403.12015)",
-        notes="Clean states alone, without their noises: hinge game with R1. Our network, Muon and discriminator: one "
-        "on the teacher's features takes the budget for a sixth of the steps ([recipe](../recipe.md)).",
+        notes="Clean states alone, without their noises: hinge game with R1. Our network, Muon (at a third of our "
+        "rate) and discriminator: one on the teacher's features takes the budget for a sixth of the steps "
+        "([recipe](../recipe.md)).",
         train=adversarial.train,
     ),
 }

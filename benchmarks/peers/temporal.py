@@ -17,7 +17,9 @@ from benchmarks.peers.loop import Descent, learned
 from benchmarks.peers.network import TOLERANCE, seeded
 from benchmarks.peers.protocol import Problem, Trained
 
-GROUPS = 3
+GROUPS = (3, 2, 1)
+"""Numbers of temporal layers, each after some blocks: the first that fits."""
+MOST_BLOCKS = 256
 
 
 class TemporalLayer(nn.Module):
@@ -52,7 +54,14 @@ class TemporalNetwork(nn.Module):
     """From noise `[B, C, H, W]` to the clean estimates of M times, `[B, M, C, H, W]`; the layers are our student's."""
 
     def __init__(
-        self, shape: tuple[int, int, int], times: int, width: int, blocks: int, patch: int, classes: int | None
+        self,
+        shape: tuple[int, int, int],
+        times: int,
+        width: int,
+        groups: int,
+        blocks: int,
+        patch: int,
+        classes: int | None,
     ) -> None:
         super().__init__()
         channels = shape[0]
@@ -60,7 +69,6 @@ class TemporalNetwork(nn.Module):
         self.stem = nn.Conv2d(channels * patch * patch, width, 3, padding=1)
         self.of_time = nn.Embedding(times, width)
         self.of_class = None if classes is None else nn.Embedding(classes, width)
-        groups = min(GROUPS, blocks)
         self.films = nn.ModuleList(Film(width, width) for _ in range(groups))
         depths = [blocks // groups + (group < blocks % groups) for group in range(groups)]
         self.chains = nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(depth))) for depth in depths)
@@ -123,23 +131,26 @@ class Temporal:
 
 
 def temporal_network(problem: Problem) -> TemporalNetwork:
-    """Builds the network with as many blocks as make its parameters ours.
+    """Builds the network with as many groups and blocks as make its parameters ours, the most groups first.
 
     Raises:
-        ValueError: no number of blocks does.
+        ValueError: none do.
     """
     shape, times = problem.recipe.student, len(problem.recipe.timesteps or ()) - 1
     counts: list[int] = []
-    while not counts or counts[-1] <= problem.our_parameters:
-        network = TemporalNetwork(
-            problem.facts.sample_shape, times, shape.width, len(counts) + 1, shape.patch, problem.classes
-        )
-        counts.append(sum(weight.numel() for weight in network.parameters()))
-        if abs(counts[-1] / problem.our_parameters - 1.0) <= TOLERANCE:
-            return network
+    for groups in GROUPS:
+        for blocks in range(groups, MOST_BLOCKS):
+            network = TemporalNetwork(
+                problem.facts.sample_shape, times, shape.width, groups, blocks, shape.patch, problem.classes
+            )
+            counts.append(sum(weight.numel() for weight in network.parameters()))
+            if abs(counts[-1] / problem.our_parameters - 1.0) <= TOLERANCE:
+                return network
+            if counts[-1] > problem.our_parameters:
+                break
     raise ValueError(
         f"a peer's network must have our {problem.our_parameters} parameters within {TOLERANCE:.0%}, got {counts} with "
-        f"1 to {len(counts)} blocks and {times} times; widen the student, or leave temporal out"
+        f"{times} times; widen the student, or leave temporal out with --peers"
     )
 
 
