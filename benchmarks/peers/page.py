@@ -46,7 +46,7 @@ def row(title: str, passes: str, runs: Runs) -> list[str]:
         shown("steps", ".0f"),
         f"{less}{shown('worth', '.1f')}",
         shown("fd", ".2f"),
-        shown("kd", ".3f"),
+        shown("kd", ".0f"),
         shown("recall", ".3f"),
         shown("precision", ".3f"),
         str(len(runs)),

@@ -1,9 +1,11 @@
 """Laws of the peers' parts: what their papers' formulas must be on teachers whose flow is known."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DDPMPipeline, DDPMScheduler
 from torch import Tensor, nn
 
 from advkd.diffusion import Start, TimeGrid
@@ -14,6 +16,7 @@ from benchmarks.peers.consistency import Consistent
 from benchmarks.peers.network import LevelAndClass
 from benchmarks.peers.rectified import LEVELS, annealed, annealing, two_steps
 from benchmarks.peers.temporal import TemporalLayer
+from tests.advkd.conftest import tiny_unet
 from tests.advkd.evaluation.parts import gaussian_teacher
 from tests.advkd.teachers.closed_form import CONFIGS, ClosedForm
 from tests.benchmarks.peers.closed_form import Colours, colours
@@ -37,6 +40,19 @@ def test_single_steps_are_the_teachers_own_solution(predicts: str) -> None:
     rows = torch.arange(4)
     following = asked.step(torch.stack(states)[places, rows], places, {})
     torch.testing.assert_close(following, torch.stack(states)[places + 1, rows], rtol=1e-3, atol=1e-4)
+    assert asked.passes == 4
+
+
+def test_a_step_under_guidance_is_the_teachers_and_costs_two_passes(tmp_path: Path) -> None:
+    unet = tiny_unet(in_channels=3, out_channels=3, num_class_embeds=5)
+    DDPMPipeline(unet, DDPMScheduler(clip_sample=False)).save_pretrained(tmp_path / "guided")
+    teacher = load_teacher(f"{tmp_path / 'guided'}#guidance=2&null=4")
+    asked, solver = StepByStep(teacher, 10), SolverSpec(steps=10)
+    told = {"class_labels": torch.tensor([0, 3])}
+    states = torch.stack(list(teacher.states(Start(normal(2, 3, 8, 8), told), solver, teacher.grid(solver).labels)))
+    places = torch.tensor([2, 5])
+    following = asked.step(states[places, torch.arange(2)], places, told)
+    torch.testing.assert_close(following, states[places + 1, torch.arange(2)], rtol=1e-3, atol=1e-3)
     assert asked.passes == 4
 
 
