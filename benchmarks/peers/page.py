@@ -131,11 +131,10 @@ def _passes(cache: int, runs: Runs) -> str:
 
 
 def _bought(bought: Afforded) -> str:
-    def steps(count: int) -> str:
-        return "less than one step" if count == 0 else f"{count} step{'s' * (count > 1)}"
-
-    work = "" if bought.by_work is None else f"{steps(bought.by_work)} by multiply-adds and "
+    work = "" if bought.by_work is None else f"{bought.by_work:.2f} of a teacher's step in multiply-adds, "
+    paid = " and ".join(map(str, bought.whole))
     return (
-        f"One pass of ours costs as much as {work}{steps(bought.by_time)} of the teacher by milliseconds (batch 64); "
-        "rows of the teacher with more work than that are there to compare."
+        f"One pass of ours is {work}{bought.by_time:.2f} of one in milliseconds (batch 64), so it pays for "
+        f"{f'{paid} of them' if paid else 'no whole one'}; the teacher's rows have "
+        f"{' and '.join(map(str, bought.steps))} steps."
     )

@@ -1,5 +1,6 @@
 """The teacher itself, without training, with as much work as a student's pass: multiply-adds, or milliseconds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advkd.evaluation.curve import fits, solver_text
@@ -18,29 +19,33 @@ SHOWN = (1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class Afforded:
-    """How many steps of the teacher cost as much as one pass of a student; whole ones only.
+    """How many steps of the teacher cost as much as one pass of a student.
 
     Attributes:
-        by_work: by multiply-adds.
+        by_work: by multiply-adds; None for a teacher without a network.
         by_time: by milliseconds for a batch of 64.
     """
 
-    by_work: int | None
-    by_time: int
+    by_work: float | None
+    by_time: float
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Numbers of whole steps that a pass pays, by either."""
+        return tuple(sorted({int(steps) for steps in (self.by_work, self.by_time) if steps is not None and steps >= 1}))
 
     @property
     def steps(self) -> tuple[int, ...]:
         """Numbers of steps to be measured."""
-        bought = {steps for steps in (self.by_work, self.by_time) if steps}
-        return tuple(sorted(bought | set(SHOWN)))
+        return tuple(sorted({*self.whole, *SHOWN}))
 
 
-def afforded(student: dict[str, float]) -> Afforded:
+def afforded(student: Mapping[str, float]) -> Afforded:
     """Returns what the figures of a student's run buy (`measured.train_and_measure`)."""
     step = student["teacher_macs"]
     return Afforded(
-        by_work=int(student["macs"] // step) if step else None,
-        by_time=int(student["milliseconds"] // student["teacher_milliseconds"]),
+        by_work=student["macs"] / step if step else None,
+        by_time=student["milliseconds"] / student["teacher_milliseconds"],
     )
 
 

@@ -39,19 +39,22 @@ def test_a_row_has_medians_and_ranges_of_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figures", "bought", "steps"),
+    ("macs", "step", "milliseconds", "bought", "steps"),
     [
-        ({"macs": 9e6, "teacher_macs": 4e7, "milliseconds": 5.0, "teacher_milliseconds": 12.0}, (0, 0), (1, 2)),
-        ({"macs": 9e7, "teacher_macs": 3e7, "milliseconds": 60.0, "teacher_milliseconds": 12.0}, (3, 5), (1, 2, 3, 5)),
-        ({"macs": 9e7, "teacher_macs": 0.0, "milliseconds": 5.0, "teacher_milliseconds": 12.0}, (None, 0), (1, 2)),
+        (9e6, 4.5e7, 6.0, Afforded(by_work=0.2, by_time=0.5), (1, 2)),
+        (9e7, 3e7, 66.0, Afforded(by_work=3.0, by_time=5.5), (1, 2, 3, 5)),
+        (9e7, 0.0, 6.0, Afforded(by_work=None, by_time=0.5), (1, 2)),
     ],
 )
 def test_whole_steps_of_the_teacher_that_a_pass_pays(
-    figures: dict[str, float], bought: tuple[int | None, int], steps: tuple[int, ...]
+    macs: float, step: float, milliseconds: float, bought: Afforded, steps: tuple[int, ...]
 ) -> None:
-    found_steps = afforded(figures)
-    assert found_steps == Afforded(by_work=bought[0], by_time=bought[1])
-    assert found_steps.steps == steps
+    figures = {"macs": macs, "teacher_macs": step, "milliseconds": milliseconds, "teacher_milliseconds": 12.0}
+    assert afforded(figures) == bought
+    assert bought.steps == steps
+
+
+def test_solutions_are_named_as_their_papers_name_them() -> None:
     names = [name_of(solver) for solver in solutions_of(colours("cpu"), (1, 2))]
     assert names[0] == "teacher, 1 step of UniPC"
     assert names[-1] == "teacher, 2 steps of DPM-Solver++"
@@ -92,6 +95,7 @@ def test_the_command_compares_and_does_not_repeat_what_it_has(
     assert capsys.readouterr().out == first
     assert "| distillation of pairs | 2 560 |" in first
     assert "teacher, 1 step of UniPC" in first
+    assert "of one in milliseconds (batch 64), so it pays for " in first
     assert first.strip() in (tmp_path / "docs" / "benchmarks" / "peers.md").read_text()
     with Image.open(tmp_path / "docs" / "images" / "peers-colours-3.png") as picture:
         assert picture.height == 3 * (64 + 20)
