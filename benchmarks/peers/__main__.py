@@ -1,7 +1,8 @@
 """`make bench-peers`: trains every peer from one cache for as many CPU seconds, and compares them with ours.
 
 `python -m benchmarks.peers --peers ours pairs --seeds 3` measures some of them. What was measured stays below `--root`
-and is not repeated, so the command goes on where it was ended. `--write` puts the teacher's section into
+and is not repeated, so the command goes on where it was ended; after a change of a peer, remove its files in
+`<root>/runs`. `--write` puts the teacher's section into
 `docs/benchmarks/peers.md`, and a picture beside the docs' others.
 """
 
