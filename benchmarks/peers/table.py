@@ -22,7 +22,7 @@ PEERS: dict[str, Peer] = {
         source="[Mekonnen et al. 2024](https://arxiv.org/abs/2405.20675)",
         notes="Noise and as many states as its pyramid needs, which it reduces itself. The paper's ancestral "
         "trajectories take 1000 passes each: with this cache's passes that is a hundredth of the trajectories. Its "
-        "own network (widened to our parameters), game and Adam, at thirty times the paper's rate, which wins here. It "
+        "own network (widened to our parameters), game and Adam, at ten times the paper's rate, which wins here. It "
         "ignores class labels.",
         train=released.train,
         check=released.check,
