@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-all test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -124,6 +124,10 @@ bench-averages: $(DEV)
 
 bench-worth: $(DEV)
 	$(BIN)/python -m benchmarks.worth --write
+
+# What was measured stays below runs/peers; OPTIONS='--teacher emoji --seconds 1200' for another teacher and budget.
+bench-peers: $(DEV)
+	$(BIN)/python -m benchmarks.peers $(OPTIONS) --write
 
 bench-features: $(DEV)
 	$(BIN)/python -m benchmarks.features_agreement --write

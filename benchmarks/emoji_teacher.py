@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from advkd.evaluation.distances import frechet_distance, manifold_scores
-from advkd.evaluation.features import FEATURES, Extractor
 from torch import Tensor
 
+from advkd.distances import collected, frechet_distance, manifold_scores
 from advkd.evaluation import grid_png
+from advkd.features import Extractor, chosen_features
 from advkd.teachers import load_teacher
 from advkd.teachers.emoji.batches import SHIFT, draw_batch, moved
 from advkd.teachers.emoji.data import EmojiImages, images_in, read_emoji
@@ -74,7 +74,7 @@ def main() -> None:
     data = read_emoji(emoji_package(chosen.data))
     training, unseen = data.part(~data.held_out), data.part(data.held_out)
     images = sampled(teacher, chosen.each, chosen.steps).clamp(-1, 1)
-    print(_distances(FEATURES[chosen.features](), images, training, unseen), end="\n\n")
+    print(_distances(chosen_features(chosen.features, teacher)[0], images, training, unseen), end="\n\n")
     near = nearest(images, training)
     print(_memory(near.distances, nearest(images_in(unseen.part(unseen.plain).pixels), training).distances))
     shown = torch.arange(0, len(images), max(1, len(images) // _SHOWN))[:_SHOWN]
@@ -84,9 +84,9 @@ def main() -> None:
 
 
 def _distances(extractor: Extractor, images: Tensor, training: EmojiImages, unseen: EmojiImages) -> str:
-    seen, other = (extractor(drawn(half, len(images))) for half in (training, unseen))
-    again = extractor(drawn(training, len(images), seed=1))
-    samples = extractor(images)
+    seen, other = (collected(extractor.name, extractor(drawn(half, len(images)))) for half in (training, unseen))
+    again = collected(extractor.name, extractor(drawn(training, len(images), seed=1)))
+    samples = collected(extractor.name, extractor(images))
     rows = []
     for name, features in (("samples", samples), ("training half, drawn again", again), ("held-out half", other)):
         scores = manifold_scores(features, seen)

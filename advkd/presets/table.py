@@ -52,10 +52,11 @@ PRESETS: dict[str, Preset] = {
             checkpoint_every=16_000,
         ),
     ),
-    # Worth 19.7 DDIM steps, recall 0.972: 494 CPU seconds of training in bfloat16 (docs/benchmarks/worth.md).
+    # Worth 7.2 passes of its teacher by the best solver, recall 0.974 (docs/benchmarks/worth.md). Twenty steps of UniPC
+    # are nearer to a fine solution than fifty of DDIM (docs/benchmarks/solvers.md).
     "full": Preset(
         precompute=PrecomputeSpec(
-            samples=16384, solver=SolverSpec(steps=50), captures=4, shrink=0.5, shard_samples=1024
+            samples=16384, solver=SolverSpec(kind=AUTO, steps=20), captures=4, shrink=0.5, shard_samples=1024
         ),
         train=TrainSpec(
             student=StudentSpec(width=32, blocks=2),

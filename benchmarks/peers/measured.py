@@ -1,0 +1,90 @@
+"""One run of a peer: its training, its figures, its first images."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+
+from advkd.device import torch_threads
+from advkd.evaluation.cost import measure_cost
+from advkd.evaluation.curve import curve_of, fits
+from advkd.evaluation.measured import measured_distances
+from advkd.evaluation.reference import references_for
+from advkd.evaluation.student_images import student_images
+from advkd.features import chosen_features
+from advkd.teachers import SolverSpec, Teacher, load_teacher
+from benchmarks.peers.protocol import Problem
+from benchmarks.peers.table import PEERS
+
+PICTURES = 16
+TIMED_STEPS = (4, 5, 3, 2, 1)
+"""Steps of the teacher beside which a student is timed: the first number that fits."""
+
+
+def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[str, float]:
+    """Trains one peer; its first images are saved as `pictures`, float16 `[P, C, H, W]` in [-1, 1].
+
+    Args:
+        task: names of peer and teacher, store, seconds, seed, features, and samples and seeds of the evaluation.
+        root: of what evaluations keep.
+        pictures: a path that ends in .npy.
+    """
+    teacher = load_teacher(task["teacher"])
+    problem = Problem(teacher=teacher, store=task["store"], seconds=task["seconds"], seed=task["seed"])
+    trained = PEERS[task["peer"]].train(problem)
+    figures, images = evaluated(
+        trained.student, teacher, task["features"], root, task["evaluation_samples"], task["evaluation_seeds"]
+    )
+    Path(pictures).parent.mkdir(parents=True, exist_ok=True)
+    np.save(pictures, images.numpy().astype(np.float16), allow_pickle=False)
+    return {
+        **figures,
+        **costs(trained.student, teacher),
+        "steps": trained.steps,
+        "seconds": trained.seconds,
+        "passes": trained.passes,
+    }
+
+
+def evaluated(
+    student: Any, teacher: Teacher, features: str, root: str, samples: int, seeds: int
+) -> tuple[dict[str, float], torch.Tensor]:
+    """Returns a student's figures in the first extractor's features, means over evaluation seeds; and first images."""
+    extractor = chosen_features(features, teacher)[0]
+    runs: list[dict[str, float]] = []
+    pictures = torch.zeros(0)
+    with torch_threads(1):
+        for seed in range(seeds):
+            (reference,) = references_for(teacher, [extractor], root=root, seed=seed, samples=samples)
+            images = student_images(
+                student, teacher, [extractor], seed=seed, samples=samples, device="cpu", progress=lambda *_: None
+            )
+            found = measured_distances(extractor, reference, teacher, images.sets[0], images.numbers, None)
+            named = {name: getattr(found.to_teacher, name) for name in ("fd", "kd", "precision", "recall", "coverage")}
+            runs.append(
+                {
+                    "worth": found.worth.passes,
+                    "clamped": float(found.worth.clamped),
+                    **{name: metric.value for name, metric in named.items() if metric is not None},
+                    **({} if found.fidelity is None else {"fidelity": found.fidelity.student}),
+                }
+            )
+            pictures = pictures if len(pictures) else images.pictures[:PICTURES]
+    return {name: fmean(run[name] for run in runs) for name in runs[0]}, pictures
+
+
+def costs(student: Any, teacher: Teacher) -> dict[str, float]:
+    """Returns what one pass of a student and one step of its teacher cost, timed in turns on this machine."""
+    kind = curve_of(teacher).target.kind
+    steps = next(count for count in TIMED_STEPS if fits(teacher, kind, count))
+    cost = measure_cost(student, teacher, solver=SolverSpec(kind=kind, steps=steps), seconds=0.5)
+    return {
+        "params": float(cost.student.params or 0),
+        "macs": float(cost.student.macs or 0),
+        "milliseconds": cost.student.latency_ms[64],
+        "teacher_params": float(cost.teacher.params or 0),
+        "teacher_macs": (cost.teacher.macs or 0) / steps,
+        "teacher_milliseconds": cost.teacher.latency_ms[64] / steps,
+    }
