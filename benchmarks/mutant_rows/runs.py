@@ -86,8 +86,8 @@ RUNS = (
     Mutant(
         "a budget is measured anew by every run",
         "advkd/presets/choice.py",
-        "if not exists(kept):",
-        "if True:",
+        "return Bought(**read_json(kept))",
+        "return buy(wish.budget, teacher, precompute, train, store)",
         ("tests/advkd/presets/test_targets.py",),
     ),
     Mutant(

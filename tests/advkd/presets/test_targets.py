@@ -39,6 +39,16 @@ def test_the_widest_student_within_the_bounds_is_chosen() -> None:
     assert within(Target(), spec, store, lambda: None) == spec
 
 
+def test_of_two_bounds_both_are_kept() -> None:
+    store = store_of("1x16x16")
+    both = Target(max_parameters=150_000, max_passes=0.05)
+    spec = within(both, fitted(PRESETS["quick"], store), store, lambda: 60_669_952)
+    cost = student_cost(spec, store)
+    assert cost.multiply_adds <= 0.05 * 60_669_952
+    assert cost.parameters <= 150_000
+    assert spec == within(Target(max_passes=0.05), fitted(PRESETS["quick"], store), store, lambda: 60_669_952)
+
+
 def test_passes_are_the_teacher_s() -> None:
     store, each = store_of("1x16x16"), pass_multiply_adds(load_teacher("digits"))
     assert each == 60_669_952
