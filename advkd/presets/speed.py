@@ -20,16 +20,18 @@ _GRADIENTS = 3
 """A step of training computes about three times a pass of its student."""
 _STEPS = 4
 _POINTS = 100
-_COUNTED: dict[str, int | None] = {}
+_COUNTED: dict[str, int] = {}
 
 
 def pass_multiply_adds(teacher: Teacher) -> int | None:
     """Counts one sample's pass through the teacher's network; None for a teacher without one."""
+    if not hasattr(teacher, "network"):
+        return None
     if teacher.fingerprint not in _COUNTED:
         solver = _short(teacher, fitting_solver(SolverSpec(kind=AUTO, steps=_STEPS), teacher))
         guided = teacher.solver_config(solver).get("guidance_scale") is not None
-        macs = multiply_adds(lambda: _solve(teacher, solver, 1)) // (solver.steps * (2 if guided else 1))
-        _COUNTED[teacher.fingerprint] = macs if hasattr(teacher, "network") else None
+        macs = multiply_adds(lambda: _solve(teacher, solver, 1))
+        _COUNTED[teacher.fingerprint] = macs // (solver.steps * (2 if guided else 1))
     return _COUNTED[teacher.fingerprint]
 
 
