@@ -21,6 +21,7 @@ from advkd.evaluation import EvalReport
 from advkd.export.bundle import bundle_source
 from advkd.export.lineage import Lineage
 from advkd.export.model_card import model_card
+from advkd.export.requests import ExportSpec
 from advkd.files import whole_folder
 from advkd.networks import (
     DECODER,
@@ -40,7 +41,7 @@ PIPELINE_MODULE, PIPELINE_CLASS = "pipeline", "AdvKDPipeline"
 _STORED = "stored_prompts"
 
 
-def export_diffusers(student_folder: Path, out: Path) -> Path:
+def export_diffusers(student_folder: Path, out: Path, spec: ExportSpec) -> Path:
     """The artifact of a student alone: its card has no figures and no lineage, and says so."""
     return export_artifact(student_folder, out)
 
