@@ -21,8 +21,11 @@ Run = Callable[[Mapping[str, Tensor]], tuple[Array, ...]]
 SEED = 0
 LARGEST: Mapping[str, float] = {"fp32": 1e-4, "fp16": 5e-2}
 """The largest difference of an image's value in [0, 1]; of a state, per unit of its largest value."""
-INT8_RMSE = 0.02
-"""The largest root mean square difference of images in [0, 1] where no teacher is there to compare with."""
+INT8_RMSE = 0.012
+"""The largest root mean square difference of images in [0, 1] where no teacher is there to compare with.
+
+Of a student of digits 0.0084 adds 0.28 to a Frechet distance of 6.4, which grows about as the square of it.
+"""
 _ROWS, _VALUES_AT_ONCE = 64, 2**22
 
 

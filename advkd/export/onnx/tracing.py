@@ -61,16 +61,15 @@ def trace(subject: Subject, network: ImageNetwork) -> "ModelProto":
 
 
 def require_packages() -> None:
-    """Refuses an export where what writes and runs ONNX is not installed.
+    """Refuses an export where what writes and runs ONNX was not installed with this package.
 
     Raises:
-        ExportError: a package is missing; the message names the extra.
+        ExportError: a package is missing; the message names it.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise ExportError(
-                f"an ONNX export needs the package {package}, got no such package; install it: pip install "
-                "'advkd[onnx]'"
+                f"an ONNX export needs the package {package}, got no such package; install it: pip install {package}"
             )
 
 

@@ -253,10 +253,7 @@ def _named(subject: Subject, network: ImageNetwork) -> dict[str, Tensor]:
 def _parsed(content: bytes) -> "ModelProto":
     from onnx import load_from_string
 
-    model = load_from_string(content)
-    for field in ("value_info",):
-        model.graph.ClearField(field)
-    return model
+    return load_from_string(content)
 
 
 def _write(path: Path, text: str) -> None:
