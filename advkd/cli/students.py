@@ -114,6 +114,9 @@ def export_command(
     from advkd.registry import student_place
 
     spec = ExportSpec(
+        student=student_place(student, runs),
+        out=out,
+        format=form,
         precisions=tuple(precision or ("fp32",)),
         states=states,
         teacher=teacher,
@@ -121,7 +124,7 @@ def export_command(
         features=features,
         weights=weights,
     )
-    uri = export_student(student_place(student, runs), out, form, spec)
+    uri = export_student(spec)
     cost = read_cost(uri)
     if not as_json and cost is not None:
         for line in cost_lines(cost):

@@ -2,6 +2,7 @@
 
 from advkd.export.artifact import artifact_digest, export_artifact
 from advkd.export.cost_card import CostCard, cost_lines, read_cost
+from advkd.export.kept import Export, export_for_devices
 from advkd.export.lineage import Lineage, lineage_of, public_uri
 from advkd.export.requests import ExportError, ExportSpec, Format, ParityError
 from advkd.export.table import EXPORTS, export_student
@@ -9,6 +10,7 @@ from advkd.export.table import EXPORTS, export_student
 __all__ = [
     "EXPORTS",
     "CostCard",
+    "Export",
     "ExportError",
     "ExportSpec",
     "Format",
@@ -17,6 +19,7 @@ __all__ = [
     "artifact_digest",
     "cost_lines",
     "export_artifact",
+    "export_for_devices",
     "export_student",
     "lineage_of",
     "public_uri",

@@ -7,6 +7,7 @@ from typing import Any
 
 from advkd.diffusion import LABELS, PROMPTS, Labels
 from advkd.evaluation import EvalReport, Metric, worth_sentence
+from advkd.export.cost_card import CostCard, cost_lines
 from advkd.export.lineage import Lineage
 
 _TASK = "pipeline_tag: unconditional-image-generation\n"
@@ -19,6 +20,7 @@ def model_card(
     lineage: Lineage | None = None,
     report: EvalReport | None = None,
     origin: str = "",
+    cost: CostCard | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -27,6 +29,7 @@ def model_card(
         config: the student's.
         lineage: where it comes from; None: the card says that this is not noted.
         report: its evaluation; None: the card says that it was not evaluated.
+        cost: of its ONNX export, in `onnx/`; None: it has none.
         origin: of a student with prompts: hub id of the pipeline with its text encoder, if it has one.
     """
     title = "One-pass student" if lineage is None else f"One-pass student of {lineage.teacher}"
@@ -65,7 +68,7 @@ states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every
 {all_of_them} are short and import torch, numpy and diffusers only; read them first.
 {_encoder(prompts, origin)}
 {_measured(report)}
-## Lineage
+{_on_devices(cost)}## Lineage
 {_lineage(lineage, report)}"""
 
 
@@ -140,6 +143,18 @@ which is taken at {report.target_steps} steps of {report.target_solver}: a fine 
 {costs}
 
 {report.cost.threads} torch thread(s), {report.cost.device}.
+"""
+
+
+def _on_devices(cost: CostCard | None) -> str:
+    if cost is None:
+        return ""
+    table = "\n".join(cost_lines(cost))
+    return f"""## On devices
+`onnx/` holds the same student for ONNX Runtime, from noise to images, with what it needs to run (`onnx/README.md`).
+
+{table}
+
 """
 
 

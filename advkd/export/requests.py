@@ -6,6 +6,7 @@ from pathlib import Path
 
 from advkd.files import refuse_credentials
 
+DEFAULT = "onnx"
 PRECISIONS = ("fp32", "fp16", "int8")
 PARITY_NOISES = 256
 
@@ -23,7 +24,11 @@ class ExportSpec:
     """Settings of an export.
 
     Attributes:
+        student: folder or URI of the student, as in `EvaluateSpec`.
+        out: folder or URI to write it to; in an object store it is published whole.
+        format: name of a row of `advkd.export.EXPORTS`.
         precisions: of the numbers that the exported networks compute with, names in `PRECISIONS`, a network for each.
+        optional: those of them that are left out, with the reason noted, where they fail their parity.
         states: whether to give the states that all submodules predict, besides images.
         noises: number of noises on which an export is compared with torch.
         teacher: the student's teacher, as in `EvaluateSpec`, so that distances to it and its cost are measured; None:
@@ -36,7 +41,11 @@ class ExportSpec:
         memory: whether to measure peak memory, in a process for each row of the cost card.
     """
 
+    student: str
+    out: str
+    format: str = DEFAULT
     precisions: tuple[str, ...] = ("fp32",)
+    optional: tuple[str, ...] = ()
     states: bool = False
     noises: int = PARITY_NOISES
     teacher: str | None = None
@@ -48,7 +57,8 @@ class ExportSpec:
     memory: bool = True
 
     def __post_init__(self) -> None:
-        refuse_credentials(self.references)
+        for uri in (self.student, self.out, self.references):
+            refuse_credentials(uri)
         wrong = [name for name in self.precisions if name not in PRECISIONS]
         if wrong or not self.precisions or len(set(self.precisions)) < len(self.precisions):
             raise ValueError(
@@ -77,7 +87,7 @@ class Format:
     precisions: tuple[str, ...] = ("fp32",)
     states: bool = False
 
-    def check(self, name: str, spec: ExportSpec) -> None:
+    def check(self, spec: ExportSpec) -> None:
         """Refuses settings that the format cannot have.
 
         Raises:
@@ -85,11 +95,11 @@ class Format:
         """
         if wrong := [precision for precision in spec.precisions if precision not in self.precisions]:
             raise ValueError(
-                f"--precision of the format {name!r} must be one of {', '.join(self.precisions)}, got "
+                f"--precision of the format {spec.format!r} must be one of {', '.join(self.precisions)}, got "
                 f"{', '.join(wrong)}; choose one of them, or --format onnx"
             )
         if spec.states and not self.states:
             raise ValueError(
-                f"--states is for formats whose outputs are fixed, got the format {name!r}; leave it out, or use "
-                "--format onnx"
+                f"--states is for formats whose outputs are fixed, got the format {spec.format!r}; leave it out, or "
+                "use --format onnx"
             )

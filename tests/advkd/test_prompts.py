@@ -15,7 +15,7 @@ from advkd.browse.settings import BrowseSpec
 from advkd.diffusion import Prompts, conditions_of, drawn_condition, embedded
 from advkd.evaluation import EvaluateSpec, evaluate
 from advkd.evaluation.cost import multiply_adds
-from advkd.export import export_student
+from advkd.export import ExportSpec, export_student
 from advkd.networks import NetworkError, embeddings_places, find_embeddings, kept_embeddings, load_embeddings
 from advkd.students import LayerwiseStudent, StudentSpec, load_student
 from advkd.teachers import SolverSpec, TeacherError, TextTeacher, load_teacher, load_text_encoder
@@ -240,7 +240,7 @@ def test_pages_show_prompts_escaped(text: Text) -> None:
 
 
 def test_diffusers_loads_the_export_and_gives_the_same_samples(fork: Forker, text: Text, tmp_path: Path) -> None:
-    folder = export_student(str(text.run), str(tmp_path / "model"), "diffusers")
+    folder = export_student(ExportSpec(student=str(text.run), out=str(tmp_path / "model"), format="diffusers"))
     card = (tmp_path / "model" / "README.md").read_text()
     assert 'prompt="a red square"' in card
     assert "pipeline_tag: text-to-image" in card

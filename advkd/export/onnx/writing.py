@@ -36,11 +36,12 @@ from advkd.export.onnx.parity import (
     session_run,
 )
 from advkd.export.onnx.quantizing import CALIBRATION_NOISES, CALIBRATION_SEED, Quantized, quantize
-from advkd.export.onnx.running import METADATA
+from advkd.export.onnx.running import FORMAT, METADATA
 from advkd.export.onnx.tracing import require_packages, trace
-from advkd.export.requests import ExportSpec
-from advkd.files import whole_folder
+from advkd.export.requests import ExportSpec, ParityError
+from advkd.files import read_published, whole_folder
 from advkd.networks import PROMPTS_FOLDER, copy_embeddings, embeddings_places
+from storage.errors import StoreNotFoundError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -113,12 +114,15 @@ def export_onnx(folder: Path, out: Path, spec: ExportSpec) -> Path:
         network = ImageNetwork(subject, states=spec.states)
         expected = expected_of(subject, network, spec.noises)
         facts = network_facts(subject, network, _named(subject, network))
-        exports = _exports(subject, network, expected, facts, spec, teacher)
+        exports, refused = _exports(subject, network, expected, facts, spec, teacher)
         for exported in exports:
             (partial / FILES[exported.precision]).write_bytes(exported.model)
         files = {exported.precision: partial / FILES[exported.precision] for exported in exports}
         models = {exported.precision: exported.facts for exported in exports}
-        _write(partial / METADATA, json.dumps({**facts, "models": models}, indent=1, allow_nan=False) + "\n")
+        _write(
+            partial / METADATA,
+            json.dumps({**facts, "models": models, "refused": refused}, indent=1, allow_nan=False) + "\n",
+        )
         _write(partial / RUNNING, Path(__file__).with_name("running.py").read_text(encoding="utf-8"))
         if isinstance(subject.conditions, Prompts):
             stored = next(Path(place) for place in embeddings_places(subject.folder) if Path(place).is_dir())
@@ -137,6 +141,19 @@ def export_onnx(folder: Path, out: Path, spec: ExportSpec) -> Path:
     return out
 
 
+def read_metadata_at(uri: str) -> dict[str, Any] | None:
+    """Reads the metadata of an export at a URI; None if there is no whole export of this format.
+
+    Raises:
+        StoreError: the object store does not return it.
+    """
+    try:
+        noted = json.loads(read_published(uri, METADATA))
+    except (StoreNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) and noted.get("format") == FORMAT else None
+
+
 def _exports(
     subject: Subject,
     network: ImageNetwork,
@@ -144,19 +161,31 @@ def _exports(
     facts: Mapping[str, Any],
     spec: ExportSpec,
     teacher: TeacherAtHand | None,
-) -> list[Exported]:
-    """Makes the networks, fp32 first: the others are compared with it."""
+) -> tuple[list[Exported], dict[str, str]]:
+    """Makes the networks, and says why those that may be left out are; the others are compared with that in float32."""
     whole = trace(subject, network)
     exact = _checked("fp32", whole, facts, expected, subject, teacher)
-    made = {"fp32": exact}
-    if "int8" in spec.precisions:
-        made["int8"] = _int8(subject, whole, facts, expected, exact, teacher)
-    if "fp16" in spec.precisions:
+
+    def fp16() -> Exported:
         # Another copy, because networks are cast in place.
         other = open_subject(subject.folder)
         half = trace(other, ImageNetwork(other, states=spec.states, dtype=torch.float16))
-        made["fp16"] = _checked("fp16", half, facts, expected, subject, teacher)
-    return [made[precision] for precision in spec.precisions]
+        return _checked("fp16", half, facts, expected, subject, teacher)
+
+    make = {
+        "fp32": lambda: exact,
+        "fp16": fp16,
+        "int8": lambda: _int8(subject, whole, facts, expected, exact, teacher),
+    }
+    exports, refused = [], {}
+    for precision in spec.precisions:
+        try:
+            exports.append(make[precision]())
+        except ParityError as error:
+            if precision not in spec.optional:
+                raise
+            refused[precision] = str(error)
+    return exports, refused
 
 
 def _checked(
