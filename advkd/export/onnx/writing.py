@@ -10,7 +10,7 @@ README.md
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,8 @@ from storage.errors import StoreNotFoundError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-RUNNING = "advkd_onnx.py"
+TRAVELLING: Mapping[str, str] = {"running.py": "advkd_onnx.py", "noise.mjs": "advkd_noise.mjs"}
+"""What runs an export elsewhere: files of this folder, and their names beside the networks."""
 FILES: Mapping[str, str] = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 DISTANCE_SHARE, DISTANCE_MARGIN = 0.1, 0.3
 """How much farther from the teacher than the network in float32 one in int8 may be: the larger of share and margin."""
@@ -123,7 +124,8 @@ def export_onnx(folder: Path, out: Path, spec: ExportSpec) -> Path:
             partial / METADATA,
             json.dumps({**facts, "models": models, "refused": refused}, indent=1, allow_nan=False) + "\n",
         )
-        _write(partial / RUNNING, Path(__file__).with_name("running.py").read_text(encoding="utf-8"))
+        for name, beside in TRAVELLING.items():
+            _write(partial / beside, Path(__file__).with_name(name).read_text(encoding="utf-8"))
         if isinstance(subject.conditions, Prompts):
             stored = next(Path(place) for place in embeddings_places(subject.folder) if Path(place).is_dir())
             copy_embeddings(stored, partial / PROMPTS_FOLDER)
@@ -172,7 +174,7 @@ def _exports(
         half = trace(other, ImageNetwork(other, states=spec.states, dtype=torch.float16))
         return _checked("fp16", half, facts, expected, subject, teacher)
 
-    make = {
+    make: Mapping[str, Callable[[], Exported]] = {
         "fp32": lambda: exact,
         "fp16": fp16,
         "int8": lambda: _int8(subject, whole, facts, expected, exact, teacher),
