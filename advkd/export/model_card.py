@@ -8,10 +8,8 @@ from typing import Any
 from advkd.diffusion import LABELS, PROMPTS, Labels
 from advkd.evaluation import EvalReport, Metric, worth_sentence
 from advkd.export.cost_card import CostCard, cost_lines
+from advkd.export.front_matter import front_matter
 from advkd.export.lineage import Lineage
-
-_TASK = "pipeline_tag: unconditional-image-generation\n"
-_TEXT_TASK = "pipeline_tag: text-to-image\n"
 
 
 def model_card(
@@ -45,11 +43,8 @@ def model_card(
     stored = "" if prompts is None else ", and `prompts/stored_prompts.py`"
     all_of_them = "Both" if prompts is None else "All"
     headline = "" if report is None else f"{worth_sentence(report.worth, report.not_comparable)} "
-    return f"""---
-library_name: diffusers
-{_TASK if conditions is None else _TEXT_TASK if prompts else ""}tags: [diffusion, distillation, one-step]
----
-
+    front = front_matter(config, title, report, base_model=origin, onnx=cost is not None)
+    return f"""{front}
 # {title}
 
 {headline}It makes images of {_shapes(config)} from unit normal noise{besides} in
