@@ -4,6 +4,7 @@
     student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py (or progressive_student.py)
     decoder/          config.json  diffusion_pytorch_model.safetensors  of latents: the teacher's autoencoder
     onnx/             networks for ONNX Runtime (`advkd.export.onnx`), if it was exported
+    MLmodel  mlflow_model.py  python_env.yaml  requirements.txt    for MLflow's model server, likewise
     prompts/          the same, and stored_prompts.py  of prompts: their texts and embeddings
 
 diffusers runs the Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
@@ -25,6 +26,7 @@ from advkd.export.lineage import Lineage
 from advkd.export.model_card import model_card
 from advkd.export.onnx import read_metadata_at
 from advkd.export.requests import ExportError, ExportSpec
+from advkd.export.server import SERVER_FILES, server_files
 from advkd.files import file_sha256, whole_folder
 from advkd.networks import (
     DECODER,
@@ -44,6 +46,7 @@ PIPELINE_MODULE, PIPELINE_CLASS = "pipeline", "AdvKDPipeline"
 _STORED = "stored_prompts"
 ONNX = "onnx"
 """The folder of an artifact's ONNX export."""
+_DERIVED = ("README.md", ONNX, *SERVER_FILES)
 
 
 def export_diffusers(student_folder: Path, out: Path, spec: ExportSpec) -> Path:
@@ -84,6 +87,8 @@ def export_artifact(
     with whole_folder(final, "an artifact") as partial:
         if onnx is not None:
             shutil.copytree(onnx, partial / ONNX)
+            for name, text in server_files(student.config).items():
+                (partial / name).write_text(text, encoding="utf-8")
         (partial / "student").mkdir(exist_ok=True)
         shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
         if decoder is not None and decoder.folder is not None:
@@ -96,12 +101,12 @@ def export_artifact(
 
 
 def artifact_digest(folder: str | Path) -> str:
-    """sha256 over what an artifact computes: code, config and weights; neither card nor ONNX, made of them, counts."""
+    """sha256 over what an artifact computes: code, config and weights; what is made of them does not count."""
     sha = hashlib.sha256()
     root = Path(folder)
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
-        if path.is_file() and path.name != "README.md" and "__pycache__" not in parts and parts[0] != ONNX:
+        if path.is_file() and "__pycache__" not in parts and parts[0] not in _DERIVED:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             sha.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return sha.hexdigest()

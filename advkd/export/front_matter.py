@@ -71,7 +71,7 @@ def licensed(card: str, license: str, base_model: str) -> str:
     """Returns a card with another licence or another base model in its front matter; "" leaves them as they are."""
     from huggingface_hub import ModelCard
 
-    made = ModelCard(card)
+    made: Any = ModelCard(card)
     if license:
         made.data.license, made.data.license_name = license, None
     if base_model:
@@ -84,7 +84,7 @@ def check_card(folder: Path) -> None:
     from huggingface_hub import ModelCard
 
     text = (folder / "README.md").read_text(encoding="utf-8")
-    card = ModelCard(text) if text.startswith("---\n") else None
+    card: Any = ModelCard(text) if text.startswith("---\n") else None
     if card is None or not card.data.library_name:
         raise ValueError(
             f"a published folder needs a card with front matter, got none in {folder / 'README.md'}; register the "

@@ -284,7 +284,7 @@ def _named(subject: Subject, network: ImageNetwork) -> dict[str, Tensor]:
 def _parsed(content: bytes) -> "ModelProto":
     from onnx import load_from_string
 
-    return load_from_string(content)  # type: ignore[no-any-return,no-untyped-call]
+    return load_from_string(content)
 
 
 def _write(path: Path, text: str) -> None:
