@@ -100,6 +100,7 @@ class Recipe:
             features=self.features,
             weights=self.weights,
             samples=self.samples,
+            seconds=0.1,
         )
 
     def registration(self, places: Places, store: str, student: str, onnx: str | None) -> RegisterSpec:
