@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-all test-sweep lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -77,6 +77,17 @@ test-all: $(DEV)
 
 test-sweep: $(DEV)
 	$(PYTEST) -m sweep
+
+# Snippets for Node, with ONNX Runtime's package from npm, which the tests do not fetch.
+NODE_MODULES := $(VENV)/node/node_modules
+$(NODE_MODULES):
+	npm install --prefix $(VENV)/node --ignore-scripts --no-audit --no-fund --silent onnxruntime-node@1.30.0
+
+test-node: $(DEV) $(NODE_MODULES)
+	ADVKD_NODE_MODULES=$(abspath $(NODE_MODULES)) $(PYTEST) tests/advkd/export/onnx/test_node.py
+
+bench-device: $(DEV)
+	$(BIN)/python -m benchmarks.device --write
 
 # Each row of benchmarks/mutant_rows/ breaks one line of a copy of the tree; its tests must find it.
 mutants: $(DEV)

@@ -6,6 +6,7 @@ from advkd.foresight import ANY
 from advkd.presets import PRESETS, Changes, Target
 from advkd.trajectories import PrecomputeSpec
 from flows.evaluate import evaluate as evaluate_student
+from flows.export import export as export_student
 from flows.precompute import precompute as fill_store
 from flows.processes import FanOut, ProcessCount, stage
 from flows.recipe import Device, Strict, TrainingSpec, recipe
@@ -88,12 +89,14 @@ def distill(
         student = train_student(plan.train, store.uri, places.student, plan.processes)
     with clock.stage("evaluate"):
         evaluation = evaluate_student(plan.evaluation(places, student.folder), plan.fan_out)
+    with clock.stage("export"):
+        onnx = export_student(plan.exporting(places, student.folder))
     with clock.stage("register"):
-        version = register_student(plan.registration(places, store.uri, student.folder))
-    counters = count(places, store, student, evaluation, version, clock.seconds)
+        version = register_student(plan.registration(places, store.uri, student.folder, onnx.uri or None))
+    counters = count(places, store, student, evaluation, onnx, version, clock.seconds)
     if version.created:
         note_counters(version, counters, plan.root)
-    result = summarize(plan, places, store, student, evaluation.report, version, counters)
+    result = summarize(plan, places, store, student, evaluation.report, onnx, version, counters)
     publish(result)
     return result
 

@@ -18,6 +18,7 @@ from advkd import evaluation
 from advkd import trajectories as library
 from advkd.evaluation import EvalReport, EvaluateSpec, Piece, TeacherPasses
 from advkd.evaluation import evaluate as evaluate_in_process
+from advkd.export import Export, ExportSpec, export_for_devices
 from advkd.registry import RegisteredModel, RegisterSpec, log_counters
 from advkd.registry import register as register_in_process
 from advkd.runtime import StageCounters, progress
@@ -141,6 +142,12 @@ def evaluate_student(spec: EvaluateSpec) -> Evaluation:
     with progress(get_run_logger().info) as report:
         passes = TeacherPasses(report)
         return Evaluation(evaluate_in_process(spec, passes), evaluated=True, passes=passes.total)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)
+def export_student(spec: ExportSpec) -> Export:
+    """Exports the student for devices: networks of ONNX, and what they cost."""
+    return export_for_devices(spec)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=worth_retrying)

@@ -15,7 +15,7 @@ FLAT = {
     "advkd": {"__init__", "__main__"},
     "flows": {
         "__init__",
-        *("distill", "evaluate", "precompute", "register", "train", "watch"),
+        *("distill", "evaluate", "export", "precompute", "register", "train", "watch"),
         *("deploy", "serve", "upkeep"),
         *("command", "requests", "tasks"),
     },

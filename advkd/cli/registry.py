@@ -1,4 +1,4 @@
-"""`advkd registry ls|show|promote|rollback|diff`: lists registered students and moves the champion by hand.
+"""`advkd registry ls|show|promote|rollback|diff|publish`: lists registered students and moves the champion by hand.
 
 Prints tables for people, or JSON with `--json`. An error ends the command with exit code 1 and one line of rule, fact
 and remedy.
@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from advkd.text import AsJson, clear_errors, columns, facts, print_json, stdout
+from advkd.text import AsJson, clear_errors, columns, facts, print_json, size_text, stdout
 
-app = typer.Typer(name="registry", help="Show registered students, and move the champion.", no_args_is_help=True)
+app = typer.Typer(
+    name="registry", help="Show registered students, move the champion, and publish versions.", no_args_is_help=True
+)
 
 Runs = Annotated[
     str, typer.Option(help="The flow's root, which holds mlflow.db; ignored if MLFLOW_TRACKING_URI is set.")
@@ -117,6 +119,32 @@ def diff_command(
         table if comparison["differs"] else f"{version} and {other} are the same in everything that is recorded"
     )
     typer.echo(f"the gate, {other} against {version}: {comparison['gate']}")
+
+
+@app.command("publish")
+def publish_command(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="models:/NAME@champion, or a folder.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository of the hub.")],
+    license: Annotated[str, typer.Option(help="Licence for the card; default: as its teacher's.")] = "",
+    base_model: Annotated[str, typer.Option(help="Hub id of the teacher, for the card.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Upload; without it the files are only listed.")] = False,
+    runs: Runs = "runs",
+    as_json: AsJson = False,
+) -> None:
+    """Publish a version on the model hub; without --yes, list what would be uploaded."""
+    with clear_errors():
+        from advkd.registry import answering, publish_version
+
+        with answering():
+            files = publish_version(version, repository, runs, license=license, base_model=base_model, upload=yes)
+    if as_json:
+        print_json({"repository": repository, "uploaded": yes, "files": {file.name: file.size for file in files}})
+        return
+    table = columns("file", "size", left=1)
+    for file in files:
+        table.add_row(file.name, size_text(file.size))
+    stdout().print(table)
+    typer.echo(f"{'uploaded' if yes else 'would upload'} {len(files)} files to https://huggingface.co/{repository}")
 
 
 @contextlib.contextmanager

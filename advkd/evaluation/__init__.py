@@ -1,7 +1,8 @@
 """Evaluates students: figures with their protocols, and reports."""
 
-from advkd.evaluation.cost import device_name
-from advkd.evaluation.curve import solver_text
+from advkd.evaluation.cost import device_name, multiply_adds, parameters
+from advkd.evaluation.curve import passes_per_step, solver_text
+from advkd.evaluation.deployed import ImageDistance, TeacherAtHand, teacher_at_hand
 from advkd.evaluation.errors import EvaluationError
 from advkd.evaluation.evaluation import METRICS, REPORT, evaluate
 from advkd.evaluation.pair import check_targets
@@ -13,6 +14,7 @@ from advkd.evaluation.results import Distances, EvalReport, worth_sentence
 from advkd.evaluation.scores import Metric, Scores
 from advkd.evaluation.several import Comparison, evaluate_several
 from advkd.evaluation.spec import REFERENCE_STAGE, EvaluateSpec, TeacherPasses, protocols
+from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start
 from advkd.evaluation.worth import Worth
 
 __all__ = [
@@ -24,22 +26,30 @@ __all__ = [
     "EvalReport",
     "EvaluateSpec",
     "EvaluationError",
+    "ImageDistance",
     "Metric",
     "Piece",
     "ReferencePlan",
     "Scores",
+    "TeacherAtHand",
     "TeacherPasses",
     "Worth",
     "check_targets",
+    "clean_timesteps",
     "device_name",
     "evaluate",
     "evaluate_several",
+    "evaluation_start",
     "grid_png",
     "missing_pieces",
+    "multiply_adds",
+    "parameters",
+    "passes_per_step",
     "plan_reference",
     "protocols",
     "share_piece",
     "ship_reference",
     "solver_text",
+    "teacher_at_hand",
     "worth_sentence",
 ]

@@ -3,6 +3,8 @@
     model_index.json  pipeline.py  README.md
     student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py (or progressive_student.py)
     decoder/          config.json  diffusion_pytorch_model.safetensors  of latents: the teacher's autoencoder
+    onnx/             networks for ONNX Runtime (`advkd.export.onnx`), if it was exported
+    MLmodel  mlflow_model.py  python_env.yaml  requirements.txt    for MLflow's model server, likewise
     prompts/          the same, and stored_prompts.py  of prompts: their texts and embeddings
 
 diffusers runs the Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
@@ -19,9 +21,13 @@ from pathlib import Path
 from advkd.diffusion import PROMPTS, space_of
 from advkd.evaluation import EvalReport
 from advkd.export.bundle import bundle_source
+from advkd.export.cost_card import CostCard, read_cost
 from advkd.export.lineage import Lineage
 from advkd.export.model_card import model_card
-from advkd.files import whole_folder
+from advkd.export.onnx import read_metadata_at
+from advkd.export.requests import ExportError, ExportSpec
+from advkd.export.server import SERVER_FILES, server_files
+from advkd.files import file_sha256, whole_folder
 from advkd.networks import (
     DECODER,
     PROMPTS_FOLDER,
@@ -38,15 +44,22 @@ from advkd.students import CONFIG, WEIGHTS, AnyStudent, load_student, student_fi
 PIPELINE_MODULE, PIPELINE_CLASS = "pipeline", "AdvKDPipeline"
 """The file that travels with a student, and its class; not imported here, because diffusers' pipelines take seconds."""
 _STORED = "stored_prompts"
+ONNX = "onnx"
+"""The folder of an artifact's ONNX export."""
+_DERIVED = ("README.md", ONNX, *SERVER_FILES)
 
 
-def export_diffusers(student_folder: Path, out: Path) -> Path:
+def export_diffusers(student_folder: Path, out: Path, spec: ExportSpec) -> Path:
     """The artifact of a student alone: its card has no figures and no lineage, and says so."""
     return export_artifact(student_folder, out)
 
 
 def export_artifact(
-    student_folder: str | Path, out: str | Path, lineage: Lineage | None = None, report: EvalReport | None = None
+    student_folder: str | Path,
+    out: str | Path,
+    lineage: Lineage | None = None,
+    report: EvalReport | None = None,
+    onnx: Path | None = None,
 ) -> Path:
     """Writes the folder, whole or not at all (an older one at `out` is replaced), and returns it.
 
@@ -55,9 +68,11 @@ def export_artifact(
         out: local folder.
         lineage: where the student comes from, for the card.
         report: its evaluation, for the card.
+        onnx: folder of its ONNX export, which becomes `onnx/`; None: it has none.
 
     Raises:
         StudentError: no usable student.
+        ExportError: the ONNX export is of another student.
         ValueError: the autoencoder of its latents or the embeddings of its prompts are not beside it.
         OSError: it cannot be written; what was begun is removed.
     """
@@ -68,27 +83,43 @@ def export_artifact(
     space = space_of(student.config.get("space"), student.sample_shape, decoder_places(files.weights.parent))
     decoder = space if isinstance(space, AutoencoderSpace) else None
     prompts = _stored_prompts(student, files.config.parent)
+    cost = None if onnx is None else _cost_of(onnx, files.weights)
     with whole_folder(final, "an artifact") as partial:
+        if onnx is not None:
+            shutil.copytree(onnx, partial / ONNX)
+            for name, text in server_files(student.config).items():
+                (partial / name).write_text(text, encoding="utf-8")
         (partial / "student").mkdir(exist_ok=True)
         shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
         if decoder is not None and decoder.folder is not None:
             copy_autoencoder(decoder.folder, partial / DECODER)
         if prompts is not None:
             copy_embeddings(prompts.folder, partial / PROMPTS_FOLDER)
-        for name, text in _texts(type(student), files.config, decoder, prompts, lineage, report).items():
+        for name, text in _texts(type(student), files.config, decoder, prompts, lineage, report, cost).items():
             (partial / name).write_text(text, encoding="utf-8")
     return final
 
 
 def artifact_digest(folder: str | Path) -> str:
-    """sha256 over what an artifact computes: code, config and weights; the card does not count."""
+    """sha256 over what an artifact computes: code, config and weights; what is made of them does not count."""
     sha = hashlib.sha256()
     root = Path(folder)
     for path in sorted(root.rglob("*")):
-        if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts:
+        parts = path.relative_to(root).parts
+        if path.is_file() and "__pycache__" not in parts and parts[0] not in _DERIVED:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             sha.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
     return sha.hexdigest()
+
+
+def _cost_of(onnx: Path, weights: Path) -> CostCard | None:
+    noted = read_metadata_at(str(onnx))
+    if noted is None or noted["student"]["sha256"] != file_sha256(weights):
+        raise ExportError(
+            f"an artifact's ONNX export must be of its student, got {'another one' if noted else 'none'} in {onnx}; "
+            "export this student with `advkd export`"
+        )
+    return read_cost(str(onnx))
 
 
 def student_module(kind: type[AnyStudent]) -> str:
@@ -120,6 +151,7 @@ def _texts(
     prompts: _Stored | None,
     lineage: Lineage | None,
     report: EvalReport | None,
+    cost: CostCard | None,
 ) -> dict[str, str]:
     module = student_module(kind)
     index = {
@@ -147,7 +179,7 @@ def _texts(
         ),
         **carried,
         "README.md": model_card(
-            module, student, lineage, report, origin=prompts.table.config.origin if prompts else ""
+            module, student, lineage, report, origin=prompts.table.config.origin if prompts else "", cost=cost
         ),
     }
 

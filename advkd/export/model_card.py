@@ -7,10 +7,9 @@ from typing import Any
 
 from advkd.diffusion import LABELS, PROMPTS, Labels
 from advkd.evaluation import EvalReport, Metric, worth_sentence
+from advkd.export.cost_card import CostCard, cost_lines
+from advkd.export.front_matter import front_matter
 from advkd.export.lineage import Lineage
-
-_TASK = "pipeline_tag: unconditional-image-generation\n"
-_TEXT_TASK = "pipeline_tag: text-to-image\n"
 
 
 def model_card(
@@ -19,6 +18,7 @@ def model_card(
     lineage: Lineage | None = None,
     report: EvalReport | None = None,
     origin: str = "",
+    cost: CostCard | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -27,6 +27,7 @@ def model_card(
         config: the student's.
         lineage: where it comes from; None: the card says that this is not noted.
         report: its evaluation; None: the card says that it was not evaluated.
+        cost: of its ONNX export, in `onnx/`; None: it has none.
         origin: of a student with prompts: hub id of the pipeline with its text encoder, if it has one.
     """
     title = "One-pass student" if lineage is None else f"One-pass student of {lineage.teacher}"
@@ -42,11 +43,8 @@ def model_card(
     stored = "" if prompts is None else ", and `prompts/stored_prompts.py`"
     all_of_them = "Both" if prompts is None else "All"
     headline = "" if report is None else f"{worth_sentence(report.worth, report.not_comparable)} "
-    return f"""---
-library_name: diffusers
-{_TASK if conditions is None else _TEXT_TASK if prompts else ""}tags: [diffusion, distillation, one-step]
----
-
+    front = front_matter(config, title, report, base_model=origin, onnx=cost is not None)
+    return f"""{front}
 # {title}
 
 {headline}It makes images of {_shapes(config)} from unit normal noise{besides} in
@@ -65,7 +63,7 @@ states = pipe.student.sample(16, seed=0, states=True{each}).states  # what every
 {all_of_them} are short and import torch, numpy and diffusers only; read them first.
 {_encoder(prompts, origin)}
 {_measured(report)}
-## Lineage
+{_on_devices(cost)}## Lineage
 {_lineage(lineage, report)}"""
 
 
@@ -140,6 +138,18 @@ which is taken at {report.target_steps} steps of {report.target_solver}: a fine 
 {costs}
 
 {report.cost.threads} torch thread(s), {report.cost.device}.
+"""
+
+
+def _on_devices(cost: CostCard | None) -> str:
+    if cost is None:
+        return ""
+    table = "\n".join(cost_lines(cost))
+    return f"""## On devices
+`onnx/` holds the same student for ONNX Runtime, from noise to images, with what it needs to run (`onnx/README.md`).
+
+{table}
+
 """
 
 

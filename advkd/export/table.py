@@ -1,37 +1,41 @@
 """The one table of exports: what a trained student can be written as, for others to run."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 from advkd.export.artifact import export_diffusers
+from advkd.export.executorch import export_executorch
+from advkd.export.onnx import export_onnx
+from advkd.export.requests import DEFAULT, PRECISIONS, ExportSpec, Format
 from advkd.files import publish, workplace
 from advkd.students import fetched_student
 from storage.tables import Table
 
-Exporter: TypeAlias = Callable[[Path, Path], Path]
-"""From a student's folder and where to write to what was written: a file or a folder, whole or not there."""
+EXPORTS: Table[Format] = Table(
+    "advkd.exports",
+    "a format of exports",
+    {
+        DEFAULT: Format(write=export_onnx, precisions=PRECISIONS, states=True),
+        "diffusers": Format(write=export_diffusers),
+        "executorch": Format(write=export_executorch, states=True),
+    },
+)
 
-EXPORTS: Table[Exporter] = Table("advkd.exports", "a format of exports", {"diffusers": export_diffusers})
 
-
-def export_student(student: str, out: str, format: str = "diffusers") -> str:
+def export_student(spec: ExportSpec) -> str:
     """Writes a student in a format of the table, and returns where to.
 
-    Args:
-        student: folder or URI of a student.
-        out: folder or URI; in an object store it is published whole.
-        format: name of the row.
-
     Raises:
-        ValueError: no such format, or credentials in a URI.
+        ValueError: no such format, or settings that it cannot have.
         StudentError: no usable student.
+        ExportError: a package is missing, the format cannot express the student, or (`ParityError`) the export does
+            not compute what the student computes.
         StoreError: the object store did not give the student or take the export.
         OSError: it cannot be written.
     """
-    export = EXPORTS.choose(format, "an export's format")
-    folder = Path(fetched_student(student))
-    with workplace(out) as place:
-        export(folder, place)
-        publish(place, out)
-    return out
+    row = EXPORTS.choose(spec.format, "an export's format")
+    row.check(spec)
+    folder = Path(fetched_student(spec.student))
+    with workplace(spec.out) as place:
+        row.write(folder, place, spec)
+        publish(place, spec.out)
+    return spec.out

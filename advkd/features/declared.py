@@ -185,7 +185,7 @@ def _onnx(file: Path, device: str) -> Callable[[Tensor], Tensor]:
     if importlib.util.find_spec("onnxruntime") is None:
         raise FeatureError(
             f"an ONNX file needs the package onnxruntime, got {file} and no such package; install it: "
-            "pip install 'advkd[onnx]'"
+            "pip install onnxruntime"
         )
     import onnxruntime
 

@@ -63,6 +63,10 @@ def whole_folder(final: Path, what: str) -> Iterator[Path]:
             f"{what} must be written whole, got {error} for {final}, and nothing of it is kept; free some space or "
             "check the folder's permissions, and run the same again to go on from what is there"
         ) from error
+    except BaseException:
+        # What the block itself refused.
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _make_readable(folder: Path) -> None:

@@ -94,12 +94,14 @@ class AutoencoderSpace:
         """
         import torch
 
-        network = self._there().to(states.device)
+        self.network.to(states.device)
         at_once = max(1, _PIXELS_AT_ONCE // (self.image_shape[1] * self.image_shape[2]))
         with torch.no_grad():
-            return torch.cat(
-                [network.decode(part.float() / self.scaling + self.shift).sample for part in states.split(at_once)]
-            )
+            return torch.cat([self.decode_at_once(part.float()) for part in states.split(at_once)])
+
+    def decode_at_once(self, states: "Tensor") -> "Tensor":
+        """Decodes states in one pass of the network, in its type: what a traced network does; see `decode`."""
+        return self.network.decode(states / self.scaling + self.shift).sample  # type: ignore[no-any-return]
 
     def encode(self, images: "Tensor") -> "Tensor":
         """Encodes images `[B, *image_shape]` in [-1, 1] to states `[B, *shape]`, float32 on the images' device.
@@ -111,13 +113,15 @@ class AutoencoderSpace:
         """
         import torch
 
-        network = self._there().to(images.device)
+        network = self.network.to(images.device)
         at_once = max(1, _PIXELS_AT_ONCE // (self.image_shape[1] * self.image_shape[2]))
         with torch.no_grad():
             parts = [_latents(network.encode(part.float())) for part in images.split(at_once)]
         return (torch.cat(parts) - self.shift) * self.scaling
 
-    def _there(self) -> Any:
+    @property
+    def network(self) -> Any:
+        """The autoencoder; raises `NetworkError` if it was not looked for."""
         if self._network is None:
             raise NetworkError(
                 f"latents must be decoded by the autoencoder of class {self.facts['class']} that they were made with, "

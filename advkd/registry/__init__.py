@@ -4,6 +4,7 @@ from advkd.registry.counter_metrics import log_counters
 from advkd.registry.fetching import student_folder, student_place
 from advkd.registry.listing import details, difference, models, overview
 from advkd.registry.promotion import promote, roll_back
+from advkd.registry.publishing import Upload, publish_version
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
 from advkd.registry.versions import DATABASE, answering, existing_registry, quiet, require_registry
 
@@ -11,6 +12,7 @@ __all__ = [
     "DATABASE",
     "RegisterSpec",
     "RegisteredModel",
+    "Upload",
     "answering",
     "details",
     "difference",
@@ -19,6 +21,7 @@ __all__ = [
     "models",
     "overview",
     "promote",
+    "publish_version",
     "quiet",
     "register",
     "require_registry",

@@ -8,13 +8,15 @@ A registered version is the artifact folder, logged below its run. The gate move
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from advkd.evaluation import METRICS, REPORT, EvalReport, EvaluationError
 from advkd.export import Lineage, artifact_digest, export_artifact, lineage_of
-from advkd.files import file_sha256, publish, read_published, refuse_credentials, workplace
+from advkd.files import file_sha256, publish, read_published, refuse_credentials, scratch_folder, workplace
 from advkd.registry.gate import RECALL_MARGIN, figures_of
 from advkd.registry.promotion import decide
 from advkd.registry.versions import (
@@ -33,6 +35,7 @@ from advkd.registry.versions import (
 )
 from advkd.students import fetched_student, student_files
 from storage.errors import StoreNotFoundError
+from storage.folders import fetch_folder
 from storage.objects import exists, join, local_folder, read_bytes
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ class RegisterSpec:
         runs: local folder of `mlflow.db` and `mlartifacts/`, used if MLFLOW_TRACKING_URI is not set. A URI of an object
             store needs MLFLOW_TRACKING_URI, and holds `mlartifacts/` if that is a database.
         model: registered name; None: `advkd-<teacher>`.
+        onnx: folder or URI of its ONNX export (`advkd.export.export_for_devices`), which becomes a part of the version;
+            None: the version has none.
         store: URI of the store that the student was trained on, for the lineage.
         experiment: name of the MLflow experiment.
         recall_margin: largest loss of recall with which a version still becomes champion.
@@ -62,12 +67,13 @@ class RegisterSpec:
     out: str
     runs: str = "runs"
     model: str | None = None
+    onnx: str | None = None
     store: str | None = None
     experiment: str = "advkd"
     recall_margin: float = RECALL_MARGIN
 
     def __post_init__(self) -> None:
-        for uri in (self.student, self.report, self.out, self.runs):
+        for uri in (self.student, self.report, self.out, self.runs, self.onnx or ""):
             refuse_credentials(uri)
         if self.model is not None and (
             not self.model.strip() or any(mark in self.model for mark in "/:") or {"'", '"'} <= set(self.model)
@@ -113,14 +119,15 @@ def register(spec: RegisterSpec) -> RegisteredModel:
     Raises:
         StudentError: the student cannot be used.
         EvaluationError: there is no report, or it belongs to another student, or to another teacher than the store's.
+        ExportError: the ONNX export is of another student.
         OSError: the artifact cannot be written.
         MlflowException: the registry does not answer; no version is created and no alias moves.
     """
     report = _read_report(spec)
     lineage = lineage_of(spec.student, report, spec.store)
     name = spec.model or f"advkd-{report.teacher}"
-    with workplace(spec.out) as place, quiet():
-        artifact = export_artifact(fetched_student(spec.student), place, lineage, report)
+    with workplace(spec.out) as place, _onnx(spec) as onnx, quiet():
+        artifact = export_artifact(fetched_student(spec.student), place, lineage, report, onnx)
         publish(artifact, spec.out)
         digest = artifact_digest(artifact)
         client = open_registry(spec.runs)
@@ -133,6 +140,17 @@ def register(spec: RegisterSpec) -> RegisteredModel:
             )
         decide(client, version, spec.recall_margin)
         return _describe(client, client.get_model_version(name, version.version), created=known is None, decided=True)
+
+
+@contextmanager
+def _onnx(spec: RegisterSpec) -> Iterator[Path | None]:
+    """Yields the local folder of a student's ONNX export, None if it has none."""
+    if spec.onnx is None or (here := local_folder(spec.onnx)) is not None:
+        yield None if spec.onnx is None else here
+        return
+    with scratch_folder() as folder:
+        fetch_folder(spec.onnx, folder / "onnx")
+        yield folder / "onnx"
 
 
 def _read_report(spec: RegisterSpec) -> EvalReport:

@@ -137,7 +137,8 @@ class LayerwiseStudent(SeededSampling, ModelMixin, ConfigMixin):  # type: ignore
 
     def _hidden(self, noise: Tensor, class_labels: Tensor | None, text: Mapping[str, Tensor]) -> Iterator[Tensor]:
         """Yields `h_1 ... h_K`."""
-        self.check_condition(len(noise), class_labels, **text)
+        # Traced with any number of rows, where `len` would be that of the example.
+        self.check_condition(noise.shape[0], class_labels, **text)
         patches = nn.functional.pixel_unshuffle(noise, self.patch)
         hidden = self.stem(patches.contiguous(memory_format=torch.channels_last))
         embedding = None if class_labels is None else self.embedding(class_labels)

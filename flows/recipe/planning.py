@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from advkd import presets
 from advkd.evaluation import EvaluateSpec
+from advkd.export import ExportSpec
+from advkd.features import NONE
 from advkd.files import refuse_credentials
 from advkd.foresight import check_later_stages
 from advkd.presets import Budget, Changes, Target, Wish, choose
@@ -25,11 +27,13 @@ class Places:
     Attributes:
         student: place of the training run, its checkpoints and its student.
         report: place of the evaluation's report.
+        onnx: place of its ONNX export.
         artifact: place of the exported model.
     """
 
     student: str
     report: str
+    onnx: str
     artifact: str
 
 
@@ -68,7 +72,7 @@ class Recipe:
         facts = [run_identity(self.train, store.digest), store.num_samples]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         name = f"{self.teacher}-{digest[:12]}"
-        return Places(*(join(self.root, kind, name) for kind in ("students", "reports", "models")))
+        return Places(*(join(self.root, kind, name) for kind in ("students", "reports", "onnx", "models")))
 
     def evaluation(self, places: Places, student: str) -> EvaluateSpec:
         """Returns the settings of a student's evaluation."""
@@ -86,10 +90,29 @@ class Recipe:
             device=self.precompute.device,
         )
 
-    def registration(self, places: Places, store: str, student: str) -> RegisterSpec:
+    def exporting(self, places: Places, student: str) -> ExportSpec:
+        """Returns the settings of a student's export; without features it is not compared with its teacher."""
+        return ExportSpec(
+            student=student,
+            out=places.onnx,
+            teacher=None if self.features == NONE else self.precompute.teacher,
+            references=self.root,
+            features=self.features,
+            weights=self.weights,
+            samples=self.samples,
+            seconds=0.1,
+        )
+
+    def registration(self, places: Places, store: str, student: str, onnx: str | None) -> RegisterSpec:
         """Returns the settings of a student's registration."""
         return RegisterSpec(
-            student=student, report=places.report, out=places.artifact, runs=self.root, model=self.model, store=store
+            student=student,
+            report=places.report,
+            out=places.artifact,
+            runs=self.root,
+            model=self.model,
+            onnx=onnx,
+            store=store,
         )
 
 

@@ -26,6 +26,9 @@ def publish(result: DistillResult) -> None:
     _try("the report", lambda: create_markdown_artifact(_markdown(result), key=slug, description="Distillation"))
     if rows := _rows(result):
         _try("the figures", lambda: create_table_artifact(rows, key=f"{slug}-fd", description="Frechet distances"))
+    if costs := result.facts["onnx"]["cost"]:
+        text = "\n".join(["# Cost on the device", "", *costs])
+        _try("the costs", lambda: create_markdown_artifact(text, key=f"{slug}-cost", description="Cost on the device"))
     for name in PICTURES:
         _try(f"{name}.png", lambda name=name: _show_picture(result, name, f"{slug}-{name}"))
 
@@ -49,12 +52,18 @@ def _markdown(result: DistillResult) -> str:
         f"- trajectories: [{browse}]({browse}), where `advkd browse` serves that store",
         f"- store: `{facts['store']}` ({shards['computed']} shards computed, {shards['reused']} reused)",
         f"- report: `{facts['report']}`, below `{result.root}`",
+        f"- ONNX: {_onnx(facts['onnx'])}",
         "",
         "| stage | seconds | teacher passes | samples | read | written |",
         "|---|---:|---:|---:|---:|---:|",
         *(_counted(stage, StageCounters(**counters)) for stage, counters in facts["counters"].items()),
     ]
     return "\n".join(lines)
+
+
+def _onnx(onnx: dict[str, Any]) -> str:
+    place = f"`{onnx['place']}`" if onnx["place"] else "none"
+    return f"{place} ({onnx['refused']})" if onnx["refused"] else place
 
 
 def _worth(facts: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from advkd.export import Export
 from advkd.registry import RegisteredModel
 from advkd.runtime import StageCounters
 from advkd.trajectories import StoreResult
@@ -17,6 +18,7 @@ def count(
     store: StoreResult,
     student: StudentResult,
     evaluation: Evaluation,
+    onnx: Export,
     model: RegisteredModel,
     seconds: dict[str, float],
 ) -> dict[str, StageCounters]:
@@ -31,6 +33,7 @@ def count(
             bytes_written=_bytes(student.folder) if student.trained else 0,
         ),
         "evaluate": StageCounters(),
+        "export": StageCounters(),
         "register": StageCounters(),
     }
     if evaluation.evaluated:
@@ -40,10 +43,11 @@ def count(
             bytes_read=_bytes(student.folder),
             bytes_written=_bytes(places.report),
         )
+    if onnx.exported:
+        counted["export"] = StageCounters(bytes_read=_bytes(student.folder), bytes_written=_bytes(onnx.uri))
     if model.created:
-        counted["register"] = StageCounters(
-            bytes_read=_bytes(student.folder) + _bytes(places.report), bytes_written=_bytes(places.artifact)
-        )
+        read = sum(_bytes(place) for place in (student.folder, places.report, *([onnx.uri] if onnx.uri else [])))
+        counted["register"] = StageCounters(bytes_read=read, bytes_written=_bytes(places.artifact))
     return {stage: replace(counters, seconds=seconds[stage]) for stage, counters in counted.items()}
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advkd.evaluation import EvalReport, Worth, solver_text, worth_sentence
+from advkd.export import Export, cost_lines
 from advkd.registry import RegisteredModel
 from advkd.runtime import StageCounters
 from advkd.trajectories import StoreResult
@@ -30,8 +31,8 @@ class DistillResult:
     Attributes:
         root: folder or URI of all output; `facts` names places in it relative to it.
         facts: plain JSON with worth, worth_ddim, cost_ratio, fd, recall (null without distances), features (these
-            figures of every extractor), params, macs, latency_ms, store, student, report, model, artifact, seconds,
-            counters, shards, trained.
+            figures of every extractor), params, macs, latency_ms, store, student, report, model, artifact, onnx,
+            seconds, counters, shards, trained.
     """
 
     root: str
@@ -58,6 +59,7 @@ def summarize(
     store: StoreResult,
     student: StudentResult,
     report: EvalReport,
+    onnx: Export,
     model: RegisteredModel,
     counters: dict[str, StageCounters],
 ) -> DistillResult:
@@ -71,6 +73,7 @@ def summarize(
         "report": _below(plan.root, join(places.report, "report.html")),
         "model": {"name": model.name, "version": str(model.version), "alias": model.alias},
         "artifact": _below(plan.root, places.artifact),
+        "onnx": {"place": _below(plan.root, onnx.uri), "refused": onnx.refused, "cost": _cost_lines(onnx)},
         "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
         "counters": {stage: asdict(counted) for stage, counted in counters.items()},
         "shards": {"computed": store.computed, "reused": store.shards - store.computed},
@@ -78,6 +81,10 @@ def summarize(
     }
     write_json(join(plan.root, "summary.json"), facts)
     return DistillResult(root=plan.root, facts=facts)
+
+
+def _cost_lines(onnx: Export) -> list[str]:
+    return [] if onnx.cost is None else cost_lines(onnx.cost)
 
 
 def show(result: DistillResult) -> None:
@@ -150,6 +157,7 @@ def _places(result: DistillResult) -> Table:
     table.add_row("report", _above(result.root, facts["report"]))
     table.add_row("model", f"{model['name']} version {model['version']} ({model['alias']})")
     table.add_row("diffusers", _above(result.root, facts["artifact"]))
+    table.add_row("ONNX", _above(result.root, facts["onnx"]["place"]) if facts["onnx"]["place"] else "none")
     return table
 
 

@@ -141,10 +141,11 @@ def test_a_method_with_a_student_of_its_own(fork: Forker, site: Path, mixture_st
     assert weights.keys() == {"conv.weight", "conv.bias"}
     assert all(torch.isfinite(weight).all() for weight in weights.values())
     # It is there for the next command as well, and what it makes runs where it is not.
-    done(advkd(fork, site, "export", tmp_path / "run", "--out", tmp_path / "model"))
+    done(advkd(fork, site, "export", tmp_path / "run", "--out", tmp_path / "model", "--format", "diffusers"))
     done(fork.application(LOADS, tmp_path / "model", folder=tmp_path))
     # Without the package its student is none.
-    (refused,) = fork.group(Job(command, ("export", str(tmp_path / "run"), "--out", str(tmp_path / "other"))))
+    again = ("export", str(tmp_path / "run"), "--out", str(tmp_path / "other"))
+    (refused,) = fork.group(Job(command, again))
     assert_refused(refused, "must be a LayerwiseStudent", "'ToyStudent'")
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from advkd.diffusion import drawn_condition
 from advkd.evaluation import EvaluateSpec, EvaluationError, evaluate
 from advkd.evaluation.teacher_states import evaluation_start
-from advkd.export import export_student
+from advkd.export import ExportSpec, export_student
 from advkd.students import LayerwiseStudent, StudentSpec, load_student
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.training import train
@@ -248,7 +248,7 @@ def test_samples_on_the_command_line(classes: Classes, tmp_path: Path, cli: Cli)
 
 
 def test_diffusers_loads_the_export_and_gives_the_same_samples(fork: Forker, classes: Classes, tmp_path: Path) -> None:
-    folder = export_student(str(classes.run), str(tmp_path / "model"), "diffusers")
+    folder = export_student(ExportSpec(student=str(classes.run), out=str(tmp_path / "model"), format="diffusers"))
     card = (tmp_path / "model" / "README.md").read_text()
     assert "class_labels=0" in card
     assert "4 'white'" in card

@@ -135,7 +135,7 @@ def test_a_store_without_one_trains_a_student_of_latents_alone(
 
 
 def test_an_export_decodes_by_diffusers_alone(fork: Forker, run: Path, teacher: Path, tmp_path: Path, cli: Cli) -> None:
-    exported = cli("export", run, "--out", tmp_path / "model")
+    exported = cli("export", run, "--out", tmp_path / "model", "--format", "diffusers")
     assert exported.code == 0, exported.err
     assert json.loads((tmp_path / "model" / "model_index.json").read_text())[DECODER] == ["diffusers", "VQModel"]
     loaded = fork.application(LOADS, tmp_path / "model", tmp_path / "out.npz", folder=tmp_path)
@@ -168,7 +168,7 @@ def test_in_an_object_store_the_autoencoder_travels_along(
     monkeypatch.setenv("ADVKD_CACHE", str(tmp_path / "cache"))
     sampled = cli("sample", f"{s3_root}/run", "--n", 4, "--out", tmp_path / "grid.png")
     assert sampled.code == 0, sampled.err
-    exported = cli("export", f"{s3_root}/run", "--out", f"{s3_root}/model")
+    exported = cli("export", f"{s3_root}/run", "--out", f"{s3_root}/model", "--format", "diffusers")
     assert exported.code == 0, exported.err
     again = cli("sample", f"{s3_root}/model", "--n", 4, "--out", tmp_path / "again.png")
     assert again.code == 0, again.err
@@ -191,7 +191,7 @@ def test_classes_and_latents_together(fork: Forker, tmp_path: Path, cli: Cli) ->
     assert evaluated.code == 0, evaluated.err
     sampled = cli("sample", tmp_path / "run", "--n", 4, "--label", "goldfish", "--out", tmp_path / "grid.png")
     assert sampled.code == 0, sampled.err
-    exported = cli("export", tmp_path / "run", "--out", tmp_path / "model")
+    exported = cli("export", tmp_path / "run", "--out", tmp_path / "model", "--format", "diffusers")
     assert exported.code == 0, exported.err
     loaded = fork.application(LOADS_CLASSES, tmp_path / "model", folder=tmp_path)
     assert loaded.code == 0, loaded.err

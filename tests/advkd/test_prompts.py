@@ -14,7 +14,7 @@ from advkd.browse.app import create_app
 from advkd.browse.settings import BrowseSpec
 from advkd.diffusion import Prompts, conditions_of, drawn_condition, embedded
 from advkd.evaluation import EvaluateSpec, evaluate
-from advkd.export import export_student
+from advkd.export import ExportSpec, export_student
 from advkd.networks import (
     NetworkError,
     embeddings_places,
@@ -246,7 +246,7 @@ def test_pages_show_prompts_escaped(text: Text) -> None:
 
 
 def test_diffusers_loads_the_export_and_gives_the_same_samples(fork: Forker, text: Text, tmp_path: Path) -> None:
-    folder = export_student(str(text.run), str(tmp_path / "model"), "diffusers")
+    folder = export_student(ExportSpec(student=str(text.run), out=str(tmp_path / "model"), format="diffusers"))
     card = (tmp_path / "model" / "README.md").read_text()
     assert 'prompt="a red square"' in card
     assert "pipeline_tag: text-to-image" in card

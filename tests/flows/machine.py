@@ -40,7 +40,7 @@ class Machine:
         )
 
     def run_deployment(
-        self, name: str, parameters: Sequence[str], seconds: float = 240
+        self, name: str, parameters: Sequence[str], seconds: float = 480
     ) -> "subprocess.CompletedProcess[str]":
         """`prefect deployment run NAME --param ... --watch`."""
         given = [word for parameter in parameters for word in ("--param", parameter)]

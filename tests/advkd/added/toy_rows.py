@@ -11,6 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from advkd.diffusion import skip_coefficients
+from advkd.export import ExportSpec, Format
 from advkd.features import Asked, FeatureExtractor
 from advkd.losses import AdversarialLoss
 from advkd.optimizers import Ema
@@ -126,8 +127,12 @@ class ToyMethod:
 toy = MethodRow(ToySpec, ToyMethod)
 
 
-def facts_file(student: Path, out: Path) -> Path:
-    """An export: the student's shape and number of weights, as JSON."""
+def write_facts(student: Path, out: Path, spec: ExportSpec) -> Path:
+    """The student's shape and number of weights, as JSON."""
     model = load_student(student)
     out.write_text(json.dumps({"shape": model.sample_shape, "weights": sum(w.numel() for w in model.parameters())}))
     return out
+
+
+facts_file = Format(write=write_facts)
+"""An export."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from advkd.registry.tracking import RegisterSpec, register
 from tests.advkd.cli.calls import Cli, assert_refused
@@ -54,6 +55,40 @@ def test_the_commands_show_and_move_the_champion(runs: str, cli: Cli) -> None:
     assert differs["gate"].startswith("FD is worse than the champion's")
     told = cli("registry", "diff", "m", "1", "3", "--runs", runs).out
     assert "the gate, 3 against 1: not worse than the champion" in told
+
+
+@pytest.mark.thorough
+def test_publishing_lists_first_and_uploads_when_told(runs: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploaded: dict[str, str] = {}
+
+    class Hub:
+        def create_repo(self, repository: str, exist_ok: bool) -> None:
+            uploaded["repository"] = repository
+
+        def upload_folder(self, repo_id: str, folder_path: Path, commit_message: str) -> None:
+            uploaded["card"] = (folder_path / "README.md").read_text()
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    asked = ("registry", "publish", "models:/m@challenger", "owner/name", "--runs", runs)
+    listed = cli(*asked)
+    assert listed.code == 0, listed.err
+    assert "would upload 6 files to https://huggingface.co/owner/name" in listed.out
+    assert uploaded == {}
+    done = cli(*asked, "--license", "apache-2.0", "--base-model", "google/ddpm-cat-256", "--yes", "--json")
+    assert json.loads(done.out)["uploaded"]
+    assert "student/diffusion_pytorch_model.safetensors" in json.loads(done.out)["files"]
+    card = ModelCard(uploaded["card"])
+    assert (uploaded["repository"], card.data.license, card.data.base_model) == (
+        "owner/name",
+        "apache-2.0",
+        "google/ddpm-cat-256",
+    )
+    assert card.data.library_name == "diffusers"
+    kinds = {result.metric_type: result for result in card.data.eval_results}
+    assert {"fd", "kd", "recall"} <= set(kinds)
+    assert "160 noises from" in kinds["fd"].dataset_name
+    assert_refused(cli(*asked[:3], "name", "--runs", runs), "is named owner/name, got 'name'")
+    assert_refused(cli(*asked[:2], runs, "owner/name"), "a version is a folder with README.md, got none")
 
 
 @pytest.mark.thorough

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import socket
 import warnings
 from dataclasses import replace
@@ -9,7 +10,9 @@ import pytest
 from diffusers import DiffusionPipeline
 
 from advkd.evaluation.errors import EvaluationError
+from advkd.export import ExportError, ExportSpec, export_artifact, export_for_devices
 from advkd.export.lineage import lineage_of
+from advkd.export.onnx.running import Student
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
 from advkd.registry.versions import DIGEST_TAG, open_registry, quiet, version_of_artifact, versions_of
 from advkd.students.loading import student_files
@@ -297,3 +300,36 @@ def test_odd_names_of_models_and_roots_are_found_again(name: str, tmp_path: Path
 def test_a_name_that_no_filter_can_hold_is_refused_before_anything_is_spent() -> None:
     with pytest.raises(ValueError, match="one kind of quotes"):
         RegisterSpec(student="", report="", out="", model="""it's "mine\"""")
+
+
+@pytest.mark.thorough
+def test_a_version_carries_its_onnx_export_which_does_not_change_what_it_is(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    out = tmp_path / "onnx"
+    spec = ExportSpec(
+        student=evaluated.spec.student, out=str(out), teacher="gaussian", features="digits", samples=160,
+        references=evaluated.spec.references, noises=6, seconds=0.0, memory=False,
+    )  # fmt: skip
+    made = export_for_devices(spec)
+    assert (made.exported, made.refused) == (True, "")
+    assert made.cost is not None
+    assert [row.name for row in made.cost.rows][:3] == ["torch eager", "ONNX Runtime fp32", "ONNX Runtime int8"]
+    assert made.cost.rows[3].name.startswith("teacher, ")
+    noted = json.loads((out / "metadata.json").read_text())["models"]
+    fds = {precision: model["distance_to_teacher"]["fd"] for precision, model in noted.items()}
+    assert fds["int8"] <= fds["fp32"] + max(0.1 * fds["fp32"], 0.3)
+    again = export_for_devices(spec)
+    assert (again.exported, again.cost) == (False, made.cost)
+
+    asked = {"student": evaluated.spec.student, "report": evaluated.spec.out, "runs": str(tmp_path / "runs")}
+    with_onnx = register(RegisterSpec(**asked, out=str(tmp_path / "model"), onnx=str(out)))
+    folder = Path(with_onnx.uri)
+    assert Student(folder / "onnx", "int8").images(2).shape == (2, 1, 16, 16)
+    assert "## On devices" in (folder / "README.md").read_text()
+    without = register(RegisterSpec(**asked, out=str(tmp_path / "plain")))
+    assert (without.version, without.created) == (with_onnx.version, False)
+
+    make_student(gaussian_teacher(), seed=9).save_pretrained(tmp_path / "other")
+    with pytest.raises(ExportError, match="must be of its student, got another one"):
+        export_artifact(tmp_path / "other", tmp_path / "mixed", onnx=out)

@@ -25,6 +25,7 @@ FACTS = {
     "store": "stores/mixture/0123456789abcdef",
     "report": "reports/mixture-1/report.html",
     "shards": {"computed": 2, "reused": 1},
+    "onnx": {"place": "onnx/mixture-1", "refused": "int8 is too far", "cost": []},
     "counters": {"precompute": asdict(StageCounters(passes=5120, samples=256, bytes_written=2048, seconds=3.4))},
 }
 
@@ -48,6 +49,7 @@ def test_the_report_in_short(uri, model, monkeypatch):
     assert "(http://browse.example/s/0123456789abcdef)" in text
     assert "| precompute | 3 | 5,120 | 256 | 0 B | 2.0 KiB |" in text
     assert "# mixture: one pass is worth 4.2 passes of the teacher" in text
+    assert "- ONNX: `onnx/mixture-1` (int8 is too far)\n" in text
     assert "- FD(digits) to teacher@100 unipc: 5.25, recall 0.500" in text
     assert "MARKED" not in text
 

@@ -51,6 +51,8 @@ def test_quick_completes_and_a_second_run_recomputes_nothing(machine, api, tmp_p
     assert summary["trained"]
     assert (tmp_path / summary["report"]).is_file()
     assert (tmp_path / summary["artifact"] / "model_index.json").is_file()
+    assert (tmp_path / summary["artifact"] / "onnx" / "model.onnx").is_file()
+    assert any("ONNX Runtime fp32" in line for line in summary["onnx"]["cost"])
     before = commits(summary, tmp_path)
     counted = check_counters(summary, tmp_path)
 
@@ -80,11 +82,12 @@ def check_counters(summary, root):
     uri, counters = str(root / summary["store"]), summary["counters"]
     steps = open_store(uri).manifest.spec.solver_steps
     stored = sum(one.size for shard in committed_shards(uri) for one in read_commit(uri, shard).objects)
-    student, report, artifact = (
+    student, report, onnx, artifact = (
         sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
         for folder in (
             root / summary["student"],
             (root / summary["report"]).parent,
+            root / summary["onnx"]["place"],
             root / summary["artifact"],
         )
     )
@@ -100,7 +103,8 @@ def check_counters(summary, root):
             "bytes_read": student,
             "bytes_written": report,
         },
-        "register": {"passes": 0, "samples": 0, "bytes_read": student + report, "bytes_written": artifact},
+        "export": {"passes": 0, "samples": 0, "bytes_read": student, "bytes_written": onnx},
+        "register": {"passes": 0, "samples": 0, "bytes_read": student + report + onnx, "bytes_written": artifact},
     }
     assert counters == {stage: {**one, "seconds": seconds[stage]} for stage, one in expected.items()}
     assert all(value > 0 for value in seconds.values())
@@ -119,7 +123,7 @@ def check_lines(machine, run):
     """Every line of the log says whose it is, those of a run's stages and child processes included."""
     run_id = re.search(r"UUID: (\S+)", run.stdout).group(1)
     ours = [line for line in lines_of(Path(machine.environment["ADVKD_LOG"]).read_text()) if line["run_id"] == run_id]
-    assert {line["stage"] for line in ours} == {"distill", "precompute", "train", "evaluate", "register"}
+    assert {line["stage"] for line in ours} == {"distill", "precompute", "train", "evaluate", "export", "register"}
     assert len({line["digest"] for line in ours}) == 1
 
 
