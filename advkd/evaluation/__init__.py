@@ -1,6 +1,6 @@
 """Evaluates students: figures with their protocols, and reports."""
 
-from advkd.evaluation.cost import device_name, multiply_adds, parameters
+from advkd.evaluation.cost import device_name
 from advkd.evaluation.curve import passes_per_step, solver_text
 from advkd.evaluation.deployed import ImageDistance, TeacherAtHand, teacher_at_hand
 from advkd.evaluation.errors import EvaluationError
@@ -42,8 +42,6 @@ __all__ = [
     "evaluation_start",
     "grid_png",
     "missing_pieces",
-    "multiply_adds",
-    "parameters",
     "passes_per_step",
     "plan_reference",
     "protocols",

@@ -14,8 +14,6 @@ from advkd.evaluation import (
     TeacherAtHand,
     clean_timesteps,
     evaluation_start,
-    multiply_adds,
-    parameters,
     passes_per_step,
     solver_text,
 )
@@ -23,6 +21,7 @@ from advkd.export.cost_card import BATCHES, CostCard, CostRow, Runner, measure_c
 from advkd.export.onnx.graph import ImageNetwork, Subject, outputs_of
 from advkd.export.onnx.metadata import versions
 from advkd.export.onnx.parity import session_run
+from advkd.networks import multiply_adds, parameters
 from advkd.teachers import SolverSpec
 
 _IN_ONNX_RUNTIME = """
