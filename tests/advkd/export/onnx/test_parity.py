@@ -120,7 +120,7 @@ def test_the_model_itself_says_what_it_is(tmp_path: Path) -> None:
     noted = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     facts = json.loads((tmp_path / "out" / "metadata.json").read_text())
     assert noted.pop("advkd.precision") == "fp32"
-    assert noted == {f"advkd.{key}": value for key, value in facts.items() if key != "models"}
+    assert noted == {f"advkd.{key}": value for key, value in facts.items() if key not in ("models", "refused")}
     assert facts["condition"]["names"] == ["cat", "dog", "fox"]
     assert facts["seeding"]["noise"].startswith("numpy.random.Generator(Philox(key=[seed, 2 * i]))")
     assert facts["inputs"][1]["range"] == "whole numbers from 0 to 2"
