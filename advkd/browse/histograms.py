@@ -39,7 +39,7 @@ def histograms(view: StoreSnapshot) -> dict[str, Any]:
 def _readable(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Yields timesteps and values of the readable samples, portion by portion, without empty portions."""
     timesteps = view.spec.timesteps
-    for portion in chunks(chosen.samples):
+    for portion in chunks(view, chosen.samples, timesteps):
         looked = view.read(portion, timesteps)
         good = np.array([sample not in looked.marks for sample in portion])
         if good.any():

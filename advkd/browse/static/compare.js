@@ -11,7 +11,7 @@ if (page.sides?.left) begin(page.sides.left, page.sides.right);
 
 function begin(left, right) {
   const clean = left.timesteps[left.timesteps.length - 1];
-  const url = new UrlState({ t: String(clean), at: "0", by: "disagreement", seed: "0", size: "64", smooth: "", bt: String(clean), most: "0.5" });
+  const url = new UrlState({ t: String(clean), at: "0", by: page.subtracted ? "disagreement" : "number", seed: "0", size: "64", smooth: "", bt: String(clean), most: "0.5" });
   const nearest = (grid, t) => grid.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
   const player = new Player(left.timesteps, (t) => {
     choose(t);
@@ -54,7 +54,7 @@ function begin(left, right) {
     byId("seed").closest("label").hidden = by === "number";
     const count = Math.min(left.samples, right.samples);
     let source = { count, natural: true, number: (rank) => rank };
-    let text = `${thousands(count)} samples that both have`;
+    let text = `${thousands(count)} numbers that both have`;
     if (by === "disagreement") {
       byId("status").textContent = "Comparing …";
       const query = new URLSearchParams({ left: left.side, right: right.side, t: url.get("bt"), seed: url.get("seed") || "0" });

@@ -91,7 +91,7 @@ function error(plane, row) {
   const most = Math.max(...[...row.planes.values()].map((one) => one.rms)) || 1;
   const bar = make("rect", { x: 0, y: 0, width: (96 * plane.rms) / most, height: 3 });
   const svg = make("svg", { class: "bar", viewBox: "0 0 96 3", "aria-hidden": "true" }, bar);
-  return make("span", { class: "error" }, svg, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
+  return make("span", { class: "rmse" }, svg, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
 }
 
 function choose(t) {

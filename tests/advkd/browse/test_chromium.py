@@ -11,6 +11,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from advkd.browse.labels import DIGITS_FINGERPRINTS
 from advkd.features.digit_classifier import load_classifier
 from advkd.students.loading import load_student
 from advkd.trajectories import Filling, precompute
@@ -27,7 +28,7 @@ from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
 
 SAMPLES = 1600
-DIGITS = {"sample_shape": (1, 16, 16)}
+DIGITS = {"sample_shape": (1, 16, 16), "fingerprint": sorted(DIGITS_FINGERPRINTS)[0]}
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -58,7 +59,7 @@ def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name, value in s3_server.environment().items():
             patch.setenv(name, value)
         root = s3_server.make_bucket() + "/stores"
-        spec, other = image_spec(**DIGITS), image_spec(**DIGITS, base_seed=8, layout="webdataset")
+        spec, other = image_spec(**DIGITS), image_spec(**DIGITS, solver_steps=10, layout="webdataset")
         fill(root, spec, SAMPLES)
         fill(root, other, 64)
         student = student_folder(tmp_path_factory.mktemp("runs") / "tiny", (1, 16, 16))
@@ -222,6 +223,7 @@ def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
     expect(page).to_have_url(re.compile("most=0.05"))
     page.locator("#right").select_option(digest(site.other)[:16])
     expect(page.locator("#status")).to_contain_text("that both have")
+    assert page.locator("#apart-wall").count() == 1
 
 
 def test_a_corrupt_shard_is_marked_and_recovers(site: Site, page: Page) -> None:
