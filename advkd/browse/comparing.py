@@ -1,6 +1,6 @@
 """Compares two sides of a page: a store's teacher, or a student on a store's noise, at the same samples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from advkd.browse.marks import Mark
 from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, SortedSamples, chunks, norm, sorted_order, subset
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent
+from storage import TrajectorySpec
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def nearest(timesteps: Sequence[int], timestep: int) -> int:
 
 def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
     """Returns why the samples of two stores cannot be subtracted, None if they can: sample i starts from one x_T."""
-    facts = [
+    facts: list[tuple[str, Callable[[TrajectorySpec], object]]] = [
         ("shape", lambda spec: list(spec.sample_shape)),
         ("base seed", lambda spec: spec.base_seed),
         ("scale of the noise", lambda spec: (spec.signal[0], spec.sigma[0])),

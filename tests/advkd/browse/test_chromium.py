@@ -226,6 +226,56 @@ def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
     assert page.locator("#apart-wall").count() == 1
 
 
+def test_linked_walls_show_the_same_rows_at_one_height(site: Site, page: Page) -> None:
+    page.set_viewport_size({"width": 1024, "height": 700})
+    page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0&by=number")
+    loaded(page)
+    page.locator("#right-wall").hover()
+    page.mouse.wheel(0, 335)
+    walls = "const last = window.advkdWall; const walls = [...last.linked, last];"
+    page.wait_for_function(f"() => {{ {walls} return walls.every((wall) => wall.root.scrollTop === 335); }}")
+    told = page.evaluate(
+        f"""() => {{
+          {walls}
+          return walls.map((wall) => [wall.columns, wall.row, wall.root.getBoundingClientRect().top]);
+        }}"""
+    )
+    assert told[0] == told[1] == told[2]
+    page.locator("#left-wall").hover()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"() => {{ {walls} return walls.every((wall) => wall.root.scrollTop > 390); }}")
+
+
+def test_an_order_leads_from_sample_to_sample(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/gallery?by=distance:0")
+    expect(page.locator("#status")).to_contain_text("of 1,600 samples")
+    loaded(page)
+    order = page.evaluate("() => [3, 4, 5].map(window.advkdWall.source.number)")
+    page.locator(f".tile[data-sample='{order[1]}']").click()
+    expect(page.locator("#rank")).to_have_text("5 of 512 by distance to tiny at clean")
+    expect(page).to_have_title(re.compile("^5 of 512 by distance to tiny at clean"))
+    expect(page.locator("#previous")).to_have_attribute("href", re.compile(f"/sample/{order[0]}\\?.*rank=3"))
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    expect(page).to_have_url(re.compile(f"/sample/{order[2]}\\?.*rank=5.*t=500"))
+    expect(page.locator("#rank")).to_have_text("6 of 512 by distance to tiny at clean")
+
+
+def test_errors_share_one_scale_unless_each_row_has_its_own(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/sample/2")
+    scales = page.locator("#strip .signed")
+    expect(scales).to_have_count(3)
+    shown = scales.all_text_contents()
+    assert shown[1] == shown[2]
+    assert re.fullmatch("\u2212[0-9.]+\\+[0-9.]+", shown[1])
+    page.locator("#own").check()
+    expect(page).to_have_url(re.compile("own=1"))
+    own = scales.all_text_contents()
+    assert own[1] != own[2]
+    assert shown[1] in own[1:]
+    expect(page.locator("#growth")).to_contain_text("its error grows most from t = 500 to clean")
+
+
 def test_a_corrupt_shard_is_marked_and_recovers(site: Site, page: Page) -> None:
     # A store that no test has looked at: good bytes that were read before are shown from memory.
     spec = image_spec(**DIGITS, base_seed=9)
