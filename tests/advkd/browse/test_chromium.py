@@ -355,6 +355,35 @@ def test_s3_goes_away_and_comes_back(site: Site, page: Page) -> None:
     expect(page.locator("#trouble")).to_be_hidden(timeout=60_000)
 
 
+def test_a_phone_has_one_row_of_large_controls_and_swipes_through_time(site: Site, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{site.store}/gallery?by=norm")
+    loaded(page)
+    box = page.locator(".tools").bounding_box()
+    assert box is not None
+    assert box["height"] < 70
+    small = page.evaluate(
+        """() => [...document.querySelectorAll(".bar a, .bar button, .bar input, .tools button, .tools select")]
+          .filter((one) => !one.hidden && one.getBoundingClientRect().height < 44 && !one.matches(".brand"))
+          .map((one) => one.outerHTML)"""
+    )
+    assert small == []
+    touch = """([across, down]) => {
+      const root = window.advkdWall.root;
+      const at = (x, y) => new Touch({ identifier: 1, target: root, clientX: x, clientY: y });
+      root.dispatchEvent(new TouchEvent("touchstart", { touches: [at(200, 300)] }));
+      root.dispatchEvent(new TouchEvent("touchend", { changedTouches: [at(200 + across, 300 + down)] }));
+    }"""
+    page.evaluate(touch, [-30, -200])
+    expect(page.locator("#time-text")).to_have_text("clean")
+    page.evaluate(touch, [-120, 10])
+    expect(page.locator("#time-text")).to_have_text("t = 500")
+    page.evaluate(touch, [120, 10])
+    expect(page.locator("#time-text")).to_have_text("clean")
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_fits_a_phone_and_names_what_it_has(site: Site, browser: Browser, scheme: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
