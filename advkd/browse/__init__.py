@@ -5,19 +5,15 @@
     display.py    values to pixels            sheets.py     many samples in one PNG
     students.py   predictions of students     sorting.py    the order of the samples
     access.py     access control              app.py, pages.py, api.py   the routes
-    limits.py     stores that are too large   connections.py   time-outs and bounds of HTTP
+    limits.py     stores that are too large
 
 Imports torch only if a student or a classifier is needed, because the server is small without it.
 """
 
 from advkd.browse.app import create_app
-from advkd.browse.connections import Connection, bound_logs, most_connections
 from advkd.browse.settings import BrowseSpec
 
 __all__ = [
     "BrowseSpec",
-    "Connection",
-    "bound_logs",
     "create_app",
-    "most_connections",
 ]

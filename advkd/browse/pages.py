@@ -51,13 +51,7 @@ def gallery(request: Request) -> Response:
     """Answers `/s/{store}/gallery`: a wall of samples."""
     view = view_of(request)
     first = f"0-{min(_chunk(view), view.num_samples) - 1}" if view.num_samples else ""
-    return _page(
-        request,
-        "gallery.html",
-        **_of(request, view),
-        classes=classes_of(view),
-        first=first,
-    )
+    return _page(request, "gallery.html", **_of(request, view), classes=classes_of(view), first=first)
 
 
 def sample(request: Request) -> Response:

@@ -12,7 +12,8 @@ from typing import Annotated, cast
 import typer
 import uvicorn
 
-from advkd.browse import BrowseSpec, Connection, bound_logs, create_app, most_connections
+from advkd.browse import BrowseSpec, create_app
+from advkd.cli.connections import Connection, bound_logs, most_connections
 from advkd.runtime import limit_heaps
 from advkd.text import DEFAULT_PORT, clear_errors
 

@@ -291,8 +291,6 @@ keys({
   ArrowRight: () => player.step(1),
   ArrowUp: () => go(-1),
   ArrowDown: () => go(1),
-  k: () => go(-1),
-  j: () => go(1),
   " ": () => player.toggle(),
   r: random,
   v: () => byId("stage").focus(),

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from advkd.browse.connections import Seldom
 from advkd.browse.settings import BrowseSpec
 from advkd.cli.browse import _listening
+from advkd.cli.connections import Seldom
 from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import image_spec
 from tests.advkd.browse.served import served

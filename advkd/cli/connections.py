@@ -1,4 +1,4 @@
-"""HTTP connections of which none can lock the others out.
+"""HTTP connections of `advkd browse`, of which none can lock the others out.
 
 A client has a limited time to send what it has begun, and the server keeps a limited number of connections: where they
 are all taken, a new one replaces the oldest on which nobody waits for an answer.
