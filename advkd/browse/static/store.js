@@ -96,7 +96,9 @@ async function histograms() {
     trouble("histograms", null);
     const drawn = Object.entries(found.timesteps).map(([t, one]) => histogram(Number(t), one));
     drawn.sort((a, b) => page.timesteps.indexOf(a.t) - page.timesteps.indexOf(b.t));
-    byId("beyond").textContent = found.beyond >= 1e-3 ? `${brief(100 * found.beyond)} % of clean values beyond [−1, 1]` : "";
+    const { low, high } = found.timesteps[page.timesteps[page.timesteps.length - 1]] ?? {};
+    byId("beyond").textContent = found.beyond >= 1e-3 ? `${brief(100 * found.beyond)} % of clean values beyond [−1, 1], ${brief(low)} to ${brief(high)}` : "";
+    byId("beyond").classList.toggle("refused", Math.max(-low, high) > 2);
     place.replaceChildren(...drawn.map(({ figure }) => figure), make("p", { class: "soft" }, `Over ${found.what}.`));
   } catch (error) {
     trouble("histograms", error);

@@ -98,9 +98,16 @@ def test_the_list_leads_to_stores(site: Site, page: Page) -> None:
     expect(page.locator(".card")).to_have_count(2)
     expect(page.locator(f"[data-store='{site.name}']")).to_contain_text("1,600")
     page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+    page.locator("#filter").fill("WebDataset 16")
+    expect(page.locator(".card:visible")).to_have_count(1)
+    expect(page.locator(".card:visible")).to_contain_text(digest(site.other)[:8])
+    expect(page).to_have_url(re.compile("filter=WebDataset"))
+    page.reload()
+    expect(page.locator(".card:visible")).to_have_count(1)
+    page.locator("h1").click()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile(r"/s/[0-9a-f]{16}/gallery"))
+    expect(page).to_have_url(re.compile(f"/s/{digest(site.other)[:16]}/gallery"))
 
 
 def test_the_wall_shows_the_stored_pixels_while_it_slides_and_scrolls(site: Site, page: Page) -> None:
