@@ -95,6 +95,7 @@ def _one_server(uri: str, name: str, scale: Scale, environment: dict[str, str]) 
         found["page"] = milliseconds(f"/s/{name}")
         found["wall, cold"] = milliseconds(wall)
         found["wall, warm"] = median(milliseconds(wall) for _ in range(9))
+        found["small"] = median(milliseconds("/api/stores") for _ in range(60))
         found["trajectory, cold"] = milliseconds(f"/api/stores/{name}/values/{scale.samples - 5}")
         found["slider"] = frames_per_second(f"{address}/s/{name}/gallery", scale.seconds)
         found["p99"] = asyncio.run(_viewers(address, name, scale))
@@ -172,6 +173,7 @@ _LIMITS: tuple[tuple[str, str, str, str, Callable[[float], bool]], ...] = (
     ("page", "first page of a store", "< 300 ms", "ms", lambda found: found < 300),
     ("wall, cold", "100 thumbnails at 32x32, cold", "< 500 ms", "ms", lambda found: found < 500),
     ("wall, warm", "the same, warm", "< 50 ms", "ms", lambda found: found < 50),
+    ("small", "a small answer on a kept connection, of 60", "<= 3 ms", "ms", lambda found: found <= 3),
     ("trajectory, cold", "one trajectory, cold", "< 150 ms", "ms", lambda found: found < 150),
     ("slider", "slider in Chromium, after the first load", ">= 30 frames/s", "frames/s", lambda found: found >= 30),
     ("p99", f"{VIEWERS} viewers, 99th percentile", "< 1 s", "s", lambda found: found < 1),

@@ -5,6 +5,7 @@
     display.py    values to pixels            sheets.py     many samples in one PNG
     students.py   predictions of students     sorting.py    the order of the samples
     access.py     access control              app.py, pages.py, api.py   the routes
+    limits.py     stores that are too large
 
 Imports torch only if a student or a classifier is needed, because the server is small without it.
 """

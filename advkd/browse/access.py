@@ -3,13 +3,14 @@
 The token is compared once, in constant time; later requests carry a cookie with a secret of this run.
 """
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,7 +19,14 @@ from advkd.browse.settings import BrowseSpec
 TOKEN_PATH = "/token"
 NEXT = "next"
 """Key, in a scope and in the form, of the requested page."""
+LEAVE = "leave"
+"""Field of the form by which a browser gives up its cookie."""
+GUARDED = "guarded"
+"""Key in a scope: whether a token is asked for."""
 _PARAMETER = "token"
+WRONG_SECONDS = 0.5
+"""How long the answer to a wrong token takes."""
+_COOKIE_SECONDS = 30 * 24 * 3600
 _LONGEST_BODY = 16384
 _LONGEST_NEXT = 2048
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "[::1]"}
@@ -75,6 +83,7 @@ class Guard:
         if not self._host_allowed(headers.get("host", "")):
             return PlainTextResponse("this page is served under another name; open the address that was printed\n", 421)
         token = self._spec.token
+        scope[GUARDED] = token is not None
         if scope["method"] == "POST" and scope["path"] == TOKEN_PATH and token is not None:
             return await self._log_in(Request(scope, receive), token)
         if scope["method"] not in ("GET", "HEAD"):
@@ -86,24 +95,40 @@ class Guard:
             return None
         shown = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(_PARAMETER)
         if shown is not None and _same(shown, token):
-            return self._welcome(_without_token(scope))
+            return self._welcome(_without_token(scope), scope["scheme"])
+        if bearer or shown is not None:
+            await asyncio.sleep(WRONG_SECONDS)
         scope[NEXT] = _local(_without_token(scope))
         return self._refuse
 
     async def _log_in(self, request: Request, token: str) -> ASGIApp:
         body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > _LONGEST_BODY:
-                return self._refuse
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > _LONGEST_BODY:
+                    return self._refuse
+        except ClientDisconnect:
+            return self._refuse
         fields = dict(parse_qsl(body.decode("latin-1")))
         request.scope[NEXT] = target = _local(fields.get(NEXT, "/"))
-        return self._welcome(target) if _same(fields.get(_PARAMETER, ""), token) else self._refuse
+        if LEAVE in fields:
+            answer = RedirectResponse("/", 303)
+            answer.delete_cookie(self._cookie, path="/")
+            return answer
+        if _same(fields.get(_PARAMETER, ""), token):
+            return self._welcome(target, request.scope["scheme"])
+        await asyncio.sleep(WRONG_SECONDS)
+        return self._refuse
 
-    def _welcome(self, target: str) -> Response:
+    def _welcome(self, target: str, scheme: str) -> Response:
         answer = RedirectResponse(target, 303)
         # Not "strict": links in reports and in Prefect lead here from other sites, and no request changes anything.
-        answer.set_cookie(self._cookie, self._secret, httponly=True, samesite="lax", path="/")
+        # Behind a TLS proxy on this machine the scheme is https, by its X-Forwarded-Proto.
+        secure = scheme == "https"
+        answer.set_cookie(
+            self._cookie, self._secret, _COOKIE_SECONDS, path="/", secure=secure, httponly=True, samesite="lax"
+        )
         return answer
 
     def _has_cookie(self, scope: Scope) -> bool:

@@ -10,7 +10,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,6 +26,8 @@ from advkd.browse.students import Students
 logger = logging.getLogger(__name__)
 _THREADS = 12
 STATIC = Path(__file__).parent / "static"
+_OPEN = ("/static/style.css", "/static/favicon.svg")
+"""What the page needs that asks for the token."""
 
 
 def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
@@ -50,6 +52,7 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
         exception_handlers=handlers | {Exception: _own_up},
     )
     app.state.shown = shown
+    app.router.redirect_slashes = False
     return Guard(app, replace(spec, port=spec.port if port is None else port), _ask_for_token)
 
 
@@ -92,11 +95,10 @@ def _answer(request: Request, kind: Told, message: str) -> Response:
 
 async def _ask_for_token(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
-    if request.url.path.startswith(("/api/", "/static/")) and not request.url.path.endswith((".css", ".svg")):
-        answer: Response = JSONResponse({"error": {"kind": "token", "message": "show the token first"}}, 401)
-    elif request.url.path.startswith("/static/"):
-        await StaticFiles(directory=STATIC)({**scope, "path": scope["path"].removeprefix("/static")}, receive, send)
-        return
+    if request.url.path in _OPEN:
+        answer: Response = FileResponse(STATIC / Path(request.url.path).name)
+    elif request.url.path.startswith(("/api/", "/static/")):
+        answer = JSONResponse({"error": {"kind": "token", "message": "show the token first"}}, 401)
     else:
         answer = pages.token_page(request)
     await answer(scope, receive, send)

@@ -7,9 +7,10 @@ path.
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advkd.browse.errors import NotShownError
+from advkd.browse.limits import too_large
 from advkd.browse.store_view import StoreView
 from storage import ByteCache, StoreError, StoreNotFoundError, StoreSummary, digest, list_stores, summarize
 from storage.objects import list_folders, list_objects
@@ -87,6 +88,10 @@ class Catalogue:
             )
         return view
 
+    def knows(self, name: str) -> bool:
+        """Returns whether a store with a name has been listed."""
+        return name in self._stores
+
     def _named(self, summary: StoreSummary) -> str | None:
         if summary.spec is None:
             return self._names.get(summary.uri)
@@ -103,7 +108,7 @@ def _below(uri: str) -> list[StoreSummary]:
     """Lists the store at a URI, or those below it; a URI that cannot be read becomes an unreadable entry."""
     try:
         summary = summarize(uri)
-        return [summary] if summary is not None else list_stores(uri)
+        return [_bounded(one) for one in ([summary] if summary is not None else list_stores(uri))]
     except (StoreError, OSError) as error:
         return [
             StoreSummary(
@@ -116,6 +121,12 @@ def _below(uri: str) -> list[StoreSummary]:
                 problem=str(error),
             )
         ]
+
+
+def _bounded(summary: StoreSummary) -> StoreSummary:
+    """Lists a store that is too large for pages as unreadable, and says why."""
+    problem = None if summary.spec is None else too_large(summary.spec)
+    return summary if problem is None else replace(summary, state="unreadable", spec=None, problem=problem)
 
 
 def _require_root(uri: str) -> None:

@@ -1,6 +1,6 @@
 """Compares two sides of a page: a store's teacher, or a student on a store's noise, at the same samples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from advkd.browse.marks import Mark
 from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, SortedSamples, chunks, norm, sorted_order, subset
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent
+from storage import TrajectorySpec
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,25 @@ def nearest(timesteps: Sequence[int], timestep: int) -> int:
 
 
 def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
-    """Returns why the states of two stores cannot be subtracted, None if they can."""
-    ours, theirs = tuple(left.spec.sample_shape), tuple(right.spec.sample_shape)
-    if ours != theirs:
-        return f"states of one shape can be subtracted, got {list(ours)} and {list(theirs)}; sort by number instead"
-    return None
+    """Returns why the samples of two stores cannot be subtracted, None if they can: sample i starts from one x_T."""
+    facts: list[tuple[str, Callable[[TrajectorySpec], object]]] = [
+        ("shape", lambda spec: list(spec.sample_shape)),
+        ("base seed", lambda spec: spec.base_seed),
+        ("scale of the noise", lambda spec: (spec.signal[0], spec.sigma[0])),
+        ("dtype", lambda spec: spec.dtype),
+        ("condition", lambda spec: spec.conditioning),
+    ]
+    differing = [
+        name if name == "condition" else f"{name} ({fact(left.spec)} and {fact(right.spec)})"
+        for name, fact in facts
+        if fact(left.spec) != fact(right.spec)
+    ]
+    if not differing:
+        return None
+    return (
+        "samples can be subtracted if both sides start from the same noise and condition, and these stores differ in "
+        f"{', '.join(differing)}; choose two stores of one seed, or look at the walls by number"
+    )
 
 
 def require_comparable(left: Side, right: Side) -> None:
@@ -95,7 +110,7 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Sorted
     if not both.all():
         chosen = type(chosen)(chosen.samples, f"{len(chosen.samples):,} that both have, among {chosen.what}", False)
     values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-    for portion in chunks(chosen.samples):
+    for portion in chunks(left.view, chosen.samples, [timestep]):
         apart, marks = differences(left, right, portion, timestep)
         values.append(norm(apart))
         readable.append(np.array([sample not in marks for sample in portion]))

@@ -63,10 +63,16 @@ def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed
     if contrast == "auto":
         low = values.min(axis=(1, 2, 3), keepdims=True)
         spread = values.max(axis=(1, 2, 3), keepdims=True) - low
-        scaled = (values - low) / np.where(spread > 0, spread, 1)
+        values -= low
+        values /= np.where(spread > 0, spread, 1)
     else:
-        scaled = (values - shown.low) / (shown.high - shown.low)
-    pixels: Pixels = (np.clip(scaled, 0, 1) * 255 + 0.5).astype(np.uint8)
+        values -= shown.low
+        values /= shown.high - shown.low
+    # In place: a wall of large images is the most that a request takes.
+    np.clip(values, 0, 1, out=values)
+    values *= 255
+    values += 0.5
+    pixels: Pixels = values.astype(np.uint8)
     channels = states.shape[1]
     if channels == 1:
         return np.ascontiguousarray(pixels[:, 0])

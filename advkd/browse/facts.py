@@ -8,7 +8,8 @@ from storage import StateStatistics, StoreSummary, measure_growth
 from storage.records import committed_shards
 
 _WIDTH, _HEIGHT = 560.0, 180.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 22.0, 10.0, 26.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 22.0, 10.0, 26.0
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,28 @@ def store_facts(view: StoreSnapshot) -> Facts:
     return Facts(facts_rows(summary, spec, manifest, extension, growth), grid_rows(spec), statistics, drawing)
 
 
+def brief(value: float) -> str:
+    """Returns a number in at most seven characters: 0.031, -65.8k, 1e+308."""
+    size = abs(value)
+    if size >= 1e15 or 0 < size < 5e-4:
+        return f"{value:.0e}"
+    scale, unit = next((pair for pair in _UNITS if size >= pair[0]), (1.0, ""))
+    return f"{float(f'{value / scale:.3g}'):g}{unit}"
+
+
 def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:
     low = min(values.min for _, values in statistics)
     high = max(values.max for _, values in statistics)
-    spread = (high - low) or 1.0
+    # In units of the largest value, since the distance of two floats may be none.
+    unit = max(abs(low), abs(high)) or 1.0
+    spread = (high / unit - low / unit) or 1.0
     last = max(1, len(statistics) - 1)
 
     def x(position: int) -> float:
         return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * position / last, 1)
 
     def y(value: float) -> float:
-        return round(_TOP + (_HEIGHT - _TOP - _BOTTOM) * (high - value) / spread, 1)
+        return round(_TOP + (_HEIGHT - _TOP - _BOTTOM) * (high / unit - value / unit) / spread, 1)
 
     def band(lower: list[float], upper: list[float]) -> str:
         there = [f"{x(k)} {y(value)}" for k, value in enumerate(upper)]
@@ -89,7 +101,7 @@ def _drawing(statistics: list[tuple[int, StateStatistics]]) -> Drawing:
         deviation=band([values.mean - values.std for values in rows], [values.mean + values.std for values in rows]),
         extremes=band([values.min for values in rows], [values.max for values in rows]),
         across=tuple(AxisLabel(x(k), str(t) if t else "clean") for k, (t, _) in enumerate(statistics)),
-        down=tuple(AxisLabel(y(value), f"{value:.2f}") for value in (high, (high + low) / 2, low)),
+        down=tuple(AxisLabel(y(value), brief(value)) for value in (high, high / 2 + low / 2, low)),
         left=_LEFT,
         right=_WIDTH - _RIGHT,
         baseline=_HEIGHT - 8,

@@ -6,40 +6,48 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from advkd.browse.display import latent
 from advkd.browse.sorting import Subset, chunks, subset
 from advkd.browse.store_view import StoreSnapshot
 
 BINS = 48
 MOST_SAMPLES = 512
 _SEED = 0
+_CLIPPED = 1.001
+"""Magnitude from which on a value is beyond [-1, 1], rounding aside."""
 
 
 def histograms(view: StoreSnapshot) -> dict[str, Any]:
     """Returns, as plain JSON, the range of the bins and the counts for each timestep.
 
+    `beyond` is the share of the clean values that pictures clip.
+
     Reads the subset twice, for the ranges and for the counts, and holds only a portion of it at once.
     """
     spec = view.spec
     if view.num_samples == 0:
-        return {"what": "no samples yet", "timesteps": {}}
+        return {"what": "no samples yet", "timesteps": {}, "beyond": 0.0}
     chosen = subset(view, _SEED, MOST_SAMPLES, spec.timesteps)
     ends: dict[int, tuple[float, float]] = {}
     for t, values in _readable(view, chosen):
         low, high = ends.get(t, (np.inf, -np.inf))
         ends[t] = min(low, float(values.min())), max(high, float(values.max()))
     counts = {t: np.zeros(BINS, dtype=np.int64) for t in ends}
+    beyond = total = 0
     for t, values in _readable(view, chosen):
+        if t == spec.timesteps[-1] and not latent(spec):
+            beyond, total = beyond + int((np.abs(values) > _CLIPPED).sum()), total + values.size
         # A shard that was repaired between both readings has timesteps without a range.
         if t in ends:
-            counts[t] += np.histogram(values, BINS, ends[t])[0]
+            counts[t] += np.histogram(values.astype(np.float64), BINS, ends[t])[0]
     bins = {str(t): {"low": low, "high": high, "counts": counts[t].tolist()} for t, (low, high) in ends.items()}
-    return {"what": chosen.what, "timesteps": bins}
+    return {"what": chosen.what, "timesteps": bins, "beyond": beyond / total if total else 0.0}
 
 
 def _readable(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Yields timesteps and values of the readable samples, portion by portion, without empty portions."""
     timesteps = view.spec.timesteps
-    for portion in chunks(chosen.samples):
+    for portion in chunks(view, chosen.samples, timesteps):
         looked = view.read(portion, timesteps)
         good = np.array([sample not in looked.marks for sample in portion])
         if good.any():

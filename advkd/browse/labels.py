@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from advkd.features import DigitClassifier
 
 _DIGITS = (1, 16, 16)
+DIGITS_FINGERPRINTS = frozenset(
+    {
+        "5ea626334eda3db2b35ad71f125ed143b6dcb1ff25a145e1fb58a994f14d2fdf",
+        "ca1365ef9fd04f8088e48e21893afdfdcddf176b6be0bdf71a56eadef97981b5",
+    }
+)
+"""Unconditional teachers of digits (`advkd.features.shows_digits`), written out because their rooms import torch."""
 _PROMPTS = 100
+_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -46,10 +54,12 @@ def classes_of(view: StoreSnapshot) -> Classes | None:
         more = f", the first {_PROMPTS} of {conditions.count:,}" if conditions.count > _PROMPTS else ""
         return Classes("Prompt", shown, f"What the teacher was told to show{more}", 'with the prompt "{}"')
     if isinstance(conditions, Labels):
-        names = conditions.names or ("",) * conditions.classes
-        shown = tuple(f"{k} {name}".strip() for k, name in enumerate(names))
-        return Classes("Class", shown, "What the teacher was told to show", 'of class "{}"')
-    if conditions.facts is None and tuple(spec.sample_shape) == _DIGITS and spec.state_shape(clean) == _DIGITS:
+        names = conditions.names or ("",) * min(conditions.classes, _CLASSES)
+        shown = tuple(f"{k} {name}".strip() for k, name in enumerate(names[:_CLASSES]))
+        more = f", the first {_CLASSES:,} of {conditions.classes:,}" if conditions.classes > _CLASSES else ""
+        return Classes("Class", shown, f"What the teacher was told to show{more}", 'of class "{}"')
+    digits_shown = tuple(spec.sample_shape) == spec.state_shape(clean) == _DIGITS
+    if conditions.facts is None and digits_shown and spec.fingerprint in DIGITS_FINGERPRINTS:
         origin = "As the embedded digit classifier reads the clean image"
         return Classes("Digit", tuple(map(str, range(10))), origin, 'read as "{}" by the embedded classifier')
     return None
@@ -90,7 +100,7 @@ def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[n
     import torch
 
     clean, labels = view.spec.timesteps[-1], [np.zeros(0, dtype=np.int64)]
-    for portion in chunks(samples):
+    for portion in chunks(view, samples, [clean]):
         looked = view.read(portion, [clean])
         with torch.inference_mode():
             read = _classifier()(torch.from_numpy(looked.states[clean].astype(np.float32))).argmax(1).numpy()

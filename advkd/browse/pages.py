@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
-from advkd.browse.access import NEXT
+from advkd.browse.access import GUARDED, NEXT
 from advkd.browse.api import SCALES, shown, view_of
 from advkd.browse.comparing import Side, comparable
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
@@ -36,7 +36,7 @@ _TEMPLATES.filters["thousands"] = lambda value: f"{value:,}"
 def stores(request: Request) -> Response:
     """Answers `/`: all stores."""
     rows = store_rows(shown(request).catalogue.stores())
-    return _page("stores.html", rows=rows, data={"page": "stores"})
+    return _page(request, "stores.html", rows=rows, data={"page": "stores"})
 
 
 def store(request: Request) -> Response:
@@ -44,19 +44,14 @@ def store(request: Request) -> Response:
     view = view_of(request)
     facts = store_facts(view)
     band = first_samples(view.num_samples, _BAND, largest_tile(view.spec))
-    return _page("store.html", **_of(request, view), facts=facts, band=band)
+    return _page(request, "store.html", **_of(request, view), facts=facts, band=band)
 
 
 def gallery(request: Request) -> Response:
     """Answers `/s/{store}/gallery`: a wall of samples."""
     view = view_of(request)
     first = f"0-{min(_chunk(view), view.num_samples) - 1}" if view.num_samples else ""
-    return _page(
-        "gallery.html",
-        **_of(request, view),
-        classes=classes_of(view),
-        first=first,
-    )
+    return _page(request, "gallery.html", **_of(request, view), classes=classes_of(view), first=first)
 
 
 def sample(request: Request) -> Response:
@@ -64,7 +59,11 @@ def sample(request: Request) -> Response:
     view = view_of(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
     return _page(
-        "sample.html", **_of(request, view, {"sample": index}), sample=index, condition=condition_text(view, index)
+        request,
+        "sample.html",
+        **_of(request, view, {"sample": index}),
+        sample=index,
+        condition=condition_text(view, index),
     )
 
 
@@ -128,6 +127,7 @@ def compare(request: Request) -> Response:
         }
     refused = comparable(compared["left"].view, compared["right"].view) if compared else None
     return _page(
+        request,
         "compare.html",
         choices=choices,
         sides=sides,
@@ -145,13 +145,17 @@ def favicon(request: Request) -> Response:
 def error_page(request: Request, kind: Told, message: str, headers: dict[str, str]) -> Response:
     """Returns a page with the error and its remedy, which reloads itself if trying again may help."""
     data = {"page": "error", "passing": kind.passing}
-    return _page("error.html", status=kind.status, headers=headers, told=kind, message=message, data=data)
+    _, kind_of_page, name, *rest = [*request.url.path.split("/"), "", ""]
+    store = name if kind_of_page == "s" and any(rest) and shown(request).catalogue.knows(name) else None
+    return _page(
+        request, "error.html", status=kind.status, headers=headers, told=kind, message=message, data=data, back=store
+    )
 
 
 def token_page(request: Request) -> Response:
     """Returns the page that asks for the token."""
     asked = request.scope.get(NEXT, "/")
-    return _page("token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
+    return _page(request, "token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
 
 
 def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -173,7 +177,10 @@ def _chunk(view: StoreSnapshot) -> int:
     return fitting_samples(*largest_tile(view.spec))
 
 
-def _page(template: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any) -> Response:
+def _page(
+    request: Request, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any
+) -> Response:
+    context["guarded"] = request.scope.get(GUARDED, False)
     context["data_json"] = json.dumps(context.get("data", {}), separators=(",", ":"))
     return HTMLResponse(_TEMPLATES.get_template(template).render(**context), status, headers=headers)
 

@@ -30,7 +30,7 @@ def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str:
     """Returns a word of the query among those allowed; the first one if it is missing."""
     word = request.query_params.get(name, "") or allowed[0]
     if word not in allowed:
-        raise RequestError(f"{name} must be one of {allowed}, got {word[:20]!r}; choose one of them")
+        raise RequestError(f"{name} must be one of {', '.join(allowed)}, got {word[:20]!r}; choose one of them")
     return word
 
 

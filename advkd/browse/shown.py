@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.comparing import Side, differences, require_comparable
 from advkd.browse.display import Pixels, difference_tiles, latent, tile_size, tiles, value_range
@@ -18,6 +20,8 @@ from advkd.browse.students import ShownStudent, Students, implies_clean
 from storage import TrajectorySpec
 
 _SEPARATOR = "~"
+_BLANK = 64
+"""Largest side in pixels of a tile in a sheet of which no sample can be read."""
 T = TypeVar("T")
 
 
@@ -111,6 +115,9 @@ class Shown:
 
         def make() -> tuple[Pixels, dict[int, Mark]]:
             states, marks = side.states(samples, timestep)
+            if len(marks) == len(set(samples)):
+                width, height = tile_size(view.spec.state_shape(timestep))
+                return np.zeros((len(samples), min(height, _BLANK), min(width, _BLANK)), dtype=np.uint8), marks
             return tiles(states, value_range(view.manifest, timestep), contrast=contrast), marks
 
         key = answer_key("sheet", side.name, samples, timestep, contrast, columns, view.stamp)

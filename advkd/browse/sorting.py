@@ -4,6 +4,7 @@ Sorting a store of 10^8 samples would mean reading it. So a subset is sorted, an
 a small store, else whole blocks drawn at random with a seed.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ MOST_SAMPLES = 4096
 MOST_STUDENT_SAMPLES = 512
 MOST_BYTES = 64 * 2**20
 _AT_ONCE = 256
+_VALUES_AT_ONCE = 2**22
 Values = npt.NDArray[np.float64]
 
 
@@ -87,17 +89,19 @@ def subset(view: StoreSnapshot, seed: int, most: int, timesteps: Sequence[int]) 
     """Returns all samples of a store, or as many random whole blocks as `most` samples and 64 MiB allow."""
     spec = view.spec
     size = sum(spec.encoding(t).state_bytes for t in timesteps)
-    most = max(spec.block_samples, min(most, MOST_BYTES // size))
+    fitting = max(1, MOST_BYTES // size)
+    most = max(spec.block_samples, min(most, fitting))
     there = view.committed
     count = len(there) * spec.shard_samples if there is not None else view.num_samples
     per_shard = spec.shard_samples // spec.block_samples
     blocks = -(-count // spec.block_samples)
-    whole = count <= most
+    whole = count <= min(most, fitting)
     chosen = np.arange(blocks) if whole else _some(blocks, most // spec.block_samples, seed)
     if there is not None:
         chosen = there[chosen // per_shard] * per_shard + chosen % per_shard
     samples = (chosen[:, None] * spec.block_samples + np.arange(spec.block_samples)).reshape(-1)
-    samples = samples[samples < view.num_samples].astype(np.int64)
+    # A block may be larger than what may be read at once.
+    samples = samples[samples < view.num_samples].astype(np.int64)[:fitting]
     share = f"all {len(samples):,} samples"
     if not whole:
         share = (
@@ -155,20 +159,24 @@ def kept(order: SortedSamples, read: npt.NDArray[np.int64], label: int, told: st
     return SortedSamples(samples, values, what, order.whole, unreadable)
 
 
-def chunks(samples: Sequence[int] | npt.NDArray[np.int64]) -> Iterator[list[int]]:
-    """Yields samples in portions that are read at once."""
-    for start in range(0, len(samples), _AT_ONCE):
-        yield [int(sample) for sample in samples[start : start + _AT_ONCE]]
+def chunks(
+    view: StoreSnapshot, samples: Sequence[int] | npt.NDArray[np.int64], timesteps: Sequence[int]
+) -> Iterator[list[int]]:
+    """Yields samples in portions of at most 4 million values, which are read at once."""
+    values = sum(math.prod(view.spec.state_shape(t)) for t in timesteps)
+    portion = max(1, min(_AT_ONCE, _VALUES_AT_ONCE // values))
+    for start in range(0, len(samples), portion):
+        yield [int(sample) for sample in samples[start : start + portion]]
 
 
 def _ordered(
     chosen: Subset, view: StoreSnapshot, timesteps: Sequence[int], value: Callable[[Sequence[int], States], Values]
 ) -> SortedSamples:
     values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-    for portion in chunks(chosen.samples):
+    for portion in chunks(view, chosen.samples, timesteps):
         looked = view.read(portion, timesteps)
-        values.append(value(portion, looked.states))
         readable.append(np.array([sample not in looked.marks for sample in portion]))
+        values.append(value(portion, looked.states) if readable[-1].any() else np.zeros(len(portion)))
     return sorted_order(chosen, np.concatenate(values), np.concatenate(readable))
 
 

@@ -125,7 +125,9 @@ class StoreSnapshot:
     def _read_by_shard(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
         spec = self.spec
         indices = np.asarray(samples, dtype=np.int64)
-        states: States = {t: np.zeros((len(indices), *spec.state_shape(t)), dtype=spec.dtype) for t in timesteps}
+        # Of a store whose objects are not what its record says, nothing is allocated on the record's word.
+        nothing = np.zeros((), dtype=spec.dtype)
+        states: States = {t: np.broadcast_to(nothing, (len(indices), *spec.state_shape(t))) for t in timesteps}
         marks: dict[int, Mark] = {}
         for shard in np.unique(indices // spec.shard_samples).tolist():
             here = np.flatnonzero(indices // spec.shard_samples == shard)
@@ -137,6 +139,8 @@ class StoreSnapshot:
                 mark = self._mark(shard, Mark("corrupt", str(error), int(indices[here[0]])))
             else:
                 for t, values in read.items():
+                    if not states[t].flags.writeable:
+                        states[t] = np.zeros(states[t].shape, dtype=spec.dtype)
                     states[t][here] = values
                 continue
             marks |= dict.fromkeys(indices[here].tolist(), mark)

@@ -13,11 +13,14 @@ import typer
 import uvicorn
 
 from advkd.browse import BrowseSpec, create_app
+from advkd.cli.connections import Connection, bound_logs, most_connections
 from advkd.runtime import limit_heaps
 from advkd.text import DEFAULT_PORT, clear_errors
 
 _GRACE_SECONDS = 2
 _BACKLOG = 2048
+_ACCEPTED_AT_ONCE = 64
+"""Connections that asyncio accepts before any of them is looked at; more than are free would be errors in the log."""
 _KEEP_ALIVE_SECONDS = 75
 """Longer than people look at a page: a request on a connection that is being closed gets no answer."""
 
@@ -56,9 +59,13 @@ def browse_command(
             app = create_app(spec, listener.getsockname()[1])
             typer.echo(address)
             sys.stdout.flush()
+            bound_logs()
             server = uvicorn.Server(
                 uvicorn.Config(
                     app,
+                    http=Connection,
+                    ws="none",
+                    backlog=max(1, min(_ACCEPTED_AT_ONCE, most_connections() // 2)),
                     log_level="warning",
                     access_log=False,
                     server_header=False,
@@ -75,7 +82,8 @@ def browse_command(
 
 def _listening(spec: BrowseSpec) -> socket.socket:
     family = socket.AF_INET6 if ":" in spec.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With protocol 0, asyncio does not set TCP_NODELAY: small answers would wait for the client's delayed ACK, 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((spec.host, spec.port))

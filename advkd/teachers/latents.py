@@ -55,7 +55,14 @@ def load_component(kind: Any, folder: Path) -> Any:
     """Loads the network in a folder on the CPU; raises `TeacherError` if its weights do not fit."""
     variant = weights_of(folder).variant
     with _of_a_teacher():
-        return load_network(kind, folder, variant)
+        network = load_network(kind, folder, variant)
+    headless = next((name for name, part in network.named_modules() if getattr(part, "heads", 1) == 0), None)
+    if headless is not None:
+        raise TeacherError(
+            f"attention needs one head or more, got none in {headless} of {folder}, which has fewer channels than "
+            "attention_head_dim; use a network that was trained with a smaller attention_head_dim"
+        )
+    return network
 
 
 @contextmanager

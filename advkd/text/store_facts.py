@@ -135,7 +135,10 @@ def statistics_rows(manifest: Manifest) -> list[tuple[str, ...]]:
     """Returns the rows of `statistics_table`."""
     rows: list[tuple[str, ...]] = []
     for t, statistics in manifest.statistics.items():
-        values = [f"{value:.4f}" for value in (statistics.mean, statistics.std, statistics.min, statistics.max)]
+        values = [
+            f"{value:.4f}" if abs(value) < 1e6 else f"{value:.3e}"
+            for value in (statistics.mean, statistics.std, statistics.min, statistics.max)
+        ]
         errors = (
             statistics.max_error,
             error_bound(manifest.spec, t, statistics),

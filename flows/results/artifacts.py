@@ -10,6 +10,7 @@ from urllib.parse import quote
 from prefect import get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from advkd.evaluation import solver_text
 from advkd.export import public_uri
 from advkd.runtime import StageCounters
 from advkd.text import size_text, store_link
@@ -99,9 +100,14 @@ def _rows(result: DistillResult) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name, measured in result.facts["features"].items():
         fd = measured["fd"]
-        rows.append({"features": name, "sampler": "student", "passes": 1, "fd": fd["student"]})
+        rows.append({"features": name, "sampler": "student", "passes": 1, fd["name"]: round(fd["student"], 2)})
         rows += [
-            {"features": name, "sampler": f"teacher, {point['solver']}", "passes": point["passes"], "fd": point["fd"]}
+            {
+                "features": name,
+                "sampler": f"teacher, {solver_text(point['solver'])}",
+                "passes": point["passes"],
+                fd["name"]: round(point["fd"], 2),
+            }
             for point in fd["teacher"]
         ]
     return rows

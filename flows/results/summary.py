@@ -1,5 +1,6 @@
 """The result of a distillation, `summary.json`, and the closing tables."""
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,8 +91,15 @@ def _cost_lines(onnx: Export) -> list[str]:
 def show(result: DistillResult) -> None:
     """Prints the closing tables on stdout."""
     out = Console(highlight=False)
-    for part in (*closing_tables(result), ""):
+    for part in closing_tables(result):
         out.print(part)
+    out.print(f"\nlook at it: {look(result)}\n", soft_wrap=True)
+
+
+def look(result: DistillResult) -> str:
+    """Returns the command that shows the trajectories with the student below them."""
+    store, student = (_above(result.root, result.facts[name]) for name in ("store", "student"))
+    return shlex.join(["advkd", "browse", store, "--student", student])
 
 
 def closing_tables(result: DistillResult) -> tuple[RenderableType, ...]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from shlex import quote
 
 from storage.care.companions import carry_companions
 from storage.errors import ManifestError, StoreNotFoundError
@@ -117,7 +118,7 @@ def _place(spec: TrajectorySpec) -> str:
 
 def _copy(reader: Reader, writer: Writer, shard: int) -> None:
     manifest, uri = reader.manifest, reader.uri
-    remedy = f"run `advkd cache repair {uri}` first"
+    remedy = f"run `advkd cache repair {quote(uri)}` first"
     try:
         record = read_commit(uri, shard)
     except (ManifestError, StoreNotFoundError) as error:

@@ -1,6 +1,7 @@
 """Checks of a sealed store before it is read: its manifest, and noise that is drawn again instead of stored."""
 
 import hashlib
+from shlex import quote
 
 from storage.errors import ManifestError, StoreIncompleteError, StoreNotFoundError
 from storage.layouts import layout_of
@@ -32,7 +33,7 @@ def open_manifest(uri: str) -> Manifest:
     if manifest.shards.templates != templates:
         raise ManifestError(
             f"a {manifest.spec.layout} store keeps its shards in {templates}, but {manifest_uri(uri)} lists "
-            f"{manifest.shards.templates}; `advkd cache repair {uri}` restores it"
+            f"{manifest.shards.templates}; `advkd cache repair {quote(uri)}` restores it"
         )
     return manifest
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from storage.errors import ManifestError, StoreError, StoreNotFoundError
@@ -115,7 +116,9 @@ def write_commit(uri: str, record: CommitRecord) -> None:
 def read_commit(uri: str, shard: int) -> CommitRecord:
     """Reads the record of a finished shard; raises `ManifestError` if it is damaged or belongs to another shard."""
     address = commit_uri(uri, shard)
-    remedy = f"run `advkd cache repair {uri}`, or, while the store grows, delete the record and run precompute again"
+    remedy = (
+        f"run `advkd cache repair {quote(uri)}`, or, while the store grows, delete the record and run precompute again"
+    )
     try:
         record = CommitRecord.from_json(load_checked(read_bytes(address)))
     except (StoreNotFoundError, PermissionError, ConnectionError):

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from storage.errors import ManifestError, StoreError, StoreNotFoundError
@@ -229,10 +230,12 @@ def _parsed(uri: str, key: str) -> tuple[Manifest, bytes]:
     except (StoreNotFoundError, PermissionError, ConnectionError):
         raise
     except StoreError as error:
-        raise ManifestError(f"{address} cannot be used: {error}; `advkd cache repair {uri}` restores it") from error
+        raise ManifestError(
+            f"{address} cannot be used: {error}; `advkd cache repair {quote(uri)}` restores it"
+        ) from error
     if key not in (MANIFEST, copy_key(manifest.num_samples)):
         raise ManifestError(
             f"{address} must be the copy of a manifest of so many samples, got one of {manifest.num_samples}; "
-            f"`advkd cache repair {uri}` restores it"
+            f"`advkd cache repair {quote(uri)}` restores it"
         )
     return manifest, data

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from shlex import quote
 
 from typing_extensions import Buffer
 
@@ -30,7 +31,7 @@ class ShardProblem:
         remedy = (
             "use the release of numpy that wrote it, or compute a store with its noise stored"
             if self.key == NOISE
-            else f"run `advkd cache repair {self.uri}` to recompute it"
+            else f"run `advkd cache repair {quote(self.uri)}` to recompute it"
         )
         return (
             f"every object of a store must be what was committed, but in {whose} of {self.uri} {self.key} is not: "

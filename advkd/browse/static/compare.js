@@ -2,6 +2,7 @@
 
 import { Player } from "./player.js";
 import { UrlState, byId, get, keys, page, thousands, timeText, trouble, watch } from "./page.js";
+import { ORDER, linked, listed, natural, ordered } from "./order.js";
 import { Sheets } from "./sheets.js";
 import { Wall } from "./wall.js";
 
@@ -11,7 +12,11 @@ if (page.sides?.left) begin(page.sides.left, page.sides.right);
 
 function begin(left, right) {
   const clean = left.timesteps[left.timesteps.length - 1];
-  const url = new UrlState({ t: String(clean), at: "0", by: "disagreement", seed: "0", size: "64", smooth: "", bt: String(clean), most: "0.5" });
+  const url = new UrlState({
+    ...ORDER, t: String(clean), at: "0", by: page.subtracted ? "disagreement" : "number", size: "64", smooth: "", bt: String(clean),
+    most: "0.5",
+  });
+  Object.assign(url.values, { left: left.side, right: right.side });
   const nearest = (grid, t) => grid.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
   const player = new Player(left.timesteps, (t) => {
     choose(t);
@@ -28,10 +33,14 @@ function begin(left, right) {
       chunk,
       tile: side.tile,
       timesteps: side.timesteps,
-      href: (number, t) => `/s/${side.store}/sample/${number}${t === clean ? "" : `?t=${t}`}`,
+      href: (number, t, rank) => linked(url, number, natural(url) ? "" : rank, side.store, {
+        t: t === clean ? "" : t, ...(natural(url) ? { bt: "", left: "", right: "" } : {}),
+      }),
     });
     return Object.assign(wall, { side, title: byId(`${name}-time`) });
   });
+
+  for (const wall of walls) wall.linked = walls.filter((other) => other !== wall);
 
   function choose(t) {
     for (const wall of walls) {
@@ -54,18 +63,13 @@ function begin(left, right) {
     byId("seed").closest("label").hidden = by === "number";
     const count = Math.min(left.samples, right.samples);
     let source = { count, natural: true, number: (rank) => rank };
-    let text = `${thousands(count)} samples that both have`;
+    let text = `${thousands(count)} numbers that both have`;
     if (by === "disagreement") {
       byId("status").textContent = "Comparing …";
-      const query = new URLSearchParams({ left: left.side, right: right.side, t: url.get("bt"), seed: url.get("seed") || "0" });
       try {
-        const found = await (await get(`/api/compare/order?${query}`)).json();
+        const found = await ordered(left.store, url, url.get("bt"));
         trouble("order", null);
-        source = {
-          count: found.samples.length,
-          number: (rank) => found.samples[rank],
-          value: (rank) => found.values[rank],
-        };
+        source = listed(found, false);
         text = `RMSE at ${timeText(Number(url.get("bt")))}, of ${found.what}`;
       } catch (refused) {
         text = refused.message;
@@ -79,17 +83,12 @@ function begin(left, right) {
     }
   }
 
-  // A wall that is scrolled takes the other along.
-  let leader = null;
-  walls.forEach((wall) => {
-    wall.root.addEventListener("pointerenter", () => { leader = wall; });
-    wall.root.addEventListener("focusin", () => { leader = wall; });
-    wall.onscroll = (first) => {
-      if (leader && leader !== wall) return;
-      for (const other of walls) if (other !== wall && other.first() !== first) other.go(first);
-      url.set({ at: first });
-    };
-  });
+  // A wall that is scrolled takes the others along, to the same part of the same row.
+  for (const wall of walls) wall.onscroll = (first) => {
+    if (wall.root.scrollTop === wall.put) return;
+    for (const other of wall.linked) other.goRow(wall.row);
+    url.set({ at: first });
+  };
 
   function resize(by) {
     const now = SIZES.findIndex((size) => size >= Number(url.get("size")));

@@ -2,14 +2,16 @@
 
 import { Player } from "./player.js";
 import { UrlState, byId, get, keys, page, thousands, trouble, watch } from "./page.js";
+import { ORDER, linked, listed, natural, ordered } from "./order.js";
 import { Sheets } from "./sheets.js";
 import { Wall } from "./wall.js";
 
 const SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256];
 const clean = page.timesteps[page.timesteps.length - 1];
+// Large images and latents begin at a size that shows what they are.
+const START = [128, 48].map((least, k) => Math.max(...page.tile) >= least && [192, 128][k]).find(Boolean) || 64;
 const url = new UrlState({
-  t: String(clean), at: "0", by: "number", least: "", seed: "0", label: "", size: "64", smooth: "", contrast: "", show: "",
-  bt: String(clean),
+  ...ORDER, t: String(clean), at: "0", size: String(START), smooth: "", contrast: "", show: "", bt: String(clean),
 });
 let samples = page.samples;
 let order = null;
@@ -20,7 +22,9 @@ const wall = new Wall(byId("wall"), {
   tile: page.tile,
   chunk: page.chunk,
   timesteps: page.timesteps,
-  href: (number, t) => `/s/${page.store}/sample/${number}${t === clean ? "" : `?t=${t}`}`,
+  href: (number, t, rank) => linked(url, number, natural(url) ? "" : rank, page.store, {
+    t: t === clean ? "" : t, bt: natural(url) ? "" : orderTime(),
+  }),
   onscroll: (first) => url.set({ at: first }),
 });
 const player = new Player(page.timesteps, (t) => {
@@ -44,20 +48,15 @@ function shownTime(t) {
   return one.timesteps.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
 }
 
-function natural() {
+function orderTime() {
+  return url.get("by").startsWith("distance") ? shownTime(Number(url.get("bt"))) : Number(url.get("bt"));
+}
+
+function everything() {
   return { count: samples, natural: true, number: (rank) => rank };
 }
 
-function listed(found) {
-  const least = url.get("least") === "1";
-  const last = found.samples.length - 1;
-  const at = (rank) => (least ? last - rank : rank);
-  return {
-    count: found.samples.length,
-    number: (rank) => found.samples[at(rank)],
-    value: found.values.length ? (rank) => found.values[at(rank)] : undefined,
-  };
-}
+const least = () => url.get("least") === "1";
 
 function status(text) {
   byId("status").textContent = text;
@@ -70,26 +69,22 @@ function resort() {
 }
 
 async function reorder(first = 0) {
-  const [by, number] = url.get("by").split(":");
-  const label = url.get("label");
-  byId("seed").closest("label").hidden = by === "number" && label === "";
+  const [by] = url.get("by").split(":");
+  byId("seed").closest("label").hidden = natural(url);
   byId("least").hidden = by === "number" || by === "random";
-  if (by === "number" && label === "") {
+  if (natural(url)) {
     order = null;
-    wall.show(natural());
+    wall.show(everything());
     status(samples ? `${thousands(samples)} samples` : "No samples yet: they show up as shards are committed.");
     return wall.layout(first);
   }
   status("Looking through samples …");
-  const t = by === "distance" ? shownTime(Number(url.get("bt"))) : Number(url.get("bt"));
-  const query = new URLSearchParams({ by, t, seed: url.get("seed") || "0" });
-  if (label !== "") query.set("label", label);
-  if (number !== undefined) query.set("student", number);
+  const t = orderTime();
   try {
-    const found = await (await get(`/api/stores/${page.store}/order?${query}`)).json();
+    const found = await ordered(page.store, url, t);
     trouble("order", null);
     order = found;
-    wall.show(listed(found));
+    wall.show(listed(found, least()));
     const missing = found.unreadable ? `, ${thousands(found.unreadable)} could not be read` : "";
     const at = by === "random" ? "" : ` at ${t === 0 ? "the clean state" : `t = ${t}`}`;
     status(`${by === "random" ? "" : "Of "}${found.what}${by === "number" ? "" : at}${missing}`);
@@ -124,7 +119,7 @@ bind("label", "change", (field) => { url.set({ label: field.value }); resort(); 
 bind("least", "click", (button) => {
   url.set({ least: url.get("least") === "1" ? "" : "1" });
   direction(button);
-  if (order) wall.show(listed(order));
+  if (order) wall.show(listed(order, least()));
 });
 bind("show", "change", (field) => {
   url.set({ show: field.value });
@@ -146,9 +141,8 @@ byId("jump").form.addEventListener("submit", (event) => {
 });
 
 function direction(button) {
-  const least = url.get("least") === "1";
-  button.setAttribute("aria-pressed", least);
-  button.textContent = least ? "↑" : "↓";
+  button.setAttribute("aria-pressed", least());
+  button.textContent = least() ? "↑" : "↓";
 }
 
 byId("by").value = url.get("by");
@@ -158,6 +152,7 @@ if (byId("show")) byId("show").value = url.get("show");
 byId("smooth").checked = url.get("smooth") === "1";
 byId("contrast").checked = url.get("contrast") === "1";
 direction(byId("least"));
+player.swiped(wall.root);
 player.put(url.get("t"));
 wall.t = shownTime(player.t);
 const start = Number(url.get("at"));
@@ -193,7 +188,7 @@ watch("store", async () => {
     sheets.refresh();
     if (!order) {
       const first = wall.first();
-      wall.show(natural());
+      wall.show(everything());
       wall.layout(first);
       status(`${thousands(samples)} samples${found.state === "growing" ? ", growing" : ""}`);
     }

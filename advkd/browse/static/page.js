@@ -6,6 +6,14 @@ export const byId = (id) => document.getElementById(id);
 
 export const thousands = (number) => number.toLocaleString("en-US");
 
+// A number in at most seven characters: 0.031, -65.8k, 1e+38.
+export function brief(value) {
+  const size = Math.abs(value);
+  if (size >= 1e15 || (size > 0 && size < 5e-4)) return value.toExponential(size >= 1e15 ? 0 : 1);
+  const [scale, unit] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => size >= least) ?? [1, ""];
+  return `${Number((value / scale).toPrecision(3))}${unit}`;
+}
+
 export const timeText = (t) => (t === 0 ? "clean" : `t = ${t}`);
 
 export function make(name, attributes = {}, ...children) {

@@ -30,6 +30,16 @@ export class Player {
     this.label();
   }
 
+  // A swipe to the left on what is shown leads towards noise, as the key does.
+  swiped(element) {
+    let from = null;
+    element.addEventListener("touchstart", ({ touches }) => { from = touches.length === 1 ? touches[0] : null; }, { passive: true });
+    element.addEventListener("touchend", ({ changedTouches: [to] }) => {
+      const [across, down] = from ? [to.clientX - from.clientX, to.clientY - from.clientY] : [0, 0];
+      if (Math.abs(across) > 40 && Math.abs(across) > 2 * Math.abs(down)) this.step(Math.sign(across));
+    }, { passive: true });
+  }
+
   step(by) {
     this.stop();
     this.slider.value = Number(this.slider.value) + by;

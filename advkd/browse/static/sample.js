@@ -1,17 +1,23 @@
 // One trajectory: its strip, what it implies, the students beside it, and numbers under the pointer.
 
 import { Player } from "./player.js";
-import { UrlState, byId, get, keys, make, page, timeText, trouble } from "./page.js";
+import { ORDER, listed, natural, ordered, words } from "./order.js";
+import { UrlState, brief, byId, get, keys, make, page, thousands, timeText, trouble } from "./page.js";
 import { planes } from "./pixels.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];
-const url = new UrlState({ t: String(clean), smooth: "" });
+const url = new UrlState({ ...ORDER, t: String(clean), smooth: "", own: "" });
 const students = page.students.filter((one) => one.refused === null);
 const player = new Player(page.timesteps, (t) => {
-  choose(t);
   url.set({ t });
+  choose(t);
+  aim();
 });
 let found = [];
+const everything = { count: page.samples, number: (rank) => rank };
+let source = everything;
+// The rank of this sample, -1 until it is known.
+let here = natural(url) ? page.sample : -1;
 let last = [0.5, 0.5];
 let rows = [];
 
@@ -30,7 +36,7 @@ function arrange() {
   rows = [
     { kind: "teacher", name: "teacher", note: "state", planes: over((t) => find("teacher", "state", t)) },
     { kind: "teacher", name: "", note: "implied clean", planes: over((t) => find("teacher", "clean", t)) },
-    { kind: "difference", name: "", note: "implied, less final", planes: over((t) => {
+    { kind: "difference", name: "", note: "implied, less final", scale: "final", planes: over((t) => {
       const [here, last] = [find("teacher", "clean", t), find("teacher", "state", clean)];
       return t !== clean && here && here.sameShape(last) ? here.minus(last) : null;
     }) },
@@ -44,18 +50,22 @@ function arrange() {
     rows.push(
       { kind: "student", name, note: "state", planes: over((t) => find(row, "state", t)) },
       { kind: "student", name: "", note: "implied clean", planes: over((t) => find(row, "clean", t)) },
-      { kind: "difference", name: "", note: "state error", planes: less("state"), errors: true },
-      { kind: "difference", name: "", note: "clean error", planes: less("clean"), errors: true },
+      { kind: "difference", name: "", note: "state error", scale: "error", planes: less("state"), errors: true, whose: name },
+      { kind: "difference", name: "", note: "clean error", scale: "error", planes: less("clean"), errors: true },
     );
   }
   rows = rows.filter((row) => row.planes.size);
 }
 
+const largest = (rows, of) => Math.max(0, ...rows.flatMap((row) => [...row.planes.values()].map(of))) || 1;
+const furthest = (plane) => plane.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+// The rows that share a scale: all errors, so that two students can be compared; or the row alone.
+const alike = (row) => (url.get("own") === "1" ? [row] : rows.filter((other) => other.scale === row.scale));
+
 function draw(plane, canvas, row) {
-  if (row.kind === "difference") {
-    const most = Math.max(...[...row.planes.values()].map((one) => one.values.reduce((m, v) => Math.max(m, Math.abs(v)), 0)));
-    plane.drawDifference(canvas, most || 1);
-  } else plane.draw(canvas, ...range(plane));
+  if (row.kind === "difference") plane.drawDifference(canvas, row.most);
+  else plane.draw(canvas, ...range(plane));
 }
 
 function strip() {
@@ -64,8 +74,13 @@ function strip() {
     pick.addEventListener("click", () => { player.stop(); player.put(t); player.tell(); });
     return make("th", { scope: "col", "data-t": t }, pick);
   }));
+  for (const row of rows.filter((one) => one.scale)) {
+    row.most = largest(alike(row), furthest);
+    row.rms = largest(alike(row), (plane) => plane.rms);
+  }
   const body = rows.map((row) => {
     const title = row.name ? [make("b", {}, row.name), make("br"), row.note] : [row.note];
+    if (row.most) title.push(make("span", { class: "signed", title: "blue is below zero, black is zero, orange above" }, `−${brief(row.most)}`, make("i"), `+${brief(row.most)}`));
     const cells = page.timesteps.map((t) => {
       const plane = row.planes.get(t);
       const cell = make("td", { "data-t": t });
@@ -84,14 +99,24 @@ function strip() {
   const table = byId("strip");
   table.replaceChildren(table.caption ?? "", make("thead", {}, head), make("tbody", {}, ...body));
   table.removeAttribute("aria-busy");
+  byId("growth").replaceChildren(...rows.filter((row) => row.whose).map(growth).filter(Boolean));
 }
 
-// RMSE of a difference, with a bar against the greatest of its row.
+// Where a student parts from its teacher: between which timesteps its error grows most.
+function growth({ whose, planes }) {
+  const errors = [...planes].filter(([t]) => t !== page.timesteps[0]).map(([t, plane]) => [t, plane.rms]);
+  const steps = errors.slice(1).map(([t, rms], k) => ({ from: errors[k], to: [t, rms], by: rms - errors[k][1] }));
+  const most = steps.sort((a, b) => b.by - a.by)[0];
+  if (!most || most.by <= 0) return null;
+  const [[before, less], [after, more]] = [most.from, most.to];
+  return make("li", {}, make("b", {}, whose), `: its error grows most from ${timeText(before)} to ${timeText(after)}, ${brief(less)} → ${brief(more)}`);
+}
+
+// RMSE of a difference, with a bar against the greatest of the rows that share its scale.
 function error(plane, row) {
-  const most = Math.max(...[...row.planes.values()].map((one) => one.rms)) || 1;
-  const bar = make("rect", { x: 0, y: 0, width: (96 * plane.rms) / most, height: 3 });
+  const bar = make("rect", { x: 0, y: 0, width: (96 * plane.rms) / row.rms, height: 3 });
   const svg = make("svg", { class: "bar", viewBox: "0 0 96 3", "aria-hidden": "true" }, bar);
-  return make("span", { class: "error" }, svg, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
+  return make("span", { class: "rmse" }, svg, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
 }
 
 function choose(t) {
@@ -189,14 +214,64 @@ function smooth() {
   url.set({ smooth: on ? "1" : "" });
 }
 
-// To another sample with everything else as it is.
-function go(link) {
-  if (link) location.href = link.pathname + new URL(url.url(), location).search;
+// The address of a rank of the order, with everything else as it is.
+function address(rank) {
+  const next = new URL(url.url(), location);
+  next.pathname = `/s/${page.store}/sample/${source.number(rank)}`;
+  if (natural(url)) next.searchParams.delete("rank");
+  else next.searchParams.set("rank", rank);
+  return next.pathname + next.search;
+}
+
+async function go(by) {
+  await placed;
+  if (here + by >= 0 && here + by < source.count) location.href = address(here + by);
 }
 
 function random() {
-  const number = Math.floor(Math.random() * page.samples);
-  location.href = `/s/${page.store}/sample/${number}${new URL(url.url(), location).search}`;
+  location.href = address(Math.floor(Math.random() * source.count));
+}
+
+function rankOf(sample) {
+  if (natural(url)) return sample;
+  const told = Number(url.get("rank"));
+  if (source.number(told) === sample) return told;
+  return Array.from({ length: source.count }, (_, rank) => source.number(rank)).indexOf(sample);
+}
+
+// Finds the sample in the order that the link tells; one that is not in it has its neighbours by number.
+async function place() {
+  if (!natural(url)) {
+    try {
+      const list = await ordered(page.store, url, url.get("bt") || clean);
+      source = listed(list, url.get("least") === "1");
+      byId("rank").title = list.what;
+    } catch (refused) {
+      trouble("order", refused);
+    }
+    if (rankOf(page.sample) < 0) {
+      Object.assign(url.values, { by: ORDER.by, label: ORDER.label });
+      source = everything;
+    }
+  }
+  here = rankOf(page.sample);
+  if (!natural(url)) {
+    const text = `${thousands(here + 1)} of ${thousands(source.count)} ${words(url, page.students)}`;
+    byId("rank").textContent = text;
+    document.title = `${text} · sample ${thousands(page.sample)} · advkd browse`;
+  }
+  aim();
+}
+
+// Links to the neighbours, as the page is now.
+function aim() {
+  for (const [id, by, arrow] of [["previous", -1, "↑"], ["next", 1, "↓"]]) {
+    const [link, rank] = [byId(id), here + by];
+    link.hidden = here < 0 || rank < 0 || rank >= source.count;
+    if (link.hidden) continue;
+    link.textContent = `${arrow} ${thousands(source.number(rank))}`;
+    link.href = address(rank);
+  }
 }
 
 byId("smooth").checked = url.get("smooth") === "1";
@@ -205,23 +280,22 @@ document.body.classList.toggle("smooth", byId("smooth").checked);
 byId("stage").addEventListener("pointermove", (event) => point(event, byId("stage")));
 byId("stage").addEventListener("keydown", read);
 byId("random").addEventListener("click", random);
-for (const id of ["previous", "next"]) {
-  byId(id)?.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    go(byId(id));
-  });
-}
+byId("own").checked = url.get("own") === "1";
+byId("own").addEventListener("change", (event) => {
+  url.set({ own: event.target.checked ? "1" : "" });
+  if (rows.length) strip();
+  choose(player.t);
+});
 keys({
   ArrowLeft: () => player.step(-1),
   ArrowRight: () => player.step(1),
-  ArrowUp: () => go(byId("previous")),
-  ArrowDown: () => go(byId("next")),
-  k: () => go(byId("previous")),
-  j: () => go(byId("next")),
+  ArrowUp: () => go(-1),
+  ArrowDown: () => go(1),
   " ": () => player.toggle(),
   r: random,
   v: () => byId("stage").focus(),
 });
+player.swiped(byId("stage"));
 player.put(url.get("t"));
+const placed = place();
 load();

@@ -1,6 +1,6 @@
 // A store's page: the shard map that lives, and the histograms.
 
-import { byId, colour, get, keys, make, page, thousands, timeText, trouble, watch } from "./page.js";
+import { brief, byId, colour, get, keys, make, page, thousands, timeText, trouble, watch } from "./page.js";
 
 const CELL = 9;
 const map = byId("map");
@@ -96,6 +96,9 @@ async function histograms() {
     trouble("histograms", null);
     const drawn = Object.entries(found.timesteps).map(([t, one]) => histogram(Number(t), one));
     drawn.sort((a, b) => page.timesteps.indexOf(a.t) - page.timesteps.indexOf(b.t));
+    const { low, high } = found.timesteps[page.timesteps[page.timesteps.length - 1]] ?? {};
+    byId("beyond").textContent = found.beyond >= 1e-3 ? `${brief(100 * found.beyond)} % of clean values beyond [−1, 1], ${brief(low)} to ${brief(high)}` : "";
+    byId("beyond").classList.toggle("refused", Math.max(-low, high) > 2);
     place.replaceChildren(...drawn.map(({ figure }) => figure), make("p", { class: "soft" }, `Over ${found.what}.`));
   } catch (error) {
     trouble("histograms", error);
@@ -112,7 +115,7 @@ function histogram(t, { low, high, counts }) {
     return make("rect", { x: bin * 3, y: 40 - height, width: 2.4, height });
   });
   const svg = make("svg", { viewBox: `0 0 ${counts.length * 3} 40`, preserveAspectRatio: "none", role: "img" }, ...bars);
-  const range = `${low.toFixed(2)} to ${high.toFixed(2)}`;
+  const range = `${brief(low)} to ${brief(high)}`;
   svg.setAttribute("aria-label", `Histogram at ${timeText(t)}, values ${range}`);
   const caption = make("figcaption", {}, make("b", {}, timeText(t)), ` ${range}`);
   return { t, figure: make("figure", {}, svg, caption) };

@@ -1,6 +1,6 @@
 // The list of stores, as it changes.
 
-import { byId, get, keys, thousands, watch } from "./page.js";
+import { UrlState, byId, get, keys, thousands, watch } from "./page.js";
 
 const known = () => [...document.querySelectorAll("[data-store]")];
 let first = true;
@@ -25,8 +25,21 @@ watch("stores", async () => {
   return stores.some((one) => one.state === "growing") || stores.length === 0 ? 3 : 10;
 }, 10);
 
+// All words of the filter stand in a card; the link says them.
+const url = new UrlState({ filter: "" });
+function filter() {
+  const wanted = url.get("filter").toLowerCase().split(/\s+/);
+  for (const card of document.querySelectorAll(".card")) {
+    const text = card.textContent.replace(/\s+/g, " ").toLowerCase();
+    card.hidden = !wanted.every((word) => text.includes(word));
+  }
+}
+byId("filter")?.addEventListener("input", ({ target }) => { url.set({ filter: target.value }); filter(); });
+if (byId("filter")) byId("filter").value = url.get("filter");
+filter();
+
 function move(by) {
-  const links = [...document.querySelectorAll(".card-link")];
+  const links = [...document.querySelectorAll(".card:not([hidden]) .card-link")];
   const now = links.indexOf(document.activeElement);
   links[Math.max(0, Math.min(links.length - 1, now + by))]?.focus();
 }

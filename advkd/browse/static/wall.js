@@ -1,6 +1,6 @@
 // A wall of samples: one canvas that is drawn from sprite sheets, links over it, endless in both directions.
 
-import { colour, make, thousands } from "./page.js";
+import { brief, colour, make, thousands } from "./page.js";
 
 const TALLEST = 4e6; // browsers give up at about 3e7 pixels; a store of 10^8 samples is shown through a window
 const GAP = 3;
@@ -29,11 +29,12 @@ export class Wall {
 
   show(source) {
     this.source = source;
+    for (const link of this.pool) delete link.dataset.sample;
     this.layout();
   }
 
   // Sizes that show pixels as whole squares where they fit.
-  layout(first = this.first()) {
+  measure() {
     const [width, height] = this.tile;
     const scale = this.size / Math.max(width, height);
     const whole = scale >= 1 ? Math.round(scale) : scale;
@@ -41,20 +42,35 @@ export class Wall {
     this.tileHeight = Math.max(8, Math.round(height * whole));
     this.caption = this.source.value ? CAPTION : 0;
     this.rowHeight = this.tileHeight + GAP + this.caption;
-    this.columns = Math.max(1, Math.floor((this.root.clientWidth - GAP) / (this.tileWidth + GAP)));
+    return Math.max(1, Math.floor((this.root.clientWidth - GAP) / (this.tileWidth + GAP)));
+  }
+
+  // Walls that are linked have as many columns as the narrowest has room for, so that their rows agree.
+  layout(first = this.first()) {
+    this.columns = Math.min(...[this, ...(this.linked ?? [])].map((wall) => wall.measure()));
     this.rows = Math.ceil(this.source.count / this.columns);
     this.go(first);
   }
 
   // Puts a rank into the first row.
   go(rank) {
+    this.goRow(Math.floor(Math.max(0, Math.min(rank, this.source.count - 1)) / this.columns));
+  }
+
+  // Scrolls to a row, of which a part may be above.
+  goRow(row) {
     const fitting = Math.floor(TALLEST / this.rowHeight);
-    const row = Math.floor(Math.max(0, Math.min(rank, this.source.count - 1)) / this.columns);
-    this.base = this.rows <= fitting ? 0 : Math.max(0, Math.min(row - (fitting >> 1), this.rows - fitting));
+    this.base = this.rows <= fitting ? 0 : Math.max(0, Math.min(Math.floor(row) - (fitting >> 1), this.rows - fitting));
     this.shownRows = Math.min(fitting, this.rows - this.base);
     this.space.style.height = `${Math.max(this.shownRows * this.rowHeight + GAP, this.root.clientHeight)}px`;
     this.root.scrollTop = (row - this.base) * this.rowHeight;
+    // Where it was put, to tell what people scroll from what follows them.
+    this.put = this.root.scrollTop;
     this.draw();
+  }
+
+  get row() {
+    return this.base + this.root.scrollTop / this.rowHeight;
   }
 
   first() {
@@ -67,7 +83,8 @@ export class Wall {
     const end = this.shownRows * this.rowHeight - this.root.clientHeight;
     const more = this.base > 0 || this.base + this.shownRows < this.rows;
     if (more && ((top < 2000 && this.base > 0) || (top > end - 2000 && this.base + this.shownRows < this.rows))) {
-      this.go(this.first());
+      this.goRow(this.row);
+      this.put = null;
     }
     this.draw();
     this.onscroll?.(this.first());
@@ -148,7 +165,8 @@ export class Wall {
     if (mark) this.paintMark(pen, mark, x, y, ink);
     if (this.caption) {
       pen.fillStyle = ink.soft;
-      pen.fillText(format(this.source.value(rank)), x + this.tileWidth / 2, y + this.tileHeight + 11);
+      const value = this.source.value(rank);
+      pen.fillText(Math.abs(value) < 100 ? value.toFixed(3) : brief(value), x + this.tileWidth / 2, y + this.tileHeight + 11);
     }
   }
 
@@ -230,12 +248,10 @@ export class Wall {
       link.dataset.mark = mark;
       link.dataset.sample = number;
       link.dataset.t = this.t;
-      link.href = this.href(number, this.t);
+      link.href = this.href(number, this.t, rank);
       const name = `Sample ${thousands(number)}`;
       link.setAttribute("aria-label", mark ? `${name}, ${mark}` : name);
       link.title = name;
     });
   }
 }
-
-const format = (value) => (value === undefined ? "" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(3));

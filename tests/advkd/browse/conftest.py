@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from advkd.browse.app import create_app
+from advkd.browse.labels import DIGITS_FINGERPRINTS
 from advkd.browse.settings import BrowseSpec
 from storage import TrajectorySpec
 from storage.testing.trajectories import make_spec
@@ -15,6 +16,11 @@ from tests.storage.conftest import root
 __all__ = ["root"]
 
 Opened = Callable[..., TestClient]
+
+
+def digits_spec(**changes: Any) -> TrajectorySpec:
+    """As `image_spec`, of a teacher that is known to show digits."""
+    return image_spec(**({"sample_shape": (1, 16, 16), "fingerprint": sorted(DIGITS_FINGERPRINTS)[0]} | changes))
 
 
 def image_spec(**changes: Any) -> TrajectorySpec:

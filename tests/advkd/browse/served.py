@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -26,16 +28,25 @@ ARGUMENTS = [
 
 
 @contextlib.contextmanager
-def served(*arguments: str, **environment: str) -> Iterator[str]:
-    """The address of a server, without a slash at its end."""
+def served(
+    *arguments: str, descriptors: int | None = None, log: IO[str] | None = None, **environment: str
+) -> Iterator[str]:
+    """The address of a server, without a slash at its end; `descriptors` limits its files, `log` takes its stderr."""
+
+    def prepare() -> None:
+        die_with_parent()
+        if descriptors is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
     command = [sys.executable, "-m", "advkd", "browse", *arguments, "--port", "0", "--no-open"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
         env={**os.environ, **environment},
         cwd=Path(__file__).parents[3],
-        preexec_fn=die_with_parent,
+        preexec_fn=prepare,
     )
     try:
         assert process.stdout is not None

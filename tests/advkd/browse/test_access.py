@@ -4,12 +4,14 @@ import asyncio
 import html
 import queue
 import re
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from advkd.browse.access import WRONG_SECONDS
 from advkd.browse.settings import BrowseSpec
 from advkd.cli.browse import browse_command
 from storage import read_bytes, store_uri
@@ -146,6 +148,28 @@ def test_a_number_may_be_typed_as_people_do(store: str, opened: Opened, typed: s
     assert (answer.status_code, answer.headers["location"]) == (303, f"/s/{Path(store).name}/sample/{sample}")
 
 
+def test_a_slash_too_many_leads_to_no_other_host(store: str, opened: Opened) -> None:
+    answer = opened(store, token=TOKEN, host="cluster.example").get(
+        f"/s/{Path(store).name}/", headers={"host": "evil.example", "authorization": f"Bearer {TOKEN}"}
+    )
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
+
+
+def test_a_wrong_number_leads_back_to_its_gallery(store: str, opened: Opened) -> None:
+    client, name = opened(store), Path(store).name
+    client.get("/")
+    back = f'<a href="/s/{name}/gallery">'
+    assert back in client.get(f"/s/{name}/sample?i=99999").text
+    assert back in client.get(f"/s/{name}/sample/99999").text
+    assert "/gallery" not in client.get("/s/0123456789abcdef/sample/0").text
+
+
+def test_a_bad_order_is_told_in_words(store: str, opened: Opened) -> None:
+    message = opened(store).get(f"/api/stores/{Path(store).name}/order?by=size").json()["error"]["message"]
+    assert message.startswith("by must be one of number, norm, brightness, contrast, distance, random, got 'size';")
+
+
 def test_it_only_reads(store: str, opened: Opened) -> None:
     client, name = opened(store), Path(store).name
     before = {path: read_bytes(str(path)) for path in Path(store).rglob("*") if path.is_file()}
@@ -277,6 +301,35 @@ class TestToken:
     def test_the_form_leads_nowhere_else(self, store: str, opened: Opened, target: str) -> None:
         answer = opened(store, token=TOKEN).post("/token", data={"token": TOKEN, "next": target})
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+    @pytest.mark.parametrize("name", ["nothing.css", "nothing.svg", "../app.py", "", "wall.js"])
+    def test_other_files_are_not_there_without_it(self, store: str, opened: Opened, name: str) -> None:
+        app = opened(store, token=TOKEN).app
+        assert asyncio.run(status_of_raw(app, f"/static/{name}"))[0] == 401
+
+    def test_the_cookie_ends_and_can_be_given_up(self, store: str, opened: Opened) -> None:
+        client = opened(store, token=TOKEN)
+        cookie = client.post("/token", data={"token": TOKEN}).headers["set-cookie"].lower()
+        assert "max-age=2592000" in cookie
+        assert "secure" not in cookie
+        assert 'name="leave"' in client.get("/").text
+        client.post("/token", data={"leave": "1"})
+        assert client.get("/").status_code == 401
+        client.base_url = "https://127.0.0.1:8765"
+        assert "; secure" in client.post("/token", data={"token": TOKEN}).headers["set-cookie"].lower()
+        assert 'name="leave"' not in opened(store).get("/").text
+
+    def test_a_wrong_one_takes_its_time(self, store: str, opened: Opened) -> None:
+        client = opened(store, token=TOKEN)
+        wrong = (
+            lambda: client.post("/token", data={"token": "wrong"}),
+            lambda: client.get("/?token=wrong"),
+            lambda: client.get("/", headers={"authorization": "Bearer wrong"}),
+        )
+        for ask in wrong:
+            began = time.monotonic()
+            assert ask().status_code == 401
+            assert time.monotonic() - began >= WRONG_SECONDS
 
     def test_no_command_line_shows_it(self, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
         shown: queue.Queue[str] = queue.Queue()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from advkd.browse.labels import DIGITS_FINGERPRINTS
 from advkd.features.digit_classifier import load_classifier
 from advkd.students.loading import load_student
 from advkd.trajectories import Filling, precompute
@@ -27,7 +28,7 @@ from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
 
 SAMPLES = 1600
-DIGITS = {"sample_shape": (1, 16, 16)}
+DIGITS = {"sample_shape": (1, 16, 16), "fingerprint": sorted(DIGITS_FINGERPRINTS)[0]}
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -58,7 +59,7 @@ def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         for name, value in s3_server.environment().items():
             patch.setenv(name, value)
         root = s3_server.make_bucket() + "/stores"
-        spec, other = image_spec(**DIGITS), image_spec(**DIGITS, base_seed=8, layout="webdataset")
+        spec, other = image_spec(**DIGITS), image_spec(**DIGITS, solver_steps=10, layout="webdataset")
         fill(root, spec, SAMPLES)
         fill(root, other, 64)
         student = student_folder(tmp_path_factory.mktemp("runs") / "tiny", (1, 16, 16))
@@ -97,9 +98,16 @@ def test_the_list_leads_to_stores(site: Site, page: Page) -> None:
     expect(page.locator(".card")).to_have_count(2)
     expect(page.locator(f"[data-store='{site.name}']")).to_contain_text("1,600")
     page.wait_for_function("() => [...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+    page.locator("#filter").fill("WebDataset 16")
+    expect(page.locator(".card:visible")).to_have_count(1)
+    expect(page.locator(".card:visible")).to_contain_text(digest(site.other)[:8])
+    expect(page).to_have_url(re.compile("filter=WebDataset"))
+    page.reload()
+    expect(page.locator(".card:visible")).to_have_count(1)
+    page.locator("h1").click()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile(r"/s/[0-9a-f]{16}/gallery"))
+    expect(page).to_have_url(re.compile(f"/s/{digest(site.other)[:16]}/gallery"))
 
 
 def test_the_wall_shows_the_stored_pixels_while_it_slides_and_scrolls(site: Site, page: Page) -> None:
@@ -222,6 +230,57 @@ def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
     expect(page).to_have_url(re.compile("most=0.05"))
     page.locator("#right").select_option(digest(site.other)[:16])
     expect(page.locator("#status")).to_contain_text("that both have")
+    assert page.locator("#apart-wall").count() == 1
+
+
+def test_linked_walls_show_the_same_rows_at_one_height(site: Site, page: Page) -> None:
+    page.set_viewport_size({"width": 1024, "height": 700})
+    page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0&by=number")
+    loaded(page)
+    page.locator("#right-wall").hover()
+    page.mouse.wheel(0, 335)
+    walls = "const last = window.advkdWall; const walls = [...last.linked, last];"
+    page.wait_for_function(f"() => {{ {walls} return walls.every((wall) => wall.root.scrollTop === 335); }}")
+    told = page.evaluate(
+        f"""() => {{
+          {walls}
+          return walls.map((wall) => [wall.columns, wall.row, wall.root.getBoundingClientRect().top]);
+        }}"""
+    )
+    assert told[0] == told[1] == told[2]
+    page.locator("#left-wall").hover()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function(f"() => {{ {walls} return walls.every((wall) => wall.root.scrollTop > 390); }}")
+
+
+def test_an_order_leads_from_sample_to_sample(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/gallery?by=distance:0")
+    expect(page.locator("#status")).to_contain_text("of 1,600 samples")
+    loaded(page)
+    order = page.evaluate("() => [3, 4, 5].map(window.advkdWall.source.number)")
+    page.locator(f".tile[data-sample='{order[1]}']").click()
+    expect(page.locator("#rank")).to_have_text("5 of 512 by distance to tiny at clean")
+    expect(page).to_have_title(re.compile("^5 of 512 by distance to tiny at clean"))
+    expect(page.locator("#previous")).to_have_attribute("href", re.compile(f"/sample/{order[0]}\\?.*rank=3"))
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    expect(page).to_have_url(re.compile(f"/sample/{order[2]}\\?.*rank=5.*t=500"))
+    expect(page.locator("#rank")).to_have_text("6 of 512 by distance to tiny at clean")
+
+
+def test_errors_share_one_scale_unless_each_row_has_its_own(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/sample/2")
+    scales = page.locator("#strip .signed")
+    expect(scales).to_have_count(3)
+    shown = scales.all_text_contents()
+    assert shown[1] == shown[2]
+    assert re.fullmatch("\u2212[0-9.]+\\+[0-9.]+", shown[1])
+    page.locator("#own").check()
+    expect(page).to_have_url(re.compile("own=1"))
+    own = scales.all_text_contents()
+    assert own[1] != own[2]
+    assert shown[1] in own[1:]
+    expect(page.locator("#growth")).to_contain_text("its error grows most from t = 500 to clean")
 
 
 def test_a_corrupt_shard_is_marked_and_recovers(site: Site, page: Page) -> None:
@@ -301,6 +360,35 @@ def test_s3_goes_away_and_comes_back(site: Site, page: Page) -> None:
     finally:
         site.proxy.share = 0.0
     expect(page.locator("#trouble")).to_be_hidden(timeout=60_000)
+
+
+def test_a_phone_has_one_row_of_large_controls_and_swipes_through_time(site: Site, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(f"{site.store}/gallery?by=norm")
+    loaded(page)
+    box = page.locator(".tools").bounding_box()
+    assert box is not None
+    assert box["height"] < 70
+    small = page.evaluate(
+        """() => [...document.querySelectorAll(".bar a, .bar button, .bar input, .tools button, .tools select")]
+          .filter((one) => !one.hidden && one.getBoundingClientRect().height < 44 && !one.matches(".brand"))
+          .map((one) => one.outerHTML)"""
+    )
+    assert small == []
+    touch = """([across, down]) => {
+      const root = window.advkdWall.root;
+      const at = (x, y) => new Touch({ identifier: 1, target: root, clientX: x, clientY: y });
+      root.dispatchEvent(new TouchEvent("touchstart", { touches: [at(200, 300)] }));
+      root.dispatchEvent(new TouchEvent("touchend", { changedTouches: [at(200 + across, 300 + down)] }));
+    }"""
+    page.evaluate(touch, [-30, -200])
+    expect(page.locator("#time-text")).to_have_text("clean")
+    page.evaluate(touch, [-120, 10])
+    expect(page.locator("#time-text")).to_have_text("t = 500")
+    page.evaluate(touch, [120, 10])
+    expect(page.locator("#time-text")).to_have_text("clean")
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -57,9 +57,9 @@ def test_what_cannot_be_subtracted_is_refused_and_said_on_the_page(tmp_path: Pat
     client, left, right = opened(str(tmp_path)), digest(one)[:16], digest(other)[:16]
     refused = client.get(f"/api/difference?left={left}&right={right}&samples=0-3&t=0")
     assert refused.status_code == 400
-    assert "states of one shape can be subtracted, got [1, 8, 8] and [1, 4, 4]" in refused.json()["error"]["message"]
+    assert "differ in shape ([1, 8, 8] and [1, 4, 4])" in refused.json()["error"]["message"]
     page = client.get(f"/compare?left={left}&right={right}").text
-    assert "states of one shape can be subtracted" in page
+    assert "differ in shape" in page
     assert "apart-wall" not in page
     assert "apart-wall" in client.get(f"/compare?left={left}&right={left}").text
     beyond = client.get(f"/api/difference?left={right}&right={left}&samples=40-41&t=0")

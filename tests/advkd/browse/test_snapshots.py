@@ -7,7 +7,7 @@ import pytest
 from advkd.browse.store_view import StoreView
 from storage import digest
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened, digits_spec
 from tests.advkd.browse.test_students import student_folder
 
 OF_ONE = (
@@ -43,7 +43,7 @@ OF_TWO = (
 def test_a_request_asks_each_store_for_one_snapshot(
     routes: tuple[str, ...], stores: int, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    specs = [image_spec(sample_shape=(1, 16, 16), base_seed=seed) for seed in range(2)]
+    specs = [digits_spec(solver_steps=steps) for steps in (10, 20)]
     for spec in specs:
         fill(str(tmp_path / "stores"), spec, 64)
     student = student_folder(tmp_path / "run" / "student", shape=(1, 16, 16))

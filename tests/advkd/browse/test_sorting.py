@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advkd.browse.sorting import MOST_SAMPLES, at_random, subset
+from advkd.browse.sorting import MOST_SAMPLES, at_random, chunks, subset
 from tests.advkd.browse.conftest import image_spec
 
 
@@ -50,3 +50,8 @@ def test_random_samples_are_distinct_and_of_the_seed(count: int, seed: int) -> N
 def test_large_states_are_fewer_at_once() -> None:
     found = subset(view(10**6, sample_shape=(3, 512, 512)), 0, MOST_SAMPLES, [0])
     assert len(found.samples) * 3 * 512 * 512 * 2 <= 2**26
+    huge = view(10**6, sample_shape=(3, 512, 512), shard_samples=2**20, block_samples=2**20)
+    found = subset(huge, 0, MOST_SAMPLES, [0])
+    assert len(found.samples) * 3 * 512 * 512 * 2 <= 2**26
+    assert not found.whole
+    assert {len(portion) for portion in chunks(huge, found.samples, [0])} <= {5, len(found.samples) % 5}

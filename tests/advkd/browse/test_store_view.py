@@ -29,7 +29,7 @@ from storage import (
 )
 from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened, digits_spec, image_spec
 from tests.advkd.browse.pictures import grey, sheet
 from tests.faulty_proxy import faulty_proxy
 from tests.s3_server import S3Server
@@ -94,7 +94,7 @@ class TestDamage:
         assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 3, "present"]]
 
     def test_a_filter_counts_what_it_could_not_read_and_asks_again(self, tmp_path: Path, opened: Opened) -> None:
-        spec = image_spec(sample_shape=(1, 16, 16))
+        spec = digits_spec()
         fill(str(tmp_path), spec, 64)
         uri, name = store_uri(str(tmp_path), spec), digest(spec)[:16]
         client = opened(uri)

@@ -1,11 +1,14 @@
 """What is read for a page: no model without a student, no whole shard for single samples, nothing twice."""
 
+import random
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
+import psutil
 import pytest
 
 from advkd.browse.store_view import StoreView
@@ -14,6 +17,8 @@ from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened, image_spec
 from tests.advkd.browse.pictures import grey, sheet
+from tests.advkd.browse.served import served
+from tests.advkd.browse.test_students import student_folder
 
 
 @pytest.mark.thorough
@@ -43,6 +48,29 @@ print(sorted({"torch", "diffusers", "prefect"} & set(sys.modules)))
     command = [sys.executable, "-c", code, str(tmp_path), *routes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[]\n[]\n"), done.stderr
+
+
+@pytest.mark.thorough
+def test_memory_with_a_student_is_bounded(tmp_path: Path) -> None:
+    spec = image_spec(sample_shape=(3, 32, 32), shard_samples=256, block_samples=32)
+    fill(str(tmp_path / "stores"), spec, 1024)
+    student, name = student_folder(tmp_path / "tiny", (3, 32, 32)), digest(spec)[:16]
+    generator = random.Random(0)
+    with (
+        served(str(tmp_path / "stores"), "--student", student) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
+        (server,) = [child for child in psutil.Process().children() if "browse" in child.cmdline()]
+        for number in range(3000):
+            first, t = generator.randrange(1000), generator.choice(spec.timesteps)
+            routes = (
+                f"/api/sheet/{name}~0?samples={first}-{first + 23}&t={t}",
+                f"/api/sheet/{name}?samples={first}-{first + 23}&t={t}",
+                f"/api/stores/{name}/values/{first}?student=0",
+                f"/api/stores/{name}/order?by=distance&t=0&student=0&seed={number}",
+            )
+            assert client.get(generator.choices(routes, (10, 10, 10, 0.1))[0]).status_code == 200
+        assert server.memory_info().rss < 900e6
 
 
 def test_looking_at_one_sample_reads_no_whole_shard(

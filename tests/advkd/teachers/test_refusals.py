@@ -116,6 +116,14 @@ def test_broken_folders_are_refused_clearly(teacher_folder: FolderMaker, case: s
     assert str(folder) in str(caught.value) or case == "learned variance"
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_attention_without_heads_is_refused(teacher_folder: FolderMaker) -> None:
+    unet = tiny_unet(block_out_channels=(4, 4), norm_num_groups=2, add_attention=True, attention_head_dim=8)
+    folder = teacher_folder(unet=unet)
+    with pytest.raises(TeacherError, match=r"attention needs one head or more, got none in mid_block\.attentions\.0"):
+        load_teacher(str(folder))
+
+
 @pytest.mark.parametrize("source", ["no-such-teacher", "./nowhere", "/nowhere/at/all", "a/b/c"])
 def test_unknown_names_list_the_embedded_ones(source: str) -> None:
     with pytest.raises(

@@ -1,17 +1,19 @@
 """What a run shows in Prefect's UI: links that work, counters, and no password."""
 
+import shlex
 from dataclasses import asdict
 
 import pytest
 
+from advkd.evaluation import solver_text
 from advkd.runtime.counters import StageCounters
 from flows.results.artifacts import _markdown, _rows
-from flows.results.summary import DistillResult
+from flows.results.summary import DistillResult, look
 
 FD = {
     "name": "FD(digits)",
     "target": "teacher@100 unipc",
-    "student": 5.25,
+    "student": 5.251234567890123,
     "teacher": [{"solver": "unipc", "passes": 5, "fd": 3.1}],
 }
 FACTS = {
@@ -56,9 +58,17 @@ def test_the_report_in_short(uri, model, monkeypatch):
 
 def test_the_curve_is_a_table():
     assert _rows(DistillResult(root="runs", facts=FACTS)) == [
-        {"features": "digits", "sampler": "student", "passes": 1, "fd": 5.25},
-        {"features": "digits", "sampler": "teacher, unipc", "passes": 5, "fd": 3.1},
+        {"features": "digits", "sampler": "student", "passes": 1, "FD(digits)": 5.25},
+        {"features": "digits", "sampler": f"teacher, {solver_text('unipc')}", "passes": 5, "FD(digits)": 3.1},
     ]
+
+
+def test_the_last_word_is_how_to_look_at_it():
+    facts = {**FACTS, "student": "students/mixture-1/student"}
+    command = look(DistillResult(root="my runs", facts=facts))
+    store, student = "my runs/stores/mixture/0123456789abcdef", "my runs/students/mixture-1/student"
+    assert shlex.split(command) == ["advkd", "browse", store, "--student", student]
+    assert look(DistillResult(root="s3://bucket/runs", facts=facts)).startswith("advkd browse s3://bucket/runs/stores/")
 
 
 def test_figures_that_are_no_headline_are_called_so():
