@@ -1,7 +1,8 @@
 """`make bench-paper-setting`: the paper's own setting, 256x256 in a pyramid of 7 submodules, as commands are typed.
 
 The teacher has the layout of `google/ddpm-celebahq-256` and random weights. The plan is that of the preset `paper`. The
-shard has as few trajectories and ancestral steps as a CPU can compute in minutes; 28 training steps, which reach the last submodule, follow from it.
+shard has as few trajectories and ancestral steps as a CPU can compute in minutes; 28 training steps, which reach the
+last submodule, follow from it.
 Each command is a process of its own, whose peak memory the system counts.
 """
 
