@@ -41,7 +41,7 @@ def run(flow, argv, capsys, **options):
         (["--train", '{"method": "paper", "warmup": 1}'], "train.paper.warmup: Unexpected keyword argument"),
         (["--train", "{samples: 1}"], "must be JSON, got '{samples: 1}'"),
         (["--train", "[1]"], "must be a JSON object"),
-        (["--preset", "fast"], "preset: Input should be 'quick', 'full' or 'paper'"),
+        (["--preset", "fast"], "preset: Input should be 'quick', 'full', 'large' or 'paper'"),
         (["--samples", "many"], "samples: Input should be a valid integer"),
         (["--tea", "--unknown", "1"], "expected one argument"),
     ],

@@ -51,6 +51,7 @@ print(sorted({"torch", "diffusers", "prefect"} & set(sys.modules)))
 
 
 @pytest.mark.thorough
+@pytest.mark.slow
 def test_memory_with_a_student_is_bounded(tmp_path: Path) -> None:
     spec = image_spec(sample_shape=(3, 32, 32), shard_samples=256, block_samples=32)
     fill(str(tmp_path / "stores"), spec, 1024)

@@ -41,7 +41,13 @@ _MODULES = (
     "diffusers.pipelines.pipeline_utils",
 )
 _OURS = {"advkd", "storage", "flows", "prefect", "tests"}
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # pyarrow, which scikit-learn imports where pandas is installed, would start a thread for its memory.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 
 
 @dataclass(frozen=True)
