@@ -53,8 +53,9 @@ def plan_command(
             changes=changes,
             target=target,
             budget=None if budget is None else Budget.parse(budget),
+            device=device,
         )
-        base = replace(preset(preset_name).precompute, teacher=teacher, device=device)
+        base = replace(preset(preset_name).precompute, teacher=teacher)
         loaded = cached_teacher(teacher, device, base.precision)
         plan = plan_distillation(wish, base, loaded, root)
         command = distill_command(teacher, wish, budget, device, root)

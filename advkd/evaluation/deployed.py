@@ -19,7 +19,7 @@ from advkd.evaluation.reference import SAMPLES, Reference, references_for
 from advkd.evaluation.results import COMPARABLE_SAMPLES
 from advkd.evaluation.teacher_states import evaluation_part
 from advkd.evaluation.worth import Worth, worth_passes
-from advkd.features import Extractor, chosen_features
+from advkd.features import AUTO, Extractor, chosen_features
 from advkd.networks import adopt_embeddings
 from advkd.students import AnyStudent
 from advkd.teachers import SolverSpec, Teacher, load_teacher
@@ -93,8 +93,8 @@ def teacher_at_hand(
     weights: str | None = None,
     samples: int = SAMPLES,
     progress: Callable[[int, int], None] | None = None,
-) -> TeacherAtHand:
-    """Loads a teacher and its reference, which is computed if it is not cached.
+) -> TeacherAtHand | None:
+    """Loads a teacher and its reference, which is computed if it is not cached; None where "auto" knows no extractor.
 
     Args:
         source: of the teacher, as in `EvaluateSpec`.
@@ -109,12 +109,14 @@ def teacher_at_hand(
     Raises:
         TeacherError: the teacher cannot be used.
         FeatureError: an extractor does not take its images.
-        EvaluationError: no extractor is chosen, or the student is none of this teacher.
+        EvaluationError: the features are "none", or the student is none of this teacher.
     """
     teacher = load_teacher(source)
     check_pair(student, teacher)
     adopt_embeddings(teacher.conditions, student_weights)
     extractors = chosen_features(features, teacher, weights=weights)
+    if not extractors and features == AUTO:
+        return None
     if not extractors:
         raise EvaluationError(
             f"a distance to the teacher needs features, got {features!r}; name an extractor, or leave the teacher out"

@@ -9,7 +9,6 @@ from advkd.device import torch_threads, work_clock
 from advkd.evaluation.curve import Curve, curve_of, passes_per_step
 from advkd.evaluation.reference import SAMPLES, kept_reference
 from advkd.evaluation.solutions import Solutions
-from advkd.evaluation.spec import EvaluateSpec
 from advkd.evaluation.teacher_states import BATCH, clean_timesteps, evaluation_start, teacher_states
 from advkd.features import Extractor, state_features
 from advkd.teachers import SolverSpec, Teacher
@@ -18,7 +17,6 @@ MEASURED_STEPS = 4
 MEASURED_IMAGES = 32
 SLOW_SECONDS = 0.2
 SEED = 0
-_ROOT = EvaluateSpec(student="", out="").references
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class ReferencePlan:
 
 
 def plan_reference(
-    teacher: Teacher, extractors: Sequence[Extractor], samples: int = SAMPLES, root: str = _ROOT
+    teacher: Teacher, extractors: Sequence[Extractor], samples: int = SAMPLES, root: str = "runs"
 ) -> ReferencePlan:
     """Plans a reference, and measures some passes and features for it unless all is there.
 

@@ -9,8 +9,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from advkd.evaluation import device_name
 from advkd.files import read_published, record_from_json
@@ -123,7 +122,7 @@ def measure_costs(
         for count in threads:
             for name, milliseconds, repeats in _in_turns(runners, batch, count, seconds):
                 timed[name].append(Latency(batch=batch, threads=count, milliseconds=milliseconds, repeats=repeats))
-    rows = tuple(CostRow(**{**_fields(runner.row), "latencies": tuple(timed[runner.row.name])}) for runner in runners)
+    rows = tuple(replace(runner.row, latencies=tuple(timed[runner.row.name])) for runner in runners)
     return CostCard(
         device=device_name("cpu"),
         int8_arithmetic=int8_arithmetic(),
@@ -202,7 +201,3 @@ def _in_turns(runners: Sequence[Runner], batch: int, threads: int, seconds: floa
                 waiting.remove(runner)
     for name, taken in times.items():
         yield name, 1000.0 * statistics.median(taken), len(taken)
-
-
-def _fields(row: CostRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}

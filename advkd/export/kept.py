@@ -58,9 +58,8 @@ def kept_export(spec: ExportSpec) -> Export | None:
     if noted is None:
         return None
     weights = file_sha256(student_files(fetched_student(spec.student)).weights)
-    models = noted["models"]
-    has = noted["student"]["sha256"] == weights and set(spec.precisions) <= {*models, *noted["refused"]}
-    if not has or (spec.teacher is not None and any(model["distance_to_teacher"] is None for model in models.values())):
+    has = noted["student"]["sha256"] == weights and set(spec.precisions) <= {*noted["models"], *noted["refused"]}
+    if not has or (spec.teacher is not None and not noted["asked_for_teacher"]):
         return None
     return Export(uri=spec.out, exported=False, refused=_refused(noted), cost=read_cost(spec.out))
 

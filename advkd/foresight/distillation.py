@@ -1,6 +1,5 @@
 """The plan of a distillation: what its stages will do and cost, counted and measured before anything is spent."""
 
-import os
 from dataclasses import dataclass
 
 from advkd.evaluation import ReferencePlan, plan_reference
@@ -13,6 +12,7 @@ from advkd.presets import (
     Wish,
     choose,
     pass_multiply_adds,
+    passes_at_once,
     preset,
     sample_seconds,
     step_seconds,
@@ -37,7 +37,7 @@ class DistillationPlan:
         training_seconds: of the training run, as a few steps took.
         training_bytes: memory of a step and of the reader's window, without weights and libraries.
         reference: what the teacher's curve takes, once per teacher; None where it has no deterministic solver.
-        workers: threads that compute trajectories and the curve.
+        workers: passes that run at the same time, for trajectories and the curve.
     """
 
     choice: Choice
@@ -83,7 +83,7 @@ def plan_distillation(wish: Wish, base: PrecomputeSpec, teacher: Teacher, root: 
         samples=chosen.evaluation_samples,
         model=f"advkd-{teacher.name}",
     )
-    workers, network = os.cpu_count() or 1, getattr(teacher, "network", None)
+    workers, network = passes_at_once(teacher), getattr(teacher, "network", None)
     each = step_seconds(teacher, choice.precompute.solver)
     cache = plan_cache(
         choice.store,

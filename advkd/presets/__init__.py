@@ -5,7 +5,7 @@ from advkd.presets.choice import Choice, Wish, choose
 from advkd.presets.fitting import Changes, fitted, fitted_store, fitted_window
 from advkd.presets.grids import Geometry, check_sight, geometry
 from advkd.presets.memory import trajectory_bytes
-from advkd.presets.speed import pass_multiply_adds, sample_seconds, step_seconds
+from advkd.presets.speed import pass_multiply_adds, passes_at_once, sample_seconds, step_seconds
 from advkd.presets.table import DEFAULT_PRESET, PRESETS, Preset, preset
 from advkd.presets.targets import StudentCost, Target, student_cost
 
@@ -27,6 +27,7 @@ __all__ = [
     "fitted_window",
     "geometry",
     "pass_multiply_adds",
+    "passes_at_once",
     "preset",
     "sample_seconds",
     "step_seconds",

@@ -1,10 +1,9 @@
 """A budget of time: how many trajectories and how much training it buys on this machine, measured."""
 
-import os
 import re
 from dataclasses import dataclass, replace
 
-from advkd.presets.speed import sample_seconds, step_seconds
+from advkd.presets.speed import passes_at_once, sample_seconds, step_seconds
 from advkd.teachers import Teacher
 from advkd.text import duration_text
 from advkd.training import RunSpec, TrainSpec
@@ -54,8 +53,7 @@ def buy(budget: Budget, teacher: Teacher, precompute: PrecomputeSpec, train: Run
     Raises:
         ValueError: it is too short for one epoch of 1024 trajectories.
     """
-    workers = os.cpu_count() or 1
-    each = step_seconds(teacher, precompute.solver) * precompute.solver.steps / workers
+    each = step_seconds(teacher, precompute.solver) * precompute.solver.steps / passes_at_once(teacher)
     seen = sample_seconds(train, store)
     trajectories = max(_FEWEST, min(int(_PRECOMPUTE * budget.seconds / each), _MOST * precompute.samples))
     if trajectories * (each + seen) > budget.seconds:

@@ -33,6 +33,7 @@ class Wish:
         changes: single settings instead of the rules'.
         target: what the student may cost.
         budget: what precompute and training may take.
+        device: of precompute and training, "cpu" or "cuda"; None: those of the specs.
     """
 
     preset: str = DEFAULT_PRESET
@@ -41,6 +42,19 @@ class Wish:
     changes: Changes = field(default_factory=Changes)
     target: Target = field(default_factory=Target)
     budget: Budget | None = None
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.train is not None and (self.changes != Changes() or self.target != Target()):
+            raise ValueError(
+                "changes and a target are of a preset's training, got them beside settings that replace it; say them "
+                "in these settings"
+            )
+        if self.precompute is not None and self.changes.captures is not None:
+            raise ValueError(
+                f"changes.captures is of a preset's precompute, got {self.changes.captures} beside settings that "
+                "replace it; say captures in these settings"
+            )
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ def choose(wish: Wish, base: PrecomputeSpec, teacher: Teacher, root: str | None 
 
     Args:
         wish: what is asked for.
-        base: the wish's precompute, or the preset's, with the teacher's source, the store's place and the device.
+        base: the wish's precompute, or the preset's, with the teacher's source and the store's place.
         teacher: the teacher.
         root: folder or URI where what a budget buys is kept at its first use, so that a repeated run finds the same
             numbers; None: measured anew.
@@ -66,20 +80,16 @@ def choose(wish: Wish, base: PrecomputeSpec, teacher: Teacher, root: str | None 
         ValueError: the solver does not take the teacher, no rule covers its shape, or a target or budget is too small.
     """
     chosen, own = preset(wish.preset), wish.precompute is None
-    precompute = replace(base, solver=_solver(base, teacher, own=own))
+    precompute = replace(base, solver=_solver(base, teacher, own=own), device=wish.device or base.device)
     if own:
-        if wish.changes.captures is not None:
-            precompute = replace(precompute, captures=wish.changes.captures)
-        elif wish.train is None:
-            precompute = fitted_states(precompute, chosen.train, teacher.space.shape)
+        precompute = fitted_states(precompute, wish.train or chosen.train, teacher.space.shape, wish.changes.captures)
         precompute = fitted_store(precompute, trajectory_spec(precompute, teacher))
     store = trajectory_spec(precompute, teacher)
-    train = wish.train
-    if train is None:
-        train = fitted(chosen, store, replace(wish.changes, captures=None))
-        train = within(wish.target, train, store, lambda: pass_multiply_adds(teacher))
-        if own:
-            precompute = replace(precompute, samples=_trajectories(chosen, precompute, train, store, teacher))
+    train = wish.train or fitted(chosen, store, replace(wish.changes, captures=None))
+    train = replace(train, device=wish.device or train.device)
+    train = within(wish.target, train, store, lambda: pass_multiply_adds(teacher))
+    if own and wish.train is None:
+        precompute = replace(precompute, samples=_trajectories(chosen, precompute, train, store, teacher))
     if wish.budget is not None:
         precompute, train = spend(_bought(wish, precompute, train, store, teacher, root), precompute, train)
     return Choice(precompute, train, store)

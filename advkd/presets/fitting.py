@@ -39,17 +39,21 @@ class Changes:
     captures: int | None = None
 
 
-def fitted_states(precompute: PrecomputeSpec, train: RunSpec, shape: tuple[int, int, int]) -> PrecomputeSpec:
+def fitted_states(
+    precompute: PrecomputeSpec, train: RunSpec, shape: tuple[int, int, int], captures: int | None = None
+) -> PrecomputeSpec:
     """Returns a preset's precompute with the states that its method wants of images `[C, H, W]`.
 
-    The paper's student grows with its submodules, so their number and the states' sides follow from the image's.
+    The paper's student grows with its submodules, so their number, unless it is given as `captures`, and the states'
+    sides follow from the image's.
 
     Raises:
         ValueError: the paper's student cannot grow to this image.
     """
     if not isinstance(train, PaperSpec):
-        return precompute
-    sides = submodule_sides(shape[1], shape[2], count := usual_submodules(shape[1]))
+        return precompute if captures is None else replace(precompute, captures=captures)
+    count = captures or usual_submodules(shape[1])
+    sides = submodule_sides(shape[1], shape[2], count)
     noise = min(_PYRAMID_NOISE, shape[1])
     return replace(precompute, captures=count, resolutions=((noise, noise), *((side, side) for side in sides)))
 

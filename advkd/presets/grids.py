@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from advkd.discriminators import DiscriminatorSpec
-from advkd.students import StudentSpec
+from advkd.students import StudentSpec, check_division
 
 Shape = tuple[int, int, int]
 _COARSEST = 8
@@ -51,8 +51,8 @@ def geometry(shape: Shape, finest: int, patch: int | None = None, reach: int = _
         dividing = [p for p in range(1, min(sides) // 2 + 1) if not any(side % p for side in sides)]
         fitting = [p for p in dividing if max(sides) <= finest * p and _levels(sides, p, reach)[1] <= reach + 1]
         patch = next((p for p in fitting if p > 1 and min(sides) >= _COARSEST * p), fitting[0] if fitting else 1)
-    elif patch < 1 or any(side % patch for side in sides):
-        raise ValueError(f"patch must divide height and width, got {patch} for {sides[0]}x{sides[1]}; choose another")
+    else:
+        check_division(*sides, patch)
     return Geometry(patch, *_levels(sides, patch, reach))
 
 

@@ -1,5 +1,6 @@
 """Counts and times what a distillation is made of, before anything is spent: a teacher's pass, a run's steps."""
 
+import os
 from collections import Counter
 from dataclasses import replace
 
@@ -33,6 +34,12 @@ def pass_multiply_adds(teacher: Teacher) -> int | None:
         macs = multiply_adds(lambda: _solve(teacher, solver, 1))
         _COUNTED[teacher.fingerprint] = macs // (solver.steps * (2 if guided else 1))
     return _COUNTED[teacher.fingerprint]
+
+
+def passes_at_once(teacher: Teacher) -> int:
+    """Returns how many passes run at the same time: one on each core, or one on a GPU."""
+    on_gpu = torch.device(getattr(teacher, "device", "cpu")).type == "cuda"
+    return 1 if on_gpu else os.cpu_count() or 1
 
 
 def step_seconds(teacher: Teacher, solver: SolverSpec) -> float:

@@ -3,6 +3,7 @@
 from advkd.students.base import Student, StudentSpec
 from advkd.students.fetching import fetched_student, is_student
 from advkd.students.layerwise import LayerwiseStudent
+from advkd.students.levels import check_division
 from advkd.students.loading import (
     CONFIG,
     OBSERVATIONS,
@@ -32,6 +33,7 @@ __all__ = [
     "StudentError",
     "StudentFiles",
     "StudentSpec",
+    "check_division",
     "fetched_student",
     "is_student",
     "load_student",

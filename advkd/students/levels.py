@@ -22,18 +22,17 @@ class Level(nn.Module):
         """Builds a level of `width` channels above levels of `coarser` channels, from fine to coarse."""
         super().__init__()
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.coarser = Level(coarser[0], blocks, coarser[1:], attention) if coarser else None
+        self.attention = Attention(width) if attention and not coarser else None
         if coarser:
             self.down = nn.Conv2d(width, coarser[0], 2, stride=2)
-            self.coarser = Level(coarser[0], blocks, coarser[1:], attention)
             self.up = nn.Conv2d(coarser[0], 4 * width, 1)
             nn.init.zeros_(self.up.weight)
             nn.init.zeros_(torch.as_tensor(self.up.bias))
-        self.attention = Attention(width) if attention and not coarser else None
-        self.deeper = bool(coarser)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Maps `[B, width, H, W]` to the same shape; `2^depth` divides H and W, of `depth` levels below."""
-        if self.deeper:
+        if self.coarser is not None:
             hidden = hidden + nn.functional.pixel_shuffle(self.up(self.coarser(self.down(hidden))), 2)
         if self.attention is not None:
             hidden = self.attention(hidden, hidden.flatten(2).transpose(1, 2), None)
@@ -52,9 +51,9 @@ def submodule(width: int, blocks: int, levels: int, attention: bool) -> nn.Modul
     return Level(width, blocks, level_widths(width, levels)[1:], attention)
 
 
-def check_division(height: int, width: int, patch: int, levels: int) -> None:
+def check_division(height: int, width: int, patch: int, levels: int = 1) -> None:
     """Raises `ValueError` unless every level has whole positions: `patch * 2^(levels - 1)` must divide both sides."""
-    if height % patch or width % patch:
+    if patch < 1 or height % patch or width % patch:
         raise ValueError(
             f"patch must divide height and width, got {patch} for {height}x{width}; choose a smaller patch"
         )

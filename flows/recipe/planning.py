@@ -14,7 +14,6 @@ from advkd.presets import Budget, Changes, Target, Wish, choose
 from advkd.registry import RegisterSpec, require_registry
 from advkd.training import RunSpec, run_identity
 from advkd.trajectories import PrecomputeSpec, StoreResult, cached_teacher
-from flows.recipe.parameters import placed
 from storage.objects import join
 
 _DEFAULTS = PrecomputeSpec()
@@ -152,6 +151,7 @@ def recipe(
         changes=changes or Changes(),
         target=target or Target(),
         budget=None if budget is None else Budget.parse(budget),
+        device=device,
     )
     asked = precompute or chosen.precompute
     if asked.teacher not in (_DEFAULTS.teacher, teacher):
@@ -160,14 +160,14 @@ def recipe(
             "say it in `teacher` alone"
         )
     store = join(root, "stores") if asked.store == _DEFAULTS.store else asked.store
-    asked = placed(replace(asked, teacher=teacher, store=store), device)
-    loaded = cached_teacher(teacher, asked.device, asked.precision)
+    asked = replace(asked, teacher=teacher, store=store)
+    loaded = cached_teacher(teacher, device or asked.device, asked.precision)
     choice = choose(wish, asked, loaded, root)
     plan = Recipe(
         root=root,
         teacher=loaded.name,
         precompute=choice.precompute,
-        train=placed(choice.train, device),
+        train=choice.train,
         samples=chosen.evaluation_samples if samples is None else samples,
         features=features,
         weights=weights,

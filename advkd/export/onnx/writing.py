@@ -11,7 +11,7 @@ README.md
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ class Exported:
     model: bytes
     parity: Parity
     distance: ImageDistance | None
-    quantized: Quantized | None
+    quantized: Quantized | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -120,9 +120,10 @@ def export_onnx(folder: Path, out: Path, spec: ExportSpec) -> Path:
             (partial / FILES[exported.precision]).write_bytes(exported.model)
         files = {exported.precision: partial / FILES[exported.precision] for exported in exports}
         models = {exported.precision: exported.facts for exported in exports}
+        noted = {"refused": refused, "asked_for_teacher": spec.teacher is not None}
         _write(
             partial / METADATA,
-            json.dumps({**facts, "models": models, "refused": refused}, indent=1, allow_nan=False) + "\n",
+            json.dumps({**facts, **noted, "models": models}, indent=1, allow_nan=False) + "\n",
         )
         for name, beside in TRAVELLING.items():
             _write(partial / beside, Path(__file__).with_name(name).read_text(encoding="utf-8"))
@@ -203,13 +204,7 @@ def _checked(
     run = session_run(content)
     parity = measure_parity(run, expected, precision)
     check_parity(parity, precision)
-    return Exported(
-        precision=precision,
-        model=content,
-        parity=parity,
-        distance=distance_of(run, subject, teacher),
-        quantized=None,
-    )
+    return Exported(precision=precision, model=content, parity=parity, distance=distance_of(run, subject, teacher))
 
 
 def _int8(
@@ -236,14 +231,7 @@ def _int8(
         for first in range(0, CALIBRATION_NOISES, rows)
     ]
     quantized = quantize(model, calibration, close)
-    exported = _checked("int8", _parsed(quantized.model), facts, expected, subject, teacher)
-    return Exported(
-        precision="int8",
-        model=exported.model,
-        parity=exported.parity,
-        distance=exported.distance,
-        quantized=quantized,
-    )
+    return replace(_checked("int8", _parsed(quantized.model), facts, expected, subject, teacher), quantized=quantized)
 
 
 def allowed_distance(fd: float) -> float:

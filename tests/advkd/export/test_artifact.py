@@ -1,5 +1,6 @@
 import ast
 import errno
+import importlib.util
 import json
 import os
 import shutil
@@ -245,3 +246,24 @@ def test_an_import_that_cannot_be_followed_is_refused(tmp_path: Path, monkeypatc
 )
 def test_what_is_published_of_a_uri(uri: str, public: str) -> None:
     assert public_uri(uri) == public
+
+
+def test_the_bundle_of_a_student_with_levels_computes_the_same(tmp_path: Path) -> None:
+    grid = {"timesteps": [999, 499, 0], "signal": [0.1, 0.5, 1.0], "sigma": [0.9, 0.8, 0.0]}
+    shape = {"sample_shape": [3, 16, 16], **grid}
+    torch.manual_seed(0)
+    student = LayerwiseStudent(**shape, width=8, blocks=1, levels=2, attention=True)
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape))
+    path = tmp_path / "bundled_student.py"
+    path.write_text(bundle_source(LayerwiseStudent, "As it travels."), encoding="utf-8")
+    loader = importlib.util.spec_from_file_location("bundled_student", path)
+    assert loader is not None
+    assert loader.loader is not None
+    module = importlib.util.module_from_spec(loader)
+    loader.loader.exec_module(module)
+    again = module.LayerwiseStudent(**shape, width=8, blocks=1, levels=2, attention=True)
+    again.load_state_dict(student.state_dict())
+    noise = torch.randn(2, 3, 16, 16)
+    assert torch.equal(again(noise), student(noise))

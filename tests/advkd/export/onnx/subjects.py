@@ -34,6 +34,10 @@ def save_labelled(folder: Path) -> Path:
     return save_layerwise(folder, conditioning=LABELS)
 
 
+def save_levels(folder: Path) -> Path:
+    return save_layerwise(folder, (3, 16, 16), levels=2, attention=True)
+
+
 def save_progressive(folder: Path) -> Path:
     torch.manual_seed(0)
     schedule = linear_schedule()

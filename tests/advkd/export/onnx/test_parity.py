@@ -20,6 +20,7 @@ from tests.advkd.export.onnx.subjects import (
     save_labelled,
     save_latent,
     save_layerwise,
+    save_levels,
     save_progressive,
     save_prompted,
 )
@@ -37,7 +38,7 @@ def as_images(states: torch.Tensor) -> np.ndarray:
     return (states / 2 + 0.5).clamp(0, 1).numpy()
 
 
-@pytest.mark.parametrize("save", [save_layerwise, save_progressive])
+@pytest.mark.parametrize("save", [save_layerwise, save_levels, save_progressive])
 def test_images_and_states_are_those_of_torch(save: Callable[[Path], Path], tmp_path: Path) -> None:
     student = load_student(save(tmp_path / "student"))
     ours = exported(tmp_path / "student", tmp_path / "out", states=True)
@@ -120,7 +121,8 @@ def test_the_model_itself_says_what_it_is(tmp_path: Path) -> None:
     noted = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
     facts = json.loads((tmp_path / "out" / "metadata.json").read_text())
     assert noted.pop("advkd.precision") == "fp32"
-    assert noted == {f"advkd.{key}": value for key, value in facts.items() if key not in ("models", "refused")}
+    measured = ("models", "refused", "asked_for_teacher")
+    assert noted == {f"advkd.{key}": value for key, value in facts.items() if key not in measured}
     assert facts["condition"]["names"] == ["cat", "dog", "fox"]
     assert facts["seeding"]["noise"].startswith("numpy.random.Generator(Philox(key=[seed, 2 * i]))")
     assert facts["inputs"][1]["range"] == "whole numbers from 0 to 2"
