@@ -59,6 +59,8 @@ TOGETHER = (
         "advkd/training/test_train_kills",
         "advkd/trajectories/test_sharing",
     ),
+    # Files that look at one server with one browser.
+    ("advkd/browse/test_chromium", "advkd/browse/test_chromium_changes"),
 )
 """Files that one process runs one after the other."""
 

@@ -73,7 +73,7 @@ for wrong in ({"method": "toy", "warmup": 1}, {"method": "toy", "optimizer": {"s
     with pytest.raises(ParameterTypeError, match="train.toy.* Unexpected keyword argument"):
         distill.validate_parameters({"train": wrong})
 plan = recipe("mixture", "quick", sys.argv[1], train=spec, features="toy-rows,digits")
-assert plan.train is spec
+assert plan.train == spec, plan.train
 """
 
 

@@ -7,25 +7,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from advkd.browse.app import create_app
-from advkd.browse.labels import DIGITS_FINGERPRINTS
 from advkd.browse.settings import BrowseSpec
 from storage import TrajectorySpec
-from storage.testing.trajectories import make_spec
+from tests.advkd.browse.site import browser, page, site
+from tests.advkd.browse.specs import image_spec
 from tests.storage.conftest import root
 
-__all__ = ["root"]
+__all__ = ["browser", "page", "root", "site"]
 
 Opened = Callable[..., TestClient]
-
-
-def digits_spec(**changes: Any) -> TrajectorySpec:
-    """As `image_spec`, of a teacher that is known to show digits."""
-    return image_spec(**({"sample_shape": (1, 16, 16), "fingerprint": sorted(DIGITS_FINGERPRINTS)[0]} | changes))
-
-
-def image_spec(**changes: Any) -> TrajectorySpec:
-    """Grey 8x8 images in shards of 32 samples, blocks of 4: single samples are ranged reads."""
-    return make_spec(**({"sample_shape": (1, 8, 8), "shard_samples": 32, "block_samples": 4} | changes))
 
 
 @pytest.fixture(params=["zarr", "webdataset"])

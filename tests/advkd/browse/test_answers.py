@@ -6,23 +6,22 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from advkd.browse.facts import _drawing, brief
 from advkd.browse.labels import DIGITS_FINGERPRINTS
 from advkd.browse.sheets import fitting_samples, require_fitting
 from advkd.browse.shown import Answer
 from advkd.teachers import DIGITS_FOLDER, folder_fingerprint, load_teacher
-from storage import StateStatistics, TrajectorySpec, digest, open_writer, seal, store_uri
+from storage import TrajectorySpec, digest, open_writer, seal, store_uri
 from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
-from tests.advkd.browse.conftest import Opened, digits_spec, image_spec
+from tests.advkd.browse.conftest import Opened
 from tests.advkd.browse.pictures import grey, image_of, planes, sheet
+from tests.advkd.browse.specs import digits_spec, image_spec
 from tests.storage.conftest import EVERYWHERE
 
 SAMPLES = 96
@@ -286,41 +285,6 @@ def test_a_store_of_endless_classes_offers_the_first_thousand(tmp_path, opened: 
     assert "the first 1,000 of 1,000,000,000,000" in page
 
 
-def test_values_that_pictures_clip_are_counted(tmp_path, opened: Opened) -> None:
-    spec = image_spec()
-    writer, states = open_writer(str(tmp_path), spec), shard_states(spec, 0)
-    writer.write_shard(0, {t: state * (20000 if t == 0 else 1) for t, state in states.items()})
-    seal(str(tmp_path), spec, 32)
-    told = opened(str(tmp_path)).get(f"/api/stores/{digest(spec)[:16]}/histograms").json()
-    expected = (np.abs((states[0] * 20000).astype(np.float16)) > 1.001).mean()
-    assert told["beyond"] == pytest.approx(float(expected))
-    assert told["beyond"] > 0.9
-    assert brief(float(np.abs(states[0]).max() * 20000)) in opened(str(tmp_path)).get(f"/s/{digest(spec)[:16]}").text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (-65784.0, "-65.8k"),
-        (0.0, "0"),
-        (1.0, "1"),
-        (0.0312, "0.0312"),
-        (1e308, "1e+308"),
-        (-3.4e38, "-3e+38"),
-        (2e-7, "2e-07"),
-    ],
-)
-def test_ticks_fit_beside_a_chart(value: float, text: str) -> None:
-    assert brief(value) == text
-
-
-def test_a_chart_of_extremes_has_places_for_all_of_them() -> None:
-    wide = StateStatistics(mean=0.0, std=1e308, min=-1e308, max=1e308, max_error=0.0, rms_error=0.0, rms_detail=0.0)
-    drawn = _drawing([(999, wide), (0, wide)])
-    assert "nan" not in drawn.extremes + drawn.mean + drawn.deviation
-    assert "inf" not in drawn.extremes + drawn.mean + drawn.deviation
-
-
 def test_the_same_store_at_two_places_has_two_names(tmp_path, opened: Opened) -> None:
     spec = image_spec()
     for place in ("a", "b"):
@@ -330,55 +294,3 @@ def test_the_same_store_at_two_places_has_two_names(tmp_path, opened: Opened) ->
     assert [row["name"] for row in rows] == [name, f"{name}-2"]
     found = client.get(f"/api/compare/order?left={name}&right={name}-2").json()
     assert found["values"] == [0.0] * 32
-
-
-def test_stores_of_other_shapes_are_not_subtracted(tmp_path, opened: Opened) -> None:
-    specs = image_spec(), image_spec(sample_shape=(1, 4, 4))
-    for spec in specs:
-        fill(str(tmp_path), spec, 32)
-    left, right = (digest(spec)[:16] for spec in specs)
-    client = opened(str(tmp_path))
-    answer = client.get(f"/api/compare/order?left={left}&right={right}")
-    assert answer.status_code == 400
-    assert "differ in shape ([1, 8, 8] and [1, 4, 4])" in answer.json()["error"]["message"]
-    assert client.get(f"/compare?left={left}&right={right}").status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("changes", "fact"),
-    [
-        ({"base_seed": 0}, "base seed (7 and 0)"),
-        ({"sigma": (80.0, 0.8, 0.0)}, "scale of the noise ((0.01, 0.99) and (0.01, 80.0))"),
-        ({"dtype": "float32"}, "dtype (float16 and float32)"),
-        ({"conditioning": {"kind": "labels", "classes": 3, "distribution": "uniform"}}, "differ in condition;"),
-    ],
-)
-def test_samples_of_other_noise_are_not_subtracted(
-    tmp_path, opened: Opened, changes: dict[str, Any], fact: str
-) -> None:
-    specs = image_spec(), image_spec(**changes)
-    for spec in specs:
-        fill(str(tmp_path), spec, 32)
-    left, right = (digest(spec)[:16] for spec in specs)
-    client = opened(str(tmp_path))
-    for route in ("compare/order", "difference"):
-        answer = client.get(f"/api/{route}?left={left}&right={right}&samples=0-3&t=0")
-        assert answer.status_code == 400
-        assert fact in answer.json()["error"]["message"]
-    page = html.unescape(client.get(f"/compare?left={left}&right={right}").text)
-    assert fact in page
-    assert "apart-wall" not in page
-    assert "largest disagreement" not in page
-
-
-def test_disagreement_is_the_distance_of_both(tmp_path, opened: Opened) -> None:
-    one, other = image_spec(), image_spec(timesteps=(999, 500, 0), signal=(0.01, 0.7, 1.0))
-    fill(str(tmp_path), one, 64)
-    fill(str(tmp_path), other, 32)
-    client = opened(str(tmp_path))
-    found = client.get(f"/api/compare/order?left={digest(one)[:16]}&right={digest(other)[:16]}&t=500").json()
-    states = [shown_states(spec, 0, 32)[500].astype(np.float64) for spec in (one, other)]
-    expected = np.sqrt(((states[0] - states[1]) ** 2).reshape(32, -1).mean(1))
-    assert found["samples"] == np.argsort(-expected).tolist()
-    np.testing.assert_allclose(found["values"], np.sort(expected)[::-1], atol=1e-4)
-    assert not found["whole"]

@@ -1,96 +1,19 @@
 """What people do, in a real browser against a real server process over a real S3 server."""
 
 import re
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from advkd.browse.labels import DIGITS_FINGERPRINTS
 from advkd.features.digit_classifier import load_classifier
 from advkd.students.loading import load_student
-from advkd.trajectories import Filling, precompute
-from storage import TrajectorySpec, digest, join, open_store, open_writer, read_bytes, seal, store_uri, write_bytes
+from storage import digest
 from storage.testing.oracles import shown_states
-from storage.testing.trajectories import fill, shard_states
-from tests.advkd.browse.conftest import image_spec
 from tests.advkd.browse.pictures import grey
 from tests.advkd.browse.screen import loaded, wall_tile
-from tests.advkd.browse.served import ARGUMENTS, chromium, served
-from tests.advkd.browse.test_students import student_folder
-from tests.advkd.conftest import mixture_spec
-from tests.faulty_proxy import FaultyProxy, faulty_proxy
-from tests.s3_server import S3Server
-
-SAMPLES = 1600
-DIGITS = {"sample_shape": (1, 16, 16), "fingerprint": sorted(DIGITS_FINGERPRINTS)[0]}
-PATIENCE_MS = 60_000
-expect.set_options(timeout=PATIENCE_MS)
-
-
-@dataclass(frozen=True)
-class Site:
-    """A server, what it shows, and the way to S3 between."""
-
-    address: str
-    root: str
-    spec: TrajectorySpec
-    other: TrajectorySpec
-    proxy: FaultyProxy
-    student: str
-
-    @property
-    def name(self) -> str:
-        return digest(self.spec)[:16]
-
-    @property
-    def store(self) -> str:
-        return f"{self.address}/s/{self.name}"
-
-
-@pytest.fixture(scope="module")
-def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in s3_server.environment().items():
-            patch.setenv(name, value)
-        root = s3_server.make_bucket() + "/stores"
-        spec, other = image_spec(**DIGITS), image_spec(**DIGITS, solver_steps=10, layout="webdataset")
-        fill(root, spec, SAMPLES)
-        fill(root, other, 64)
-        student = student_folder(tmp_path_factory.mktemp("runs") / "tiny", (1, 16, 16))
-        with (
-            faulty_proxy(s3_server.endpoint, 0.0, faults=("503",)) as proxy,
-            served(root, "--student", student, AWS_ENDPOINT_URL=proxy.endpoint) as address,
-        ):
-            yield Site(address, root, spec, other, proxy, student)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = chromium()
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page whose console stays clean: no error, nothing that its policy refused."""
-    complaints: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE_MS)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
-    yield opened
-    context.close()
-    assert complaints == []
+from tests.advkd.browse.site import SAMPLES, Site
 
 
 def test_the_list_leads_to_stores(site: Site, page: Page) -> None:
@@ -281,85 +204,6 @@ def test_errors_share_one_scale_unless_each_row_has_its_own(site: Site, page: Pa
     assert own[1] != own[2]
     assert shown[1] in own[1:]
     expect(page.locator("#growth")).to_contain_text("its error grows most from t = 500 to clean")
-
-
-def test_a_corrupt_shard_is_marked_and_recovers(site: Site, page: Page) -> None:
-    # A store that no test has looked at: good bytes that were read before are shown from memory.
-    spec = image_spec(**DIGITS, base_seed=9)
-    fill(site.root, spec, 128)
-    store = f"{site.address}/s/{digest(spec)[:16]}"
-    uri = store_uri(site.root, spec)
-    address = join(uri, open_store(uri).manifest.shards.keys(2)[1])
-    good = read_bytes(address)
-    write_bytes(address, bytes(len(good)))
-    page.goto(site.address)
-    expect(page.locator(f".card[data-store='{digest(spec)[:16]}']")).to_be_visible()
-    page.goto(f"{store}/gallery?t=500")
-    loaded(page)
-    expect(page.locator(".tile[data-sample='70']")).to_have_attribute("aria-label", "Sample 70, corrupt")
-    expect(page.locator(".tile[data-sample='30']")).to_have_attribute("aria-label", "Sample 30")
-    page.goto(store)
-    expect(page.locator("#map-count")).to_contain_text("3 present, 1 corrupt")
-    expect(page.locator("#problems")).to_contain_text("advkd cache repair")
-    page.goto(f"{store}/sample/70")
-    expect(page.locator("#strip")).to_contain_text("every object of a store must be what was committed")
-    write_bytes(address, good)
-    page.goto(store)
-    expect(page.locator("#map-count")).to_have_text("4 present", timeout=PATIENCE_MS)
-
-
-def test_a_store_grows_while_precompute_runs(site: Site, page: Page) -> None:
-    wanted = replace(mixture_spec(Path("unused")), store=site.root, samples=64)
-    ended: list[object] = []
-    with pytest.MonkeyPatch.context() as patch:
-        gate = threading.Event()
-        original = Filling.compute
-
-        def slowly(filling: Filling, index: int, *rest: object) -> object:
-            if index:
-                assert gate.wait(200)
-            return original(filling, index, *rest)
-
-        patch.setattr(Filling, "compute", slowly)
-        worker = threading.Thread(target=lambda: ended.append(precompute(wanted)))
-        worker.start()
-        try:
-            page.goto(site.address)
-            card = page.locator(".card", has_text="mixture")
-            expect(card).to_contain_text("growing", timeout=60_000)
-            card.locator("h2 a").click()
-            expect(page.locator("#map-count")).to_have_text("1 present")
-            expect(page.locator("#state")).to_have_text("growing")
-        finally:
-            gate.set()
-            worker.join()
-        expect(page.locator("#map-count")).to_have_text("4 present", timeout=PATIENCE_MS)
-        expect(page.locator("#state")).to_have_text("sealed", timeout=PATIENCE_MS)
-    assert len(ended) == 1
-
-
-def test_a_wall_grows_without_reloading(site: Site, page: Page) -> None:
-    spec = image_spec(**DIGITS, base_seed=11)
-    writer = open_writer(site.root, spec)
-    writer.write_shard(0, shard_states(spec, 0))
-    page.goto(site.address)
-    expect(page.locator(f"[data-store='{digest(spec)[:16]}']")).to_have_count(1, timeout=PATIENCE_MS)
-    page.goto(f"{site.address}/s/{digest(spec)[:16]}/gallery")
-    expect(page.locator(".tile:not([hidden])")).to_have_count(32)
-    writer.write_shard(1, shard_states(spec, 1))
-    expect(page.locator(".tile:not([hidden])")).to_have_count(64, timeout=PATIENCE_MS)
-    seal(site.root, spec, 64)
-
-
-def test_s3_goes_away_and_comes_back(site: Site, page: Page) -> None:
-    page.goto(f"{site.store}/gallery")
-    loaded(page)
-    site.proxy.share = 1.0
-    try:
-        expect(page.locator("#trouble")).to_contain_text("The store cannot be reached", timeout=60_000)
-    finally:
-        site.proxy.share = 0.0
-    expect(page.locator("#trouble")).to_be_hidden(timeout=60_000)
 
 
 def test_a_phone_has_one_row_of_large_controls_and_swipes_through_time(site: Site, browser: Browser) -> None:

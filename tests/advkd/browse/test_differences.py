@@ -10,9 +10,9 @@ from advkd.students import LayerwiseStudent
 from storage import digest
 from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened
 from tests.advkd.browse.pictures import image_of
-from tests.advkd.browse.test_students import student_folder
+from tests.advkd.browse.specs import image_spec, student_folder
 
 
 def test_the_scale_is_black_at_zero_white_from_the_end_and_rises_between() -> None:

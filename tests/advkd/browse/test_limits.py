@@ -11,7 +11,8 @@ from advkd.browse.limits import too_large
 from storage import digest, store_uri
 from storage.testing.damage import claim, peak_memory
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened
+from tests.advkd.browse.specs import image_spec
 
 GRID = tuple(range(20_000, -1, -1))
 CRAFTED: dict[str, tuple[dict[str, Any], str]] = {

@@ -5,7 +5,8 @@ import pytest
 from advkd.text.links import store_link
 from storage import digest
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened
+from tests.advkd.browse.specs import image_spec
 
 
 def test_a_link_leads_to_the_store(tmp_path, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

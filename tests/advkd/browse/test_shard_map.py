@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from advkd.browse.marks import Mark
 from advkd.browse.shard_map import shard_map
-from tests.advkd.browse.conftest import image_spec
+from tests.advkd.browse.specs import image_spec
 
 SPEC = image_spec()
 

@@ -7,8 +7,8 @@ import pytest
 from advkd.browse.store_view import StoreView
 from storage import digest
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, digits_spec
-from tests.advkd.browse.test_students import student_folder
+from tests.advkd.browse.conftest import Opened
+from tests.advkd.browse.specs import digits_spec, student_folder
 
 OF_ONE = (
     "/s/{a}",

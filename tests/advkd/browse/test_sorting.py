@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advkd.browse.sorting import MOST_SAMPLES, at_random, chunks, subset
-from tests.advkd.browse.conftest import image_spec
+from tests.advkd.browse.specs import image_spec
 
 
 def view(num_samples: int, **changes: Any) -> Any:

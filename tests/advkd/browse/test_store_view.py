@@ -29,8 +29,9 @@ from storage import (
 )
 from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
-from tests.advkd.browse.conftest import Opened, digits_spec, image_spec
+from tests.advkd.browse.conftest import Opened
 from tests.advkd.browse.pictures import grey, sheet
+from tests.advkd.browse.specs import digits_spec, image_spec
 from tests.faulty_proxy import faulty_proxy
 from tests.s3_server import S3Server
 from tests.storage.conftest import EVERYWHERE

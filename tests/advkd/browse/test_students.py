@@ -12,15 +12,9 @@ from advkd.students import LayerwiseStudent
 from storage import ByteCache, digest
 from storage.testing.oracles import shown_states, spec_of_kind
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened
 from tests.advkd.browse.pictures import planes, sheet
-
-
-def student_folder(folder: Path, shape: tuple[int, int, int] = (1, 8, 8), timesteps=(999, 500, 0), seed=0) -> str:
-    torch.manual_seed(seed)
-    signal, sigma = {3: ((0.01, 0.5, 1.0), (0.99, 0.8, 0.0)), 2: ((0.01, 1.0), (0.99, 0.0))}[len(timesteps)]
-    LayerwiseStudent(shape, timesteps, signal, sigma, width=8, blocks=1, patch=2).save_pretrained(folder)
-    return str(folder)
+from tests.advkd.browse.specs import image_spec, student_folder
 
 
 @pytest.mark.parametrize("kind", ["zarr", "float32"])

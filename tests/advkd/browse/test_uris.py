@@ -8,7 +8,8 @@ import pytest
 
 from storage import StoreError, digest
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened
+from tests.advkd.browse.specs import image_spec
 
 
 class TestBadUris:

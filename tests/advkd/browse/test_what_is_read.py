@@ -15,10 +15,10 @@ from advkd.browse.store_view import StoreView
 from storage import ByteCache, TrajectorySpec, digest, open_store, store_uri
 from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import Opened, image_spec
+from tests.advkd.browse.conftest import Opened
 from tests.advkd.browse.pictures import grey, sheet
 from tests.advkd.browse.served import served
-from tests.advkd.browse.test_students import student_folder
+from tests.advkd.browse.specs import image_spec, student_folder
 
 
 @pytest.mark.thorough

@@ -17,8 +17,8 @@ from advkd.browse.settings import BrowseSpec
 from advkd.cli.browse import _listening
 from advkd.cli.connections import Seldom
 from storage.testing.trajectories import fill
-from tests.advkd.browse.conftest import image_spec
 from tests.advkd.browse.served import served
+from tests.advkd.browse.specs import image_spec
 
 TOKEN = "correct horse battery"
 DESCRIPTORS = 256

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.serving.deploying import CHECKOUT
+from flows.serving.declared import declaration
 from flows.serving.schedules import check_schedules
 
 GOOD = ['{cron: "*/5 * * * *", timezone: Europe/Berlin}', "{interval: 600}", '{rrule: "FREQ=DAILY"}']
@@ -36,4 +36,4 @@ def test_schedules_that_do_not(schedule, fact, tmp_path):
 
 
 def test_ours_parse():
-    check_schedules(CHECKOUT / "prefect.yaml")
+    check_schedules(declaration())
