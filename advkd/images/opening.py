@@ -31,6 +31,7 @@ from advkd.images.inspection import Inspection, inspected
 from advkd.images.parquet import ParquetSource
 from advkd.images.pictures import ENDINGS, MODES, RULE, BadPictureError, crop, picture_image
 from advkd.images.sources import FolderSource, Source, is_hidden, is_picture
+from advkd.images.stores import is_store, store_images
 from storage.objects import ObjectInfo, join, list_objects
 
 DIGITS = "digits"
@@ -56,7 +57,7 @@ def open_images(
 
     Args:
         uri: "digits" (scikit-learn's); or a folder of pictures, a zip, a tar or a Parquet file of a hub data set, or a
-            folder of such archives.
+            folder of such archives; or a trajectory store, of which the clean states are taken.
         shape: shape `[C, H, W]` of the teacher's images, C 1 or 3.
         skip_bad: leave out pictures that cannot be used, and count them in `ImageSet.skipped`.
         progress: `progress(done, total)` pictures, called only if they have to be looked at.
@@ -68,6 +69,8 @@ def open_images(
     channels, height, width = shape
     if uri == DIGITS:
         return _digits((channels, height, width))
+    if is_store(uri):
+        return store_images(uri, (channels, height, width))
     if channels not in MODES:
         raise ImageSetError(
             f"pictures have 1 or 3 channels, got a teacher with {channels}; evaluate without real images"
