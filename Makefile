@@ -126,10 +126,11 @@ $(COMPARED)/.installed: benchmarks/requirements.txt | $(DEV)
 	$(PIP) --no-deps --target $(COMPARED) --requirement $<
 	touch $@
 
+# What was measured stays below runs/recipe; OPTIONS='--teacher emoji --seconds 240 --groups student' for another one.
 bench-recipe: $(DEV)
-	$(BIN)/python -m benchmarks.recipe --write
+	$(BIN)/python -m benchmarks.recipe --write $(OPTIONS)
 
-# Which average of the weights: one run, every average of it. STORE is that of `make bench-recipe`, which prints it.
+# Which average of the weights: one run, every average of it. STORE: `advkd precompute --teacher digits` with 50 DDIM steps and captures.
 bench-averages: $(DEV)
 	$(BIN)/python -m benchmarks.averages --store $(STORE) --write
 

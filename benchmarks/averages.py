@@ -16,17 +16,19 @@ from torch import Tensor, nn
 from advkd.device.threads import no_denormals, torch_threads
 from advkd.optimizers.ema import Ema
 from advkd.runtime.reporting import progress
+from advkd.students import StudentSpec
+from advkd.training import TrainSpec
 from advkd.training.data import to_torch
 from advkd.training.loop import STUDENT_FOLDER, export_student
 from advkd.training.methods.table import build_method
 from advkd.training.state import TrainState
+from benchmarks.digits_figures import evaluate
 from benchmarks.measure import progress as say
 from benchmarks.measure import spread, table, write
-from benchmarks.recipe_run import evaluate
-from benchmarks.recipe_variants import BASE
 from storage import TrajectoryLoader
 from storage.objects.access import write_json
 
+BASE = TrainSpec(student=StudentSpec(width=32, blocks=2), timesteps=(999, 459, 199, 59, 0), window=16)
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 """Half-lives, in shares of the run."""
 STRIDE = 4
@@ -44,7 +46,7 @@ def main() -> None:
         recall = statistics.median(one["recall"] for one in found)
         rows.append(["none" if share == 0 else f"{share:.0%}", *row, f"{recall:.3f}"])
     text = (
-        f"# Averages of the weights\n\n`make bench-averages` trains the base recipe of `make bench-recipe` for "
+        f"# Averages of the weights\n\n`make bench-averages` trains a shortened preset `full` for "
         f"{options.steps} steps with {options.seeds} training seed(s), keeps the weights of every {STRIDE}th step and "
         f"averages them after training. Each average is evaluated on {options.evaluation_samples} noises with one "
         "evaluation seed. Figures are medians over the training seeds, with the lowest and the highest in brackets."
@@ -62,7 +64,7 @@ def _measured(seed: int, options: argparse.Namespace) -> dict[str, dict[str, flo
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
     state, weights = _trained(seed, options)
-    batch, total = BASE.train.batch_size, options.steps * BASE.train.batch_size
+    batch, total = BASE.batch_size, options.steps * BASE.batch_size
     found = {}
     for share in SHARES:
         state.ema = _average(state.student, weights, batch * STRIDE, share * total)
@@ -78,7 +80,7 @@ def _measured(seed: int, options: argparse.Namespace) -> dict[str, dict[str, flo
 @no_denormals()
 def _trained(seed: int, options: argparse.Namespace) -> tuple[TrainState, list[Weights]]:
     """The base, trained as the loop does, and its weights on the way."""
-    spec = replace(BASE.train, seed=seed, samples=options.steps * BASE.train.batch_size)
+    spec = replace(BASE, seed=seed, samples=options.steps * BASE.batch_size)
     loader = TrajectoryLoader(
         options.store, timesteps=spec.timesteps, batch_size=spec.batch_size, seed=seed, window=spec.window
     )
@@ -108,7 +110,7 @@ def _average(student: nn.Module, weights: list[Weights], samples: int, halflife:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", required=True, help="URI of the store of `make bench-recipe`")
+    parser.add_argument("--store", required=True, help="URI of a store of digits with every state of 50 DDIM steps")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seeds", type=int, default=3, help="training seeds")
     parser.add_argument("--evaluation-samples", type=int, default=5000)

@@ -1,8 +1,8 @@
 """`make bench-features`: do extractors agree on which of two samplers is nearer to the teacher's fine solution?
 
-The points of a teacher's curve, DDIM and UniPC at some numbers of steps, are ordered by their Frechet distance to a
-fine solution of the same noises, once in each extractor's features. Agreement is Spearman's rank correlation of these
-orders. What goes into the extractor `teacher` is varied too: its noise levels.
+The points of a teacher's curve, DDIM and UniPC at some numbers of steps, and the students that are given are ordered by
+their Frechet distance to a fine solution of the same noises, once in each extractor's features. Agreement is Spearman's
+rank correlation of these orders. What goes into the extractor `teacher` is varied too: its noise levels.
 """
 
 import argparse
@@ -15,8 +15,10 @@ from torch import Tensor
 
 import advkd.features.teacher as own
 from advkd.distances import Accumulator, FeatureSet, frechet_distance
+from advkd.evaluation.student_states import student_states
 from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start, teacher_states
 from advkd.features import chosen_features, state_features
+from advkd.students import load_student
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from benchmarks.measure import progress, table, write
 
@@ -34,10 +36,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     parts = [_measured(name, options) for name in options.teachers.split(",")]
     text = (
-        "# Agreement of extractors\n\n`make bench-features` orders the points of a teacher's curve by their Fréchet "
-        f"distance to its fine solution (UniPC with {FINE.steps} steps, the same {options.samples} noises), in each "
-        "extractor's features. Agreement of two orders is Spearman's rank correlation: 1 is the same order, 0 none.\n\n"
-        + "\n\n".join(parts)
+        "# Agreement of extractors\n\n`make bench-features` orders the points of a teacher's curve, and students, by "
+        f"their Fréchet distance to its fine solution (UniPC with {FINE.steps} steps, the same {options.samples} "
+        "noises), in each extractor's features. Agreement of two orders is Spearman's rank correlation: 1 is the same "
+        "order, 0 none.\n\n" + "\n\n".join(parts)
     )
     if options.write:
         write("features", text)
@@ -49,6 +51,12 @@ def _measured(name: str, options: argparse.Namespace) -> str:
     teacher = load_teacher(name)
     progress(f"{name}: states")
     points = {f"{kind} {steps}": _clean(teacher, SolverSpec(kind=kind, steps=steps), options) for kind, steps in POINTS}
+    for number, folder in enumerate(options.students):
+        student = load_student(folder)
+        if student.sample_shape == teacher.space.shape:
+            start = evaluation_start(teacher, 0, options.samples)
+            parts = [student_states(student, part, "cpu", teacher.conditions) for part in start.split(256)]
+            points[f"student {number + 1}"] = torch.cat(parts)
     fine = _clean(teacher, FINE, options)
     distances: dict[str, dict[str, float]] = {}
     for extractor in chosen_features(options.features, teacher):
@@ -109,6 +117,7 @@ def _clean(teacher: Teacher, solver: SolverSpec, options: argparse.Namespace) ->
 def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--teachers", default=",".join(TEACHERS))
+    parser.add_argument("--students", nargs="*", default=[], help="Folders of students, measured beside their teacher.")
     parser.add_argument("--features", default="digits,teacher,efficientnet-lite0")
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--threads", type=int, default=1)

@@ -1,6 +1,7 @@
 """What every benchmark does: repeat, take turns, take medians, write a table."""
 
 import gc
+import re
 import statistics
 import sys
 import time
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 REPEATS = 3
 
+_SECTION = re.compile(r"<!-- teacher (\S+) -->\n(.*?)\n<!-- /teacher \1 -->", re.DOTALL)
 Runs: TypeAlias = Sequence[Mapping[str, float]]
 """One figure per case, repeat by repeat."""
 
@@ -102,3 +104,14 @@ def write_between_marks(path: Path, mark: str, text: str) -> None:
     if not (found and ended):
         raise ValueError(f"{path.name} must hold {opening} and, after it, {closing}; put the two marks back")
     path.write_text(f"{before}{opening}\n{text}\n{closing}{after}", encoding="utf-8")
+
+
+def write_section(path: Path, teacher: str, text: str, head: str) -> None:
+    """Puts a teacher's section below a page's head, in the place of its earlier one; other teachers' stay."""
+    earlier = dict(_SECTION.findall(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    marked = [
+        f"<!-- teacher {name} -->\n{part}\n<!-- /teacher {name} -->"
+        for name, part in {**earlier, teacher: text}.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join([head, *marked]) + "\n", encoding="utf-8")

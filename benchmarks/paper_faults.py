@@ -21,9 +21,9 @@ from advkd.training.methods.paper_spec import RELEASED, PaperSpec
 from advkd.training.methods.spec_json import train_spec_from_json
 from advkd.trajectories import precompute
 from benchmarks.cache_process import call
+from benchmarks.digits_figures import evaluate
 from benchmarks.measure import progress as say
 from benchmarks.measure import table, write
-from benchmarks.recipe_run import evaluate
 from storage.objects.access import write_json
 
 TEACHER = "mixture"

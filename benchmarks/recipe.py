@@ -1,134 +1,169 @@
-"""`make bench-recipe`: variants of the recipe, trained from one cache for an equal budget, side by side.
+"""`make bench-recipe`: variants of a teacher's recipe, trained from one cache for equal CPU seconds, side by side.
 
-`python -m benchmarks.recipe --steps 2400 --groups student grid` runs the base and some groups with another budget: the
-CPU time of so many steps of the base. Each variant gets as many as its own take of it, by a ratio probed in its own
-process, so a busy machine does not change who wins. What was measured stays in `runs/recipe/` and is not repeated.
+`python -m benchmarks.recipe --teacher SOURCE --seconds 240 --groups student grid` runs the base, which is what the
+rules make of the preset `quick` for this teacher, and some groups. Training and figures are those of `make
+bench-peers`: schedules run on the share of the budget, so a cheaper variant makes more steps. What was measured stays
+below `--root` and is not repeated.
 """
 
 import argparse
 import hashlib
 import json
-import os
 import statistics
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from advkd.evaluation.reference import SAMPLES, references_for
+from advkd.features import chosen_features
 from advkd.runtime.reporting import progress
-from advkd.teachers import SolverSpec
-from advkd.trajectories import PrecomputeSpec, precompute
+from advkd.teachers import load_teacher
+from advkd.trajectories import precompute
 from benchmarks.cache_process import call
+from benchmarks.measure import DOCS, table, write_section
 from benchmarks.measure import progress as say
-from benchmarks.measure import table, write
-from benchmarks.recipe_run import train_and_evaluate
-from benchmarks.recipe_variants import BASE, GROUPS, SEEDS, Variant
+from benchmarks.peers.measured import train_and_measure
+from benchmarks.peers.protocol import Problem, cache_spec, check_problem
+from benchmarks.peers.table import BASE as OURS
+from benchmarks.recipe_variants import BASE, GROUPS, Variant
 from storage.objects.access import write_json
 
-CACHE = PrecomputeSpec(teacher="digits", samples=16384, solver=SolverSpec(steps=50), captures=50, shard_samples=1024)
-"""All 50 states, so that every grid of 50 steps can be trained from it."""
-FIGURES = ("worth", "fd", "fd_real", "recall", "params", "macs", "steps", "steps_per_second")
+HEADER = (
+    "variant",
+    "worth",
+    "FD",
+    "recall",
+    "coverage",
+    "parameters",
+    "of the teacher's",
+    "of a pass",
+    "latency, batch 1",
+    "batch 64",
+    "steps",
+    "seeds",
+)
+Runs = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def main() -> None:
     options = _options()
-    root = Path(options.root)
+    root, teacher = Path(options.root), load_teacher(options.teacher)
+    extractor = chosen_features(options.features, teacher)[0]
     with progress() as report:
-        asked = replace(CACHE, samples=options.trajectories)
-        store = precompute(asked, lambda done, total: report("trajectories", done, total), os.cpu_count() or 1).uri
-    runs = _runs(options)
-    found: dict[str, list[dict[str, float]]] = {}
-    with ThreadPoolExecutor(options.workers) as pool:
-        waiting = {pool.submit(_measured, root, store, *run, options): run for run in runs}
-        for done, future in enumerate(as_completed(waiting), 1):
-            variant, seed = waiting[future]
-            found.setdefault(variant.name, []).append(future.result())
-            say(f"{done}/{len(runs)} {variant.name}, seed {seed}: {_line(found[variant.name][-1])}")
-    text = "\n\n".join(_section(name, GROUPS[name], found) for name in options.groups)
+        store = precompute(
+            cache_spec(options.teacher, str(root / "stores"), options.trajectories),
+            lambda done, total: report("trajectories", done, total),
+            options.workers,
+        )
+    problem = Problem(teacher=teacher, store=store.uri, seconds=options.seconds)
+    check_problem(problem)
+    references_for(teacher, [extractor], root=str(root), samples=options.evaluation_samples)
+    runs = _measured(problem, options, root)
+    text = f"## {teacher.name}\n\n{_protocol(problem, extractor.name, options)}\n\n" + "\n\n".join(
+        _group(name, runs) for name in options.groups
+    )
     print(text)
     if options.write:
-        write("recipe", f"# Variants of the recipe\n\n{_protocol(options)}\n\n{text}")
+        write_section(
+            DOCS / "benchmarks" / "recipe.md", teacher.name, text, "# Variants of the recipe\n\n`make bench-recipe`."
+        )
 
 
-def _runs(options: argparse.Namespace) -> list[tuple[Variant, int]]:
-    """The base first, and what is in two groups once."""
-    asked = {name: options.seeds or SEEDS.get(name, 1) for name in options.groups}
-    chosen = {(BASE.name, seed): BASE for seed in range(max(asked.values()))}
-    for name, seeds in asked.items():
-        chosen |= {(variant.name, seed): variant for seed in range(seeds) for variant in GROUPS[name]}
-    return [(variant, seed) for (_, seed), variant in chosen.items()]
+def _measured(problem: Problem, options: argparse.Namespace, root: Path) -> dict[str, list[dict[str, float]]]:
+    """The runs of every variant; the first seeds of all come first, what is in two groups once."""
+    variants = {variant.name: variant for variant in (BASE, *(v for name in options.groups for v in GROUPS[name]))}
+    asked = [(variant, seed) for seed in range(options.seeds) for variant in variants.values()]
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in variants}
+    with ThreadPoolExecutor(options.workers) as pool:
+        waiting = {pool.submit(_run, _task(problem, variant, seed, options), root): variant for variant, seed in asked}
+        for done, future in enumerate(as_completed(waiting), 1):
+            name, figures = waiting[future].name, future.result()
+            runs[name].append(figures)
+            say(
+                f"{done}/{len(asked)} {name}: worth {figures['worth']:.2f}, FD {figures['fd']:.2f}, recall "
+                f"{figures.get('recall', 0.0):.3f}, {figures['steps']:.0f} steps, {figures['params'] / 1000:.0f} k"
+            )
+    return runs
 
 
-def _measured(root: Path, store: str, variant: Variant, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    task = {
-        "store": store,
-        **variant.facts(),
+def _task(problem: Problem, variant: Variant, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "peer": OURS,
+        "teacher": options.teacher,
+        "fingerprint": problem.teacher.fingerprint,
+        "store": problem.store,
+        "recipe": asdict(variant.change(problem.recipe, problem.facts)),
+        "seconds": options.seconds,
         "seed": seed,
-        "steps": options.steps,
-        "base": BASE.facts()["train"],
+        "features": options.features,
         "evaluation_samples": options.evaluation_samples,
-        "evaluation_seeds": list(range(options.evaluation_seeds)),
+        "evaluation_seeds": options.evaluation_seeds,
     }
-    path = root / f"{hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:16]}.json"
-    if path.is_file():
-        return dict(json.loads(path.read_text())["figures"])
-    figures = call(train_and_evaluate, task, str(root), environment={"OMP_NUM_THREADS": "1"})
-    write_json(str(path), {"name": variant.name, "task": task, "figures": figures})
+
+
+def _run(task: dict[str, Any], root: Path) -> dict[str, float]:
+    kept = root / "runs" / f"{hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    if kept.is_file():
+        return dict(json.loads(kept.read_text())["figures"])
+    pictures = str(kept.with_suffix(".npy"))
+    figures = call(train_and_measure, task, str(root), pictures, environment={"OMP_NUM_THREADS": "1"})
+    write_json(str(kept), {"task": task, "figures": figures})
     return dict(figures)
 
 
-def _section(name: str, variants: tuple[Variant, ...], found: dict[str, list[dict[str, float]]]) -> str:
-    rows = []
-    for variant in (BASE, *variants):
-        runs = found.get(variant.name, [])
-        if runs:
-            middle = {figure: statistics.median(run[figure] for run in runs) for figure in FIGURES}
-            worths = sorted(run["worth"] for run in runs)
-            rows.append(
-                [
-                    variant.name,
-                    f"{middle['worth']:.1f} ({worths[0]:.1f} to {worths[-1]:.1f})",
-                    f"{middle['fd']:.2f}",
-                    f"{middle['fd_real']:.1f}",
-                    f"{middle['recall']:.3f}",
-                    f"{middle['params'] / 1000:.0f} k",
-                    f"{middle['macs'] / 1e6:.1f} M",
-                    f"{middle['steps_per_second']:.1f}",
-                    f"{middle['steps']:.0f}",
-                    str(len(runs)),
-                ]
-            )
-    header = ["variant", "worth", "FD to the target", "FD to real", "recall", "parameters", "multiply-adds", "steps/s"]
-    return f"## {name}\n\n{table([*header, 'steps', 'seeds'], rows)}"
+def _group(name: str, runs: Runs) -> str:
+    rows = [_row(variant.name, runs[variant.name]) for variant in (BASE, *GROUPS[name])]
+    return f"### {name}\n\n{table(list(HEADER), rows)}"
 
 
-def _line(figures: dict[str, float]) -> str:
+def _row(name: str, runs: Sequence[Mapping[str, float]]) -> list[str]:
+    def middle(figure: str) -> float:
+        return statistics.median(run.get(figure, 0.0) for run in runs)
+
+    def share(figure: str) -> str:
+        whole = middle(f"teacher_{figure}")
+        # A teacher in closed form has no parameters.
+        return f"{middle(figure) / whole:.2f}" if whole else "-"
+
+    worths = sorted(run["worth"] for run in runs)
+    return [
+        name,
+        f"{middle('worth'):.1f}" + (f" ({worths[0]:.1f} to {worths[-1]:.1f})" if len(worths) > 1 else ""),
+        f"{middle('fd'):.3g}",
+        f"{middle('recall'):.3f}",
+        f"{middle('coverage'):.3f}",
+        f"{middle('params') / 1000:.0f} k",
+        *(share(figure) for figure in ("params", "macs", "milliseconds_of_one", "milliseconds")),
+        f"{middle('steps'):.0f}",
+        str(len(runs)),
+    ]
+
+
+def _protocol(problem: Problem, extractor: str, options: argparse.Namespace) -> str:
     return (
-        f"worth {figures['worth']:.2f}, FD {figures['fd']:.2f}, recall {figures['recall']:.3f}, "
-        f"{figures['params'] / 1000:.0f} k, {figures['steps']:.0f} steps, {figures['steps_per_second']:.1f}/s"
-    )
-
-
-def _protocol(options: argparse.Namespace) -> str:
-    return (
-        f"`make bench-recipe`: teacher `digits`, {options.trajectories} trajectories of {CACHE.solver.steps} DDIM "
-        f"steps, for each run the CPU time of {options.steps} steps of the base in one thread; "
-        "medians over the training seeds, worth with its range. Evaluated on "
-        f"{options.evaluation_samples} noises, the same for teacher and student, means of {options.evaluation_seeds} "
-        "evaluation seed(s)."
+        f"{options.trajectories or cache_spec(options.teacher, '').samples} trajectories of "
+        f"{problem.facts.solver_steps} steps ({problem.facts.sampler}), {options.seconds:g} CPU seconds for each run, "
+        f"in {problem.recipe.computed_precision}; {options.evaluation_samples} noises, features of `{extractor}`. "
+        "Medians over the training seeds, worth with its range; parameters, multiply-adds and milliseconds of a "
+        "student's pass over those of a teacher's."
     )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1200, help="budget of a run: the time of so many of the base")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", default="digits", help="embedded name, folder, URI or package.module:factory")
+    parser.add_argument("--seconds", type=float, default=54.0, help="CPU seconds of training for each run")
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
-    parser.add_argument("--seeds", type=int, help="training seeds; else as many as the group needs")
-    parser.add_argument("--evaluation-samples", type=int, default=5000)
-    parser.add_argument("--evaluation-seeds", type=int, default=3)
-    parser.add_argument("--trajectories", type=int, default=CACHE.samples, help="of the cache")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at once, one thread each")
+    parser.add_argument("--seeds", type=int, default=1, help="training seeds; three where it decides")
+    parser.add_argument("--trajectories", type=int, help="of the cache, instead of the preset's")
+    parser.add_argument("--features", default="auto", help="name of the extractor of figures")
+    parser.add_argument("--evaluation-samples", type=int, default=SAMPLES)
+    parser.add_argument("--evaluation-seeds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="runs at once, one thread each")
     parser.add_argument("--root", default="runs/recipe")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks/recipe.md")
+    parser.add_argument("--write", action="store_true", help="write the teacher's section of docs/benchmarks/recipe.md")
     return parser.parse_args()
 
 

@@ -1,105 +1,134 @@
-"""The variants that `benchmarks.recipe` compares: each is the base with something changed."""
+"""The variants that `benchmarks.recipe` compares: each changes something of the recipe of the rules for a teacher."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from advkd.discriminators import DiscriminatorSpec
-from advkd.students import StudentSpec
-from advkd.training.methods.layerwise_spec import TrainSpec
+from advkd.diffusion import spread_captures
+from advkd.training import TrainSpec
+from storage import TrajectorySpec
 
-
-def grid(*inner: int) -> tuple[int, ...]:
-    """The noise, states after so many of 50 steps, and the clean state."""
-    return (999, *(999 - 20 * step for step in inner), 0)
+Change = Callable[[TrainSpec, TrajectorySpec], TrainSpec]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A recipe to measure; budget, seed and the average's horizon are filled in by the run."""
+    """A recipe to measure."""
 
     name: str
-    train: TrainSpec
-    ema_share: float = 0.05
-
-    def facts(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return {"train": asdict(self.train), "ema_share": self.ema_share}
+    change: Change
 
 
-_BASE = TrainSpec(student=StudentSpec(width=32, blocks=2), timesteps=grid(27, 40, 47), window=16)
+def _plain(**fields: Any) -> Change:
+    return lambda recipe, store: replace(recipe, **fields)
 
 
-def _with(name: str, student: dict[str, Any] | None = None, ema_share: float = 0.05, **changes: Any) -> Variant:
-    return Variant(name, replace(_BASE, student=replace(_BASE.student, **(student or {})), **changes), ema_share)
+def _student(**fields: Any) -> Change:
+    return lambda recipe, store: replace(recipe, student=replace(recipe.student, **fields))
 
 
-BASE = Variant("base", _BASE)
-GROUPS: dict[str, tuple[Variant, ...]] = {
+def _discriminator(**fields: Any) -> Change:
+    return lambda recipe, store: replace(recipe, discriminator=replace(recipe.discriminator, **fields))
+
+
+def _wider(factor: float) -> Change:
+    # Kernels are computed in eights.
+    return lambda recipe, store: replace(
+        recipe, student=replace(recipe.student, width=max(8, 8 * round(factor * recipe.student.width / 8)))
+    )
+
+
+def _coarser(patch: int, wider: float, levels: int = 0) -> Change:
+    """A patch so many times as large, with so much more or fewer levels."""
+
+    def change(recipe: TrainSpec, store: TrajectorySpec) -> TrainSpec:
+        student = _wider(wider)(recipe, store).student
+        student = replace(student, patch=patch * student.patch, levels=max(1, student.levels + levels))
+        return replace(recipe, student=student)
+
+    return change
+
+
+def _grid(captures: int, shrink: float, blocks: int | None = None) -> Change:
+    """So many states of the solver's, the distances between them shrinking by a factor towards the clean one."""
+
+    def change(recipe: TrainSpec, store: TrajectorySpec) -> TrainSpec:
+        student = recipe.student if blocks is None else replace(recipe.student, blocks=blocks)
+        return replace(recipe, student=student, timesteps=spread_captures(store.timesteps, captures, shrink))
+
+    return change
+
+
+def _weights(weights: Callable[[int], tuple[float, ...]]) -> Change:
+    def change(recipe: TrainSpec, store: TrajectorySpec) -> TrainSpec:
+        return replace(recipe, submodule_weights=weights(len(recipe.timesteps or store.timesteps) - 1))
+
+    return change
+
+
+def _halflife(share: float) -> Change:
+    return lambda recipe, store: replace(recipe, ema_halflife=share * recipe.samples)
+
+
+BASE = Variant("base", lambda recipe, store: recipe)
+GROUPS: Mapping[str, tuple[Variant, ...]] = {
     "controls": (
-        _with("K 1, blocks 8", {"blocks": 8}, timesteps=grid()),
-        _with("distillation alone", warmup=1.0),
-    ),
-    "learning rate": (
-        _with("rate 5e-3", learning_rate=5e-3),
-        _with("no decay", weight_decay=0.0),
-        _with("decay 0.3", weight_decay=0.3),
+        Variant("K 1, blocks 8", _grid(1, 1.0, blocks=8)),
+        Variant("distillation alone", _plain(warmup=1.0)),
     ),
     "student": (
-        _with("width 24", {"width": 24}),
-        _with("width 40", {"width": 40}),
-        _with("width 48", {"width": 48}),
-        _with("patch 4, width 64, blocks 1", {"patch": 4, "width": 64, "blocks": 1}),
+        Variant("3/4 of the width", _wider(0.75)),
+        Variant("1/2 of the width", _wider(0.5)),
+        Variant("3/2 of the width", _wider(1.5)),
+        Variant("twice the patch, one level less", _coarser(2, 1.0, levels=-1)),
+        Variant("twice the patch, one level less, 3/2 of the width", _coarser(2, 1.5, levels=-1)),
+        Variant("one block", _student(blocks=1)),
+        Variant("attention", _student(attention=True)),
     ),
     "submodules": (
-        _with("K 1, blocks 8", {"blocks": 8}, timesteps=grid()),
-        _with("K 2, blocks 4", {"blocks": 4}, timesteps=grid(33)),
-        _with("K 8, blocks 1", {"blocks": 1}, timesteps=grid(25, 38, 44, 46, 47, 48, 49)),
-        _with("deep late", {"blocks": (1, 1, 2, 4)}),
-        _with("deep early", {"blocks": (4, 2, 1, 1)}),
+        Variant("K 2, blocks 4", _grid(2, 0.5, blocks=4)),
+        Variant("K 8, blocks 1", _grid(8, 1.0, blocks=1)),
+        Variant("deep late", _student(blocks=(1, 1, 2, 4))),
+        Variant("deep early", _student(blocks=(4, 2, 1, 1))),
     ),
     "grid": (
-        _with("even: 12, 25, 38", timesteps=grid(12, 25, 38)),
-        _with("even in log-SNR: 11, 26, 40", timesteps=grid(11, 26, 40)),
-        _with("early states: 6, 12, 25", timesteps=grid(6, 12, 25)),
-        _with("late states: 25, 38, 44", timesteps=grid(25, 38, 44)),
-        _with("shrink 0.6: 23, 37, 45", timesteps=grid(23, 37, 45)),
-        _with("shrink 0.4: 31, 43, 48", timesteps=grid(31, 43, 48)),
+        Variant("even", _grid(4, 1.0)),
+        Variant("shrink 0.7", _grid(4, 0.7)),
+        Variant("shrink 0.4", _grid(4, 0.4)),
     ),
     "weights": (
-        _with("w equal", submodule_weights=(1.0, 1.0, 1.0, 1.0)),
-        _with("w last only", submodule_weights=(0.0, 0.0, 0.0, 1.0)),
-        _with("w last x4", submodule_weights=(0.5, 0.5, 0.5, 4.0)),
+        Variant("w equal", _weights(lambda count: (1.0,) * count)),
+        Variant("w last only", _weights(lambda count: (0.0,) * (count - 1) + (1.0,))),
+    ),
+    "learning rate": (
+        Variant("rate 2e-2", _plain(learning_rate=2e-2)),
+        Variant("rate 5e-3", _plain(learning_rate=5e-3)),
+        Variant("no decay", _plain(weight_decay=0.0)),
+        Variant("decay 0.3", _plain(weight_decay=0.3)),
     ),
     "phases": (
-        _with("distillation alone", warmup=1.0),
-        _with("game from the start", warmup=0.0),
-        _with("warm-up 20 %", warmup=0.2),
-        _with("warm-up 60 %", warmup=0.6),
+        Variant("game from the start", _plain(warmup=0.0)),
+        Variant("warm-up 20 %", _plain(warmup=0.2)),
+        Variant("warm-up 70 %", _plain(warmup=0.7)),
     ),
     "adversarial": (
-        _with("weight 0.25", adversarial_weight=0.25),
-        _with("weight 1", adversarial_weight=1.0, adversarial_limit=0.4),
-        _with("weight 2", adversarial_weight=2.0, adversarial_limit=0.8),
-        _with("hinge", adversarial="hinge"),
-        _with("non-saturating", adversarial="non-saturating"),
-        _with("penalty 0.5", penalty_weight=0.5),
-        _with("penalty 2", penalty_weight=2.0),
-        _with("penalty 0.005", penalty_weight=0.005),
+        Variant("weight 0.25", _plain(adversarial_weight=0.25)),
+        Variant("weight 1", _plain(adversarial_weight=1.0, adversarial_limit=0.4)),
+        Variant("non-saturating", _plain(adversarial="non-saturating")),
+        Variant("penalty 0.5", _plain(penalty_weight=0.5)),
+        Variant("penalty 2", _plain(penalty_weight=2.0)),
     ),
     "discriminator": (
-        _with("discriminator 8 wide", discriminator=DiscriminatorSpec(width=8)),
-        _with("discriminator 16 wide", discriminator=DiscriminatorSpec(width=16)),
-        _with("discriminator 64 wide", discriminator=DiscriminatorSpec(width=64)),
-        _with("discriminator rate 5e-4", discriminator_learning_rate=5e-4),
-        _with("discriminator rate 1e-3", discriminator_learning_rate=1e-3),
+        Variant("discriminator 16 wide", _discriminator(width=16)),
+        Variant("discriminator 64 wide", _discriminator(width=64)),
+        Variant("discriminator rate 1e-3", _plain(discriminator_learning_rate=1e-3)),
+        Variant("discriminator 16 wide, penalty 0.5", lambda recipe, store: replace(
+            _discriminator(width=16)(recipe, store), penalty_weight=0.5
+        )),
     ),
-    "contenders": (
-        _with("discriminator 8 wide", discriminator=DiscriminatorSpec(width=8)),
-        _with("discriminator 16 wide", discriminator=DiscriminatorSpec(width=16)),
-        _with("penalty 0.5", penalty_weight=0.5),
-        _with("discriminator 16 wide, penalty 0.5", discriminator=DiscriminatorSpec(width=16), penalty_weight=0.5),
+    "averages": (
+        Variant("half-life 2 % of the run", _halflife(0.02)),
+        Variant("half-life 10 % of the run", _halflife(0.1)),
     ),
-    "trajectories": tuple(_with(f"{2**power} trajectories", trajectories=2**power) for power in range(9, 15)),
-}
-SEEDS = {"controls": 3, "grid": 3, "contenders": 3}
-"""Training seeds of the groups that something is decided by; one of the others."""
+    "trajectories": tuple(Variant(f"{2**power} trajectories", _plain(trajectories=2**power)) for power in range(9, 13)),
+}  # fmt: skip

@@ -25,9 +25,9 @@ from advkd.students.loading import load_student
 from advkd.teachers import SolverSpec, load_teacher
 from advkd.training.loop import train
 from advkd.trajectories import precompute, trajectory_spec
+from benchmarks.digits_figures import evaluate
 from benchmarks.measure import DOCS, spread, table, write
 from benchmarks.measure import progress as say
-from benchmarks.recipe_run import evaluate
 from storage.objects.access import write_json
 
 TEACHER_STEPS = 20

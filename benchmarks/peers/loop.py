@@ -51,6 +51,7 @@ def learned(problem: Problem, learner: Learner) -> Trained:
         batch_size=recipe.batch_size,
         seed=problem.seed,
         window=recipe.window,
+        num_samples=recipe.trajectories,
     )
     average, steps, halflife = Ema(learner.network), 0, recipe.ema_halflife / recipe.samples
     with torch_threads(1), no_denormals(), closing(iter(loader)) as batches:

@@ -15,6 +15,7 @@ from advkd.evaluation.reference import references_for
 from advkd.evaluation.student_images import student_images
 from advkd.features import chosen_features
 from advkd.teachers import SolverSpec, Teacher, load_teacher
+from advkd.training import TrainSpec, train_spec_from_json
 from benchmarks.peers.protocol import Problem
 from benchmarks.peers.table import PEERS
 
@@ -27,12 +28,14 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
     """Trains one peer; its first images are saved as `pictures`, float16 `[P, C, H, W]` in [-1, 1].
 
     Args:
-        task: names of peer and teacher, store, seconds, seed, features, and samples and seeds of the evaluation.
+        task: names of peer and teacher, store, recipe, seconds, seed, features, samples and seeds of the evaluation.
         root: of what evaluations keep.
         pictures: a path that ends in .npy.
     """
     teacher = load_teacher(task["teacher"])
-    problem = Problem(teacher=teacher, store=task["store"], seconds=task["seconds"], seed=task["seed"])
+    recipe = train_spec_from_json(task["recipe"])
+    assert isinstance(recipe, TrainSpec)
+    problem = Problem(teacher=teacher, store=task["store"], seconds=task["seconds"], seed=task["seed"], given=recipe)
     trained = PEERS[task["peer"]].train(problem)
     figures, images = evaluated(
         trained.student, teacher, task["features"], root, task["evaluation_samples"], task["evaluation_seeds"]
@@ -84,7 +87,9 @@ def costs(student: Any, teacher: Teacher) -> dict[str, float]:
         "params": float(cost.student.params or 0),
         "macs": float(cost.student.macs or 0),
         "milliseconds": cost.student.latency_ms[64],
+        "milliseconds_of_one": cost.student.latency_ms[1],
         "teacher_params": float(cost.teacher.params or 0),
         "teacher_macs": (cost.teacher.macs or 0) / steps,
         "teacher_milliseconds": cost.teacher.latency_ms[64] / steps,
+        "teacher_milliseconds_of_one": cost.teacher.latency_ms[1] / steps,
     }

@@ -1,11 +1,10 @@
 """The page of the peers: a section and a picture for every teacher, and who is ahead of ours, in words."""
 
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.measure import table
+from benchmarks.measure import table, write_section
 from benchmarks.peers.table import BASE, PEERS
 from benchmarks.peers.training_free import Afforded
 
@@ -24,7 +23,16 @@ COLUMNS = (
     "precision",
     "seeds",
 )
-_SECTION = re.compile(r"<!-- teacher (\S+) -->\n(.*?)\n<!-- /teacher \1 -->", re.DOTALL)
+_HEAD = (
+    "# Ours and its peers\n\n"
+    "`make bench-peers`: every method trains a student of one pass from the same cache, which has every state "
+    "of ten steps of the preset's solver. All have the same number of CPU seconds (of one process with one "
+    "torch thread, passes of the teacher included), our student's network or one of as many parameters within "
+    "5 %, our batch, our average of weights and, unless it says otherwise, our optimizer and its schedule. "
+    "[Worth](../evaluation.md#the-worth), FD, KD, recall and precision are those of the reports, against the "
+    "teacher's fine solution from the same noises. Teacher passes are those of the cache and, after the plus, "
+    "of training."
+)
 
 
 def row(title: str, passes: str, runs: Runs) -> list[str]:
@@ -98,31 +106,10 @@ def verdict(peers: Mapping[str, Runs]) -> str:
     return said if min(map(len, peers.values())) > 1 else f"{said} One seed: differences of a tenth mean nothing."
 
 
-def page(sections: Mapping[str, str]) -> str:
-    """Returns the whole page."""
-    notes = "\n".join(f"- **{peer.title}** ({peer.source}). {peer.notes}" for peer in PEERS.values())
-    marked = [f"<!-- teacher {name} -->\n{text}\n<!-- /teacher {name} -->" for name, text in sections.items()]
-    return "\n\n".join(
-        [
-            "# Ours and its peers",
-            "`make bench-peers`: every method trains a student of one pass from the same cache, which has every state "
-            "of ten steps of the preset's solver. All have the same number of CPU seconds (of one process with one "
-            "torch thread, passes of the teacher included), our student's network or one of as many parameters within "
-            "5 %, our batch, our average of weights and, unless it says otherwise, our optimizer and its schedule. "
-            "[Worth](../evaluation.md#the-worth), FD, KD, recall and precision are those of the reports, against the "
-            "teacher's fine solution from the same noises. Teacher passes are those of the cache and, after the plus, "
-            "of training.",
-            notes,
-            *marked,
-        ]
-    )
-
-
 def written(path: Path, teacher: str, text: str) -> None:
     """Puts a teacher's section into the page, in the place of its earlier one; other teachers' stay."""
-    earlier = dict(_SECTION.findall(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page({**earlier, teacher: text}) + "\n", encoding="utf-8")
+    notes = "\n".join(f"- **{peer.title}** ({peer.source}). {peer.notes}" for peer in PEERS.values())
+    write_section(path, teacher, text, f"{_HEAD}\n\n{notes}")
 
 
 def _passes(cache: int, runs: Runs) -> str:

@@ -29,6 +29,7 @@ class Problem:
         seconds: CPU seconds of training, of one process with one torch thread.
         seed: of weights, order of samples and whatever else is drawn.
         clock: by which seconds are counted.
+        given: a recipe instead of our preset's; its seed is replaced.
     """
 
     teacher: Teacher
@@ -36,6 +37,7 @@ class Problem:
     seconds: float
     seed: int = 0
     clock: Callable[[], float] = time.process_time
+    given: TrainSpec | None = None
 
     @cached_property
     def facts(self) -> TrajectorySpec:
@@ -45,6 +47,8 @@ class Problem:
     @cached_property
     def recipe(self) -> TrainSpec:
         """Our recipe for this cache: peers have its network, batch, precision and optimizer."""
+        if self.given is not None:
+            return replace(self.given, seed=self.seed)
         own = fitted(preset(PRESET), self.facts)
         assert isinstance(own, TrainSpec)
         return replace(own, seed=self.seed, timesteps=self.captured(preset(PRESET).precompute.captures))
