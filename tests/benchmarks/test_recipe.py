@@ -27,7 +27,7 @@ def test_every_variant_is_another_recipe_with_a_student(source: str) -> None:
     assert len({repr(changed) for changed in recipes.values()}) == len(recipes)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_the_command_trains_what_is_asked_and_keeps_it(
     problem: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

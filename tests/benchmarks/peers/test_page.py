@@ -71,7 +71,7 @@ def test_another_teachers_section_stays(tmp_path: Path) -> None:
     assert text.count("# Ours and its peers") == 1
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_the_command_compares_and_does_not_repeat_what_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -28,7 +28,7 @@ REACHED = {
 """Steps, and errors that they must reach; 1 is that of the mean image of all classes."""
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", REACHED)
 def test_it_learns_the_flow_of_classes_in_colour(name: str, problem: Make) -> None:
@@ -39,7 +39,7 @@ def test_it_learns_the_flow_of_classes_in_colour(name: str, problem: Make) -> No
     assert error(asked, trained) < reached
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("name", "steps"), [("adversarial", 120), ("released", 200)])
 def test_a_game_alone_comes_nearer_to_the_colour(name: str, steps: int, problem: Make) -> None:
