@@ -6,6 +6,7 @@ from advkd.export.artifact import export_diffusers
 from advkd.export.executorch import export_executorch
 from advkd.export.onnx import export_onnx
 from advkd.export.requests import DEFAULT, PRECISIONS, ExportSpec, Format
+from advkd.export.web import export_web
 from advkd.files import publish, workplace
 from advkd.students import fetched_student
 from storage.tables import Table
@@ -15,6 +16,7 @@ EXPORTS: Table[Format] = Table(
     "a format of exports",
     {
         DEFAULT: Format(write=export_onnx, precisions=PRECISIONS, states=True),
+        "web": Format(write=export_web, precisions=PRECISIONS, states=True, page=True),
         "diffusers": Format(write=export_diffusers),
         "executorch": Format(write=export_executorch, states=True),
     },
