@@ -87,10 +87,13 @@ function hear(page) {
   });
   const anew = () => page.change({ seed: beside(page.state.seed, 1) });
   $("#anew").addEventListener("click", anew);
-  addEventListener("hashchange", () => {
-    page.state = readLink(location.hash);
-    page.show();
-  });
+  addEventListener("hashchange", () => page.change(readLink(location.hash)));
+  for (const link of document.querySelectorAll("[data-view]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      page.change({ view: link.dataset.view });
+    });
+  }
   const keys = {
     ArrowLeft: () => page.change({ seed: beside(page.state.seed, -1) }),
     ArrowRight: anew,
@@ -148,7 +151,7 @@ async function start() {
   describe(page);
   hear(page);
   window.advkd = page;
-  await page.show();
+  await page.change({});
 }
 
 start().catch(trouble);

@@ -24,7 +24,7 @@ export class Layers {
     const columns = [
       { title: "noise", note: latent ? "latent" : "", ...{ values: made.noise, shape: student.stateShape, a: 1 / 6, b: 0.5 } },
       ...this.estimates.map((values, k) => ({
-        title: `submodule ${k + 1}`,
+        title: String(k + 1),
         note: `${latent ? "latent, " : ""}t = ${student.metadata.student.timesteps[k + 1]}`,
         ...{ values, shape: student.stateShape, a: 0.5, b: 0.5 },
       })),
@@ -39,7 +39,9 @@ export class Layers {
       if (shown && teacher.has({ ...state, ...start })) teacher.paint(line.lastChild.appendChild(canvas()), start.index);
       return line;
     });
-    this.root.querySelector("table").replaceChildren(head, ...rows);
+    const table = this.root.querySelector("table");
+    table.style.setProperty("--columns", head.childElementCount);
+    table.replaceChildren(head, ...rows);
     this.#page.firstImage();
     this.#page.say("");
   }
@@ -67,7 +69,7 @@ function heading(title, note) {
 function cell({ values, shape, a, b, title }, n, { index }) {
   const drawn = canvas();
   drawn.setAttribute("role", "img");
-  drawn.setAttribute("aria-label", `image ${index}: ${title}`);
+  drawn.setAttribute("aria-label", `image ${index}: ${/^\d/.test(title) ? `submodule ${title}` : title}`);
   paint(drawn, pixels(values, shape, n * shape.reduce((x, y) => x * y), a, b));
   return drawn;
 }

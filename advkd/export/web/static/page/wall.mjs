@@ -1,11 +1,11 @@
-// A wall of images 0, 1, 2, ... of one seed, as many as fit the screen and are made in about a second.
+// A wall of images 0, 1, 2, ... of one seed, as many as fit the screen and are made in two seconds.
 
 import { isCrisp, nextFrame, pixels } from "./paint.mjs";
 
 const GAP = 2;
 const FIRST = 16; // Images of the second pass, which tells the speed; the first pass makes one, to be seen soon.
 const PASS_SECONDS = 0.1; // What one pass may take: a key is heard after it.
-const WALL_SECONDS = 1;
+const WALL_SECONDS = 2;
 
 export class Wall {
   #canvas;
@@ -23,7 +23,13 @@ export class Wall {
       const index = this.#at(event);
       if (index < this.count) page.change({ view: "image", index, parts: page.state.parts.map(() => 0) });
     });
-    new ResizeObserver(() => this.root.hidden || this.draw()).observe(root);
+    let before = "";
+    new ResizeObserver(() => {
+      const now = `${root.clientWidth} ${root.clientHeight}`;
+      // The first call tells the size that is there.
+      if (before && now !== before && !root.hidden) this.draw();
+      before = root.hidden ? before : now;
+    }).observe(root);
   }
 
   // Draws all tiles anew; returns when they are there, or when another call began.
@@ -49,6 +55,7 @@ export class Wall {
       this.count = Math.min(this.count, this.#most());
       await nextFrame();
     }
+    this.#clearFrom(made);
     this.speed = (1000 * made) / (performance.now() - began);
     this.#page.say(`${made} images in ${(made / this.speed).toFixed(2)} s: ${Math.round(this.speed)} images/s`);
     this.drawn = state.seed;
@@ -59,7 +66,7 @@ export class Wall {
     return this.#speed ? Math.max(1, Math.min(64, Math.round(this.#speed * PASS_SECONDS))) : FIRST;
   }
 
-  // Whole rows, as many as are made in about a second.
+  // Whole rows, as many as are made in two seconds.
   #most() {
     return this.#speed ? this.columns * Math.max(1, Math.round((this.#speed * WALL_SECONDS) / this.columns)) : Infinity;
   }
@@ -78,7 +85,6 @@ export class Wall {
     const ratio = devicePixelRatio;
     const size = [Math.round(across * ratio), Math.round(rows * row * ratio)];
     if (this.#canvas.width !== size[0] || this.#canvas.height !== size[1]) [this.#canvas.width, this.#canvas.height] = size;
-    else this.#canvas.getContext("2d").clearRect(0, 0, ...size);
     this.#canvas.style.width = `${across}px`;
     this.row = row;
   }
@@ -93,6 +99,15 @@ export class Wall {
     const ratio = devicePixelRatio;
     const [x, y] = this.place(index);
     pen.drawImage(this.#small, x * ratio, y * ratio, this.tile * ratio, (this.row - GAP) * ratio);
+  }
+
+  // Tiles of a larger wall that was there before.
+  #clearFrom(index) {
+    const ratio = devicePixelRatio;
+    const [x, y] = this.place(index).map((side) => Math.floor(side * ratio));
+    const pen = this.#canvas.getContext("2d");
+    pen.clearRect(x, y, this.#canvas.width, Math.ceil(this.row * ratio));
+    pen.clearRect(0, y + (x ? Math.ceil(this.row * ratio) : 0), this.#canvas.width, this.#canvas.height);
   }
 
   // The upper left corner of an image, in the page's pixels.
