@@ -19,7 +19,7 @@ from advkd.export.web.runtime import PACKAGE, VERSION, copy_runtime
 from advkd.files import whole_folder
 from advkd.students import load_student, student_files
 
-_FACTS = "page.json"
+FACTS = "page.json"
 TEACHER_IMAGES = 16
 _STATIC = Path(__file__).parent / "static"
 _ABOUT = """
@@ -54,12 +54,27 @@ def export_web(folder: Path, out: Path, spec: ExportSpec) -> Path:
             path.rename(partial / path.name)
         network.rmdir()
         shutil.copytree(_STATIC, partial, dirs_exist_ok=True)
-        beside = spec.beside or spec.teacher
-        shown = None if beside is None else _teacher(beside, folder, partial / "teacher")
-        _write_json(partial / _FACTS, {"runtime": f"{PACKAGE} {VERSION}", "teacher": shown})
+        write_facts(partial, spec.beside or spec.teacher, folder)
         with (partial / "README.md").open("a", encoding="utf-8") as card:
             card.write(_ABOUT.format(package=PACKAGE, version=VERSION))
     return out
+
+
+def write_facts(page: Path, teacher: str | None, folder: Path) -> None:
+    """Writes what the page is told beside the network's own facts and, if there is a teacher, its images.
+
+    Args:
+        page: folder of the page.
+        teacher: source of a teacher, as in `EvaluateSpec`.
+        folder: of its student.
+
+    Raises:
+        TeacherError: the teacher cannot be used.
+        EvaluationError: the student is none of this teacher.
+    """
+    shown = None if teacher is None else _teacher(teacher, folder, page / "teacher")
+    facts = {"runtime": f"{PACKAGE} {VERSION}", "teacher": shown}
+    (page / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _teacher(source: str, folder: Path, out: Path) -> dict[str, object]:
@@ -81,7 +96,3 @@ def _copy_licence(runtime: Path) -> None:
     for name in ("LICENSE", "ThirdPartyNotices.txt"):
         if (text := Path(found.origin).with_name(name)).is_file():
             shutil.copyfile(text, runtime / name)
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

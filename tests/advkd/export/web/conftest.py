@@ -14,6 +14,7 @@ import uvicorn
 from advkd.cli.page_app import page_app
 from advkd.export import ExportSpec, export_student
 from advkd.export.web.runtime import FETCH, PACKAGE, VERSION
+from advkd.export.web.writing import FACTS, write_facts
 from tests.advkd.browse.site import browser
 from tests.advkd.evaluation.conftest import gaussian
 from tests.advkd.evaluation.parts import gaussian_teacher, make_student
@@ -44,12 +45,14 @@ def runtime() -> Path:
 
 @pytest.fixture(scope="package")
 def pages(tmp_path_factory: pytest.TempPathFactory, runtime: Path, gaussian: None) -> Path:
-    """A root with students and, below `labelled` and `taught`, their pages."""
+    """A root with a student and its page, `student` and `labelled`, and the page with another's teacher, `taught`."""
     root = tmp_path_factory.mktemp("pages")
-    save_labelled(root / "students" / "labelled")
-    make_student(gaussian_teacher()).save_pretrained(root / "students" / "taught")
-    export_page(root / "students" / "labelled", root / "labelled", runtime)
-    export_page(root / "students" / "taught", root / "taught", runtime, beside="gaussian")
+    export_page(save_labelled(root / "student"), root / "labelled", runtime)
+    # An export for each teacher would take seconds, and the page shows whatever images are there.
+    make_student(gaussian_teacher()).save_pretrained(root / "other")
+    shutil.copytree(root / "labelled", root / "taught", copy_function=os.link)
+    (root / "taught" / FACTS).unlink()
+    write_facts(root / "taught", "gaussian", root / "other")
     return root
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
+from advkd.evaluation import teacher_images
 from advkd.students import load_student
 from storage.records import condition_generator, initial_noise
 
@@ -20,6 +21,8 @@ MAKE = """async ([starts, condition, states]) => {
   const made = await window.advkd.student.make(whole, condition, states);
   return { images: [...made.images], states: (made.states ?? []).map((each) => [...each]) };
 }"""
+
+BACKGROUND = "() => getComputedStyle(document.body).backgroundColor"
 
 
 class Watched:
@@ -56,7 +59,7 @@ def watched(browser: Browser, address: str) -> Iterator[Watched]:
 
 @pytest.fixture(scope="module")
 def student(pages: Path) -> Any:
-    return load_student(pages / "students" / "labelled")
+    return load_student(pages / "student")
 
 
 def sampled(student: Any, seed: int, count: int, label: int | None = None) -> np.ndarray:
@@ -195,16 +198,18 @@ def test_the_snippet_of_the_card_runs_in_a_browser(watched: Watched, student: An
     assert "a batch must hold at least one image, got 0" in ran(snippet.replace("[4, 0,", "[0, 0,"), "none.mjs")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_all_of_it_and_the_teacher_beside(
-    browser: Browser, address: str, pages: Path, scheme: str
-) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True)  # type: ignore[arg-type]
+def test_a_phone_shows_all_of_it_and_the_teacher_beside(browser: Browser, address: str, pages: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="light", has_touch=True)
     phone = Watched(context.new_page(), f"{address}taught/")
     page = phone.open("#view=image&image=1")
     expect(page.locator("#image .teacher figcaption")).to_have_text(re.compile("gaussian, .* passes of .*, same noise"))
-    size = page.evaluate("() => window.advkd.student.imageShape.at(-1)")
-    page.wait_for_function(f"() => document.querySelector('.teacher canvas').width === {size}")
+    drawn = teacher_images("gaussian", load_student(pages / "other"), student_weights=pages / "other", count=2)
+    pixels = (255 * drawn.images[1, 0]).round().byte().flatten().tolist()
+    read = """() => {
+      const canvas = document.querySelector(".teacher canvas");
+      return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data].filter((_, k) => k % 4 === 0);
+    }"""
+    page.wait_for_function(f"(pixels) => String(({read})()) === String(pixels)", arg=pixels)
     for view in ("wall", "image", "layers"):
         page.locator(f"[data-view={view}]").click()
         expect(page.locator(f"#{view}")).to_be_visible()
@@ -215,9 +220,11 @@ def test_a_phone_shows_all_of_it_and_the_teacher_beside(
         )
         assert small == []
     expect(page.locator("#layers th.teacher")).to_contain_text("gaussian")
-    background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 24, 28)"}[scheme]
+    light, dark = "rgb(255, 255, 255)", "rgb(21, 24, 28)"
+    assert page.evaluate(BACKGROUND) == light
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(BACKGROUND) == dark
     page.locator("#theme").click()
-    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") != background
+    assert page.evaluate(BACKGROUND) == light
     assert phone.complaints == []
     context.close()

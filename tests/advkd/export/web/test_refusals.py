@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 
 def replaced(path: Path, content: bytes) -> None:
@@ -59,6 +59,14 @@ def foreign(folder: Path) -> None:
     noted(folder, b"no network at all", 18)
 
 
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    """One for all: a browser takes a second to open another."""
+    opened = browser.new_page()
+    yield opened
+    opened.close()
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -73,26 +81,22 @@ def foreign(folder: Path) -> None:
     ],
 )
 def test_a_spoilt_folder_is_refused_in_a_sentence(
-    browser: Browser, address: str, copied: Path, spoil: Callable[[Path], None], said: str
+    page: Page, address: str, copied: Path, spoil: Callable[[Path], None], said: str
 ) -> None:
     spoil(copied)
-    page = browser.new_page()
     page.goto(f"{address}copied/")
     expect(page.locator("#trouble")).to_contain_text(said, timeout=120_000)
     expect(page.locator("#trouble")).to_contain_text("This page cannot show the student: ")
     expect(page.locator("main")).to_be_hidden()
-    page.close()
 
 
-def test_a_browser_without_webassembly_is_told_so(browser: Browser, address: str) -> None:
-    page = browser.new_page()
+def test_a_browser_without_webassembly_is_told_so(page: Page, address: str) -> None:
     page.add_init_script("delete globalThis.WebAssembly")
     page.goto(f"{address}labelled/")
     expect(page.locator("#trouble")).to_have_text(
         "This page cannot show the student: it needs WebAssembly, and this browser has none; use a newer browser, or "
         "switch WebAssembly on"
     )
-    page.close()
 
 
 def test_without_javascript_it_says_how_it_is_served(browser: Browser, address: str) -> None:
