@@ -61,18 +61,25 @@ demo: $(RUNTIME)
 PROCESSES = 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 25
 
-test: $(DEV)
+# ONNX Runtime for browsers, from npm, for tests of the page of an export. They are skipped where there is no npm, but not in CI.
+WEB := $(VENV)/web/onnxruntime-web-1.30.0.tgz
+$(WEB):
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent --ignore-scripts onnxruntime-web@1.30.0
+PAGE := $(if $(shell command -v npm),$(WEB))
+
+test: $(DEV) $(PAGE)
 	$(PYTEST) -m 'not slow'
 
 test-fast: PROCESSES = 2
 test-fast: $(DEV)
 	$(PYTEST) -m 'not slow and not thorough'
 
-test-slow: $(DEV)
+test-slow: $(DEV) $(PAGE)
 	$(PYTEST) -m 'slow and not sweep'
 
 # The two above at once, before a release: servers start once, and what waits in one leaves its core to the other.
-test-all: $(DEV)
+test-all: $(DEV) $(PAGE)
 	$(PYTEST) -m 'not sweep'
 
 test-sweep: $(DEV)

@@ -1,7 +1,8 @@
 """The seeding rule in JavaScript, as it travels: with the logarithm of this machine's C library.
 
-numpy draws a normal number beyond 3.65, one in four thousand, by the C library's `log1pf`. Libraries round it differently,
-and the last bit of one number in a million follows; what is drawn here decides which of them this machine has.
+numpy draws a normal number beyond 3.65, one in four thousand, by the C library's `log1pf`. Libraries round it
+differently, and the last bit of one number in a million follows; what is drawn here decides which of them this
+machine has.
 """
 
 from pathlib import Path

@@ -1,9 +1,8 @@
 """Writes the page of a student: an ONNX export with a page, the runtime that it needs, and the teacher's images.
 
-    index.html  page/  page.json     what a browser opens
-    model.onnx  metadata.json  advkd_noise.mjs  ...    the ONNX export (`advkd.export.onnx`)
-    runtime/                         ONNX Runtime for browsers, from its npm package
-    teacher/0.png ...                the teacher's images of the first noises of seed 0, if it was given
+A browser opens `index.html`, with `page/` and `page.json`. The ONNX export (`advkd.export.onnx`) lies beside it:
+`model.onnx`, `metadata.json`, `advkd_noise.mjs` and the rest. `runtime/` is ONNX Runtime for browsers, from its npm
+package; `teacher/0.png` and so on are the teacher's images of the first noises of seed 0, if it was given.
 """
 
 import importlib.util

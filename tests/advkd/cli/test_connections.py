@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from advkd.cli.serving import listening
 from advkd.cli.connections import Seldom
+from advkd.cli.serving import listening
 from storage.testing.trajectories import fill
 from tests.advkd.browse.served import served
 from tests.advkd.browse.specs import image_spec

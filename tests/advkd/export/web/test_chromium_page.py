@@ -15,10 +15,12 @@ from advkd.students import load_student
 from storage.records import condition_generator, initial_noise
 
 PATIENCE_MS = 120_000
-DRAWN = "() => window.advkd?.views.wall.drawn !== undefined && window.advkd.views.wall.drawn === window.advkd.state.seed"
+DRAWN = (
+    "() => window.advkd?.views.wall.drawn !== undefined && window.advkd.views.wall.drawn === window.advkd.state.seed"
+)
 MAKE = """async ([starts, condition, states]) => {
-  const whole = starts.map((start) => ({ ...start, seed: BigInt(start.seed) }));
-  const made = await window.advkd.student.make(whole, condition, states);
+  const start = ({ seed, towards, ...rest }) => ({ ...rest, seed: BigInt(seed), towards: (towards ?? []).map(start) });
+  const made = await window.advkd.student.make(starts.map(start), condition, states);
   return { images: [...made.images], states: (made.states ?? []).map((each) => [...each]) };
 }"""
 
@@ -118,8 +120,7 @@ def test_sliders_go_towards_other_seeds_on_the_sphere(watched: Watched, student:
     with torch.no_grad():
         clean = student(noise.float(), class_labels=torch.tensor([1]))
     expected = (clean / 2 + 0.5).clamp(0, 1).numpy().ravel()
-    start = {"seed": "7", "index": 2, "towards": [{"seed": 8, "part": 0.25}]}
-    mixed = page.evaluate(MAKE.replace("...start,", "...start, towards: [{ seed: 8n, part: 0.25 }],"), [[start], 1, False])
+    mixed = watched.make([{"seed": 7, "index": 2, "towards": [{"seed": 8, "part": 0.25}]}], 1)
     np.testing.assert_allclose(mixed["images"], expected, rtol=0, atol=1e-5)
     shown = "() => [...window.advkd.views.image.images]"
     page.wait_for_function(f"(expected) => Math.abs(({shown})()[9] - expected) < 1e-5", arg=float(expected[9]))
@@ -164,12 +165,16 @@ def test_it_asks_no_other_host_and_goes_on_without_a_network(watched: Watched, p
     told = page.evaluate("() => [window.advkd.download, window.advkd.first, window.advkd.student.backend]")
     folder = pages / "labelled"
     sent = ["index.html", "page.json", "metadata.json", "model.onnx", "advkd_noise.mjs"]
-    own = sum((folder / name).stat().st_size for name in [*sent, *(f"page/{p.name}" for p in (folder / "page").iterdir())])
+    own = sum(
+        (folder / name).stat().st_size for name in [*sent, *(f"page/{p.name}" for p in (folder / "page").iterdir())]
+    )
     assert told[0]["own"] == own < 200_000
     assert 14e6 < told[0]["runtime"] < 15e6
     assert told[1] > 0
     assert told[2] == "wasm"
-    expect(page.locator("#cost")).to_contain_text(re.compile(r"Download 0\.\d\d MB and 14\.3 MB of ONNX Runtime · first image"))
+    expect(page.locator("#cost")).to_contain_text(
+        re.compile(r"Download 0\.\d\d MB and 14\.3 MB of ONNX Runtime · first image")
+    )
     page.context.set_offline(True)
     before = len(watched.requests)
     for key in ("Space", "2", "3", "1"):
@@ -207,7 +212,8 @@ def test_a_phone_shows_all_of_it_and_the_teacher_beside(browser: Browser, addres
     pixels = (255 * drawn.images[1, 0]).round().byte().flatten().tolist()
     read = """() => {
       const canvas = document.querySelector(".teacher canvas");
-      return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data].filter((_, k) => k % 4 === 0);
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return [...data].filter((_, k) => k % 4 === 0);
     }"""
     page.wait_for_function(f"(pixels) => String(({read})()) === String(pixels)", arg=pixels)
     for view in ("wall", "image", "layers"):
@@ -216,7 +222,8 @@ def test_a_phone_shows_all_of_it_and_the_teacher_beside(browser: Browser, addres
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390, view
         small = page.evaluate(
             """() => [...document.querySelectorAll("a, button, select, input")]
-              .filter((each) => each.offsetParent && each.getBoundingClientRect().height < 44).map((each) => each.outerHTML)"""
+              .filter((each) => each.offsetParent && each.getBoundingClientRect().height < 44)
+              .map((each) => each.outerHTML)"""
         )
         assert small == []
     expect(page.locator("#layers th.teacher")).to_contain_text("gaussian")

@@ -75,9 +75,12 @@ def page(browser: Browser) -> Iterator[Page]:
         (missing, "/copied/model.onnx must be served beside this page, got 404; copy the whole folder"),
         (other_format, "must be of the format advkd-onnx-1, got advkd-onnx-99; export it again"),
         (cut_off, "metadata.json must be whole, got a damaged one; export the student again"),
-        (newer_opset, "must be one that this page's ONNX Runtime runs, got opset 999 in model.onnx (wasm: "),
-        (foreign, "must be one that this page's ONNX Runtime runs, got opset 18 in model.onnx (wasm: "),
-        (without_runtime, "must be one that this page's ONNX Runtime runs, got opset 18 in model.onnx (wasm: Failed to fetch"),
+        (newer_opset, "that this page's ONNX Runtime runs, got opset 999 in model.onnx (wasm: "),
+        (foreign, "that this page's ONNX Runtime runs, got opset 18 in model.onnx (wasm: "),
+        (
+            without_runtime,
+            "that this page's ONNX Runtime runs, got opset 18 in model.onnx (wasm: Failed to fetch",
+        ),
     ],
 )
 def test_a_spoilt_folder_is_refused_in_a_sentence(
