@@ -95,6 +95,7 @@ test-node: $(DEV) $(NODE_MODULES)
 
 bench-device: $(DEV)
 	$(BIN)/python -m benchmarks.device --write
+	$(BIN)/python -m benchmarks.device_page --write
 
 # Each row of benchmarks/mutant_rows/ breaks one line of a copy of the tree; its tests must find it.
 mutants: $(DEV)

@@ -3,12 +3,11 @@
 import { Layers } from "./layers.mjs";
 import { beside, readLink, whole, writeLink } from "./link.mjs";
 import { Single } from "./single.mjs";
-import { Student } from "./student.mjs";
+import { student } from "./student.mjs";
 import { Teacher } from "./teacher.mjs";
 import { Wall } from "./wall.mjs";
 
 const $ = (selector) => document.querySelector(selector);
-const options = new URLSearchParams(location.search);
 
 class Page {
   state = readLink(location.hash);
@@ -137,10 +136,8 @@ async function start() {
     throw new Error("it needs WebAssembly, and this browser has none; use a newer browser, or switch WebAssembly on");
   }
   $("#trouble").hidden = true;
-  const student = new Student();
-  const threads = Number(options.get("threads")) || (crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1);
   const [, facts] = await Promise.all([
-    student.open({ backend: options.get("backend"), threads }),
+    student.open(),
     fetch("page.json").then((answer) => answer.json()),
   ]);
   const page = new Page();

@@ -27,10 +27,12 @@ export async function readMetadata(folder) {
   return metadata;
 }
 
-// Returns the session, what it runs on, and ONNX Runtime's module.
-export async function openSession(folder, metadata, { backend, threads }) {
+// Returns the session, what it runs on, and ONNX Runtime's module, once the metadata is read.
+export async function openSession(folder, reading, { backend, threads }) {
+  const starting = backends(backend, threads);
+  const metadata = await reading;
   const model = Object.values(metadata.models)[0];
-  const [kinds, content] = await Promise.all([backends(backend), network(folder, model)]);
+  const [kinds, content] = await Promise.all([starting, network(folder, model)]);
   const reasons = [];
   for (const kind of kinds) {
     try {
@@ -59,22 +61,26 @@ export async function fetched(address, options) {
 }
 
 async function opened(kind, content, threads) {
-  const build = BUILDS[kind][1];
-  const ort = await runtime(kind);
-  ort.env.wasm.wasmPaths = { mjs: new URL(`${build}.mjs`, RUNTIME).href, wasm: new URL(`${build}.wasm`, RUNTIME).href };
-  ort.env.wasm.numThreads = threads;
-  ort.env.logLevel = "error";
+  const ort = await configured(kind, threads);
   const session = await ort.InferenceSession.create(content, { executionProviders: [kind], graphOptimizationLevel: "all" });
   return { ort, session, kind, threads };
 }
 
-const runtime = (kind) => import(new URL(BUILDS[kind][0], RUNTIME));
+async function configured(kind, threads) {
+  const [module, build] = BUILDS[kind];
+  const ort = await import(new URL(module, RUNTIME));
+  ort.env.wasm.wasmPaths = { mjs: new URL(`${build}.mjs`, RUNTIME).href, wasm: new URL(`${build}.wasm`, RUNTIME).href };
+  ort.env.wasm.numThreads = threads;
+  ort.env.logLevel = "fatal";
+  return ort;
+}
 
-// What can be tried, the best first; its module is loaded at once.
-async function backends(asked) {
+// What can be tried, the best first. The runtime starts at once, while the network is on its way: no network is refused.
+async function backends(asked, threads) {
   const adapter = asked === "wasm" ? null : await navigator.gpu?.requestAdapter().catch(() => null);
   const kinds = adapter ? ["webgpu", "wasm"] : ["wasm"];
-  await runtime(kinds[0]).catch(() => null); // Whoever opens it says why.
+  // Whoever opens the network says why it cannot be.
+  await configured(kinds[0], threads).then((ort) => ort.InferenceSession.create(new Uint8Array())).catch(() => null);
   return kinds;
 }
 

@@ -11,6 +11,7 @@ export class Single {
   #wanted = false;
   #drawing = null;
   #rate = new Rate();
+  pictures = 0; // Drawn so far.
 
   constructor(root, page) {
     this.root = root;
@@ -47,6 +48,7 @@ export class Single {
       const { images } = await student.make([this.start()], this.#page.state.condition);
       await nextFrame();
       this.images = images;
+      this.pictures++;
       paint(this.root.querySelector("canvas"), pixels(images, student.imageShape));
       this.#page.firstImage();
       this.framesPerSecond = this.#rate.count();

@@ -1,7 +1,8 @@
-// The student, as the page has it: a worker that answers requests in their order.
+// The student, as the page has it: a worker that answers requests in their order. It starts before the page is there.
 
-export class Student {
-  #worker = new Worker(new URL("worker.mjs", import.meta.url), { type: "module" });
+class Student {
+  #worker = new Worker(new URL(`worker.mjs${location.search}`, import.meta.url), { type: "module" });
+  #broken = null;
   #waiting = new Map();
   #count = 0;
 
@@ -14,14 +15,14 @@ export class Student {
     };
     this.#worker.onerror = (event) => {
       event.preventDefault?.();
-      const error = new Error(`the page's worker must start, got ${event.message ?? "an error"}; serve the whole folder`);
-      for (const { reject } of this.#waiting.values()) reject(error);
+      this.#broken = new Error(`the page's worker must start, got ${event.message ?? "an error"}; serve the whole folder`);
+      for (const { reject } of this.#waiting.values()) reject(this.#broken);
       this.#waiting.clear();
     };
   }
 
-  async open(options) {
-    Object.assign(this, await this.#ask({ kind: "open", ...options }));
+  async open() {
+    Object.assign(this, await this.#ask({ kind: "open" }));
     const dims = (wanted) => wanted.shape.slice(1);
     this.stateShape = dims(this.metadata.inputs.find(({ name }) => name === "noise"));
     this.imageShape = dims(this.metadata.outputs.find(({ name }) => name === "images"));
@@ -45,6 +46,7 @@ export class Student {
   }
 
   #ask(request) {
+    if (this.#broken) return Promise.reject(this.#broken);
     const id = this.#count++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
@@ -52,3 +54,5 @@ export class Student {
     });
   }
 }
+
+export const student = new Student();

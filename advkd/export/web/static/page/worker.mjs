@@ -5,7 +5,10 @@ import { startingNoise } from "./noise_space.mjs";
 import { openSession, readMetadata } from "./session.mjs";
 
 const FOLDER = new URL("../", import.meta.url);
-let student = null;
+const asked = new URLSearchParams(location.search); // ?backend=wasm and ?threads=1, to compare.
+const threads = Number(asked.get("threads")) || (crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1);
+const opened = open({ backend: asked.get("backend"), threads });
+opened.catch(() => null); // Whoever asks is told.
 let last = Promise.resolve();
 
 onmessage = ({ data }) => {
@@ -14,7 +17,7 @@ onmessage = ({ data }) => {
 
 async function answer({ id, kind, ...request }) {
   try {
-    const result = kind === "open" ? await open(request) : await make(request);
+    const result = kind === "open" ? told(await opened) : await make(await opened, request);
     const buffers = Object.values(result).flat().filter(ArrayBuffer.isView).map((array) => array.buffer);
     postMessage({ id, result }, buffers);
   } catch (error) {
@@ -23,21 +26,24 @@ async function answer({ id, kind, ...request }) {
 }
 
 async function open(options) {
-  const metadata = await readMetadata(FOLDER);
-  const [running, conditions] = await Promise.all([
-    openSession(FOLDER, metadata, options),
-    openConditions(FOLDER, metadata),
+  const reading = readMetadata(FOLDER);
+  const [metadata, running, conditions] = await Promise.all([
+    reading,
+    openSession(FOLDER, reading, options),
+    reading.then((metadata) => openConditions(FOLDER, metadata)),
   ]);
   const shape = metadata.inputs.find(({ name }) => name === "noise").shape.slice(1);
-  student = { ...running, metadata, conditions, shape, size: shape.reduce((a, b) => a * b) };
+  return { ...running, metadata, conditions, shape, size: shape.reduce((a, b) => a * b) };
+}
+
+function told({ metadata, conditions, kind: backend, threads }) {
   const files = performance.getEntriesByType("resource").map(({ name, encodedBodySize }) => [name, encodedBodySize]);
   const { kind, texts } = conditions;
-  return { metadata, condition: { kind, texts }, backend: running.kind, threads: running.threads, files };
+  return { metadata, condition: { kind, texts }, backend, threads, files };
 }
 
 // Images [B, *shape] of starts and, where they are asked for, their noises and the states of all submodules.
-async function make({ starts, condition, states }) {
-  const { ort, session, metadata, conditions, shape, size } = student;
+async function make({ ort, session, metadata, conditions, shape, size }, { starts, condition, states }) {
   if (starts.length < 1) throw new RangeError("a batch must hold at least one image, got none; ask for some");
   const noise = new Float32Array(starts.length * size);
   starts.forEach((start, k) => noise.set(startingNoise(start, size), k * size));
