@@ -27,6 +27,9 @@ def export_command(
     references: Annotated[str, typer.Option(help="Root of the teacher's references, as of `advkd evaluate`.")] = "runs",
     features: Annotated[str, typer.Option(help="Extractors, as of `advkd evaluate`; the first one counts.")] = "auto",
     weights: Annotated[str | None, typer.Option(help="Weights of an extractor, as of `advkd evaluate`.")] = None,
+    report: Annotated[
+        str | None, typer.Option(help="Folder or URI of the student's evaluation: costs are added to its page.")
+    ] = None,
     runtime: Annotated[
         str | None,
         typer.Option(help="Of --format web: onnxruntime-web as npm packs it, or as a folder. Default: npm fetches it."),
@@ -48,6 +51,7 @@ def export_command(
         references=references,
         features=features,
         weights=weights,
+        report=report,
         runtime=runtime,
     )
     uri = export_student(spec)

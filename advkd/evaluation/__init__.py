@@ -1,5 +1,6 @@
 """Evaluates students: figures with their protocols, and reports."""
 
+from advkd.evaluation.addition import add_devices
 from advkd.evaluation.beside import TeacherImages, teacher_images
 from advkd.evaluation.cost import device_name
 from advkd.evaluation.curve import passes_per_step, solver_text
@@ -36,6 +37,7 @@ __all__ = [
     "TeacherImages",
     "TeacherPasses",
     "Worth",
+    "add_devices",
     "check_targets",
     "clean_timesteps",
     "device_name",

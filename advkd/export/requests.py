@@ -39,6 +39,7 @@ class ExportSpec:
         samples: noises on which distances to the teacher are measured.
         seconds: time for each figure of latency; at least three repeats are measured.
         memory: whether to measure peak memory, in a process for each row of the cost card.
+        report: folder or URI of the student's evaluation, to whose page costs are added; None: to none.
         beside: of the format web: a teacher whose images are shown beside the student's; None: `teacher`, if any.
         runtime: of the format web: ONNX Runtime for browsers, as npm packs it or as a folder; None: npm fetches it.
     """
@@ -57,11 +58,12 @@ class ExportSpec:
     samples: int = 2048
     seconds: float = 0.3
     memory: bool = True
+    report: str | None = None
     beside: str | None = None
     runtime: str | None = None
 
     def __post_init__(self) -> None:
-        for uri in (self.student, self.out, self.references):
+        for uri in (self.student, self.out, self.references, self.report or ""):
             refuse_credentials(uri)
         wrong = [name for name in self.precisions if name not in PRECISIONS]
         if wrong or not self.precisions or len(set(self.precisions)) < len(self.precisions):

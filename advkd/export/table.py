@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from advkd.export.artifact import export_diffusers
+from advkd.export.cost_card import read_cost, report_costs
 from advkd.export.executorch import export_executorch
 from advkd.export.onnx import export_onnx
 from advkd.export.requests import DEFAULT, PRECISIONS, ExportSpec, Format
@@ -31,6 +32,7 @@ def export_student(spec: ExportSpec) -> str:
         StudentError: no usable student.
         ExportError: a package is missing, the format cannot express the student, or (`ParityError`) the export does
             not compute what the student computes.
+        EvaluationError: there is no evaluation to add costs to.
         StoreError: the object store did not give the student or take the export.
         OSError: it cannot be written.
     """
@@ -40,4 +42,6 @@ def export_student(spec: ExportSpec) -> str:
     with workplace(spec.out) as place:
         row.write(folder, place, spec)
         publish(place, spec.out)
+    if spec.report is not None and (card := read_cost(spec.out)) is not None:
+        report_costs(spec.report, card)
     return spec.out
