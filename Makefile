@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node test-mobile lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -92,6 +92,14 @@ $(NODE_MODULES):
 
 test-node: $(DEV) $(NODE_MODULES)
 	ADVKD_NODE_MODULES=$(abspath $(NODE_MODULES)) $(PYTEST) tests/advkd/export/onnx/test_node.py
+
+# ExecuTorch beside .venv's packages, which its requirements would change; its tests are skipped without it.
+MOBILE := $(VENV)/mobile/executorch
+$(MOBILE): | $(DEV)
+	$(PIP) --no-deps --target $(@D) executorch==1.5.1 torchao==0.18.0 flatbuffers==25.12.19 ruamel.yaml==0.19.1 tabulate==0.10.0
+
+test-mobile: $(DEV) $(MOBILE)
+	PYTHONPATH=$(abspath $(dir $(MOBILE))) $(PYTEST) tests/advkd/export/test_executorch.py
 
 bench-device: $(DEV)
 	$(BIN)/python -m benchmarks.device --write

@@ -23,7 +23,7 @@ from advkd.evaluation import ImageDistance, TeacherAtHand, teacher_at_hand
 from advkd.export.cost_card import COST
 from advkd.export.onnx.card import export_card
 from advkd.export.onnx.costs import student_costs
-from advkd.export.onnx.graph import NOISE, ImageNetwork, Subject, open_subject, output_names, outputs_of
+from advkd.export.onnx.graph import NOISE, ImageNetwork, Subject, named_outputs, open_subject
 from advkd.export.onnx.metadata import network_facts, note_facts
 from advkd.export.onnx.noise_module import noise_module
 from advkd.export.onnx.parity import (
@@ -115,7 +115,7 @@ def export_onnx(folder: Path, out: Path, spec: ExportSpec) -> Path:
         teacher = _teacher(subject, spec)
         network = ImageNetwork(subject, states=spec.states)
         expected = expected_of(subject, network, spec.noises)
-        facts = network_facts(subject, network, _named(subject, network))
+        facts = network_facts(subject, network, named_outputs(subject, network))
         exports, refused = _exports(subject, network, expected, facts, spec, teacher)
         for exported in exports:
             (partial / FILES[exported.precision]).write_bytes(exported.model)
@@ -263,11 +263,6 @@ def _teacher(subject: Subject, spec: ExportSpec) -> TeacherAtHand | None:
         weights=spec.weights,
         samples=spec.samples,
     )
-
-
-def _named(subject: Subject, network: ImageNetwork) -> dict[str, Tensor]:
-    outputs = outputs_of(network, subject.inputs(0, 0, 1))
-    return dict(zip(output_names(subject, states=network.states), outputs, strict=True))
 
 
 def _parsed(content: bytes) -> "ModelProto":

@@ -144,7 +144,7 @@ def test_the_code_in_it_imports_torch_numpy_and_diffusers_alone(artifact: Path) 
 
 def test_the_card_says_what_how_good_and_where_from(artifact: Path, evaluated: Evaluated, lineage: Lineage) -> None:
     card = (artifact / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: diffusers\n")
+    assert card.startswith("---\nbase_model: owner/teacher\nlibrary_name: diffusers\n")
     report = evaluated.report
     for fact in (
         "trust_remote_code=True",
