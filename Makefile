@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node test-mobile lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -61,18 +61,25 @@ demo: $(RUNTIME)
 PROCESSES = 3
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 25
 
-test: $(DEV)
+# ONNX Runtime for browsers, from npm, for tests of the page of an export. They are skipped where there is no npm, but not in CI.
+WEB := $(VENV)/web/onnxruntime-web-1.30.0.tgz
+$(WEB):
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent --ignore-scripts onnxruntime-web@1.30.0
+PAGE := $(if $(shell command -v npm),$(WEB))
+
+test: $(DEV) $(PAGE)
 	$(PYTEST) -m 'not slow'
 
 test-fast: PROCESSES = 2
 test-fast: $(DEV)
 	$(PYTEST) -m 'not slow and not thorough'
 
-test-slow: $(DEV)
+test-slow: $(DEV) $(PAGE)
 	$(PYTEST) -m 'slow and not sweep'
 
 # The two above at once, before a release: servers start once, and what waits in one leaves its core to the other.
-test-all: $(DEV)
+test-all: $(DEV) $(PAGE)
 	$(PYTEST) -m 'not sweep'
 
 test-sweep: $(DEV)
@@ -86,8 +93,17 @@ $(NODE_MODULES):
 test-node: $(DEV) $(NODE_MODULES)
 	ADVKD_NODE_MODULES=$(abspath $(NODE_MODULES)) $(PYTEST) tests/advkd/export/onnx/test_node.py
 
+# ExecuTorch beside .venv's packages, which its requirements would change; its tests are skipped without it.
+MOBILE := $(VENV)/mobile/executorch
+$(MOBILE): | $(DEV)
+	$(PIP) --no-deps --target $(@D) executorch==1.5.1 torchao==0.18.0 flatbuffers==25.12.19 ruamel.yaml==0.19.1 tabulate==0.10.0
+
+test-mobile: $(DEV) $(MOBILE)
+	PYTHONPATH=$(abspath $(dir $(MOBILE))) $(PYTEST) tests/advkd/export/test_executorch.py
+
 bench-device: $(DEV)
 	$(BIN)/python -m benchmarks.device --write
+	$(BIN)/python -m benchmarks.device_page --write
 
 # Each row of benchmarks/mutant_rows/ breaks one line of a copy of the tree; its tests must find it.
 mutants: $(DEV)

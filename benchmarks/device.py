@@ -15,8 +15,10 @@ from advkd.diffusion import linear_schedule
 from advkd.export import ExportSpec, cost_lines, export_student, read_cost
 from advkd.registry import student_folder
 from advkd.students import LayerwiseStudent
-from benchmarks.measure import progress, table, write
+from benchmarks.measure import DOCS, progress, table, write
 
+OPENING, CLOSING = "<!-- page -->", "\n<!-- /page -->"
+"""Between them stands what `benchmarks.device_page` measured."""
 GRID = (999, 749, 499, 249, 0)
 
 
@@ -87,7 +89,8 @@ def main() -> None:
             "run, and the teacher at as many passes as the student is worth. Memory is that of a process that makes 64 "
             "images. Differences are of images in [0, 1] on 256 noises, against torch in float32."
         )
-        write("device", f"# Students on the device\n\n{about}\n\n{text}")
+        kept = (DOCS / "benchmarks" / "device.md").read_text(encoding="utf-8").partition(OPENING)
+        write("device", f"# Students on the device\n\n{about}\n\n{text}\n\n{OPENING}{kept[2].rstrip() or CLOSING}")
     else:
         print(text)
 

@@ -30,7 +30,8 @@ COMMANDS: Mapping[str, str] = {
     "train": "advkd.cli.students:train_command",
     "evaluate": "advkd.cli.evaluate:evaluate_command",
     "sample": "advkd.cli.students:sample_command",
-    "export": "advkd.cli.students:export_command",
+    "export": "advkd.cli.export:export_command",
+    "demo": "advkd.cli.demo:demo_command",
 }
 """Commands and groups of commands. Packages above this one add theirs by entry points `advkd.commands`."""
 

@@ -1,5 +1,7 @@
 """Evaluates students: figures with their protocols, and reports."""
 
+from advkd.evaluation.addition import add_devices
+from advkd.evaluation.beside import TeacherImages, teacher_images
 from advkd.evaluation.cost import device_name
 from advkd.evaluation.curve import passes_per_step, solver_text
 from advkd.evaluation.deployed import ImageDistance, TeacherAtHand, teacher_at_hand
@@ -32,8 +34,10 @@ __all__ = [
     "ReferencePlan",
     "Scores",
     "TeacherAtHand",
+    "TeacherImages",
     "TeacherPasses",
     "Worth",
+    "add_devices",
     "check_targets",
     "clean_timesteps",
     "device_name",
@@ -49,5 +53,6 @@ __all__ = [
     "ship_reference",
     "solver_text",
     "teacher_at_hand",
+    "teacher_images",
     "worth_sentence",
 ]

@@ -75,6 +75,11 @@ def render_comparison(names: Sequence[str], reports: Sequence[EvalReport], pictu
     )
 
 
+def devices_html(rows: Sequence[tuple[str, ...]], note: str) -> str:
+    """The section of costs on devices: a table, its header first, and a sentence below it."""
+    return _TEMPLATES.get_template("devices.html").render(rows=rows, note=note)
+
+
 def _compared(names: Sequence[str], reports: Sequence[EvalReport]) -> Rows:
     header = ("student", "FD", "worth", "in DDIM", "recall", "paired RMSE", "parameters", "multiply-adds", "ms")
     rows: Rows = [header]

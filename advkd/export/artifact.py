@@ -72,7 +72,7 @@ def export_artifact(
 
     Raises:
         StudentError: no usable student.
-        ExportError: the ONNX export is of another student.
+        ExportError: the ONNX export is of another student, or its networks are damaged or others.
         ValueError: the autoencoder of its latents or the embeddings of its prompts are not beside it.
         OSError: it cannot be written; what was begun is removed.
     """
@@ -119,6 +119,13 @@ def _cost_of(onnx: Path, weights: Path) -> CostCard | None:
             f"an artifact's ONNX export must be of its student, got {'another one' if noted else 'none'} in {onnx}; "
             "export this student with `advkd export`"
         )
+    for model in noted["models"].values():
+        file = onnx / model["file"]
+        if not file.is_file() or file_sha256(file) != model["sha256"]:
+            raise ExportError(
+                f"an artifact's ONNX export must hold the networks that were compared with torch, got another one or "
+                f"none in {file}; export the student again with `advkd export`"
+            )
     return read_cost(str(onnx))
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from advkd.evaluation import device_name
+from advkd.evaluation import add_devices, device_name
 from advkd.files import read_published, record_from_json
 from advkd.text import size_text
 from storage.errors import StoreNotFoundError
@@ -146,6 +146,11 @@ def read_cost(uri: str) -> CostCard | None:
         return None
 
 
+def report_costs(uri: str, card: CostCard) -> None:
+    """Adds a card to the page of an evaluation, a folder or URI; see `add_devices`."""
+    add_devices(uri, cost_rows(card), cost_note(card))
+
+
 def int8_arithmetic() -> bool | None:
     """Returns whether this processor multiplies 8-bit numbers in one instruction; None if that is not known."""
     try:
@@ -156,26 +161,33 @@ def int8_arithmetic() -> bool | None:
     return any("vnni" in flag or flag in ("amx_int8", "asimddp", "i8mm") for flag in flags)
 
 
-def cost_lines(card: CostCard) -> list[str]:
-    """Returns the card as a Markdown table, with the speed relative to torch, and a line on the machine."""
+def cost_rows(card: CostCard) -> list[tuple[str, ...]]:
+    """Returns the card as a table, the header first, with the speed relative to torch."""
     columns = [(batch, count) for count in card.threads for batch in card.batches]
     named = [f"batch {batch}{'' if count == 1 else f', {count} threads'}" for batch, count in columns]
-    lines = [
-        f"| | file | parameters | multiply-adds | memory | {' | '.join(named)} |",
-        f"|---|{'---:|' * (4 + len(columns))}",
-    ]
+    rows = [("", "file", "parameters", "multiply-adds", "memory", *named)]
     for row in card.rows:
         size, memory = ("-" if value is None else size_text(value) for value in (row.file_bytes, row.peak_memory_bytes))
         counts = ("-" if value is None else f"{value:,}" for value in (row.parameters, row.multiply_adds))
         times = (_time(card, row, batch, count) for batch, count in columns)
-        lines.append(f"| {' | '.join((row.name, size, *counts, memory, *times))} |")
+        rows.append((row.name, size, *counts, memory, *times))
+    return rows
+
+
+def cost_note(card: CostCard) -> str:
+    """Returns the sentence below the table: units, and the machine."""
     arithmetic = {True: "with", False: "without", None: "perhaps without"}[card.int8_arithmetic]
     versions = ", ".join(f"{name} {version}" for name, version in card.versions.items())
-    return [
-        *lines,
-        "",
-        f"Milliseconds, and how many times faster than torch. {card.device}, {arithmetic} int8 arithmetic; {versions}.",
-    ]
+    return (
+        f"Milliseconds, and how many times faster than torch. {card.device}, {arithmetic} int8 arithmetic; {versions}."
+    )
+
+
+def cost_lines(card: CostCard) -> list[str]:
+    """Returns the card as a Markdown table, and a line on the machine."""
+    header, *rows = (f"| {' | '.join(row)} |" for row in cost_rows(card))
+    rule = f"|---|{'---:|' * (len(cost_rows(card)[0]) - 1)}"
+    return [header.replace("|  |", "| |", 1), rule, *rows, "", cost_note(card)]
 
 
 def _time(card: CostCard, row: CostRow, batch: int, threads: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from advkd.export.cost_card import CostCard, read_cost
+from advkd.export.cost_card import CostCard, read_cost, report_costs
 from advkd.export.onnx import read_metadata_at
 from advkd.export.requests import ExportError, ExportSpec
 from advkd.export.table import export_student
@@ -44,6 +44,8 @@ def export_for_devices(spec: ExportSpec) -> Export:
     """
     wanted = replace(spec, precisions=DEPLOYED, optional=DEPLOYED[1:])
     if (kept := kept_export(wanted)) is not None:
+        if spec.report is not None and kept.cost is not None:
+            report_costs(spec.report, kept.cost)
         return kept
     try:
         uri = export_student(wanted)

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from advkd.evaluation import EvalReport, EvaluationError
+from advkd.teachers import hub_repository
 from advkd.training import record_beside
 from storage import read_manifest
 from storage.records import code_revision
@@ -24,6 +25,7 @@ class Lineage:
         store_digest: of the store's spec, "" if unknown.
         train: the training run's settings, empty if unknown.
         code_revision: of this package.
+        base_model: hub id of the teacher; "" if it came from elsewhere.
     """
 
     teacher: str
@@ -32,6 +34,7 @@ class Lineage:
     store_digest: str = ""
     train: dict[str, Any]
     code_revision: str
+    base_model: str = ""
 
     def descent(self) -> str:
         """sha256 of what makes two students the same attempt: teacher, store and settings; "" where it is unknown."""
@@ -41,8 +44,16 @@ class Lineage:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def lineage_of(student: str | Path, report: EvalReport, store: str | None = None) -> Lineage:
-    """The lineage of a student, from its report, its training run's checkpoint beside it, and the store if it is given.
+def lineage_of(
+    student: str | Path, report: EvalReport, store: str | None = None, teacher: str | None = None
+) -> Lineage:
+    """The lineage of a student, from its report and its training run's checkpoint beside it.
+
+    Args:
+        student: folder or URI.
+        report: its evaluation.
+        store: what it was trained on.
+        teacher: source of its teacher, as in `EvaluateSpec`; None: not noted.
 
     Raises:
         EvaluationError: the store holds another teacher's trajectories than the report's.
@@ -67,6 +78,7 @@ def lineage_of(student: str | Path, report: EvalReport, store: str | None = None
         store_digest=digest,
         train=settings,
         code_revision=code_revision(),
+        base_model="" if teacher is None else hub_repository(teacher),
     )
 
 

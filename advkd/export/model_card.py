@@ -43,7 +43,8 @@ def model_card(
     stored = "" if prompts is None else ", and `prompts/stored_prompts.py`"
     all_of_them = "Both" if prompts is None else "All"
     headline = "" if report is None else f"{worth_sentence(report.worth, report.not_comparable)} "
-    front = front_matter(config, title, report, base_model=origin, onnx=cost is not None)
+    base_model = origin or ("" if lineage is None else lineage.base_model)
+    front = front_matter(config, title, report, base_model=base_model, onnx=cost is not None)
     return f"""{front}
 # {title}
 

@@ -39,6 +39,9 @@ class ExportSpec:
         samples: noises on which distances to the teacher are measured.
         seconds: time for each figure of latency; at least three repeats are measured.
         memory: whether to measure peak memory, in a process for each row of the cost card.
+        report: folder or URI of the student's evaluation, to whose page costs are added; None: to none.
+        beside: of the format web: a teacher whose images are shown beside the student's; None: `teacher`, if any.
+        runtime: of the format web: ONNX Runtime for browsers, as npm packs it or as a folder; None: npm fetches it.
     """
 
     student: str
@@ -55,9 +58,12 @@ class ExportSpec:
     samples: int = 2048
     seconds: float = 0.3
     memory: bool = True
+    report: str | None = None
+    beside: str | None = None
+    runtime: str | None = None
 
     def __post_init__(self) -> None:
-        for uri in (self.student, self.out, self.references):
+        for uri in (self.student, self.out, self.references, self.report or ""):
             refuse_credentials(uri)
         wrong = [name for name in self.precisions if name not in PRECISIONS]
         if wrong or not self.precisions or len(set(self.precisions)) < len(self.precisions):
@@ -81,17 +87,19 @@ class Format:
             or not there.
         precisions: those that the format can have.
         states: whether it can give the states of all submodules.
+        page: whether it is a page, which has a runtime and shows a teacher.
     """
 
     write: Callable[[Path, Path, ExportSpec], Path]
     precisions: tuple[str, ...] = ("fp32",)
     states: bool = False
+    page: bool = False
 
     def check(self, spec: ExportSpec) -> None:
         """Refuses settings that the format cannot have.
 
         Raises:
-            ValueError: it has no such precision, or gives no states.
+            ValueError: it has no such precision, gives no states, or is no page.
         """
         if wrong := [precision for precision in spec.precisions if precision not in self.precisions]:
             raise ValueError(
@@ -102,4 +110,8 @@ class Format:
             raise ValueError(
                 f"--states is for formats whose outputs are fixed, got the format {spec.format!r}; leave it out, or "
                 "use --format onnx"
+            )
+        if not self.page and (spec.runtime or spec.beside):
+            raise ValueError(
+                f"--runtime is for a page, got the format {spec.format!r}; leave it out, or use --format web"
             )

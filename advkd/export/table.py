@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from advkd.export.artifact import export_diffusers
+from advkd.export.cost_card import read_cost, report_costs
 from advkd.export.executorch import export_executorch
 from advkd.export.onnx import export_onnx
 from advkd.export.requests import DEFAULT, PRECISIONS, ExportSpec, Format
+from advkd.export.web import export_web
 from advkd.files import publish, workplace
 from advkd.students import fetched_student
 from storage.tables import Table
@@ -15,6 +17,7 @@ EXPORTS: Table[Format] = Table(
     "a format of exports",
     {
         DEFAULT: Format(write=export_onnx, precisions=PRECISIONS, states=True),
+        "web": Format(write=export_web, precisions=PRECISIONS, states=True, page=True),
         "diffusers": Format(write=export_diffusers),
         "executorch": Format(write=export_executorch, states=True),
     },
@@ -29,6 +32,7 @@ def export_student(spec: ExportSpec) -> str:
         StudentError: no usable student.
         ExportError: a package is missing, the format cannot express the student, or (`ParityError`) the export does
             not compute what the student computes.
+        EvaluationError: there is no evaluation to add costs to.
         StoreError: the object store did not give the student or take the export.
         OSError: it cannot be written.
     """
@@ -38,4 +42,6 @@ def export_student(spec: ExportSpec) -> str:
     with workplace(spec.out) as place:
         row.write(folder, place, spec)
         publish(place, spec.out)
+    if spec.report is not None and (card := read_cost(spec.out)) is not None:
+        report_costs(spec.report, card)
     return spec.out

@@ -58,6 +58,7 @@ class RegisterSpec:
         onnx: folder or URI of its ONNX export (`advkd.export.export_for_devices`), which becomes a part of the version;
             None: the version has none.
         store: URI of the store that the student was trained on, for the lineage.
+        teacher: source of its teacher, as in `EvaluateSpec`, whose hub id the card names; None: it names none.
         experiment: name of the MLflow experiment.
         recall_margin: largest loss of recall with which a version still becomes champion.
     """
@@ -69,6 +70,7 @@ class RegisterSpec:
     model: str | None = None
     onnx: str | None = None
     store: str | None = None
+    teacher: str | None = None
     experiment: str = "advkd"
     recall_margin: float = RECALL_MARGIN
 
@@ -124,7 +126,7 @@ def register(spec: RegisterSpec) -> RegisteredModel:
         MlflowException: the registry does not answer; no version is created and no alias moves.
     """
     report = _read_report(spec)
-    lineage = lineage_of(spec.student, report, spec.store)
+    lineage = lineage_of(spec.student, report, spec.store, spec.teacher)
     name = spec.model or f"advkd-{report.teacher}"
     with workplace(spec.out) as place, _onnx(spec) as onnx, quiet():
         artifact = export_artifact(fetched_student(spec.student), place, lineage, report, onnx)

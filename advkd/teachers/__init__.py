@@ -79,6 +79,12 @@ def load_teacher(source: str, device: str = "cpu") -> Teacher:
     return teacher
 
 
+def hub_repository(source: str) -> str:
+    """Returns the repository of a teacher of the hub, `owner/name` without revision and options; "" for others."""
+    hub = hub_id(split_options(split_pin(source)[0])[0])
+    return "" if hub is None else hub.repository
+
+
 def load_text_encoder(source: str, facts: Mapping[str, Any]) -> Any:
     """Loads the text encoder of a teacher of prompts, as its diffusers pipeline without a network, on the CPU.
 
@@ -176,6 +182,7 @@ __all__ = [
     "folder_fingerprint",
     "guided",
     "hub_id",
+    "hub_repository",
     "in_precision",
     "is_alone",
     "is_factory",

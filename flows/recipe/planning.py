@@ -94,6 +94,7 @@ class Recipe:
         return ExportSpec(
             student=student,
             out=places.onnx,
+            report=places.report,
             teacher=None if self.features == NONE else self.precompute.teacher,
             references=self.root,
             features=self.features,
@@ -112,6 +113,7 @@ class Recipe:
             model=self.model,
             onnx=onnx,
             store=store,
+            teacher=self.precompute.teacher,
         )
 
 

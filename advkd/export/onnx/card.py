@@ -11,19 +11,29 @@ student = Student(".", threads=1)  # this folder
 images = student.images(4, seed=0{condition})  # float32 {shape} in [0, 1]
 open("0.png", "wb").write(png(images[0]))"""
 
-NODE = """import {{ writeFileSync }} from "node:fs";
-import {{ InferenceSession, Tensor }} from "onnxruntime-node";
-import {{ noise }} from "./advkd_noise.mjs";
+_RUN = """import {{ noises }} from "./advkd_noise.mjs";
 
 const [count, seed, shape] = [4, 0, {shape}];
-const size = shape.reduce((a, b) => a * b);
-const starts = new Float32Array(count * size);
-for (let i = 0; i < count; i++) starts.set(noise(seed, i, size), i * size);
 const session = await InferenceSession.create("{file}");
 const {{ images }} = await session.run({{
-  noise: new Tensor("float32", starts, [count, ...shape]),{condition}
+  noise: new Tensor("float32", noises(seed, 0, count, shape), [count, ...shape]),{condition}
 }});
-writeFileSync("images.f32", images.data); // float32 {images} in [0, 1]"""
+"""
+
+NODE = (
+    """import {{ writeFileSync }} from "node:fs";
+import {{ InferenceSession, Tensor }} from "onnxruntime-node";
+"""
+    + _RUN
+    + """writeFileSync("images.f32", images.data); // float32 {images} in [0, 1]"""
+)
+
+BROWSER = (
+    """import {{ InferenceSession, Tensor }} from "./runtime/ort.wasm.min.mjs";
+"""
+    + _RUN
+    + """export {{ images }}; // images.data: float32 {images} in [0, 1]"""
+)
 
 
 def export_card(facts: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], cost: CostCard) -> str:
@@ -39,12 +49,13 @@ def export_card(facts: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]
     given = {"labels": ", label=0", "prompts": ""}.get(condition.get("kind", ""), "")
     snippet = PYTHON.format(condition=given, shape=[4, *shape])
     labels = condition.get("kind") == "labels"
-    node = NODE.format(
-        shape=facts["inputs"][0]["shape"][1:],
-        file=next(iter(models.values()))["file"],
-        images=[4, *shape],
-        condition='\n  class_labels: new Tensor("int64", new BigInt64Array(count), [count]),' if labels else "",
-    )
+    given_in_javascript = {
+        "shape": facts["inputs"][0]["shape"][1:],
+        "file": next(iter(models.values()))["file"],
+        "images": [4, *shape],
+        "condition": '\n  class_labels: new Tensor("int64", new BigInt64Array(count), [count]),' if labels else "",
+    }
+    node, browser = (snippet.format(**given_in_javascript) for snippet in (NODE, BROWSER))
     inputs = "\n".join(f"| {_row(entry)} |" for entry in (*facts["inputs"], *facts["outputs"]))
     return f"""# A one-pass student as ONNX
 
@@ -59,6 +70,11 @@ With `onnxruntime` and `numpy`, and neither torch nor this package's maker:
 In Node, with `onnxruntime-node`:
 ```javascript
 {node}
+```
+In a browser, as a module of a page that is served from this folder, with `ort.wasm.min.mjs` and
+`ort-wasm-simd-threaded.*` of npm's `onnxruntime-web` in `runtime/`:
+```javascript
+{browser}
 ```
 Image i depends on (seed, i) alone, and is that of `advkd sample` with the same seed. The rule is in `metadata.json`.
 

@@ -104,3 +104,9 @@ def outputs_of(network: ImageNetwork, inputs: Mapping[str, Tensor]) -> tuple[Ten
     """Returns what the network computes in torch; see `ImageNetwork.forward`."""
     computed: Any = network(*inputs.values())
     return tuple(computed)
+
+
+def named_outputs(subject: Subject, network: ImageNetwork) -> dict[str, Tensor]:
+    """Returns what the network computes in torch of one noise, by the names of an export's outputs."""
+    outputs = outputs_of(network, subject.inputs(0, 0, 1))
+    return dict(zip(output_names(subject, states=network.states), outputs, strict=True))

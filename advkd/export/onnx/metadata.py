@@ -23,6 +23,7 @@ SEEDING: Mapping[str, Any] = {
     "condition": "numpy.random.Generator(Philox(key=[seed, 2 * i], counter=[0, 0, 0, 1])).integers(count) of image i",
     "generator": "Philox4x64-10 (Salmon et al. 2011); numpy raises the counter before each block of four words",
     "normal": "numpy's ziggurat for float32, which takes 32 bits at a time, the lower half of a word first",
+    "logarithm": "numbers beyond 3.65 follow the C library's log1pf; advkd_noise.mjs has that of the exporting machine",
     "seed": "a whole number in [0, 2**63)",
 }
 """The seeding rule (law 1 of the store, `storage.records.seeding`)."""

@@ -1,12 +1,16 @@
-// The seeding rule in JavaScript: image i of a base seed starts from the same noise as in Python.
+// The seeding rule in JavaScript: image i of a base seed starts from the same noise as in Python, bit for bit.
 //
 //   noise(seed, i, length)         Float32Array, unit normal: numpy.random.Generator(Philox(key=[seed, 2 * i]))
 //                                  .standard_normal(length, float32)
+//   noises(seed, i, count, shape)  that of images i to i + count - 1, one after the other
 //   drawnNumber(seed, i, count)    whole number in [0, count): a label or a prompt, as `advkd sample` draws it
 //
 // Philox4x64-10: Salmon et al. 2011. Normal numbers: the ziggurat of Marsaglia and Tsang 2000 with 256 strips, as numpy
-// has it for float32. Numbers beyond the last strip, one in four thousand, may differ in the last bit, because
-// logarithms do. Runs in Node and in browsers, and needs nothing.
+// has it for float32. Runs in Node and in browsers, and needs nothing.
+
+// One number in four thousand is made by the logarithm of the C library that Python runs on. "fdlibm": glibc up to 2.38 and
+// musl. "rounded": correctly, as glibc from 2.41 on. An export notes that of the machine where it was made.
+const LOGARITHM = "fdlibm";
 
 const WORD = (1n << 64n) - 1n;
 const MULTIPLIERS = [0xd2e7470ee14c6c93n, 0xca5a826395121157n];
@@ -14,6 +18,11 @@ const WEYL = [0x9e3779b97f4a7c15n, 0xbb67ae8584caa73bn];
 const STRIPS = 256;
 const EDGE = 3.6541528853610087963519472518;
 const AREA = 0.004928673233974658; // of each strip
+
+const LN2 = [6.9313812256e-1, 9.0580006145e-6].map(Math.fround); // The high part and the rest.
+const POLYNOMIAL = [
+  6.6666668653e-1, 4.0000000596e-1, 2.8571429849e-1, 2.2222198546e-1, 1.8183572590e-1, 1.5313838422e-1, 1.4798198640e-1,
+].map(Math.fround);
 
 const { starts, widths, heights } = ziggurat();
 
@@ -23,6 +32,16 @@ export function noise(seed, index, length) {
   }
   const next = words(seed, index, 0n);
   return Float32Array.from({ length }, () => normal(next));
+}
+
+export function noises(seed, first, count, shape) {
+  const size = shape.reduce((a, b) => a * b, 1);
+  if (!Number.isInteger(count) || count < 1) {
+    throw new RangeError(`a batch must hold at least one image, got ${count}; ask for some`);
+  }
+  const all = new Float32Array(count * size);
+  for (let k = 0; k < count; k++) all.set(noise(seed, first + k, size), k * size);
+  return all;
 }
 
 export function drawnNumber(seed, index, count) {
@@ -92,14 +111,41 @@ function normal(next) {
       continue;
     }
     for (;;) {
-      const beyond = single(-single(1 / EDGE) * single(Math.log1p(-uniform())));
-      const depth = single(-single(Math.log1p(-uniform())));
+      const beyond = single(-single(1 / EDGE) * log1p(-uniform()));
+      const depth = single(-log1p(-uniform()));
       if (single(depth + depth) > single(beyond * beyond)) {
         const far = single(single(EDGE) + beyond);
         return (distance >>> 8) & 1 ? -far : far;
       }
     }
   }
+}
+
+// ln(1 + x) in float32 of x in (-1, 0], each operation rounded. fdlibm: s_log1pf.c, Sun Microsystems 1993; of all 2^24 numbers
+// that can come, equal to glibc's.
+function log1p(x) {
+  const single = Math.fround;
+  if (LOGARITHM !== "fdlibm" || x > -(2 ** -24)) return single(Math.log1p(x));
+  let [f, k, correction, near] = [x, 0, 0, false];
+  if (x < -0.2928933799266815) {
+    const sum = single(1 + x);
+    const bits = new Int32Array(Float32Array.of(sum).buffer)[0];
+    const fraction = bits & 0x7fffff;
+    const low = fraction < 0x3504f7;
+    k = (bits >> 23) - 127 + (low ? 0 : 1);
+    correction = single(single(x - single(sum - 1)) / sum);
+    f = single(new Float32Array(Int32Array.of(fraction | (low ? 0x3f800000 : 0x3f000000)).buffer)[0] - 1);
+    near = (low ? fraction : (0x800000 - fraction) >> 2) === 0;
+  }
+  const [high, rest] = [single(k * LN2[0]), single(correction + single(k * LN2[1]))];
+  if (near && f === 0) return single(high + rest);
+  const half = single(single(0.5 * f) * f);
+  if (near) return single(high - single(single(single(half * single(1 - single(single(2 / 3) * f))) - rest) - f));
+  const s = single(f / single(2 + f));
+  const z = single(s * s);
+  const series = POLYNOMIAL.reduceRight((sum, factor) => single(z * single(factor + sum)), 0);
+  const inner = single(s * single(half + series));
+  return k === 0 ? single(f - single(half - inner)) : single(high - single(single(half - single(inner + rest)) - f));
 }
 
 // Of each strip: below which 23-bit number a point lies under the curve, its width, and the curve's height at its edge.

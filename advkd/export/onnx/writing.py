@@ -23,8 +23,9 @@ from advkd.evaluation import ImageDistance, TeacherAtHand, teacher_at_hand
 from advkd.export.cost_card import COST
 from advkd.export.onnx.card import export_card
 from advkd.export.onnx.costs import student_costs
-from advkd.export.onnx.graph import NOISE, ImageNetwork, Subject, open_subject, output_names, outputs_of
+from advkd.export.onnx.graph import NOISE, ImageNetwork, Subject, named_outputs, open_subject
 from advkd.export.onnx.metadata import network_facts, note_facts
+from advkd.export.onnx.noise_module import noise_module
 from advkd.export.onnx.parity import (
     INT8_RMSE,
     Expected,
@@ -46,8 +47,8 @@ from storage.errors import StoreNotFoundError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-TRAVELLING: Mapping[str, str] = {"running.py": "advkd_onnx.py", "noise.mjs": "advkd_noise.mjs"}
-"""What runs an export elsewhere: files of this folder, and their names beside the networks."""
+RUNNER, NOISE_MODULE = "advkd_onnx.py", "advkd_noise.mjs"
+"""What runs an export elsewhere, beside the networks."""
 FILES: Mapping[str, str] = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
 DISTANCE_SHARE, DISTANCE_MARGIN = 0.1, 0.3
 """How much farther from the teacher than the network in float32 one in int8 may be: the larger of share and margin."""
@@ -114,7 +115,7 @@ def export_onnx(folder: Path, out: Path, spec: ExportSpec) -> Path:
         teacher = _teacher(subject, spec)
         network = ImageNetwork(subject, states=spec.states)
         expected = expected_of(subject, network, spec.noises)
-        facts = network_facts(subject, network, _named(subject, network))
+        facts = network_facts(subject, network, named_outputs(subject, network))
         exports, refused = _exports(subject, network, expected, facts, spec, teacher)
         for exported in exports:
             (partial / FILES[exported.precision]).write_bytes(exported.model)
@@ -125,8 +126,8 @@ def export_onnx(folder: Path, out: Path, spec: ExportSpec) -> Path:
             partial / METADATA,
             json.dumps({**facts, **noted, "models": models}, indent=1, allow_nan=False) + "\n",
         )
-        for name, beside in TRAVELLING.items():
-            _write(partial / beside, Path(__file__).with_name(name).read_text(encoding="utf-8"))
+        _write(partial / RUNNER, Path(__file__).with_name("running.py").read_text(encoding="utf-8"))
+        _write(partial / NOISE_MODULE, noise_module())
         if isinstance(subject.conditions, Prompts):
             stored = next(Path(place) for place in embeddings_places(subject.folder) if Path(place).is_dir())
             copy_embeddings(stored, partial / PROMPTS_FOLDER)
@@ -262,11 +263,6 @@ def _teacher(subject: Subject, spec: ExportSpec) -> TeacherAtHand | None:
         weights=spec.weights,
         samples=spec.samples,
     )
-
-
-def _named(subject: Subject, network: ImageNetwork) -> dict[str, Tensor]:
-    outputs = outputs_of(network, subject.inputs(0, 0, 1))
-    return dict(zip(output_names(subject, states=network.states), outputs, strict=True))
 
 
 def _parsed(content: bytes) -> "ModelProto":

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from advkd.browse.settings import BrowseSpec
-from advkd.cli.browse import _listening
 from advkd.cli.connections import Seldom
+from advkd.cli.serving import listening
 from storage.testing.trajectories import fill
 from tests.advkd.browse.served import served
 from tests.advkd.browse.specs import image_spec
@@ -67,7 +66,7 @@ def test_accepted_sockets_send_at_once() -> None:
             told.append(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
-        listener = _listening(BrowseSpec(uris=("stores",), port=0))
+        listener = listening("127.0.0.1", 0, "advkd browse")
         async with await asyncio.start_server(made, sock=listener):
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             await reader.read()

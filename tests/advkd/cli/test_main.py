@@ -33,7 +33,8 @@ def found(path: list[str]) -> Any:
 
 
 COMMANDS = list(walked(typer.main.get_command(command_line())))
-WITHOUT_JSON = {"browse": "serves pages until it is stopped, and prints nothing but its address"}
+SERVES = "serves pages until it is stopped, and prints nothing but its address"
+WITHOUT_JSON = {"browse": SERVES, "demo": SERVES}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

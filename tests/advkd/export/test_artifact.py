@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -79,6 +81,7 @@ def lineage(evaluated: Evaluated) -> Lineage:
         store_digest="d" * 64,
         train={"batch_size": 64, "student": {"width": 8}},
         code_revision="c" * 40,
+        base_model="owner/teacher",
     )
 
 
@@ -141,7 +144,7 @@ def test_the_code_in_it_imports_torch_numpy_and_diffusers_alone(artifact: Path) 
 
 def test_the_card_says_what_how_good_and_where_from(artifact: Path, evaluated: Evaluated, lineage: Lineage) -> None:
     card = (artifact / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: diffusers\n")
+    assert card.startswith("---\nbase_model: owner/teacher\nlibrary_name: diffusers\n")
     report = evaluated.report
     for fact in (
         "trust_remote_code=True",
@@ -157,6 +160,22 @@ def test_the_card_says_what_how_good_and_where_from(artifact: Path, evaluated: E
         '"batch_size": 64',
     ):
         assert fact in card
+
+
+def test_the_hub_s_own_classes_read_the_front_matter(artifact: Path, evaluated: Evaluated) -> None:
+    # A model index that the hub would refuse is an error here.
+    card = ModelCard((artifact / "README.md").read_text())
+    assert (card.data.library_name, card.data.base_model, card.data.license) == ("diffusers", "owner/teacher", "other")
+    assert card.data.pipeline_tag == "unconditional-image-generation"
+    assert set(card.data.tags) == {"diffusion", "distillation", "one-step"}
+    metrics = [metric for distances in evaluated.report.distances for metric in distances.metrics()]
+    results = card.data.eval_results
+    assert [(result.metric_name, result.metric_value) for result in results] == [
+        (metric.name, round(metric.value, 6)) for metric in metrics
+    ]
+    assert all(f"noises from {evaluated.report.first_index} of seed" in result.dataset_name for result in results)
+    index = eval_results_to_model_index(card.data.model_name, results)
+    assert len(model_index_to_eval_results(index)[1]) == len(metrics) > 0
 
 
 def test_an_older_artifact_is_replaced_and_nothing_is_left_beside_it(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from advkd.export.cost_card import COST, CostRow, Runner, cost_lines, measure_costs, read_cost
+from advkd.evaluation import EvaluationError
+from advkd.export.cost_card import COST, CostRow, Runner, cost_lines, measure_costs, read_cost, report_costs
 
 
 def row(name: str, size: int | None = 2048) -> CostRow:
@@ -27,6 +28,18 @@ def test_all_are_timed_in_turns_on_one_thread_and_on_all(tmp_path) -> None:
     latency = card.rows[1].latency(8, 1)
     assert latency.images_per_second == pytest.approx(8000 / latency.milliseconds)
     assert card.speedup(card.rows[0], 1) == 1.0
+    (tmp_path / "report.html").write_text("<body><h2>Cost</h2><!-- devices --><!-- /devices --><p>end</p></body>")
+    report_costs(str(tmp_path), card)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<h2>On devices</h2>") == 1
+    assert "<td>ONNX Runtime fp32</td><td>2.0 KiB</td>" in page
+    report_costs(str(tmp_path), card)
+    assert (tmp_path / "report.html").read_text() == page
+    (tmp_path / "report.html").write_text("<body>of an older version</body>")
+    report_costs(str(tmp_path), card)
+    assert "older version<!-- devices -->" in (tmp_path / "report.html").read_text()
+    with pytest.raises(EvaluationError, match=r"added to the report\.html of an evaluation, got none in .*nothing"):
+        report_costs(str(tmp_path / "nothing"), card)
     lines = cost_lines(card)
     assert lines[2].startswith("| torch eager | 2.0 KiB | 10 | 100 | - | ")
     assert "x)" in lines[3]

@@ -80,3 +80,9 @@ def test_the_server_answers_for_a_registered_version(evaluated: Evaluated, tmp_p
             assert b"n must lie in [1, 1024], got 0" in refused.value.read()
         finally:
             os.killpg(server.pid, signal.SIGTERM)
+    network = Path(made.uri) / "onnx" / "model.onnx"
+    network.write_bytes(network.read_bytes()[:-9])
+    load = "import sys, mlflow.pyfunc; mlflow.pyfunc.load_model(sys.argv[1])"
+    refused = subprocess.run([sys.executable, "-W", "ignore", "-c", load, made.uri], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "a network must be the one that metadata.json describes, got " in refused.stderr

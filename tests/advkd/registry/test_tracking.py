@@ -333,3 +333,6 @@ def test_a_version_carries_its_onnx_export_which_does_not_change_what_it_is(
     make_student(gaussian_teacher(), seed=9).save_pretrained(tmp_path / "other")
     with pytest.raises(ExportError, match="must be of its student, got another one"):
         export_artifact(tmp_path / "other", tmp_path / "mixed", onnx=out)
+    (out / "model_int8.onnx").write_bytes((out / "model_int8.onnx").read_bytes()[:-9])
+    with pytest.raises(ExportError, match=r"must hold the networks that were compared with torch, got another .*int8"):
+        register(RegisterSpec(**asked, out=str(tmp_path / "damaged"), onnx=str(out)))

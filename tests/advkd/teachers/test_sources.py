@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from advkd.teachers import TeacherChangedError, TeacherError, load_teacher
+from advkd.teachers import TeacherChangedError, TeacherError, hub_repository, load_teacher
 from advkd.teachers.families import folder_fingerprint
 from advkd.teachers.pins import pinned, split_pin
 from advkd.teachers.sources import HubId, hub_id, teacher_name
@@ -217,6 +217,8 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert split_pin("a#b") == ("a#b", None)
     assert hub_id("org/name") == HubId("org/name", None)
     assert hub_id("org/name@v1.0") == HubId("org/name", "v1.0")
+    assert hub_repository("org/name@v1.0#guidance=4#sha256=" + 64 * "a") == "org/name"
+    assert [hub_repository(source) for source in ("digits", "./org/name", "s3://org/name")] == [""] * 3
     assert [hub_id(place) for place in ("name", "org/name@", "./org/name", "s3://org/name", "a/b/c")] == [None] * 5
     assert teacher_name("org/name@v1") == "org/name"
     assert teacher_name("s3://bucket/teachers/new/") == "new"

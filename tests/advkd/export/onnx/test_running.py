@@ -142,7 +142,6 @@ def test_settings_of_an_export_that_cannot_be(tmp_path: Path) -> None:
     for wrong, said in (
         ({"format": "diffusers", "precisions": ("int8",)}, "of the format 'diffusers' must be one of fp32, got int8"),
         ({"format": "diffusers", "states": True}, "--states is for formats whose outputs are fixed"),
-        ({"format": "executorch"}, "use --format onnx"),
         ({"format": "tflite"}, "must be one of"),
     ):
         save_layerwise(tmp_path / "student")
