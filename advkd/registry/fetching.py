@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from advkd.registry.artifacts import location, remedy, what_is_wrong
 from advkd.registry.promotion import find_version
-from advkd.registry.versions import RegistryError, answering, existing_registry, location, quiet
+from advkd.registry.versions import RegistryError, answering, existing_registry, quiet
 from advkd.students import fetched_student
 
 _MODEL = re.compile(r"models:/+([^/@]+)(?:@([^/@]+)|/([^/@]+))")
@@ -24,7 +25,7 @@ def student_place(place: str, runs: str) -> str:
         runs: folder of the registry, where MLFLOW_TRACKING_URI names none.
 
     Raises:
-        RegistryError: there is no such version, or only MLflow can fetch it.
+        RegistryError: there is no such version, its artifact is gone, or only MLflow can fetch it.
     """
     return _registered(place, runs) if place.startswith("models:") else place
 
@@ -38,7 +39,7 @@ def student_folder(place: str, runs: str) -> Path:
 
     Raises:
         StudentError: there is no student.
-        RegistryError: there is no such version, or only MLflow can fetch it.
+        RegistryError: there is no such version, its artifact is gone, or only MLflow can fetch it.
         StoreError: the object store does not return it.
         ValueError: a URI holds credentials.
     """
@@ -54,7 +55,13 @@ def _registered(place: str, runs: str) -> str:
         )
     with answering(), quiet():
         client = existing_registry(runs)
-        folder = location(client, find_version(client, named[1], named[2] or named[3]))
+        version = find_version(client, named[1], named[2] or named[3])
+        folder, wrong = location(client, version), what_is_wrong(client, version, contents=False)
+    if wrong:
+        raise RegistryError(
+            f"a registered version must have its artifact, but that of {place} is {wrong}: {folder}; "
+            f"{remedy(named[1], version)}"
+        )
     scheme = urlsplit(folder).scheme
     if scheme not in ("", *_OBJECT_STORES):
         raise RegistryError(

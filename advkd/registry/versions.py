@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import URL
 
@@ -128,12 +128,12 @@ def versions_of(client: "MlflowClient", name: str) -> list[Any]:
     ]
 
 
-def version_of_artifact(client: "MlflowClient", name: str, digest: str) -> Any | None:
-    """Returns the version whose artifact has this sha256, None if there is none."""
-    for version in client.search_model_versions(_named(name)):
-        if version.tags.get(DIGEST_TAG) == digest:
-            return client.get_model_version(name, version.version)
-    return None
+def versions_of_artifact(client: "MlflowClient", name: str, digest: str) -> list[Any]:
+    """Returns the versions whose artifact had this sha256 when it was registered, the newest first."""
+    versions = client.search_model_versions(_named(name), max_results=10_000)
+    same = [version for version in versions if version.tags.get(DIGEST_TAG) == digest]
+    same.sort(key=lambda version: int(version.version), reverse=True)
+    return [client.get_model_version(name, version.version) for version in same]
 
 
 def _named(name: str) -> str:
@@ -155,13 +155,6 @@ def figures_on(version: Any | None) -> Figures | None:
     if version is None or FIGURES_TAG not in version.tags:
         return None
     return record_from_json(Figures, version.tags[FIGURES_TAG])
-
-
-def location(client: "MlflowClient", version: Any) -> str:
-    """Returns the local folder, or URI in the artifact store, from which diffusers loads a version."""
-    uri = str(client.get_model_version_download_uri(version.name, version.version))
-    parts = urlsplit(uri)
-    return unquote(parts.path) if parts.scheme == "file" else uri
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Iterable, Sequence
+from shlex import quote
 from typing import Any, TypeVar
 
 import httpx
@@ -206,7 +207,7 @@ def _stale_slots(client: SyncPrefectClient) -> Finding:
     if not taken and not tags:
         return well("stale slots", "none taken")
     names = ", ".join([limit.name for limit in taken] + [f"tag {limit.tag}" for limit in tags])
-    remedies = [f"`prefect global-concurrency-limit update {limit.name} --active-slots 0`" for limit in taken]
-    remedies += [f"`prefect concurrency-limit reset {limit.tag}`" for limit in tags]
+    remedies = [f"`prefect global-concurrency-limit update {quote(limit.name)} --active-slots 0`" for limit in taken]
+    remedies += [f"`prefect concurrency-limit reset {quote(limit.tag)}`" for limit in tags]
     fact = f"taken: {names}; a killed run does not give them back"
     return problem("stale slots", fact, f"where nothing runs: {', '.join(remedies)}")

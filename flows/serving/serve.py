@@ -98,7 +98,7 @@ def serve(host: str, port: int) -> int:
     """
     home = PREFECT_HOME.value()
     home.mkdir(parents=True, exist_ok=True)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"
+    url = f"http://{_address(host)}:{port}/api"
     if _answers(url):
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
     if host not in _LOOPBACK:
@@ -150,6 +150,12 @@ def serve(host: str, port: int) -> int:
             time.sleep(_LOOK_SECONDS)
             for service in (server, upkeep, *workers):
                 service.look()
+
+
+def _address(host: str) -> str:
+    """Returns the host at which this machine reaches a server, as it stands in a URL."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reached}]" if ":" in reached else reached
 
 
 def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path) -> Service:
