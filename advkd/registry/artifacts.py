@@ -78,7 +78,7 @@ def what_is_wrong(client: "MlflowClient", version: Any, *, contents: bool) -> st
         MlflowException: the registry does not answer.
     """
     place = location(client, version)
-    if is_remote(place) and urlsplit(place).scheme not in _OBJECT_STORES:
+    if urlsplit(place).scheme not in ("", *_OBJECT_STORES):
         return "" if _is_behind_a_server(client, version) else "gone"
     try:
         if DIGEST_TAG not in version.tags:

@@ -7,14 +7,18 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import torch
 
 from advkd.registry import DATABASE, answering, broken_champions, existing_registry, quiet
-from flows.doctor.checks import Check, Finding, problem, well
+from advkd.text import size_text
+from flows.doctor.checks import Check, Finding, Fix, advice, problem, well
 from storage import list_stores, measure_growth
+from storage.care import find_garbage, remove_garbage
 from storage.objects import probe_s3
 from storage.reading import default_cache_folder, user_name
+from storage.writing import give_back, orphaned_claims
 
 _DAY = 24 * 3600.0
 _FREE_BYTES = 10 * 2**30
@@ -54,6 +58,8 @@ def machine_checks(root: str, stores: str) -> dict[str, Check]:
     if stores.startswith("s3://"):
         checks["S3"] = lambda: _s3(stores)
     checks["stale stores"] = lambda: [_stale_stores(stores)]
+    checks["leftovers"] = lambda: [_leftovers(stores)]
+    checks["orphaned claims"] = lambda: [_orphaned_claims([root, stores])]
     return checks
 
 
@@ -118,6 +124,33 @@ def _s3(stores: str) -> Sequence[Finding]:
         well(probe.name, probe.fact) if probe.ok else problem(probe.name, probe.fact, _SHORT_OF[probe.name])
         for probe in probe_s3(stores)
     ]
+
+
+def _leftovers(stores: str) -> Finding:
+    old = [item for store in find_garbage(stores, _DAY) for item in store.old]
+    if not old:
+        return well("leftovers", f"none below {stores} that are a day old")
+    fact = f"{len(old)} objects ({size_text(sum(item.size for item in old))}) below {stores} are of killed runs"
+    fix = Fix(f"Remove {len(old)} leftovers below {stores}?", lambda: _remove_leftovers(stores))
+    return advice("leftovers", fact, f"`advkd doctor --fix`, or `advkd cache gc {quote(stores)}`", fix)
+
+
+def _remove_leftovers(stores: str) -> str:
+    removed = [item for store in find_garbage(stores, _DAY) for item in remove_garbage(store)]
+    return f"{len(removed)} leftovers removed ({size_text(sum(item.size for item in removed))})"
+
+
+def _orphaned_claims(roots: Sequence[str]) -> Finding:
+    claims = sorted({claim for root in roots for claim in orphaned_claims(root)})
+    if not claims:
+        return well("orphaned claims", "none of this machine")
+    fact = f"{len(claims)} of processes of this machine that are gone: {', '.join(claims[:5])}; the next run takes them"
+    fix = Fix(f"Give back {len(claims)} claims of processes that are gone?", lambda: _give_claims_back(claims))
+    return advice("orphaned claims", fact, "`advkd doctor --fix`", fix)
+
+
+def _give_claims_back(claims: Sequence[str]) -> str:
+    return f"{sum(give_back(claim) for claim in claims)} of {len(claims)} claims given back"
 
 
 def _stale_stores(stores: str) -> Finding:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from uuid import UUID
 
 import httpx
@@ -78,7 +79,8 @@ _AT_WORK = (StateType.PENDING, StateType.RUNNING)
 class Upkeep:
     """Looks after the runs of one server.
 
-    Silence counts only from the moment at which the server answers, since nothing could be heard before.
+    Silence counts only from the moment at which the server answers, since nothing could be heard before. All times are by
+    the server's clock, whatever the clocks of this machine and of the workers say.
     """
 
     def __init__(self, clock: Clock = lambda: datetime.datetime.now(datetime.UTC)) -> None:
@@ -101,7 +103,7 @@ class Upkeep:
             raise
 
     def _look(self, client: SyncPrefectClient) -> list[str]:
-        now = self._clock()
+        now = self._clock() + _ahead(client)
         kinds = [kind for kind, rule in RULES.items() if _is_on(client, rule.automation)]
         runs = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
@@ -125,6 +127,13 @@ class Upkeep:
             client.set_flow_run_state(run.id, rule.state)
             done.append(f"run {run.name} was {run.state.name} since {heard:%H:%M:%S} UTC, now {rule.state.name}")
         return done
+
+
+def _ahead(client: SyncPrefectClient) -> datetime.timedelta:
+    """Returns how far the server's clock is ahead of this machine's, to a second."""
+    said = client.request("GET", "/health").headers.get("date")
+    now = datetime.datetime.now(datetime.UTC)
+    return parsedate_to_datetime(said) - now if said else datetime.timedelta()
 
 
 def _is_on(client: SyncPrefectClient, name: str | None) -> bool:
@@ -153,7 +162,8 @@ def _last_heartbeat(client: SyncPrefectClient, run: UUID) -> datetime.datetime |
         "order": "DESC",
     }
     events = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1}).json()["events"]
-    return datetime.datetime.fromisoformat(events[0]["occurred"]) if events else None
+    # When the server received it: the clock of a worker may be minutes off.
+    return datetime.datetime.fromisoformat(events[0]["received"]) if events else None
 
 
 def _is_deployed(client: SyncPrefectClient, run: FlowRun) -> bool:
