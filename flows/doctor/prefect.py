@@ -16,7 +16,9 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
+from advkd.runtime import masked
 from flows.doctor.checks import Check, Finding, Fix, advice, problem, well
+from flows.processes import why_no_answer
 from flows.serving import (
     AUTOMATIONS,
     CANCEL_SECONDS,
@@ -47,8 +49,9 @@ def prefect_checks() -> dict[str, Check]:
         with get_client(sync_client=True) as client:
             version = client.api_version()
     except (httpx.HTTPError, OSError) as error:
-        fact = f"{url} does not answer ({type(error).__name__})"
-        return {"Prefect API": lambda: [problem("Prefect API", fact, remedy)]}
+        fact, _, said = why_no_answer(error, url).partition("; ")
+        more = f"{said}; or {remedy}" if "does not answer" in fact else said
+        return {"Prefect API": lambda: [problem("Prefect API", fact, more)]}
     return {
         "Prefect API": lambda: [_versions(url, version)],
         "database": lambda: [_asked(_database)],
@@ -69,7 +72,7 @@ def _versions(url: str, server: str) -> Finding:
     if server.split(".")[:2] != prefect.__version__.split(".")[:2]:
         fact = f"the server at {url} is Prefect {server}, this is {prefect.__version__}"
         return problem("Prefect API", fact, "install the same version on both sides")
-    return well("Prefect API", f"{url}, Prefect {server}")
+    return well("Prefect API", f"{masked(url)}, Prefect {server}")
 
 
 def _database(client: SyncPrefectClient) -> Finding:

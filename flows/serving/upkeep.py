@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL
 
 from advkd.runtime import console
-from flows.processes import MAX_RUNS, interrupt_on_hangup, marked_processes
+from flows.processes import MAX_RUNS, interrupt_on_hangup, marked_processes, why_no_answer
 from flows.serving.automations import AUTOMATIONS, CANCEL_SECONDS, RETRY_SECONDS, SILENCE_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -79,8 +79,8 @@ _AT_WORK = (StateType.PENDING, StateType.RUNNING)
 class Upkeep:
     """Looks after the runs of one server.
 
-    Silence counts only from the moment at which the server answers, since nothing could be heard before. All times are by
-    the server's clock, whatever the clocks of this machine and of the workers say.
+    Silence counts only from the moment at which the server answers, since nothing could be heard before. All times are
+    by the server's clock, whatever the clocks of this machine and of the workers say.
     """
 
     def __init__(self, clock: Clock = lambda: datetime.datetime.now(datetime.UTC)) -> None:
@@ -185,10 +185,8 @@ def keep(*, once: bool) -> int:
                 console().print(action, markup=False, soft_wrap=True)
         except (httpx.HTTPError, OSError) as error:
             if once:
-                return _refuse(
-                    f"upkeep needs a Prefect server that answers, got {type(error).__name__} from "
-                    f"{PREFECT_API_URL.value()}; start it, or correct PREFECT_API_URL"
-                )
+                why = why_no_answer(error, PREFECT_API_URL.value())
+                return _refuse(f"upkeep needs a Prefect server that answers, but {why}")
             logger.debug("the server does not answer: %s", error)
         if once and not upkeep.suspects:
             return 0

@@ -119,12 +119,15 @@ def tls_proxy(port: int, public: Path, private: Path) -> Iterator[int]:
             threading.Thread(target=connect, args=(plain,), daemon=True).start()
 
     def connect(plain: socket.socket) -> None:
-        with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as client:
-            with socket.create_connection(("127.0.0.1", port)) as upstream:
-                back = threading.Thread(target=carry, args=(upstream, client), daemon=True)
-                back.start()
-                carry(client, upstream)
-                back.join()
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(plain, server_side=True) as client,
+            socket.create_connection(("127.0.0.1", port)) as upstream,
+        ):
+            back = threading.Thread(target=carry, args=(upstream, client), daemon=True)
+            back.start()
+            carry(client, upstream)
+            back.join()
 
     threading.Thread(target=serve, daemon=True).start()
     try:

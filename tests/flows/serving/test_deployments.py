@@ -169,7 +169,10 @@ def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(mac
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("", "got no PREFECT_API_URL"), ("http://127.0.0.1:9/api", "a Prefect server that answers, got ConnectError")],
+    [
+        ("", "got no PREFECT_API_URL"),
+        ("http://127.0.0.1:9/api", "answers, but http://127.0.0.1:9/api does not"),
+    ],
 )
 def test_deploying_without_a_server_says_how_to_start_one(capsys, url, message):
     with temporary_settings(updates={PREFECT_API_URL: url or None, PREFECT_CLIENT_MAX_RETRIES: 0}):
