@@ -7,6 +7,8 @@ RUNTIME := $(VENV)/.runtime $(VENV)/.project
 DEV := $(RUNTIME) $(VENV)/.dev
 # litdata is compared with and nothing else: beside .venv's packages, without the torchvision that it asks for.
 COMPARED := $(VENV)/compared
+# Likewise what only servers of slow tests import.
+SERVICES := $(VENV)/services
 # Idle OpenMP threads must sleep, not spin: this must be in the environment before torch is imported.
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
@@ -68,11 +70,19 @@ test-fast: PROCESSES = 2
 test-fast: $(DEV)
 	$(PYTEST) -m 'not slow and not thorough'
 
-test-slow: $(DEV)
+test-slow: $(DEV) $(SERVICES)/.installed
 	$(PYTEST) -m 'slow and not sweep'
 
+# PostgreSQL is Debian's; where it cannot be installed, the tests that need it say so and are skipped.
+$(SERVICES)/.installed: requirements/services.txt | $(DEV)
+	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+		{ apt-get update -q && apt-get install -qy --no-install-recommends postgresql; } || true
+	rm -rf $(SERVICES)
+	$(PIP) --no-deps --target $(SERVICES) --requirement $<
+	touch $@
+
 # The two above at once, before a release: servers start once, and what waits in one leaves its core to the other.
-test-all: $(DEV)
+test-all: $(DEV) $(SERVICES)/.installed
 	$(PYTEST) -m 'not sweep'
 
 test-sweep: $(DEV)

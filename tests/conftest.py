@@ -26,6 +26,7 @@ TOGETHER = (
         "flows/test_watch",
         "flows/test_requests",
         "flows/doctor/test_doctor",
+        "flows/doctor/test_fix",
         "flows/test_evaluate",
         "flows/test_secrets",
         "flows/test_sharing",

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ DIGEST_TAG = "advkd.artifact_sha256"
 FIGURES_TAG = "advkd.figures"
 DESCENT_TAG = "advkd.descent"
 REASON_TAG = "advkd.gate"
+_OTHER_SCHEMA = "out-of-date database schema"
 _DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
 
 
@@ -162,13 +164,23 @@ def answering() -> Iterator[None]:
     """Turns MLflow's errors into ours; enter it outside of `quiet`.
 
     Raises:
-        RegistryError: the registry does not answer, or refuses the request.
+        RegistryError: the registry does not answer, refuses the request, or is of another version of MLflow.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise RegistryError(
+            f"a registry in a database needs its driver, got no {error.name}; `pip install 'advkd[postgres]'` brings "
+            "one for MLFLOW_TRACKING_URI=postgresql+psycopg://USER@HOST/NAME"
+        ) from error
     except MlflowException as error:
+        if _OTHER_SCHEMA in error.message:
+            raise RegistryError(
+                f"the registry's database is of another MLflow than this one ({version('mlflow-skinny')}); back it up "
+                "and run `mlflow db upgrade URL`, or use the version of MLflow that made it"
+            ) from error
         raise RegistryError(
             f"the registry must answer, but it said {error.error_code} ({error.message.partition(chr(10))[0]}); check "
             "MLFLOW_TRACKING_URI and that the service is up"
