@@ -17,7 +17,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration bench-environments soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -173,6 +173,9 @@ bench-browse: $(DEV)
 
 bench-orchestration: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.orchestration --write
+
+bench-environments: $(DEV)
+	$(BIN)/python -m benchmarks.environments --write
 
 # KILLS in all; what was killed before is not killed again.
 KILLS ?= 20

@@ -132,8 +132,8 @@ def last_line(said: str) -> str:
 def page(rows: list[list[str]]) -> str:
     return (
         "# Bad environments\n\n"
-        f"`make bench-environments`: {len(rows)} environments that other people's machines have or may have, each tried "
-        "with a real command. A case is as it should be if the command works, or refuses in one line that names the "
+        f"`make bench-environments`: {len(rows)} environments that other people's machines may have, each tried with a "
+        "real command. A case is as it should be if the command works, or refuses in one line that names the "
         "cause, without a traceback. All of them are; the script fails if one is not.\n\n"
         + table(["environment", "what happened", "last line"], rows)
     )

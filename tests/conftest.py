@@ -33,6 +33,7 @@ TOGETHER = (
         "flows/processes/test_ray",
         "flows/processes/test_ranks",
         "flows/test_root_uri",
+        "flows/test_runbook",
     ),
     (
         "flows/test_command",

@@ -167,9 +167,16 @@ def answering() -> Iterator[None]:
         RegistryError: the registry does not answer, refuses the request, or is of another version of MLflow.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError, NoSuchModuleError
 
     try:
         yield
+    except (DatabaseError, NoSuchModuleError) as error:
+        said = masked(str(error).partition("\n")[0])
+        raise RegistryError(
+            f"a registry must be a database of MLflow that can be read, but it said {said}; check MLFLOW_TRACKING_URI, "
+            f"or the {DATABASE} of the root and its permissions"
+        ) from error
     except ModuleNotFoundError as error:
         raise RegistryError(
             f"a registry in a database needs its driver, got no {error.name}; `pip install 'advkd[postgres]'` brings "
