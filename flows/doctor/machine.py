@@ -16,8 +16,8 @@ from advkd.text import size_text
 from flows.doctor.checks import Check, Finding, Fix, advice, problem, well
 from storage import list_stores, measure_growth
 from storage.care import find_garbage, remove_garbage
-from storage.objects import probe_s3
-from storage.reading import default_cache_folder, user_name
+from storage.objects import probe_s3, user_name
+from storage.reading import default_cache_folder
 from storage.writing import give_back, orphaned_claims
 
 _DAY = 24 * 3600.0

@@ -1,6 +1,6 @@
 """Reads a sealed or growing store: shards, samples, and shuffled batches for training."""
 
-from storage.reading.cache_folder import default_cache_folder, user_name
+from storage.reading.cache_folder import default_cache_folder
 from storage.reading.caches import CACHES
 from storage.reading.growing import CommittedShards, open_growing
 from storage.reading.loader import Batch, TrajectoryLoader
@@ -19,5 +19,4 @@ __all__ = [
     "open_growing",
     "open_manifest",
     "open_store",
-    "user_name",
 ]

@@ -1,11 +1,11 @@
 """The folder of this machine's caches: a user's own, because what is kept in it is believed when it is read again."""
 
 import os
-import pwd
 import stat
 from pathlib import Path
 
 from storage.errors import StorePermissionError
+from storage.objects import user_name
 
 
 def default_cache_folder() -> str:
@@ -47,11 +47,3 @@ def _require_own(folder: Path, status: os.stat_result) -> None:
             f"a cache must not be writable by every user, got {folder} with mode {stat.S_IMODE(status.st_mode):04o}; "
             f"run `chmod o-w {folder}`, or set ADVKD_CACHE to a folder of your own"
         )
-
-
-def user_name(uid: int) -> str:
-    """Returns the name of a user, or `user <uid>` where this machine knows none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"

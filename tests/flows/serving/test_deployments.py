@@ -53,6 +53,8 @@ def test_quick_completes_and_a_second_run_recomputes_nothing(machine, api, tmp_p
     assert (tmp_path / summary["artifact"] / "model_index.json").is_file()
     assert (tmp_path / summary["artifact"] / "onnx" / "model.onnx").is_file()
     assert any("ONNX Runtime fp32" in line for line in summary["onnx"]["cost"])
+    # Whatever wrote them: others of this machine may read what is published, as the umask says.
+    assert [path for path in tmp_path.rglob("*") if not path.is_symlink() and not path.stat().st_mode & 0o004] == []
     before = commits(summary, tmp_path)
     counted = check_counters(summary, tmp_path)
 
