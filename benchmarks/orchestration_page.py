@@ -175,7 +175,7 @@ def _databases(found: Figures) -> str:
     ]
     header = [
         "database",
-        "tasks per second",
+        "tasks/s",
         "tasks not recorded",
         "events lost",
         "`database is locked`",
@@ -183,9 +183,9 @@ def _databases(found: Figures) -> str:
     ]
     return (
         "## SQLite and PostgreSQL\n"
-        f"Two flow runs at once map {found['many'] // 2} shards each, as above, on a server with each database. Tasks per "
-        "second count until the server has recorded all. A task's end is an event and a state; lost is what the server "
-        "does not have two minutes later. CPU seconds are those of server and worker.\n\n" + table(header, rows)
+        f"Two flow runs at once map {found['many'] // 2} shards each, as above, on a server with each database. Tasks "
+        "per second count until the server has recorded all. A task's end is an event and a state; lost is what the "
+        "server does not have two minutes later. CPU seconds are those of server and worker.\n\n" + table(header, rows)
     )
 
 

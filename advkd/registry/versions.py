@@ -98,6 +98,7 @@ def existing_registry(runs: str) -> "MlflowClient":
 
     Raises:
         RegistryError: there is no registry.
+        MlflowException: it does not answer, or its database is of another version.
     """
     require_registry(runs)
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (Path(runs) / DATABASE).is_file():
@@ -105,7 +106,10 @@ def existing_registry(runs: str) -> "MlflowClient":
             f"a registry is a folder with {DATABASE}, got none in {runs}; give the flow's root with --runs, or set "
             "MLFLOW_TRACKING_URI"
         )
-    return open_registry(runs)
+    client = open_registry(runs)
+    # MLflow compares a database's schema with its own only where it is asked about runs.
+    client.search_experiments(max_results=1)
+    return client
 
 
 def registered_model(client: "MlflowClient", name: str) -> Any | None:
@@ -174,7 +178,7 @@ def answering() -> Iterator[None]:
     except (DatabaseError, NoSuchModuleError) as error:
         said = masked(str(error).partition("\n")[0])
         raise RegistryError(
-            f"a registry must be a database of MLflow that can be read, but it said {said}; check MLFLOW_TRACKING_URI, "
+            f"a registry must be a database of MLflow that answers, but it said {said}; check MLFLOW_TRACKING_URI, "
             f"or the {DATABASE} of the root and its permissions"
         ) from error
     except ModuleNotFoundError as error:

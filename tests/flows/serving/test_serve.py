@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from flows.processes.server import free_port
+from flows.serving.serve import _address
 from tests.flows.deployed_home import copy_database
 from tests.flows.machine import CHECKOUT
 from tests.flows.processes.test_child import wait_until
@@ -56,6 +57,20 @@ def test_everything_comes_up_and_ctrl_c_leaves_nothing(machine, deployed, tmp_pa
     assert wait_until(lambda: not any(process.is_running() for process in started))
     assert "Traceback" not in said.read_text()
     assert f"serving http://127.0.0.1:{port}" in said.read_text()
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("a.example", "a.example"),
+    ],
+)
+def test_a_host_as_it_stands_in_a_url(host, reached):
+    assert _address(host) == reached
 
 
 def test_a_port_that_is_taken_is_said(machine):
