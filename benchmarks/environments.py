@@ -6,7 +6,9 @@ case takes milliseconds. Cases that change what an interpreter does when it star
 
 import argparse
 import contextlib
+import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,12 @@ from benchmarks.measure import progress, table, write
 from tests.s3_server import S3Server, serve_s3
 
 _PATIENCE_SECONDS = 300
-_SAID = 110
+_SAID = 170
+_OF_THIS_RUN = (
+    (re.compile(r"\S*advkd-environments-[^/\s]+/[^/\s]+(/\S*[^\s,;:.)])?"), "PATH"),
+    (re.compile(r"bucket-[0-9a-f]{12}"), "bucket"),
+    (re.compile(r"(?<=127\.0\.0\.1):[0-9]{4,5}"), ":PORT"),
+)
 
 
 def main() -> None:
@@ -119,12 +126,16 @@ def clean(place: Place) -> dict[str, str]:
 
 
 def last_line(said: str) -> str:
-    """What the user reads last, without this run's folders."""
+    """What the user reads last, without this run's folders and ports; of JSON the first problem."""
+    start = said.find("{\n")
+    with contextlib.suppress(ValueError):
+        wrong = [finding for finding in json.loads(said[start:])["findings"] if not finding["ok"]] if start >= 0 else []
+        if wrong:
+            said = f"{wrong[0]['check']}: {wrong[0]['fact']}"
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     chosen = next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "")
-    for word in chosen.split():
-        if "advkd-environments-" in word:
-            chosen = chosen.replace(word, "PATH")
+    for pattern, name in _OF_THIS_RUN:
+        chosen = pattern.sub(name, chosen)
     chosen = chosen.replace("|", "/")
     return chosen if len(chosen) <= _SAID else f"{chosen[: _SAID - 1]}…"
 

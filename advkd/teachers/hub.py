@@ -93,9 +93,7 @@ def _cached(folder: Path, place: str, ending: str) -> Path:
 def _unreachable(place: str, error: Exception) -> TeacherUnreachableError:
     known = [_REASONS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _REASONS]
     if _TOKEN_REFUSED in _codes(error):
-        known = [
-            "but the hub refuses your token, which may have expired; log in again with `hf auth login`, or unset HF_TOKEN"
-        ]
+        known = [_EXPIRED]
     if known:
         return TeacherUnreachableError(f"a hub id must be one that you may read, got {place!r}, {known[0]}")
     return TeacherUnreachableError(

@@ -99,6 +99,8 @@ def _disk(check: str, root: Path, enough: int | None = None) -> Finding:
     existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     choose, space = _ELSEWHERE[check]
+    if not existing.is_dir():
+        return problem(check, f"{existing} is a file where a folder must be", choose)
     fact = f"{free / 2**30:.1f} GiB free at {existing}"
     if not os.access(existing, os.W_OK):
         fact = f"{existing} cannot be written to; it belongs to {user_name(existing.stat().st_uid)}"

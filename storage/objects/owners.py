@@ -14,7 +14,11 @@ def user_name(uid: int) -> str:
 
 def whose(path: str | Path) -> str:
     """Returns which part of a path exists and whose it is, for a message: `/a/b belongs to ann, mode 0700`."""
-    for part in (Path(path).absolute(), *Path(path).absolute().parents):
+    try:
+        whole = Path(path).absolute()
+    except FileNotFoundError:
+        return "the working folder was removed"
+    for part in (whole, *whole.parents):
         try:
             status = part.stat()
         except OSError:
