@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from advkd.files import record_from_json
 from advkd.registry.gate import Figures
 from advkd.runtime import masked
-from storage.objects import join, local_folder
+from storage.objects import join, local_folder, whose
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,7 +97,7 @@ def existing_registry(runs: str) -> "MlflowClient":
     """Opens the registry as `open_registry` does, but creates nothing.
 
     Raises:
-        RegistryError: there is no registry.
+        RegistryError: there is no registry, or this user may not read it.
         MlflowException: it does not answer, or its database is of another version.
     """
     require_registry(runs)
@@ -106,6 +106,10 @@ def existing_registry(runs: str) -> "MlflowClient":
             f"a registry is a folder with {DATABASE}, got none in {runs}; give the flow's root with --runs, or set "
             "MLFLOW_TRACKING_URI"
         )
+    file = Path(runs) / DATABASE
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not os.access(file, os.R_OK):
+        # MLflow would try for minutes.
+        raise RegistryError(f"a registry must be readable, but {file} is not ({whose(file)}); change its permissions")
     client = open_registry(runs)
     # MLflow compares a database's schema with its own only where it is asked about runs.
     client.search_experiments(max_results=1)
