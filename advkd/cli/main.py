@@ -6,6 +6,7 @@ holds it. Bad input ends the command with exit code 1 and a message of rule, fac
 A command is imported when it is named: torch and diffusers take seconds, and most commands need neither.
 """
 
+import io
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ _SILENCED_SECONDS = 5.0
 def main() -> None:
     """Runs the command line; turns our own errors into one line on stderr (of rank 0) and exit code 1."""
     spare_loopback()
+    _write_any_path()
     relay_logs()
     if started_by_torchrun() and (end_with_launcher := die_with_parent()):
         # torchrun ends its processes, unless it is killed itself: they would then train on unattended.
@@ -59,6 +61,13 @@ def main() -> None:
     except (StoreError, ValueError, OSError, ArithmeticError) as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)
+
+
+def _write_any_path() -> None:
+    """Lets stdout and stderr take paths whose bytes are no text: they are written as the bytes that they are."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") == "utf8":
+            stream.reconfigure(errors="surrogateescape")
 
 
 def command_line(arguments: Sequence[str] = ()) -> typer.Typer:

@@ -23,6 +23,7 @@ from advkd.teachers import (
     with_option,
 )
 from storage.errors import StoreError
+from storage.records import make_plain
 
 Check = Callable[[str], object]
 """Takes a pinned teacher; raises `ValueError`, with the reason, if that teacher cannot be distilled."""
@@ -47,6 +48,7 @@ class LookSpec:
     guidance: float | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if not self.sources or not all(source.strip() for source in self.sources):
             raise ValueError(
                 f"LookSpec.sources must name folders, s3:// prefixes or hub ids, got {list(self.sources)}; give one or "

@@ -10,7 +10,7 @@ from advkd.evaluation.results import COMPARABLE_SAMPLES
 from advkd.features import AUTO, Extractor, check_features, chosen_features
 from advkd.files import refuse_credentials
 from advkd.teachers import SolverSpec, Teacher
-from storage.records import check_seed
+from storage.records import check_seed, make_plain
 
 REFERENCE_STAGE, TRAJECTORIES_STAGE = "reference", "trajectories"
 MIN_SAMPLES = 8
@@ -62,6 +62,7 @@ class EvaluateSpec:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_seed(self.seed)
         check_features(self.features)
         for uri in (self.student, self.out, self.references, self.real or "", self.weights or ""):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from advkd.files import refuse_credentials
+from storage.records import make_plain
 
 DEFAULT = "onnx"
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -63,6 +64,7 @@ class ExportSpec:
     runtime: str | None = None
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for uri in (self.student, self.out, self.references, self.report or ""):
             refuse_credentials(uri)
         wrong = [name for name in self.precisions if name not in PRECISIONS]

@@ -2,7 +2,7 @@
 
 from advkd.registry.counter_metrics import log_counters
 from advkd.registry.fetching import student_folder, student_place
-from advkd.registry.listing import details, difference, models, overview
+from advkd.registry.listing import broken_champions, details, difference, models, overview
 from advkd.registry.promotion import promote, roll_back
 from advkd.registry.publishing import Upload, publish_version
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
@@ -14,6 +14,7 @@ __all__ = [
     "RegisteredModel",
     "Upload",
     "answering",
+    "broken_champions",
     "details",
     "difference",
     "existing_registry",

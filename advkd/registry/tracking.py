@@ -7,8 +7,8 @@ A registered version is the artifact folder, logged below its run. The gate move
 """
 
 import json
-import tempfile
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from advkd.evaluation import METRICS, REPORT, EvalReport, EvaluationError
 from advkd.export import Lineage, artifact_digest, export_artifact, lineage_of
 from advkd.files import file_sha256, publish, read_published, refuse_credentials, scratch_folder, workplace
+from advkd.registry.artifacts import location, same_place, what_is_wrong
 from advkd.registry.gate import RECALL_MARGIN, figures_of
 from advkd.registry.promotion import decide
 from advkd.registry.versions import (
@@ -27,19 +28,21 @@ from advkd.registry.versions import (
     FIGURES_TAG,
     REASON_TAG,
     artifact_location,
-    location,
     open_registry,
     quiet,
     registered_model,
-    version_of_artifact,
+    versions_of_artifact,
 )
 from advkd.students import fetched_student, student_files
 from storage.errors import StoreNotFoundError
 from storage.folders import fetch_folder
 from storage.objects import exists, join, local_folder, read_bytes
+from storage.records import make_plain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
 
 PICTURES = ("samples.png", "strips.png", "strips-clean.png", "curve.png", "nearest.png")
 
@@ -75,6 +78,7 @@ class RegisterSpec:
     recall_margin: float = RECALL_MARGIN
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for uri in (self.student, self.report, self.out, self.runs, self.onnx or ""):
             refuse_credentials(uri)
         if self.model is not None and (
@@ -116,7 +120,8 @@ class RegisteredModel:
 def register(spec: RegisterSpec) -> RegisteredModel:
     """Exports the student, logs the run, creates a new version, and lets the gate decide on its alias.
 
-    The same artifact is registered only once: a second call returns the existing version.
+    The same artifact is registered only once: a second call returns the existing version, unless what that version
+    names is gone or was changed. Then the artifact is logged again, as a new version.
 
     Raises:
         StudentError: the student cannot be used.
@@ -133,7 +138,7 @@ def register(spec: RegisterSpec) -> RegisteredModel:
         publish(artifact, spec.out)
         digest = artifact_digest(artifact)
         client = open_registry(spec.runs)
-        version = known = version_of_artifact(client, name, digest)
+        version = known = _whole(client, versions_of_artifact(client, name, digest))
         if known is not None and REASON_TAG in known.tags:
             return _describe(client, known, created=False, decided=False)
         if version is None:
@@ -142,6 +147,11 @@ def register(spec: RegisterSpec) -> RegisteredModel:
             )
         decide(client, version, spec.recall_margin)
         return _describe(client, client.get_model_version(name, version.version), created=known is None, decided=True)
+
+
+def _whole(client: "MlflowClient", versions: Sequence[Any]) -> Any | None:
+    """Returns the first version whose artifact is there and is what was registered, None if there is none."""
+    return next((version for version in versions if not what_is_wrong(client, version, contents=True)), None)
 
 
 @contextmanager
@@ -173,10 +183,27 @@ def _read_report(spec: RegisterSpec) -> EvalReport:
 
 
 def _experiment(client: "MlflowClient", spec: RegisterSpec) -> str:
+    """Returns the id of the experiment; of another one, named after its place, if the root was moved since.
+
+    MLflow keeps new artifacts where the experiment began, which is then a folder that nobody looks at any more.
+    """
+    wanted = artifact_location(spec.runs)
     experiment = client.get_experiment_by_name(spec.experiment)
-    if experiment is not None:
-        return str(experiment.experiment_id)
-    return str(client.create_experiment(spec.experiment, artifact_location=artifact_location(spec.runs)))
+    if experiment is None:
+        return str(client.create_experiment(spec.experiment, artifact_location=wanted))
+    if (
+        wanted is not None
+        and str(experiment.artifact_location).startswith("file:")
+        and (not same_place(str(experiment.artifact_location), wanted))
+    ):
+        here = f"{spec.experiment} in {local_folder(wanted)}"
+        experiment = client.get_experiment_by_name(here)
+        if experiment is None:
+            return str(client.create_experiment(here, artifact_location=wanted))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+        logger.warning("the experiment %s had been deleted and is restored: a registration logs to it", experiment.name)
+    return str(experiment.experiment_id)
 
 
 def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lineage: Lineage, artifact: Path) -> str:
@@ -187,11 +214,11 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
             client.log_param(run_id, key, value)
         for key, number in _metrics(report).items():
             client.log_metric(run_id, key, number)
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             for name in (METRICS, REPORT, *PICTURES):
                 if exists(join(spec.report, name)):
-                    (Path(folder) / name).write_bytes(read_bytes(join(spec.report, name)))
-            _log_folder(client, spec, run, Path(folder), "report")
+                    (folder / name).write_bytes(read_bytes(join(spec.report, name)))
+            _log_folder(client, spec, run, folder, "report")
         _log_folder(client, spec, run, artifact, "model")
     except BaseException:
         client.set_terminated(run_id, "FAILED")

@@ -5,16 +5,17 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from sqlalchemy.engine import URL
 
 from advkd.files import record_from_json
 from advkd.registry.gate import Figures
 from advkd.runtime import masked
-from storage.objects import join, local_folder
+from storage.objects import join, local_folder, whose
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,6 +28,7 @@ DIGEST_TAG = "advkd.artifact_sha256"
 FIGURES_TAG = "advkd.figures"
 DESCENT_TAG = "advkd.descent"
 REASON_TAG = "advkd.gate"
+_OTHER_SCHEMA = "out-of-date database schema"
 _DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
 
 
@@ -95,7 +97,8 @@ def existing_registry(runs: str) -> "MlflowClient":
     """Opens the registry as `open_registry` does, but creates nothing.
 
     Raises:
-        RegistryError: there is no registry.
+        RegistryError: there is no registry, or this user may not read it.
+        MlflowException: it does not answer, or its database is of another version.
     """
     require_registry(runs)
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (Path(runs) / DATABASE).is_file():
@@ -103,7 +106,14 @@ def existing_registry(runs: str) -> "MlflowClient":
             f"a registry is a folder with {DATABASE}, got none in {runs}; give the flow's root with --runs, or set "
             "MLFLOW_TRACKING_URI"
         )
-    return open_registry(runs)
+    file = Path(runs) / DATABASE
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not os.access(file, os.R_OK):
+        # MLflow would try for minutes.
+        raise RegistryError(f"a registry must be readable, but {file} is not ({whose(file)}); change its permissions")
+    client = open_registry(runs)
+    # MLflow compares a database's schema with its own only where it is asked about runs.
+    client.search_experiments(max_results=1)
+    return client
 
 
 def registered_model(client: "MlflowClient", name: str) -> Any | None:
@@ -128,12 +138,12 @@ def versions_of(client: "MlflowClient", name: str) -> list[Any]:
     ]
 
 
-def version_of_artifact(client: "MlflowClient", name: str, digest: str) -> Any | None:
-    """Returns the version whose artifact has this sha256, None if there is none."""
-    for version in client.search_model_versions(_named(name)):
-        if version.tags.get(DIGEST_TAG) == digest:
-            return client.get_model_version(name, version.version)
-    return None
+def versions_of_artifact(client: "MlflowClient", name: str, digest: str) -> list[Any]:
+    """Returns the versions whose artifact had this sha256 when it was registered, the newest first."""
+    versions = client.search_model_versions(_named(name), max_results=10_000)
+    same = [version for version in versions if version.tags.get(DIGEST_TAG) == digest]
+    same.sort(key=lambda version: int(version.version), reverse=True)
+    return [client.get_model_version(name, version.version) for version in same]
 
 
 def _named(name: str) -> str:
@@ -157,25 +167,35 @@ def figures_on(version: Any | None) -> Figures | None:
     return record_from_json(Figures, version.tags[FIGURES_TAG])
 
 
-def location(client: "MlflowClient", version: Any) -> str:
-    """Returns the local folder, or URI in the artifact store, from which diffusers loads a version."""
-    uri = str(client.get_model_version_download_uri(version.name, version.version))
-    parts = urlsplit(uri)
-    return unquote(parts.path) if parts.scheme == "file" else uri
-
-
 @contextmanager
 def answering() -> Iterator[None]:
     """Turns MLflow's errors into ours; enter it outside of `quiet`.
 
     Raises:
-        RegistryError: the registry does not answer, or refuses the request.
+        RegistryError: the registry does not answer, refuses the request, or is of another version of MLflow.
     """
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DatabaseError, NoSuchModuleError
 
     try:
         yield
+    except (DatabaseError, NoSuchModuleError) as error:
+        said = masked(str(error).partition("\n")[0])
+        raise RegistryError(
+            f"a registry must be a database of MLflow that answers, but it said {said}; check MLFLOW_TRACKING_URI, "
+            f"or the {DATABASE} of the root and its permissions"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise RegistryError(
+            f"a registry in a database needs its driver, got no {error.name}; `pip install 'advkd[postgres]'` brings "
+            "one for MLFLOW_TRACKING_URI=postgresql+psycopg://USER@HOST/NAME"
+        ) from error
     except MlflowException as error:
+        if _OTHER_SCHEMA in error.message:
+            raise RegistryError(
+                f"the registry's database is of another MLflow than this one ({version('mlflow-skinny')}); back it up "
+                "and run `mlflow db upgrade URL`, or use the version of MLflow that made it"
+            ) from error
         raise RegistryError(
             f"the registry must answer, but it said {error.error_code} ({error.message.partition(chr(10))[0]}); check "
             "MLFLOW_TRACKING_URI and that the service is up"

@@ -1,7 +1,7 @@
 """Students: one-pass networks built from a store's time grid."""
 
 from advkd.students.base import Student, StudentSpec
-from advkd.students.fetching import fetched_student, is_student
+from advkd.students.fetching import fetched_student, is_student, is_wanted
 from advkd.students.layerwise import LayerwiseStudent
 from advkd.students.levels import check_division
 from advkd.students.loading import (
@@ -36,6 +36,7 @@ __all__ = [
     "check_division",
     "fetched_student",
     "is_student",
+    "is_wanted",
     "load_student",
     "student_files",
     "submodule_sides",

@@ -38,7 +38,8 @@ def is_student(place: str) -> bool:
     return read_contents(place) is not None if here is None else (here / CONFIG).is_file()
 
 
-def _wanted(key: str) -> bool:
+def is_wanted(key: str) -> bool:
+    """Returns whether a file of a student's folder, or of one with it as `student/`, is fetched: no code ever is."""
     name = key.removeprefix("student/").removeprefix(f"{DECODER}/").removeprefix(f"{PROMPTS_FOLDER}/")
     return name in (CONFIG, WEIGHTS, OBSERVATIONS) or key.endswith(f"{PROMPTS_FOLDER}/{WEIGHTS_SUM}")
 
@@ -50,7 +51,7 @@ def _fingerprint(folder: Path) -> str:
 STUDENTS = FolderKind(
     name="students",
     noun="a student",
-    needed=lambda _, keys: [key for key in keys if _wanted(key)],
+    needed=lambda _, keys: [key for key in keys if is_wanted(key)],
     check=student_files,
     fingerprint=_fingerprint,
     error=StudentError,

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from advkd.students.table import STUDENTS, AnyStudent
+from storage.objects import whose
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -32,11 +33,19 @@ def student_files(folder: str | Path) -> StudentFiles:
     """Finds a student's files: in the folder itself, or in `student/` below it (a run, a registered version).
 
     Raises:
-        StudentError: they are in neither place.
+        StudentError: they are in neither place, or this user may not read them.
     """
     for place in (Path(folder), Path(folder) / "student"):
-        if (place / CONFIG).is_file() and (place / WEIGHTS).is_file():
-            return StudentFiles(place / CONFIG, place / WEIGHTS)
+        try:
+            if (place / CONFIG).is_file() and (place / WEIGHTS).is_file():
+                for name in (CONFIG, WEIGHTS):
+                    (place / name).open("rb").close()
+                return StudentFiles(place / CONFIG, place / WEIGHTS)
+        except PermissionError as error:
+            raise StudentError(
+                f"a student must be readable, but {error.filename} is not ({whose(error.filename)}); change its "
+                "permissions, or ask its owner to"
+            ) from error
     raise StudentError(
         f"a student is a folder with {CONFIG} and {WEIGHTS}, or one with such a student/ in it, got neither in "
         f"{folder}; train one with `advkd train`, or wait for its training to finish"

@@ -13,6 +13,10 @@ from advkd.teachers.needed import needed_files
 from advkd.teachers.weights import SAFETENSORS, WeightsError
 
 _SECONDS = 10.0
+_TOKEN_REFUSED = 401
+_EXPIRED = (
+    "but the hub refuses your token, which may have expired; log in again with `hf auth login`, or unset HF_TOKEN"
+)
 _REASONS = {
     "GatedRepoError": "which is gated: accept its terms on the hub, log in with `hf auth login`, and run again",
     "RepositoryNotFoundError": "which the hub does not have, or hides from you; check the spelling, or log in with "
@@ -88,12 +92,23 @@ def _cached(folder: Path, place: str, ending: str) -> Path:
 
 def _unreachable(place: str, error: Exception) -> TeacherUnreachableError:
     known = [_REASONS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _REASONS]
+    if _TOKEN_REFUSED in _codes(error):
+        known = [_EXPIRED]
     if known:
         return TeacherUnreachableError(f"a hub id must be one that you may read, got {place!r}, {known[0]}")
     return TeacherUnreachableError(
         f"a hub id must be reachable or cached, got {place!r}, which could not be fetched "
         f"({type(error).__name__}); check the name and the network, or give a local folder"
     )
+
+
+def _codes(error: BaseException | None) -> set[int]:
+    """Returns the status codes of the answers that led to an error: the hub's client raises others from them."""
+    codes = set()
+    while error is not None:
+        codes.add(getattr(getattr(error, "response", None), "status_code", 0))
+        error = error.__cause__ or error.__context__
+    return codes
 
 
 def _bar_class(arrived: Callable[[int], None]) -> type:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 
 from advkd.device import computes_bfloat16
 from storage.reading import CACHES
+from storage.records import make_plain
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -61,6 +62,7 @@ class RunSpec:
     monitor_every: int = 5_000
 
     def __post_init__(self) -> None:
+        make_plain(self)
         kind = type(self).__name__
         intervals = ("checkpoint_every", "report_every", "monitor_every")
         for name in ("samples", "batch_size", "accumulate", "threads", "window", *intervals):

@@ -6,7 +6,7 @@ from advkd.device import FLOATS
 from advkd.diffusion import check_shrink
 from advkd.teachers import SolverSpec
 from storage.layouts import LAYOUTS
-from storage.records import DTYPES, NOISES, check_seed
+from storage.records import DTYPES, NOISES, check_seed, make_plain
 
 DEFAULT_BLOCK = 128
 
@@ -61,6 +61,7 @@ class PrecomputeSpec:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        make_plain(self)
         check_seed(self.seed)
         check_shrink(self.shrink)
         LAYOUTS.choose(self.format, "PrecomputeSpec.format")

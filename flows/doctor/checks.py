@@ -1,7 +1,18 @@
 """Findings of `advkd doctor`: one per check, with a remedy if there is a problem."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fix:
+    """What `advkd doctor --fix` may do about a finding: nothing that anybody could miss."""
+
+    question: str
+    """Asks whether to do it."""
+    act: Callable[[], str]
+    """Does it and returns what it did; looks again first, because time has passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,13 +23,19 @@ class Finding:
         check: what was checked.
         ok: whether all is well.
         fact: what the check found.
-        remedy: how to solve the problem; empty if all is well.
+        fix: what `--fix` may do about it; None: nothing.
+        remedy: how to solve the problem, or what would be better; empty if there is nothing to do.
     """
 
     check: str
     ok: bool
     fact: str
     remedy: str = ""
+    fix: Fix | None = field(default=None, compare=False, repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the finding as plain JSON."""
+        return {"check": self.check, "ok": self.ok, "fact": self.fact, "remedy": self.remedy}
 
 
 Check = Callable[[], Sequence[Finding]]
@@ -29,9 +46,14 @@ def well(check: str, fact: str) -> Finding:
     return Finding(check=check, ok=True, fact=fact)
 
 
-def problem(check: str, fact: str, remedy: str) -> Finding:
+def advice(check: str, fact: str, remedy: str, fix: Fix | None = None) -> Finding:
+    """Returns a finding that all is well, and what would be better."""
+    return Finding(check=check, ok=True, fact=fact, remedy=remedy, fix=fix)
+
+
+def problem(check: str, fact: str, remedy: str, fix: Fix | None = None) -> Finding:
     """Returns a finding of a problem and its remedy."""
-    return Finding(check=check, ok=False, fact=fact, remedy=remedy)
+    return Finding(check=check, ok=False, fact=fact, remedy=remedy, fix=fix)
 
 
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:

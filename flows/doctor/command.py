@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -21,10 +20,14 @@ def doctor(
         str | None, typer.Option(help="Root URI of stores, s3:// to try its rights; default: stores below the root.")
     ] = None,
     server: Annotated[bool, typer.Option(help="Look at the Prefect server too.")] = True,
+    fix: Annotated[bool, typer.Option("--fix", help="Remove what killed runs left behind; asks before each.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")] = False,
 ) -> None:
     """Look at server, workers, deployments, S3, disk, devices and stores; name each problem with its remedy."""
-    findings = []
+    if fix and as_json and not yes:
+        raise typer.BadParameter("--fix with --json cannot ask, got no --yes; add it")
+    findings, done = [], []
     with console().status("looking"):
         checks = machine_checks(root, stores or f"{root.rstrip('/')}/stores")
         checks |= prefect_checks() if server else {}
@@ -32,9 +35,15 @@ def doctor(
             findings.append(finding)
             if not as_json:
                 _show(finding)
+    for finding in findings if fix else ():
+        if finding.fix is not None and (yes or typer.confirm(finding.fix.question)):
+            done.append(finding.fix.act())
+            if not as_json:
+                Console(highlight=False).print(Text("fixed   ", style="green") + Text(done[-1]), soft_wrap=True)
     problems = sum(not finding.ok for finding in findings)
     if as_json:
-        sys.stdout.write(json.dumps({"ok": not problems, "findings": [asdict(f) for f in findings]}, indent=1) + "\n")
+        said = {"ok": not problems, "findings": [finding.as_json() for finding in findings], "fixed": done}
+        sys.stdout.write(json.dumps(said, indent=1) + "\n")
     else:
         verdict = f"{problems} of {len(findings)} need a remedy" if problems else "all is well"
         Console(highlight=False).print(verdict)

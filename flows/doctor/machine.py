@@ -3,18 +3,31 @@
 import importlib.metadata
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 import torch
 
-from flows.doctor.checks import Check, Finding, problem, well
+from advkd.registry import DATABASE, answering, broken_champions, existing_registry, quiet
+from advkd.text import size_text
+from flows.doctor.checks import Check, Finding, Fix, advice, problem, well
 from storage import list_stores, measure_growth
-from storage.objects import probe_s3
+from storage.care import find_garbage, remove_garbage
+from storage.objects import probe_s3, user_name
+from storage.reading import default_cache_folder
+from storage.writing import give_back, orphaned_claims
 
 _DAY = 24 * 3600.0
 _FREE_BYTES = 10 * 2**30
+_TEMPORARY_BYTES = 2**29
+_ELSEWHERE = {
+    "disk": ("choose another --root", ": `advkd cache ls`, `advkd cache gc`, `advkd cache rm`"),
+    "cache": ("set ADVKD_CACHE to another folder", ": whatever is in it is fetched again"),
+    "temporary files": ("set TMPDIR to another folder", ""),
+}
 _PACKAGES = ("prefect", "torch", "diffusers", "mlflow-skinny", "zarr", "webdataset", "fastapi")
 _SHORT_OF = {
     "S3 put": "give the credentials s3:PutObject on this prefix",
@@ -37,11 +50,16 @@ def machine_checks(root: str, stores: str) -> dict[str, Check]:
         "versions": lambda: [_versions()],
         "CUDA": lambda: [_cuda()],
         "OpenMP": lambda: [_openmp()],
-        "disk": lambda: [_disk(Path(root))],
+        "disk": lambda: [_disk("disk", Path(root))],
+        "cache": lambda: [_disk("cache", Path(default_cache_folder()))],
+        "temporary files": lambda: [_disk("temporary files", Path(tempfile.gettempdir()), _TEMPORARY_BYTES)],
+        "registry": lambda: [_registry(root)],
     }
     if stores.startswith("s3://"):
         checks["S3"] = lambda: _s3(stores)
     checks["stale stores"] = lambda: [_stale_stores(stores)]
+    checks["leftovers"] = lambda: [_leftovers(stores)]
+    checks["orphaned claims"] = lambda: [_orphaned_claims([root, stores])]
     return checks
 
 
@@ -77,15 +95,30 @@ def _openmp() -> Finding:
     return well("OpenMP", "idle threads sleep")
 
 
-def _disk(root: Path) -> Finding:
+def _disk(check: str, root: Path, enough: int | None = None) -> Finding:
     existing = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
+    choose, space = _ELSEWHERE[check]
+    if not existing.is_dir():
+        return problem(check, f"{existing} is a file where a folder must be", choose)
     fact = f"{free / 2**30:.1f} GiB free at {existing}"
     if not os.access(existing, os.W_OK):
-        return problem("disk", f"{existing} cannot be written to", "choose another --root, or correct its permissions")
-    if free < _FREE_BYTES:
-        return problem("disk", fact, "free some space: `advkd cache ls`, `advkd cache gc`, `advkd cache rm`")
-    return well("disk", fact)
+        fact = f"{existing} cannot be written to; it belongs to {user_name(existing.stat().st_uid)}"
+        return problem(check, fact, f"{choose}, or correct its permissions")
+    if free < (_FREE_BYTES if enough is None else enough):
+        return problem(check, fact, f"free some space{space}, or {choose}")
+    return well(check, fact)
+
+
+def _registry(root: str) -> Finding:
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path(root, DATABASE).is_file():
+        return well("registry", f"none yet below {root}")
+    with answering(), quiet():
+        broken = broken_champions(existing_registry(root))
+    if broken:
+        remedy = "put the folder back, or run the same distill again, or `advkd registry rollback NAME`"
+        return problem("registry", "; ".join(broken), remedy)
+    return well("registry", "every champion's artifact is there, as registered")
 
 
 def _s3(stores: str) -> Sequence[Finding]:
@@ -93,6 +126,33 @@ def _s3(stores: str) -> Sequence[Finding]:
         well(probe.name, probe.fact) if probe.ok else problem(probe.name, probe.fact, _SHORT_OF[probe.name])
         for probe in probe_s3(stores)
     ]
+
+
+def _leftovers(stores: str) -> Finding:
+    old = [item for store in find_garbage(stores, _DAY) for item in store.old]
+    if not old:
+        return well("leftovers", f"none below {stores} that are a day old")
+    fact = f"{len(old)} objects ({size_text(sum(item.size for item in old))}) below {stores} are of killed runs"
+    fix = Fix(f"Remove {len(old)} leftovers below {stores}?", lambda: _remove_leftovers(stores))
+    return advice("leftovers", fact, f"`advkd doctor --fix`, or `advkd cache gc {quote(stores)}`", fix)
+
+
+def _remove_leftovers(stores: str) -> str:
+    removed = [item for store in find_garbage(stores, _DAY) for item in remove_garbage(store)]
+    return f"{len(removed)} leftovers removed ({size_text(sum(item.size for item in removed))})"
+
+
+def _orphaned_claims(roots: Sequence[str]) -> Finding:
+    claims = sorted({claim for root in roots for claim in orphaned_claims(root)})
+    if not claims:
+        return well("orphaned claims", "none of this machine")
+    fact = f"{len(claims)} of processes of this machine that are gone: {', '.join(claims[:5])}; the next run takes them"
+    fix = Fix(f"Give back {len(claims)} claims of processes that are gone?", lambda: _give_claims_back(claims))
+    return advice("orphaned claims", fact, "`advkd doctor --fix`", fix)
+
+
+def _give_claims_back(claims: Sequence[str]) -> str:
+    return f"{sum(give_back(claim) for claim in claims)} of {len(claims)} claims given back"
 
 
 def _stale_stores(stores: str) -> Finding:

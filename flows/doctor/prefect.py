@@ -1,7 +1,8 @@
 """Checks of `advkd doctor` on the Prefect server: is it up, does it have what `make deploy` makes, is a run stuck."""
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from shlex import quote
 from typing import Any, TypeVar
 
 import httpx
@@ -9,12 +10,15 @@ import prefect
 import torch
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from flows.doctor.checks import Check, Finding, problem, well
+from advkd.runtime import masked
+from flows.doctor.checks import Check, Finding, Fix, advice, problem, well
+from flows.processes import why_no_answer
 from flows.serving import (
     AUTOMATIONS,
     CANCEL_SECONDS,
@@ -30,6 +34,8 @@ Answer = TypeVar("Answer")
 
 _DEPLOY = f"run `{how_to_deploy()}`"
 _SLACK_SECONDS = 60
+_SEVERAL = 2
+"""From so many workers on SQLite is not what a server should have."""
 _STUCK = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 
 
@@ -43,10 +49,12 @@ def prefect_checks() -> dict[str, Check]:
         with get_client(sync_client=True) as client:
             version = client.api_version()
     except (httpx.HTTPError, OSError) as error:
-        fact = f"{url} does not answer ({type(error).__name__})"
-        return {"Prefect API": lambda: [problem("Prefect API", fact, remedy)]}
+        fact, _, said = why_no_answer(error, url).partition("; ")
+        more = f"{said}; or {remedy}" if "does not answer" in fact else said
+        return {"Prefect API": lambda: [problem("Prefect API", fact, more)]}
     return {
         "Prefect API": lambda: [_versions(url, version)],
+        "database": lambda: [_asked(_database)],
         "work pools": lambda: _asked(_pools),
         "deployments": lambda: _asked(_deployments),
         "automations": lambda: [_asked(_automations)],
@@ -64,7 +72,24 @@ def _versions(url: str, server: str) -> Finding:
     if server.split(".")[:2] != prefect.__version__.split(".")[:2]:
         fact = f"the server at {url} is Prefect {server}, this is {prefect.__version__}"
         return problem("Prefect API", fact, "install the same version on both sides")
-    return well("Prefect API", f"{url}, Prefect {server}")
+    return well("Prefect API", f"{masked(url)}, Prefect {server}")
+
+
+def _database(client: SyncPrefectClient) -> Finding:
+    settings = client.request("GET", "/admin/settings").json()["server"]["database"]
+    if settings["driver"] == "postgresql+asyncpg":
+        return well("database", f"PostgreSQL at {settings['host'] or 'localhost'}, database {settings['name']}")
+    if settings["connection_url"] and settings["driver"] is None:
+        return well("database", "one whose URL the server keeps secret")
+    online = sum(
+        worker.status == WorkerStatus.ONLINE
+        for pool in client.read_work_pools()
+        for worker in client.read_workers_for_work_pool(pool.name)
+    )
+    if online < _SEVERAL:
+        return well("database", "SQLite")
+    fact = f"SQLite, with {online} workers online: a busy server loses events, which upkeep makes up for"
+    return advice("database", fact, "give it PostgreSQL: `make serve SERVE='--postgres postgresql://USER@HOST/NAME'`")
 
 
 def _pools(client: SyncPrefectClient) -> list[Finding]:
@@ -195,18 +220,44 @@ def _age(run: FlowRun) -> float:
     return (now - run.state.timestamp).total_seconds() if run.state else 0.0
 
 
-def _stale_slots(client: SyncPrefectClient) -> Finding:
+def _taken(client: SyncPrefectClient) -> tuple[list[Any], list[Any]]:
+    """Returns the global limits and the limits of tags that have slots taken."""
     # The limits of deployments are Prefect's own: the server leases their slots and takes them back.
-    taken: Sequence[Any] = [
+    limits = [
         limit
         for limit in client.read_global_concurrency_limits(limit=200, offset=0)
         if limit.active_slots and not limit.name.startswith("deployment:")
     ]
-    tags = [limit for limit in client.read_concurrency_limits(limit=200, offset=0) if limit.active_slots]
+    return limits, [limit for limit in client.read_concurrency_limits(limit=200, offset=0) if limit.active_slots]
+
+
+def _stale_slots(client: SyncPrefectClient) -> Finding:
+    taken, tags = _taken(client)
     if not taken and not tags:
         return well("stale slots", "none taken")
     names = ", ".join([limit.name for limit in taken] + [f"tag {limit.tag}" for limit in tags])
-    remedies = [f"`prefect global-concurrency-limit update {limit.name} --active-slots 0`" for limit in taken]
-    remedies += [f"`prefect concurrency-limit reset {limit.tag}`" for limit in tags]
+    remedies = [f"`prefect global-concurrency-limit update {quote(limit.name)} --active-slots 0`" for limit in taken]
+    remedies += [f"`prefect concurrency-limit reset {quote(limit.tag)}`" for limit in tags]
     fact = f"taken: {names}; a killed run does not give them back"
-    return problem("stale slots", fact, f"where nothing runs: {', '.join(remedies)}")
+    active = _active_runs(client)
+    if active:
+        return problem("stale slots", f"{fact}; {active} runs are active", f"once nothing runs: {', '.join(remedies)}")
+    fix = Fix(f"Give back {names}? Nothing runs.", lambda: _asked(_give_slots_back))
+    return problem("stale slots", fact, f"`advkd doctor --fix`, or {', '.join(remedies)}", fix)
+
+
+def _active_runs(client: SyncPrefectClient) -> int:
+    kinds = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_STUCK)))
+    return len(client.read_flow_runs(flow_run_filter=FlowRunFilter(state=kinds)))
+
+
+def _give_slots_back(client: SyncPrefectClient) -> str:
+    """Sets the taken slots of all limits to 0, unless a run has begun meanwhile."""
+    if _active_runs(client):
+        return "no slot given back: a run has begun"
+    limits, tags = _taken(client)
+    for limit in limits:
+        client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    for limit in tags:
+        client.reset_concurrency_limit_by_tag(limit.tag)
+    return f"slots of {len(limits) + len(tags)} limits given back"

@@ -1,5 +1,6 @@
 """Processes of flow runs: children, ranks, Ray workers, the private server, logs, events, interrupts."""
 
+from flows.processes.answers import why_no_answer
 from flows.processes.child import ChildKilledError, run_module
 from flows.processes.events import DISCOVERED, REFUSED, STARTED, tell_of_model, tell_of_teacher
 from flows.processes.fan_out import FanOut, shard_runner, shards_per_gpu
@@ -36,4 +37,5 @@ __all__ = [
     "supervise",
     "tell_of_model",
     "tell_of_teacher",
+    "why_no_answer",
 ]

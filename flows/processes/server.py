@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,12 +30,13 @@ class ServerError(RuntimeError):
 
 
 @contextmanager
-def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
+def own_server(home: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Callable[[], str]]:
     """Starts a server and stops it at the end; yields a function that waits for it and returns its API URL.
 
     Args:
         home: PREFECT_HOME of the server, with its database and its log, `server.log`.
         options: further options of `prefect server start`.
+        settings: further settings of the server, as environment variables.
 
     Raises:
         ServerError: raised by the yielded function if the server does not start; names the log.
@@ -55,7 +56,7 @@ def own_server(home: Path, *options: str) -> Iterator[Callable[[], str]]:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent(),
-            env={**inherited, **said, "PREFECT_HOME": str(home.resolve())},
+            env={**inherited, **said, **(settings or {}), "PREFECT_HOME": str(home.resolve())},
             cwd=home,
         )
     try:

@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import ProcessWorker
 
 from advkd.runtime import console
-from flows.processes import shards_per_gpu
+from flows.processes import shards_per_gpu, why_no_answer
 from flows.serving.automations import create_automations
 from flows.serving.declared import declaration, working_folder
 from flows.serving.schedules import check_schedules
@@ -71,10 +71,7 @@ def deploy() -> int:
             for name, limit in pool_limits().items():
                 _create_work_pool(client, name, limit)
     except httpx.HTTPError as error:
-        return _refuse(
-            f"a deployment needs a Prefect server that answers, got {type(error).__name__} from {url}; start it with "
-            "`prefect server start`, or correct PREFECT_API_URL"
-        )
+        return _refuse(f"a deployment needs a Prefect server that answers, but {why_no_answer(error, url)}")
     # Prefect would only ask where the code comes from; the answer is the folder in which it is called.
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(declaration())]
     code = subprocess.run(command, cwd=working_folder(), check=False).returncode

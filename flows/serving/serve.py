@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_HOME, PREFECT_SERVER_API_HOST, PREFECT_SERV
 
 from advkd.runtime import console, die_with_parent
 from flows.processes import UI_ENVIRONMENT, descendants, end, interrupt_on_hangup, marked_processes, shards_per_gpu
+from flows.serving.database import DatabaseError, database_settings, look_at_database
 from flows.serving.declared import working_folder
 from flows.serving.deploying import PRECOMPUTE_QUEUE, TRAINING_QUEUE, gpu_count
 
@@ -89,18 +90,25 @@ class Service:
         end(below, _STOP_SECONDS)
 
 
-def serve(host: str, port: int) -> int:
+def serve(host: str, port: int, postgres: str | None = None) -> int:
     """Runs everything until this process is interrupted; returns the exit code.
 
     Args:
         host: address at which the server listens; any but the loopback is open to the network.
         port: port of the server.
+        postgres: URL of the server's database, without a password; None: PREFECT_SERVER_DATABASE_CONNECTION_URL, else a
+            SQLite file in PREFECT_HOME.
     """
     home = PREFECT_HOME.value()
     home.mkdir(parents=True, exist_ok=True)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"
+    url = f"http://{_address(host)}:{port}/api"
     if _answers(url):
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
+    try:
+        database = database_settings(postgres)
+        place = look_at_database(database) if database else f"SQLite in {home}"
+    except DatabaseError as error:
+        return _refuse(str(error))
     if host not in _LOOPBACK:
         console().print(f"warning: the server listens on {host} and requires no password", style="yellow")
     mark = f"{_MARK}={os.getpid()}"
@@ -108,9 +116,8 @@ def serve(host: str, port: int) -> int:
     own |= UI_ENVIRONMENT
     environment = {**CLIENT_ENVIRONMENT, **os.environ, **own}
     prefect = [sys.executable, "-m", "prefect"]
-    server = Service(
-        "server", [*prefect, "server", "start", "--host", host, "--port", str(port)], environment, home / "server.log"
-    )
+    command = [*prefect, "server", "start", "--host", host, "--port", str(port)]
+    server = Service("server", command, {**environment, **database}, home / "server.log")
     with ExitStack() as stack:
         # The runs of a killed worker have lost their parent and go on: end them with this process.
         stack.callback(lambda: end(marked_processes(mark), _STOP_SECONDS))
@@ -143,6 +150,7 @@ def serve(host: str, port: int) -> int:
             service.start()
         names = ", ".join(worker.name for worker in workers)
         console().print(f"serving {url.removesuffix('/api')} with {names}; logs in {home}; Ctrl-C ends all of it")
+        console().print(f"database: {place}", highlight=False)
         console().print(
             f"  export PREFECT_API_URL={url}\n  prefect deployment run distill/quick --watch", highlight=False
         )
@@ -150,6 +158,12 @@ def serve(host: str, port: int) -> int:
             time.sleep(_LOOK_SECONDS)
             for service in (server, upkeep, *workers):
                 service.look()
+
+
+def _address(host: str) -> str:
+    """Returns the host at which this machine reaches a server, as it stands in a URL."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reached}]" if ":" in reached else reached
 
 
 def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path) -> Service:
@@ -198,12 +212,15 @@ def run_server() -> None:
         "--host", default=PREFECT_SERVER_API_HOST.value(), help="where the server listens [%(default)s]"
     )
     parser.add_argument("--port", type=int, default=PREFECT_SERVER_API_PORT.value(), help="its port [%(default)s]")
+    parser.add_argument(
+        "--postgres", metavar="URL", help="its database, as postgresql://user@host/name; the password from PGPASSWORD"
+    )
     options = parser.parse_args()
     # A shell's background job ignores Ctrl-C unless it sets a handler.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupt_on_hangup()
     try:
-        sys.exit(serve(options.host, options.port))
+        sys.exit(serve(options.host, options.port, options.postgres))
     except KeyboardInterrupt:
         console().print("stopped; runs that were under way go on with the next `make serve`")
         sys.exit(0)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from uuid import UUID
 
 import httpx
@@ -23,7 +24,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.settings import PREFECT_API_URL
 
 from advkd.runtime import console
-from flows.processes import MAX_RUNS, interrupt_on_hangup, marked_processes
+from flows.processes import MAX_RUNS, interrupt_on_hangup, marked_processes, why_no_answer
 from flows.serving.automations import AUTOMATIONS, CANCEL_SECONDS, RETRY_SECONDS, SILENCE_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ PENDING_SECONDS = 300
 SLACK_SECONDS = 30
 """How much longer than the automations upkeep waits, so that they act first where they work."""
 
+_ANY_CLOCK = datetime.timedelta(days=1)
 _SILENT, _CANCELLING, _CRASHED = (automation.name for automation in AUTOMATIONS)
 
 
@@ -78,7 +80,8 @@ _AT_WORK = (StateType.PENDING, StateType.RUNNING)
 class Upkeep:
     """Looks after the runs of one server.
 
-    Silence counts only from the moment at which the server answers, since nothing could be heard before.
+    Silence counts only from the moment at which the server answers, since nothing could be heard before. All times are
+    by the server's clock, whatever the clocks of this machine and of the workers say.
     """
 
     def __init__(self, clock: Clock = lambda: datetime.datetime.now(datetime.UTC)) -> None:
@@ -101,7 +104,7 @@ class Upkeep:
             raise
 
     def _look(self, client: SyncPrefectClient) -> list[str]:
-        now = self._clock()
+        now = self._clock() + _ahead(client)
         kinds = [kind for kind, rule in RULES.items() if _is_on(client, rule.automation)]
         runs = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
@@ -127,6 +130,13 @@ class Upkeep:
         return done
 
 
+def _ahead(client: SyncPrefectClient) -> datetime.timedelta:
+    """Returns how far the server's clock is ahead of this machine's, to a second."""
+    said = client.request("GET", "/health").headers.get("date")
+    now = datetime.datetime.now(datetime.UTC)
+    return parsedate_to_datetime(said) - now if said else datetime.timedelta()
+
+
 def _is_on(client: SyncPrefectClient, name: str | None) -> bool:
     return name is None or any(automation.enabled for automation in client.read_automations_by_name(name))
 
@@ -150,10 +160,13 @@ def _last_heartbeat(client: SyncPrefectClient, run: UUID) -> datetime.datetime |
     wanted = {
         "event": {"name": ["prefect.flow-run.heartbeat"]},
         "resource": {"id": [f"prefect.flow-run.{run}"]},
+        # The server leaves out what a worker whose clock is ahead has said, unless it is asked.
+        "occurred": {"until": (datetime.datetime.now(datetime.UTC) + _ANY_CLOCK).isoformat()},
         "order": "DESC",
     }
     events = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 1}).json()["events"]
-    return datetime.datetime.fromisoformat(events[0]["occurred"]) if events else None
+    # When the server received it: the clock of a worker may be minutes off.
+    return datetime.datetime.fromisoformat(events[0]["received"]) if events else None
 
 
 def _is_deployed(client: SyncPrefectClient, run: FlowRun) -> bool:
@@ -175,10 +188,8 @@ def keep(*, once: bool) -> int:
                 console().print(action, markup=False, soft_wrap=True)
         except (httpx.HTTPError, OSError) as error:
             if once:
-                return _refuse(
-                    f"upkeep needs a Prefect server that answers, got {type(error).__name__} from "
-                    f"{PREFECT_API_URL.value()}; start it, or correct PREFECT_API_URL"
-                )
+                why = why_no_answer(error, PREFECT_API_URL.value())
+                return _refuse(f"upkeep needs a Prefect server that answers, but {why}")
             logger.debug("the server does not answer: %s", error)
         if once and not upkeep.suspects:
             return 0

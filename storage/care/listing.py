@@ -1,5 +1,6 @@
 """Lists the stores below a root: sealed, growing or unreadable."""
 
+import os
 from dataclasses import dataclass
 
 from storage.errors import ManifestError, StoreError, StoreNotFoundError
@@ -27,8 +28,9 @@ class StoreSummary:
     """Why the store is unreadable."""
 
 
-def list_stores(root: str) -> list[StoreSummary]:
+def list_stores(root: str | os.PathLike[str]) -> list[StoreSummary]:
     """Lists all stores `<root>/<teacher>/<digest>` below a root of stores, or below `stores/` in the root of a flow."""
+    root = os.fspath(root)
     listed = _below(root)
     return listed if listed or _STORES not in list_folders(root) else _below(join(root, _STORES))
 
@@ -38,8 +40,9 @@ def _below(root: str) -> list[StoreSummary]:
     return [summary for uri in uris if (summary := summarize(uri)) is not None]
 
 
-def summarize(uri: str) -> StoreSummary | None:
+def summarize(uri: str | os.PathLike[str]) -> StoreSummary | None:
     """Returns the entry of `list_stores` for one store, None if there is no store."""
+    uri = os.fspath(uri)
     try:
         return _summary_of_sealed(uri, read_manifest(uri))
     except StoreNotFoundError:

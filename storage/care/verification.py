@@ -1,5 +1,6 @@
 """Verifies a store: compares every object with the size and hash in its commit record (law 5)."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -31,7 +32,7 @@ _THREADS = 4
 _SHARDS_AT_ONCE = 64
 
 
-def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> list[ShardProblem]:
+def verify(uri: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None) -> list[ShardProblem]:
     """Reads every object of a sealed store and compares it with the manifest; returns the problems.
 
     Also encodes the states in the objects again and compares the result with the objects, which detects forged records.
@@ -45,6 +46,7 @@ def verify(uri: str, *, progress: Callable[[int, int], None] | None = None) -> l
         StoreNotFoundError: there is no store.
         StoreIncompleteError: the store is still growing.
     """
+    uri = os.fspath(uri)
     try:
         manifest = open_manifest(uri)
     except ManifestError as error:

@@ -22,6 +22,7 @@ from storage.objects.access import (
     write_json,
 )
 from storage.objects.local import TEMPORARY_PREFIX, LocalObjects
+from storage.objects.owners import user_name, whose
 from storage.objects.s3 import S3Objects
 from storage.objects.s3_probe import probe_s3
 from storage.objects.scatter import byte_parts, fill
@@ -50,6 +51,8 @@ __all__ = [
     "read_json",
     "read_range",
     "remove_leftover",
+    "user_name",
+    "whose",
     "write_bytes",
     "write_json",
 ]

@@ -1,11 +1,12 @@
 """Reads, writes, lists and deletes whole objects at URIs. The only access to disks and object stores.
 
-A URI is a local path (`~` is the home folder), `file://` (percent-encoded), `s3://bucket/key`, `memory://`, or of any
-other scheme that fsspec knows. A write is all or nothing: a local file gets its name by a rename, an S3 object by a
-single PUT. Leftovers of a killed write are never listed as objects; `list_leftovers` finds them.
+A URI is a local path (`~` is the home folder), a `Path`, `file://` (percent-encoded), `s3://bucket/key`, `memory://`,
+or of any other scheme that fsspec knows. A write is all or nothing: a local file gets its name by a rename, an S3
+object by a single PUT. Leftovers of a killed write are never listed as objects; `list_leftovers` finds them.
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -180,6 +181,7 @@ def local_folder(uri: str) -> Path | None:
 
 def join(root: str, *parts: str) -> str:
     """Joins a root and parts to a URI below the root; parts may hold `/`, but neither `..` nor a leading `/`."""
+    root = os.fspath(root)
     for part in parts:
         if part.startswith("/") or any(step in ("", ".", "..") for step in part.split("/")):
             raise ValueError(f"a part of a URI must lead downwards, got {part!r} below {root!r}; use plain names")
@@ -201,6 +203,7 @@ def write_json(uri: str, value: object, *, indent: int | None = 2) -> None:
 
 
 def _locate(uri: str) -> tuple[Objects, str]:
+    uri = os.fspath(uri)
     scheme_match = _SCHEME.match(uri)
     if not scheme_match:
         return _LOCAL, str(Path(uri).expanduser()) if uri.startswith("~") else uri

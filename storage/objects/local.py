@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from storage.errors import StoreError, StoreFullError, StoreNotFoundError, StorePermissionError
+from storage.objects.owners import whose
 from storage.objects.protocol import Leftover, Level, ObjectInfo
 from storage.objects.scatter import byte_parts, read_parts
 
@@ -223,7 +224,9 @@ def _reading_error(path: str, error: OSError) -> StoreError:
     if error.errno in _NOT_THERE:
         return StoreNotFoundError(f"an object to read must exist, but there is no file {path}; check the path")
     if error.errno in _FORBIDDEN:
-        return StorePermissionError(f"{path} must be readable, but: {error.strerror}; change its permissions")
+        return StorePermissionError(
+            f"{path} must be readable, but: {error.strerror} ({whose(path)}); change its permissions"
+        )
     return StoreError(f"{path} cannot be read: {error.strerror}; check the path and the disk")
 
 
@@ -234,6 +237,7 @@ def _writing_error(path: str, error: OSError) -> StoreError:
         )
     if error.errno in _FORBIDDEN | _NOT_THERE | {errno.EEXIST, errno.EISDIR}:
         return StorePermissionError(
-            f"{path} must be writable, but: {error.strerror}; choose another folder or change its permissions"
+            f"{path} must be writable, but: {error.strerror} ({whose(path)}); choose another folder or change its "
+            "permissions"
         )
     return StoreError(f"{path} cannot be written: {error.strerror}; check the path and the disk")

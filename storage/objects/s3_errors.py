@@ -62,6 +62,11 @@ def translated(error: Exception, endpoint: str | None, bucket: str, key: str) ->
         )
     if code in _FULL or status == 507:
         return StoreFullError(f"writing needs free space, but {where} answered {answered}; free some and run again")
+    if _is_misconfigured(error):
+        return StoreError(
+            f"S3 needs a configuration that can be used, but: {' '.join(str(error).split())}; correct "
+            "AWS_ENDPOINT_URL, AWS_PROFILE or the file in AWS_CONFIG_FILE"
+        )
     if is_temporary(error) or isinstance(error, HTTPClientError):
         return StoreUnreachableError(
             f"the S3 endpoint must answer, but {where} gave {answered}, the last of several attempts; check "
@@ -90,9 +95,22 @@ def _lacks_credentials(error: BaseException) -> bool:
         exceptions.NoCredentialsError,
         exceptions.PartialCredentialsError,
         exceptions.CredentialRetrievalError,
-        exceptions.ProfileNotFound,
     )
     return isinstance(error, kinds)
+
+
+def _is_misconfigured(error: BaseException) -> bool:
+    """Returns whether nothing was asked of a server, because what this machine says about it makes no sense."""
+    from botocore import exceptions
+
+    kinds = (
+        exceptions.ProfileNotFound,
+        exceptions.ConfigParseError,
+        exceptions.ConfigNotFound,
+        exceptions.InvalidConfigError,
+    )
+    # botocore has no class for an endpoint that is no URL.
+    return isinstance(error, kinds) or (isinstance(error, ValueError) and "endpoint" in str(error).lower())
 
 
 def _without_userinfo(endpoint: str | None) -> str:

@@ -1,6 +1,7 @@
 """Reads a sealed or growing store: shards, samples, and shuffled batches for training."""
 
-from storage.reading.caches import CACHES, default_cache_folder
+from storage.reading.cache_folder import default_cache_folder
+from storage.reading.caches import CACHES
 from storage.reading.growing import CommittedShards, open_growing
 from storage.reading.loader import Batch, TrajectoryLoader
 from storage.reading.open import noise_problem, open_manifest

@@ -1,8 +1,6 @@
 """The caches that a reader can use, by name."""
 
-import os
-from pathlib import Path
-
+from storage.reading.cache_folder import default_cache_folder
 from storage.reading.disk_cache import DiskCache
 from storage.reading.memory_cache import MemoryCache
 from storage.reading.sources import DirectSource, ObjectSource
@@ -37,12 +35,6 @@ def object_source(
             f"cache_bytes must be positive, got {cache_bytes}; use None for the default, or cache='none' for no cache"
         )
     return _MADE[cache](DirectSource(uri), cache_bytes, cache_folder)
-
-
-def default_cache_folder() -> str:
-    """Returns `$ADVKD_CACHE`, else `advkd` in `$XDG_CACHE_HOME`, else `~/.cache/advkd`."""
-    chosen = os.environ.get("ADVKD_CACHE")
-    return chosen or str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "advkd")
 
 
 def _uncached(source: ObjectSource, _bytes: int | None, _folder: str | None) -> ObjectSource:

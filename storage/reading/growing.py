@@ -4,6 +4,7 @@ There is no manifest yet, so every shard is compared with its own commit record.
 (`open_store`); viewing and repairing do not.
 """
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +100,9 @@ def committed_index(uri: str, spec: TrajectorySpec, committed: npt.NDArray[np.in
     )
 
 
-def open_growing(uri: str, source: ObjectSource | None = None, kept: ByteCache | None = None) -> ShardReader:
+def open_growing(
+    uri: str | os.PathLike[str], source: ObjectSource | None = None, kept: ByteCache | None = None
+) -> ShardReader:
     """Opens a reader of the shards that are committed at this moment, whether the store is sealed or not.
 
     Its manifest is provisional: `num_samples` counts up to the last committed shard, including missing shards before
@@ -109,6 +112,7 @@ def open_growing(uri: str, source: ObjectSource | None = None, kept: ByteCache |
         StoreNotFoundError: there is no store.
         ManifestError: `spec.json` is foreign, newer or damaged.
     """
+    uri = os.fspath(uri)
     try:
         spec = read_identity(uri)
     except StoreNotFoundError as error:

@@ -4,6 +4,7 @@
 use, those that are read ahead, one batch, and the cache.
 """
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class TrajectoryLoader:
 
     def __init__(
         self,
-        uri: str,
+        uri: str | os.PathLike[str],
         *,
         timesteps: Sequence[int] | None = None,
         batch_size: int,
@@ -77,6 +78,7 @@ class TrajectoryLoader:
         drop_last: bool = True,
         num_samples: int | None = None,
     ) -> None:
+        uri = os.fspath(uri)
         source = object_source(uri, cache, cache_bytes=cache_bytes, cache_folder=cache_folder)
         self._reader: Reader = open_store(uri, source)
         self.timesteps = captured_timesteps(self.manifest, timesteps)

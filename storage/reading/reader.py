@@ -3,6 +3,7 @@
 The layout tells where states lie in the objects; all input and all checks are here.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -193,7 +194,9 @@ class ShardReader:
         self._noise_checked = True
 
 
-def open_store(uri: str, source: ObjectSource | None = None, kept: ByteCache | None = None) -> ShardReader:
+def open_store(
+    uri: str | os.PathLike[str], source: ObjectSource | None = None, kept: ByteCache | None = None
+) -> ShardReader:
     """Opens a reader of the sealed store at a URI.
 
     Args:
@@ -207,6 +210,7 @@ def open_store(uri: str, source: ObjectSource | None = None, kept: ByteCache | N
         StoreIncompleteError: the store is still growing.
         ManifestError: the manifest is foreign, newer, damaged or inconsistent.
     """
+    uri = os.fspath(uri)
     manifest = open_manifest(uri)
     if kept is not None:
         manifest = replace(manifest, shards=replace(manifest.shards, kept=kept))

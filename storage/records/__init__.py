@@ -28,6 +28,7 @@ from storage.records.manifest import (
     same_store,
     write_manifest,
 )
+from storage.records.plain import make_plain
 from storage.records.problems import ShardProblem, hash_problem, missing_problem, size_problem
 from storage.records.provenance import author, code_revision, writer_version
 from storage.records.ranges import PIECE_BYTES, ObjectPart, forget_objects, piece_checksums, read_pieces
@@ -82,6 +83,7 @@ __all__ = [
     "hash_problem",
     "initial_noise",
     "load_checked",
+    "make_plain",
     "manifest_uri",
     "missing_problem",
     "newest_copy",

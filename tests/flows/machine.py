@@ -49,7 +49,12 @@ class Machine:
 
 @contextlib.contextmanager
 def prefect_machine(
-    folder: Path, more: Mapping[str, str], *, deployed: Path | None = None, ui: bool = False
+    folder: Path,
+    more: Mapping[str, str],
+    *,
+    deployed: Path | None = None,
+    ui: bool = False,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Machine]:
     """Server, deployments and worker, until the block ends, however it ends.
 
@@ -58,13 +63,14 @@ def prefect_machine(
         more: what they have in their environment besides.
         deployed: a home with the deployments, whose server has ended (`deployed_home`); None deploys here.
         ui: serve Prefect's pages too.
+        settings: of the server, besides.
     """
     home = folder / "home"
     if deployed is None:
-        deploy_in(home)
+        deploy_in(home, settings)
     else:
         copy_database(deployed, home)
-    with own_server(home, *([] if ui else ["--no-ui"])) as ready:
+    with own_server(home, *([] if ui else ["--no-ui"]), settings=settings) as ready:
         environment = clean_environment() | {
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": ready(),

@@ -6,7 +6,6 @@ is to give the same images everywhere.
 
 import logging
 import math
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from advkd.export.onnx.parity import session_run
 from advkd.export.requests import ExportError, ParityError
+from advkd.files import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -68,8 +68,8 @@ def quantize(
         ParityError: only a network that stays in float altogether is close enough.
     """
     require_finite(calibration)
-    with tempfile.TemporaryDirectory() as folder:
-        quantizer = _Quantizer(model, calibration, Path(folder))
+    with scratch_folder() as folder:
+        quantizer = _Quantizer(model, calibration, folder)
         names = quantizer.layers
         whole = quantizer.without(())
         if accepts(whole):

@@ -103,6 +103,25 @@ def test_what_is_not_there_is_refused(runs: str, cli: Cli, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("mysql+nodriver://me:hidden@host/name", "a registry must be a database of MLflow that answers"),
+        ("ftp:/x", "check MLFLOW_TRACKING_URI"),
+    ],
+)
+def test_a_registry_of_no_kind_says_so(uri: str, told: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    refused = cli("registry", "ls")
+    assert_refused(refused, told)
+    assert "hidden" not in refused.err
+
+
+def test_a_registry_file_that_is_none_says_so(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("hello")
+    assert_refused(cli("registry", "ls", "--runs", tmp_path), "that answers, but it said", "file is not a database")
+
+
 def test_a_registry_that_does_not_answer_says_so(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:hidden@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

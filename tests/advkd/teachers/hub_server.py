@@ -81,6 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refused(self, repository: str, revision: str) -> bool:
         code = None
+        if "expired" in self.headers.get("Authorization", ""):
+            self._answer(401, b"{}", {"X-Error-Message": "Invalid credentials in Authorization header"})
+            return True
         if repository in self.hub.gated and not self.path.startswith("/api/"):
             code = (403, "GatedRepo")
         elif repository not in self.hub.repositories:

@@ -137,6 +137,13 @@ def test_what_the_hub_refuses_is_told_by_its_reason(hub: HubServer, repository: 
         load_teacher(place)
 
 
+def test_a_token_that_has_expired_is_told(hub: HubServer, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_expired-MARKED")
+    with pytest.raises(TeacherUnreachableError, match=r"refuses your token, which may have expired; log in") as refused:
+        load_teacher("org/tiny")
+    assert "MARKED" not in str(refused.value)
+
+
 def test_a_repository_without_a_pipeline_says_what_it_is(hub: HubServer, repository: Path) -> None:
     as_root(repository)
     (repository / "model_index.json").unlink()

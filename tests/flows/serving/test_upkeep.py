@@ -4,7 +4,9 @@ import datetime
 import os
 import subprocess
 import sys
+import uuid
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -151,6 +153,36 @@ def test_a_run_that_never_began_has_crashed_and_one_whose_process_lives_is_let_b
     client.set_flow_run_state(run.id, Cancelled(), force=True)
     for one in (slow, begun):
         client.delete_flow_run(one.id)
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_clocks_that_are_minutes_off_make_no_run_silent(machine, client, tmp_path, monkeypatch, minutes):
+    off = datetime.timedelta(minutes=minutes)
+    run = forgotten_run(client, tmp_path)
+    beat = {
+        "occurred": (datetime.datetime.now(datetime.UTC) + off).isoformat(),
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run.id}"},
+        "id": str(uuid.uuid4()),
+    }
+    # A worker's: it says when by its own clock.
+    client.request("POST", "/events", json=[beat]).raise_for_status()
+    assert wait_until(lambda: module._last_heartbeat(client, run.id) is not None)
+    heard = module._last_heartbeat(client, run.id)
+    assert abs((datetime.datetime.now(datetime.UTC) - heard).total_seconds()) < 60
+
+    class Off(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + off
+
+    # Upkeep's own.
+    patched = SimpleNamespace(datetime=Off, UTC=datetime.UTC, timedelta=datetime.timedelta)
+    monkeypatch.setattr(module, "datetime", patched)
+    upkeep = Upkeep()
+    assert upkeep.look() == []
+    assert upkeep.suspects == 0
+    client.delete_flow_run(run.id)
 
 
 def test_once_ends_at_once_where_nobody_is_due(machine):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -102,6 +103,24 @@ def test_a_silent_holder_elsewhere_loses_it_and_a_renewing_one_does_not(uri: str
     time.sleep(0.8)
     assert mine.take(uri) is None
     mine.release(uri)
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_the_wall_clocks_of_holder_and_reader_do_not_count(
+    minutes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = str(tmp_path / "claim.json")
+    elsewhere = replace(module._own_claim(), machine="another")
+    write_bytes(uri, elsewhere.to_bytes())
+    wall = time.time() + 60 * minutes
+    os.utime(uri, (wall, wall))
+    monkeypatch.setattr(time, "time", lambda: wall)
+    reader, now = Claims(), time.monotonic()
+    assert reader.holder(uri) == elsewhere
+    monkeypatch.setattr(time, "monotonic", lambda: now + module.SILENCE_SECONDS - 1)
+    assert reader.holder(uri) == elsewhere
+    monkeypatch.setattr(time, "monotonic", lambda: now + module.SILENCE_SECONDS + 1)
+    assert reader.holder(uri) is None
 
 
 def test_of_many_that_find_a_void_claim_one_has_it(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
