@@ -2,23 +2,28 @@
 
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
 from advkd.browse.comparing import Side, by_disagreement
+from advkd.browse.decoding import ALL, images
 from advkd.browse.display import CONTRASTS, latent
-from advkd.browse.errors import RequestError
+from advkd.browse.error_curve import error_curve
+from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.histograms import histograms
-from advkd.browse.labels import class_numbers, classes_of
+from advkd.browse.labels import class_numbers, classes_of, condition_text, conditioned, matching
+from advkd.browse.sample_map import sample_map
 from advkd.browse.shard_map import shard_map
 from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
-from advkd.browse.shown import Shown, answer_key
+from advkd.browse.shown import Answer, Shown, answer_key
 from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number, by_statistic, by_student, kept
 from advkd.browse.store_list import store_rows
 from advkd.browse.store_view import StoreSnapshot
@@ -30,6 +35,7 @@ SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
 NO_STORE = {"Cache-Control": "no-store"}
 _KEEP = {"Cache-Control": "private, max-age=3600"}
 _MOST_SEED = 10**15 - 1
+_LONGEST_WORDS = 100
 
 
 def shown(request: Request) -> Shown:
@@ -49,9 +55,9 @@ def sheet(request: Request) -> Response:
     view = side.view
     samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
     columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
-    made = shown(request).sheet(
-        side, samples, query.timestep(request, side.timesteps()), query.choice(request, "contrast", CONTRASTS), columns
-    )
+    contrast, ways = query.choice(request, "contrast", CONTRASTS), shown(request).decoders.ways(view)
+    how = query.choice(request, "as", (ALL, *(way["value"] for way in ways)))
+    made = shown(request).sheet(side, samples, query.timestep(request, side.timesteps()), contrast, columns, how)
     # Not cached by the browser: a student may have another number in the next session, marked shards may be
     # repaired, and the seal changes how latents are shown.
     lasting = side.student is None and not made.marks and (view.sealed or not latent(view.spec))
@@ -83,9 +89,15 @@ def values(request: Request) -> Response:
         mark = looked.marks[index]
         return JSONResponse({"error": {"kind": mark.kind, "message": mark.message}}, 422, headers=NO_STORE)
     noise = looked.states[spec.timesteps[0]]
-    planes = _Planes()
+    planes, space = _Planes(), held.decoders.space(view)
+
+    def show(row: str, t: int, state: npt.NDArray[Any]) -> None:
+        planes.add(row, "state", t, state[0])
+        if space is not None and state.shape[1:] == tuple(spec.sample_shape):
+            planes.add(row, "decoded", t, images(space, state)[0])
+
     for t in spec.timesteps:
-        planes.add("teacher", "state", t, looked.states[t][0])
+        show("teacher", t, looked.states[t])
         if implies_clean(spec, t):
             planes.add("teacher", "clean", t, clean_image(looked.states[t], noise, spec, t)[0])
     for number in sorted(set(request.query_params.getlist("student"))):
@@ -93,14 +105,17 @@ def values(request: Request) -> Response:
         assert student is not None
         predicted = student.states(spec, [index], noise)
         for t in student.shared_timesteps(spec):
-            planes.add(f"student {number}", "state", t, predicted[t][0])
+            show(f"student {number}", t, predicted[t])
             if implies_clean(spec, t):
                 planes.add(f"student {number}", "clean", t, clean_image(predicted[t], noise, spec, t)[0])
     return Response(planes.body({"sample": index}), media_type="application/octet-stream", headers=NO_STORE)
 
 
 def order(request: Request) -> Response:
-    """Answers `/api/stores/{store}/order?by=norm&t=0&seed=0&label=3&student=0`: sample numbers and their subset."""
+    """Answers `/api/stores/{store}/order?by=norm&t=0&seed=0&label=3&q=cat&student=0`: sample numbers and their subset.
+
+    `q` keeps the samples whose class or prompt holds all words; `labels` are their classes, where these were told.
+    """
     view, held = view_of(request), shown(request)
     by = query.choice(request, "by", ORDERS[:-1])
     t = query.timestep(request, view.spec.timesteps)
@@ -114,18 +129,26 @@ def order(request: Request) -> Response:
             "none; drop label"
         )
 
+    words = request.query_params.get("q", "")[:_LONGEST_WORDS]
+    meant = matching(view, words) if words.strip() else None
+    if words.strip() and meant is None:
+        raise RequestError("only samples of teachers with classes or prompts are searched by words, got q; drop it")
+
     def make() -> SortedSamples:
         samples = _order(view, by, t, seed, student)
+        if meant is not None:
+            samples = kept(samples, class_numbers(view, samples.samples), meant, f'with "{words.strip()}"')
         if label < 0 or classes is None:
             return samples
         told = classes.told.format(classes.names[label])
-        return kept(samples, class_numbers(view, samples.samples), label, told)
+        return kept(samples, class_numbers(view, samples.samples), [label], told)
 
     key = answer_key(
-        "order", view.store.name, view.stamp, by, t, seed, label, None if student is None else student.name
+        "order", view.store.name, view.stamp, by, t, seed, label, words, None if student is None else student.name
     )
     ordered = held.order(key, make)
-    return JSONResponse(ordered.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
+    told = {"labels": class_numbers(view, ordered.samples).tolist()} if conditioned(view) else {}
+    return JSONResponse(ordered.to_json() | {"by": by, "t": t, "seed": seed} | told, headers=NO_STORE)
 
 
 def compare_order(request: Request) -> Response:
@@ -156,17 +179,75 @@ def check(request: Request) -> Response:
 def histogram(request: Request) -> Response:
     """Answers `/api/stores/{store}/histograms`: the distribution of the values of every timestep, over a subset."""
     view = view_of(request)
-    answer = shown(request).answer(
-        answer_key("histograms", view.store.name, view.stamp),
-        lambda: json.dumps(histograms(view), separators=(",", ":")).encode(),
-        lambda made: None if view.store.marks.all() else len(made),
-    )
-    return Response(answer, media_type="application/json", headers=NO_STORE)
+    key = answer_key("histograms", view.store.name, view.stamp)
+    return _kept_json(request, view, key, lambda: histograms(view))
+
+
+def errors(request: Request) -> Response:
+    """Answers `/api/stores/{store}/errors?student=0&seed=0`: a student's error at every timestep, over a subset."""
+    view, held = view_of(request), shown(request)
+    student = held.student(request.query_params.get("student", "") or "0", view)
+    assert student is not None
+    seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
+    key = answer_key("errors", view.store.name, view.stamp, student.name, seed)
+    return _kept_json(request, view, key, lambda: error_curve(view, student, seed))
+
+
+def places(request: Request) -> Response:
+    """Answers `/api/stores/{store}/map?t=0&seed=0&student=0`: places of samples on the map, student empty for none."""
+    view, held = view_of(request), shown(request)
+    t, seed = query.timestep(request, view.spec.timesteps), query.integer(request, "seed", 0, 0, _MOST_SEED)
+    student = held.student(request.query_params.get("student", ""), view)
+    if student is not None and t not in student.shared_timesteps(view.spec):
+        shared = list(student.shared_timesteps(view.spec))
+        raise RequestError(f"the student predicts the timesteps {shared}, got t={t}; choose one of them")
+    key = answer_key("map", view.store.name, view.stamp, student and student.name, t, seed)
+    return _kept_json(request, view, key, lambda: sample_map(view, t, seed, student))
+
+
+def conditions(request: Request) -> Response:
+    """Answers `/api/stores/{store}/conditions?samples=0-99`: what the teacher was told of each sample, in words."""
+    view = view_of(request)
+    samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
+    return JSONResponse({"texts": [condition_text(view, sample) for sample in samples]}, headers=NO_STORE)
+
+
+async def notes(request: Request) -> Response:
+    """Answers `/api/stores/{store}/notes`: texts by sample; a POST of {"sample": 5, "text": ".."} keeps one."""
+    kept_notes, view = shown(request).notes, await run_in_threadpool(view_of, request)
+    if kept_notes is None:
+        raise NotShownError(
+            "notes are kept if `advkd browse` is started with --notes FILE, and it was not; restart it so"
+        )
+    if request.method == "POST":
+        try:
+            said = json.loads(await request.body())
+            sample, text = query.sample(str(said["sample"]), view.num_samples), said.get("text")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RequestError(
+                'a note is JSON like {"sample": 5, "text": "blurred"}, got another; send that'
+            ) from error
+        if text is not None and not isinstance(text, str):
+            raise RequestError(f"a note's text is a text or null, got {type(text).__name__}; send one of them")
+        await run_in_threadpool(kept_notes.write, view.store.name, sample, text)
+    return JSONResponse({"notes": kept_notes.of(view.store.name)}, headers=NO_STORE)
 
 
 def stores(request: Request) -> Response:
-    """Answers `/api/stores`: the list of stores, for an open page."""
-    return JSONResponse({"stores": store_rows(shown(request).catalogue.stores())}, headers=NO_STORE)
+    """Answers `/api/stores`: the list of stores as far as it has been read."""
+    catalogue = shown(request).catalogue
+    rows = store_rows(catalogue.stores())
+    return JSONResponse({"stores": rows, "reading": catalogue.reading}, headers=NO_STORE)
+
+
+def _kept_json(request: Request, view: StoreSnapshot, key: Answer, make: Callable[[], dict[str, Any]]) -> Response:
+    """Answers with JSON that is kept, unless samples were missing."""
+    body = shown(request).answer(
+        key,
+        lambda: json.dumps(make(), separators=(",", ":")).encode(),
+        lambda made: None if view.store.marks.all() else len(made),
+    )
+    return Response(body, media_type="application/json", headers=NO_STORE)
 
 
 def _sides(request: Request) -> tuple[Side, Side]:
@@ -218,6 +299,10 @@ ROUTES = [
     Route("/api/stores/{store}/shards", shards),
     Route("/api/stores/{store}/check/{shard}", check),
     Route("/api/stores/{store}/histograms", histogram),
+    Route("/api/stores/{store}/errors", errors),
+    Route("/api/stores/{store}/map", places),
+    Route("/api/stores/{store}/conditions", conditions),
+    Route("/api/stores/{store}/notes", notes, methods=["GET", "POST"]),
     Route("/api/compare/order", compare_order),
     Route("/api/difference", difference),
 ]

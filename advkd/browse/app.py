@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from advkd.browse import api, pages
 from advkd.browse.access import Guard
 from advkd.browse.catalogue import Catalogue
+from advkd.browse.decoding import Decoders
 from advkd.browse.errors import FAULT, SHOWN_ERRORS, NotShownError, Told, told
+from advkd.browse.notes import Notes
 from advkd.browse.settings import BrowseSpec
 from advkd.browse.shown import Shown
 from advkd.browse.students import Students
@@ -43,7 +45,8 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
     """
     catalogue = Catalogue(spec.uris)
     catalogue.require()
-    shown = Shown(catalogue, Students(spec.students, catalogue.kept, spec.runs))
+    notes = None if spec.notes is None else Notes(spec.notes)
+    shown = Shown(catalogue, Students(spec.students, catalogue.kept, spec.runs), Decoders(spec.decode), notes)
     _require_fitting(shown)
     handlers = {kind: _tell for kind in (*SHOWN_ERRORS, HTTPException)}
     app = Starlette(
@@ -65,7 +68,10 @@ async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
 
 def _require_fitting(shown: Shown) -> None:
     """Refuses a student that fits none of the stores, before anything is served."""
-    specs = [listed.summary.spec for listed in shown.catalogue.stores() if listed.summary.spec is not None]
+    if not len(shown.students):
+        return
+    listed = shown.catalogue.stores(newest=True)
+    specs = [one.summary.spec for one in listed if one.summary.spec is not None]
     for number in range(len(shown.students)):
         refusals = [shown.students.student(number).refusal(spec) for spec in specs]
         if refusals and all(refusals):
