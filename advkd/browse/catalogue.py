@@ -42,7 +42,7 @@ class Listed:
 
 
 class Catalogue:
-    """The stores at or below some URIs, read in the background: the first ones are there before all are. Thread-safe."""
+    """The stores at or below some URIs, read in the background: the first are there before all are. Thread-safe."""
 
     def __init__(self, uris: Sequence[str]) -> None:
         self._uris = tuple(uri.rstrip("/") or uri for uri in uris)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from advkd.browse.query import whole
 from advkd.browse.sorting import chunks
 from advkd.browse.store_view import StoreSnapshot
 from advkd.diffusion import Labels, Prompts, conditions_of, cut
@@ -76,8 +77,11 @@ def matching(view: StoreSnapshot, words: str) -> set[int] | None:
     conditions = conditions_of(view.spec.conditioning)
     if isinstance(conditions, Prompts):
         names: Sequence[str] = _texts(view.store.uri, json.dumps(conditions.facts))
+    elif isinstance(conditions, Labels) and conditions.names:
+        names = [f"{k} {name}" for k, name in enumerate(conditions.names)]
     elif isinstance(conditions, Labels):
-        names = [f"{k} {name}" for k, name in enumerate(conditions.names or ("",) * conditions.classes)]
+        # There may be any number of classes without names.
+        return {int(word) for word in words.split() if whole(word) is not None and int(word) < conditions.classes}
     else:
         return None
     wanted = words.lower().split()

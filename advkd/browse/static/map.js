@@ -45,11 +45,13 @@ function paint() {
     if (!one) pen.fillStyle = hue(k);
     pen.fillRect(x - size / 2, y - size / 2, size, size);
   });
-  pen.fillStyle = student;
-  for (const place of found.student) {
+  found.student.forEach((place, k) => {
     const [x, y] = screen(place);
-    pen.fillRect(x - size / 2, y - size / 2, size, size);
-  }
+    pen.strokeStyle = one ? student : hue(k);
+    pen.beginPath();
+    pen.arc(x, y, size / 2, 0, 7);
+    pen.stroke();
+  });
   pen.strokeStyle = ink;
   pen.lineWidth = 1.5;
   found.samples.forEach((sample, k) => {
@@ -91,12 +93,22 @@ async function load() {
     found = made;
     trouble("map", null);
     byId("status").textContent = `Of ${found.what}: ${found.how}`;
+    legend();
     if (!(zoom > 0)) fit();
     else draw();
   } catch (error) {
     byId("status").textContent = "";
     trouble("map", error);
   }
+}
+
+function legend() {
+  const labels = [...new Set(found.labels)].sort((a, b) => a - b).slice(0, 16);
+  const entry = (text, shade) => Object.assign(make("span", {}, text), { shade });
+  const entries = [entry("■ teacher", labels.length ? "" : colour("teacher")), ...(found.student.length ? [entry("○ student", labels.length ? "" : colour("student"))] : []),
+    ...labels.map((label) => entry(names[label] ?? String(label), `hsl(${(label * 137.5) % 360} 65% 52%)`))];
+  for (const each of entries) each.style.color = each.shade;
+  byId("legend").replaceChildren(...entries);
 }
 
 function nearest([x, y]) {

@@ -26,7 +26,7 @@ def test_a_corrupt_shard_is_marked_and_recovers(site: Site, page: Page) -> None:
     good = read_bytes(address)
     write_bytes(address, bytes(len(good)))
     page.goto(site.address)
-    expect(page.locator(f".card[data-store='{digest(spec)[:16]}']")).to_be_visible()
+    expect(page.locator(f"tr[data-store='{digest(spec)[:16]}']")).to_be_visible()
     page.goto(f"{store}/gallery?t=500")
     loaded(page)
     expect(page.locator(".tile[data-sample='70']")).to_have_attribute("aria-label", "Sample 70, corrupt")
@@ -58,7 +58,7 @@ def test_a_store_grows_while_precompute_runs(site: Site, page: Page) -> None:
         worker.start()
         try:
             page.goto(site.address)
-            card = page.locator(".card", has_text="mixture")
+            card = page.locator("#stores tbody tr", has_text="mixture")
             expect(card).to_contain_text("growing", timeout=60_000)
             card.locator("h2 a").click()
             expect(page.locator("#map-count")).to_have_text("1 present")
