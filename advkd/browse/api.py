@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -213,7 +213,7 @@ def conditions(request: Request) -> Response:
 
 
 async def notes(request: Request) -> Response:
-    """Answers `/api/stores/{store}/notes`: texts by sample; a POST of {"sample": 5, "text": ".."} keeps one."""
+    """Answers `/api/stores/{store}/notes`: texts by sample; a POST of {"5": "blurred", "7": null} keeps and removes."""
     kept_notes, view = shown(request).notes, await run_in_threadpool(view_of, request)
     if kept_notes is None:
         raise NotShownError(
@@ -222,14 +222,12 @@ async def notes(request: Request) -> Response:
     if request.method == "POST":
         try:
             said = json.loads(await request.body())
-            sample, text = query.sample(str(said["sample"]), view.num_samples), said.get("text")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RequestError(
-                'a note is JSON like {"sample": 5, "text": "blurred"}, got another; send that'
-            ) from error
-        if text is not None and not isinstance(text, str):
-            raise RequestError(f"a note's text is a text or null, got {type(text).__name__}; send one of them")
-        await run_in_threadpool(kept_notes.write, view.store.name, sample, text)
+            texts = {query.sample(sample, view.num_samples): text for sample, text in said.items()}
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except (ValueError, AttributeError) as error:
+            raise RequestError('notes are JSON like {"5": "blurred", "7": null}, got another; send that') from error
+        await run_in_threadpool(kept_notes.write, view.store.name, texts)
     return JSONResponse({"notes": kept_notes.of(view.store.name)}, headers=NO_STORE)
 
 

@@ -105,7 +105,8 @@ class Decoders:
                 places = [str(here)]
             elif (view.spec.space or {}).get("kind") == "autoencoder":
                 return None
-            return space_of(view.spec.space, tuple(view.spec.sample_shape), places)
+            channels, height, width = view.spec.sample_shape
+            return space_of(view.spec.space, (channels, height, width), places)
         except (NetworkError, StoreError, OSError, ValueError):
             # The latents are shown as they are.
             return None

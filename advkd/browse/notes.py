@@ -5,13 +5,14 @@ One JSON object a line, the latest of a sample counts: {"store": .., "sample": .
 
 import json
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from advkd.browse.errors import RequestError
 
 LONGEST = 500
 _MOST = 10_000
-"""Samples with a note, over all stores, and lines of a file at most ten times as many."""
+"""Samples with a note, over all stores."""
 
 
 class Notes:
@@ -44,22 +45,24 @@ class Notes:
         with self._lock:
             return {str(sample): text for (name, sample), text in self._notes.items() if name == store}
 
-    def write(self, store: str, sample: int, text: str | None) -> None:
-        """Keeps a note; None removes it.
+    def write(self, store: str, texts: Mapping[int, object]) -> None:
+        """Keeps notes by sample; None removes one.
 
         Raises:
-            RequestError: it is too long, or there are too many.
+            RequestError: one is no text or too long, or there are too many.
         """
         with self._lock:
-            if text is not None and (len(text) > LONGEST or len(self._notes) >= _MOST):
-                raise RequestError(
-                    f"notes have at most {LONGEST} characters, on {_MOST:,} samples; shorten or remove some"
-                )
-            self._put(store, sample, text)
+            for text in texts.values():
+                if text is not None and not (isinstance(text, str) and len(text) <= LONGEST):
+                    raise RequestError(f"a note is a text of at most {LONGEST} characters, got another; shorten it")
+            if len(self._notes) + len(texts) > _MOST:
+                raise RequestError(f"a file has notes on at most {_MOST:,} samples; remove some, or start another file")
             with self._file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"store": store, "sample": sample, "text": text}) + "\n")
+                for sample, text in texts.items():
+                    self._put(store, sample, text)
+                    lines.write(json.dumps({"store": store, "sample": sample, "text": text}) + "\n")
 
-    def _put(self, store: str, sample: int, text: str | None) -> None:
+    def _put(self, store: str, sample: int, text: object) -> None:
         self._notes.pop((store, sample), None)
         if text is not None:
             self._notes[store, sample] = str(text)

@@ -5,7 +5,6 @@ the states pooled to at most 8x8. The components are those of the teacher's clea
 samples can be followed through time.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from advkd.browse.labels import class_numbers, conditioned, digit_features
 from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, chunks, subset
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, clean_image, implies_clean
+from storage import States
 
 _SIDE = 8
 Features = npt.NDArray[np.float64]
@@ -27,9 +27,9 @@ def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | N
     wanted = sorted({clean, t, *([first] if implied or student is not None else [])}, reverse=True)
     most = MOST_SAMPLES if student is None else MOST_STUDENT_SAMPLES
     chosen = subset(view, seed, most, wanted)
-    extract, named = (pooled, f"states pooled to at most {_SIDE}x{_SIDE}")
-    if (reader := digit_features(view)) is not None:
-        extract, named = reader, "the embedded classifier's features"
+    reader = digit_features(view)
+    extract = reader or pooled
+    named = f"states pooled to at most {_SIDE}x{_SIDE}" if reader is None else "the embedded classifier's features"
     parts: dict[str, list[Features]] = {"basis": [], "teacher": [], "student": []}
     samples: list[int] = []
     for portion in chunks(view, chosen.samples, wanted):
@@ -39,9 +39,11 @@ def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | N
             continue
         samples += np.array(portion)[good].tolist()
         states = {one: state[good] for one, state in looked.states.items()}
-        shown: Callable[[Any], Any] = lambda state, states=states: (  # noqa: E731
-            clean_image(state, states[first], spec, t) if implied else state
-        )
+
+        def shown(state: npt.NDArray[Any], held: States = states) -> npt.NDArray[Any]:
+            made: npt.NDArray[Any] = clean_image(state, held[first], spec, t) if implied else state
+            return made
+
         parts["basis"].append(extract(states[clean]))
         parts["teacher"].append(parts["basis"][-1] if t == clean else extract(shown(states[t])))
         if student is not None:

@@ -65,9 +65,7 @@ def write_signature(folder: Path, config: Mapping[str, Any], shape: Sequence[int
         config: the student's.
         shape: `[C, H, W]` of its noise.
     """
-    import yaml
-
-    kind = (config.get("conditioning") or {}).get("kind")
+    kind = str((config.get("conditioning") or {}).get("kind"))
     conditions = {
         LABELS: [_tensor("class_labels", "int64", [-1])],
         PROMPTS: [{"type": "string", "name": "prompt", "required": True}],
@@ -79,7 +77,8 @@ def write_signature(folder: Path, config: Mapping[str, Any], shape: Sequence[int
         "flavors": {"diffusers": {"custom_pipeline": "."}},
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps([_tensor("images", "float32", images)])},
     }
-    (folder / SIGNATURE).write_text(yaml.safe_dump(record), encoding="utf-8")
+    # JSON is YAML too.
+    (folder / SIGNATURE).write_text(json.dumps(record), encoding="utf-8")
 
 
 def _tensor(name: str, dtype: str, shape: list[int]) -> dict[str, Any]:

@@ -28,12 +28,14 @@ export class Flags {
   }
 
   set(samples, flagged) {
+    const changed = {};
     for (const sample of samples.slice(0, MOST)) {
       if (this.has(sample) === flagged || (flagged && this.samples.size >= MOST)) continue;
       if (flagged) this.samples.add(sample);
       else this.samples.delete(sample);
-      this.write(sample, flagged ? this.notes[sample] ?? "" : null);
+      changed[sample] = flagged ? this.notes[sample] ?? "" : null;
     }
+    this.write(changed);
     this.keep();
   }
 
@@ -55,14 +57,14 @@ export class Flags {
     }
   }
 
-  async write(sample, text) {
-    if (!page.notes) return;
-    if (text === null) delete this.notes[sample];
-    else this.notes[sample] = text;
-    const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ sample, text }) };
+  async write(texts) {
+    if (!page.notes || !Object.keys(texts).length) return;
+    this.notes = Object.fromEntries(Object.entries({ ...this.notes, ...texts }).filter(([, text]) => text !== null));
+    const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(texts) };
     try {
       const answer = await fetch(`/api/stores/${page.store}/notes`, sent);
-      if (!answer.ok) throw new Refused((await answer.json()).error);
+      const told = await answer.json();
+      if (!answer.ok) throw new Refused(told.error);
       trouble("notes", null);
     } catch (error) {
       trouble("notes", error);
@@ -80,7 +82,7 @@ export class Flags {
       const link = make("a", { href: `/s/${page.store}/sample/${sample}` }, picture, thousands(sample));
       if (!page.notes) return link;
       const note = make("input", { "aria-label": `Note on sample ${sample}`, maxlength: 500, placeholder: "note", value: this.notes[sample] ?? "" });
-      note.addEventListener("change", () => this.write(sample, note.value));
+      note.addEventListener("change", () => this.write({ [sample]: note.value }));
       return make("div", {}, link, note);
     }));
   }
