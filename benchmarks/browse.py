@@ -11,7 +11,6 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from benchmarks.browse_map import map_figures, rows_figures
+from benchmarks.browse_map import fill_many, map_figures, rows_figures
 from benchmarks.browse_slider import frames_per_second
 from benchmarks.cache_data import LAYOUTS, filled_store, spec_of
 from benchmarks.cache_process import call
@@ -168,12 +167,6 @@ async def _viewers(address: str, name: str, scale: Scale) -> float:
 
         await asyncio.gather(*(viewer() for _ in range(VIEWERS)))
     return sorted(times)[int(0.99 * len(times))]
-
-
-def fill_many(root: str, stores: int) -> None:
-    """Small stores of one teacher, told apart by their seeds."""
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda seed: fill(root, make_spec(sample_shape=(1, 8, 8), base_seed=seed), 8), range(stores)))
 
 
 def _half_open(folder: Path) -> Goal:

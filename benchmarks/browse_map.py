@@ -1,9 +1,11 @@
 """The map of samples and the list of many stores, in a real Chromium: first paint, frames while panning, first rows."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from playwright.sync_api import sync_playwright
 
+from storage.testing.trajectories import fill, make_spec
 from tests.advkd.browse.served import ARGUMENTS, chromium
 
 _PAN = """
@@ -64,3 +66,9 @@ def rows_figures(address: str, stores: int) -> tuple[float, float]:
         whole = time.perf_counter() - began
         browser.close()
     return first, whole
+
+
+def fill_many(root: str, stores: int) -> None:
+    """Small stores of one teacher, told apart by their seeds."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: fill(root, make_spec(sample_shape=(1, 8, 8), base_seed=seed), 8), range(stores)))

@@ -77,7 +77,7 @@ def test_a_wall_grows_without_reloading(site: Site, page: Page) -> None:
     writer.write_shard(0, shard_states(spec, 0))
     page.goto(site.address)
     expect(page.locator(f"[data-store='{digest(spec)[:16]}']")).to_have_count(1, timeout=PATIENCE_MS)
-    page.goto(f"{site.address}/s/{digest(spec)[:16]}/gallery")
+    page.goto(f"{site.address}/s/{digest(spec)[:16]}/gallery?size=48")
     expect(page.locator(".tile:not([hidden])")).to_have_count(32)
     writer.write_shard(1, shard_states(spec, 1))
     expect(page.locator(".tile:not([hidden])")).to_have_count(64, timeout=PATIENCE_MS)
