@@ -7,16 +7,20 @@ the script out.
 import argparse
 import asyncio
 import random
+import socket
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
 
+from benchmarks.browse_map import fill_many, map_figures, rows_figures
 from benchmarks.browse_slider import frames_per_second
 from benchmarks.cache_data import LAYOUTS, filled_store, spec_of
 from benchmarks.cache_process import call
@@ -25,7 +29,10 @@ from benchmarks.cache_s3 import upload
 from benchmarks.cache_shards import simulate
 from benchmarks.measure import REPEATS, progress, spread, table, write
 from storage import join, open_store, store_uri
+from storage.testing.trajectories import fill, make_spec
 from tests.advkd.browse.served import served
+from tests.advkd.browse.specs import image_spec
+from tests.advkd.browse.test_limits import CRAFTED, fill_identity
 from tests.s3_server import serve_s3
 
 VIEWERS = 50
@@ -41,11 +48,12 @@ class Scale:
     simulated: tuple[int, int] = (1_000, 100_000_000)
     rounds: int = 8
     seconds: float = 4.0
+    stores: int = 500
 
 
 SCALES = {
     "full": Scale(),
-    "small": Scale(samples=512, random_samples=2_000, simulated=(1_000, 100_000), rounds=2, seconds=1.0),
+    "small": Scale(samples=512, random_samples=2_000, simulated=(1_000, 100_000), rounds=2, seconds=1.0, stores=20),
 }
 
 
@@ -75,8 +83,27 @@ def run(folder: Path, scale: Scale) -> list[Goal]:
             name = open_store(source).manifest.digest[:16]
             runs = [_one_server(uri, name, scale, environment) for _ in range(REPEATS)]
             goals += _goals_of(layout, {what: [one[what] for one in runs] for what in runs[0]})
-    goals.append(_sizes(folder, scale))
-    return goals
+        goals += _many_stores(bucket, scale, environment)
+    return [*goals, _sizes(folder, scale), _half_open(folder), _crafted(folder)]
+
+
+def _many_stores(bucket: str, scale: Scale, environment: dict[str, str]) -> list[Goal]:
+    """A fresh server over hundreds of small stores in S3: the first rows, and all of them."""
+    call(fill_many, join(bucket, "many"), scale.stores, environment=environment)
+    times = []
+    for _ in range(REPEATS):
+        with served(join(bucket, "many"), **environment) as address:
+            times.append(rows_figures(address, scale.stores))
+        progress(f"  rows: {times[-1]}")
+    first, whole = zip(*times, strict=True)
+    return [
+        Goal(
+            what=f"list of {scale.stores} stores in S3, first rows in Chromium",
+            to_reach="<= 1 s",
+            measured=f"{spread(first)} s; all rows after {spread(whole)} s",
+            reached=median(first) <= 1.0,
+        )
+    ]
 
 
 def _one_server(uri: str, name: str, scale: Scale, environment: dict[str, str]) -> dict[str, float]:
@@ -98,6 +125,8 @@ def _one_server(uri: str, name: str, scale: Scale, environment: dict[str, str]) 
         found["small"] = median(milliseconds("/api/stores") for _ in range(60))
         found["trajectory, cold"] = milliseconds(f"/api/stores/{name}/values/{scale.samples - 5}")
         found["slider"] = frames_per_second(f"{address}/s/{name}/gallery", scale.seconds)
+        first, frames = map_figures(f"{address}/s/{name}/map", scale.samples, scale.seconds)
+        found["map, cold"], found["map, panned"] = first, frames
         found["p99"] = asyncio.run(_viewers(address, name, scale))
         generator = random.Random(0)
         for _ in range(scale.random_samples // 100):
@@ -140,6 +169,50 @@ async def _viewers(address: str, name: str, scale: Scale) -> float:
     return sorted(times)[int(0.99 * len(times))]
 
 
+def _half_open(folder: Path) -> Goal:
+    """An honest request beside 300 connections whose requests never end, with 256 file descriptors."""
+    root, times = str(folder / "open"), list[float]()
+    fill(root, make_spec(), 8)
+    for _ in range(REPEATS):
+        with served(root, descriptors=256) as address, ExitStack() as held:
+            port = urlsplit(address).port
+            for _ in range(300):
+                each = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+                with suppress(OSError):
+                    each.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+            began = time.perf_counter()
+            assert httpx.get(f"{address}/api/stores", timeout=30).status_code == 200
+            times.append(time.perf_counter() - began)
+    return Goal(
+        what="an honest request beside 300 half-open connections, 256 descriptors",
+        to_reach="<= 2 s",
+        measured=f"{spread(times)} s",
+        reached=median(times) <= 2.0,
+    )
+
+
+def _crafted(folder: Path) -> Goal:
+    """A list with stores whose records claim what no object holds: each is named, none is believed."""
+    root, memory = str(folder / "crafted"), list[float]()
+    fill(root, image_spec(), 32)
+    crafted = [image_spec(**changes) for changes, _ in CRAFTED.values()]
+    for spec in crafted:
+        Path(store_uri(root, spec)).mkdir(parents=True)
+        fill_identity(root, spec)
+    for _ in range(REPEATS):
+        with served(root) as address:
+            rows = httpx.get(f"{address}/api/stores", timeout=60).json()["stores"]
+            refused = {row["uri"] for row in rows if row["name"] is None}
+            assert refused == {store_uri(root, spec) for spec in crafted}
+            memory.append(_server_memory())
+    return Goal(
+        what=f"memory of the server that lists {len(crafted)} crafted stores, each refused by name",
+        to_reach="< 400 MB",
+        measured=f"{spread(memory)} MB",
+        reached=median(memory) < 400,
+    )
+
+
 def _sizes(folder: Path, scale: Scale) -> Goal:
     """A store of 10^8 samples against one of 10^3: the first page of a fresh server, simulated stores on disk."""
     spec = spec_of("zarr", 4096)
@@ -176,6 +249,8 @@ _LIMITS: tuple[tuple[str, str, str, str, Callable[[float], bool]], ...] = (
     ("small", "a small answer on a kept connection, of 60", "<= 3 ms", "ms", lambda found: found <= 3),
     ("trajectory, cold", "one trajectory, cold", "< 150 ms", "ms", lambda found: found < 150),
     ("slider", "slider in Chromium, after the first load", ">= 30 frames/s", "frames/s", lambda found: found >= 30),
+    ("map, cold", "map of 4096 samples, cold, to its first painting", "<= 1.5 s", "s", lambda found: found <= 1.5),
+    ("map, panned", "map of 4096 samples, panned", ">= 30 frames/s", "frames/s", lambda found: found >= 30),
     ("p99", f"{VIEWERS} viewers, 99th percentile", "< 1 s", "s", lambda found: found < 1),
     ("memory", "memory of the server after {samples} random samples", "< 300 MB", "MB", lambda found: found < 300),
 )
@@ -203,7 +278,8 @@ def page(goals: list[Goal]) -> str:
         "the lowest and the highest in brackets. Times are those that a client on the loopback sees. The store has "
         "4096 samples of 5 states 3x32x32 in float16 (126 MB). *Cold* means the first request of its kind to a server "
         "that has read nothing of that block yet. A viewer requests a page, a wall of 100, a trajectory and the shard "
-        "map in turn, about a second apart. Memory is the resident memory after 1000 walls of 100 random samples, "
+        "map in turn, about a second apart. The list is of small stores, and its pictures are not asked for. "
+        "Memory is the resident memory after 1000 walls of 100 random samples, "
         "without a student (torch is then not imported).\n\n"
         f"{rows}"
     )

@@ -50,6 +50,9 @@ def main() -> None:
                 "list": ("/", "light"),
                 "store": (f"/s/{name}", "dark"),
                 "gallery": (f"/s/{name}/gallery", "dark"),
+                "triage": (f"/s/{name}/gallery?by=distance:0&flags=3,17,40", "light"),
+                "map": (f"/s/{name}/map?student=0", "light"),
+                "phone": (f"/s/{name}/gallery?by=distance:0", "dark"),
                 "sample": (f"/s/{name}/sample/5?t={spec.timesteps[-2]}", "light"),
                 "compare": (f"/compare?left={name}&right={name}~0", "light"),
                 "error": (f"/s/{name}/sample/999999999", "light"),
@@ -91,8 +94,9 @@ def _copy(uri: str, root: str, spec: TrajectorySpec, shards: list[int]) -> None:
 
 
 def _shoot(browser: Browser, address: str, scheme: str, view: str) -> None:
+    width, height = (390, 780) if view == "phone" else (1200, 720)
     context = browser.new_context(
-        viewport={"width": 1200, "height": 720},
+        viewport={"width": width, "height": height},
         color_scheme=scheme,  # type: ignore[arg-type]
     )
     page: Page = context.new_page()
@@ -102,6 +106,8 @@ def _shoot(browser: Browser, address: str, scheme: str, view: str) -> None:
     page.wait_for_function(_SETTLED)
     page.wait_for_function("() => !/…$/.test(document.getElementById('status')?.textContent ?? '')")
     page.wait_for_load_state("networkidle")
+    if view == "triage":
+        page.locator("#tray summary b").click()
     page.wait_for_timeout(2500)
     page.screenshot(path=DOCS / "images" / f"browse-{view}.png")
     progress(f"browse-{view}.png")

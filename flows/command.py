@@ -25,7 +25,15 @@ from rich.text import Text
 
 from advkd.files import workplace
 from advkd.runtime import console
-from flows.processes import interrupt_on_hangup, log_place, own_server, own_this_process, why_no_answer
+from flows.processes import (
+    BESIDE_A_BAR,
+    defaults,
+    interrupt_on_hangup,
+    log_place,
+    own_server,
+    own_this_process,
+    why_no_answer,
+)
 
 _PREFECT = Path(prefect.__file__).parent
 Check = Callable[..., object]
@@ -135,12 +143,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 def _parameters(flow: Flow[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Converts the given values to the flow's types, so that bad values are reported before anything starts."""
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(flow.fn).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    return flow.validate_parameters({**defaults, **given})
+    return flow.validate_parameters({**defaults(flow), **given})
 
 
 @contextmanager
@@ -186,7 +189,7 @@ def _quiet() -> Iterator[None]:
 class _Narration(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         ours = record.name.startswith(("prefect.flow_runs", "prefect.task_runs", "advkd", "storage", "flows"))
-        if ours and _PREFECT not in Path(record.pathname).parents:
+        if ours and not getattr(record, BESIDE_A_BAR, False) and _PREFECT not in Path(record.pathname).parents:
             stage = Text(f"{getattr(record, 'flow_name', ''):<11} ", style="bold")
             style = "yellow" if record.levelno >= logging.WARNING else ""
             console().print(stage + Text(record.getMessage(), style=style), soft_wrap=True)

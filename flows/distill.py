@@ -8,7 +8,7 @@ from advkd.trajectories import PrecomputeSpec
 from flows.evaluate import evaluate as evaluate_student
 from flows.export import export as export_student
 from flows.precompute import precompute as fill_store
-from flows.processes import FanOut, ProcessCount, stage
+from flows.processes import FanOut, ProcessCount, last_part, stage
 from flows.recipe import Device, Strict, TrainingSpec, recipe
 from flows.register import register as register_student
 from flows.results import DistillResult, Stopwatch, count, publish, summarize
@@ -18,7 +18,7 @@ from flows.train import train as train_student
 PresetName = Literal[*PRESETS]
 
 
-@stage("distill")
+@stage("distill", named=lambda told: f"{last_part(told['teacher'])} · {told['preset']}")
 def distill(
     teacher: str = "digits",
     preset: PresetName = "full",

@@ -25,7 +25,7 @@ from advkd.files import file_sha256, read_published
 from advkd.runtime import progress
 from advkd.students import fetched_student, student_files
 from advkd.trajectories import cached_teacher
-from flows.processes import FanOut, shard_runner, stage
+from flows.processes import FanOut, last_part, shard_runner, stage
 from flows.recipe import Strict
 from flows.tasks import DAY, Evaluation, compute_pieces, evaluate_student
 from storage import StoreNotFoundError
@@ -36,7 +36,7 @@ TASK_PASSES = 16_384
 """Network passes of a task at least."""
 
 
-@stage("evaluate", timeout_seconds=30 * DAY)
+@stage("evaluate", timeout_seconds=30 * DAY, named=lambda told: last_part(told["spec"].out))
 def evaluate(spec: Strict[EvaluateSpec], fan_out: FanOut | None = None) -> Evaluation:
     """Evaluates a student and writes its report, unless a report of the same evaluation exists.
 

@@ -3,13 +3,13 @@
 from prefect import get_run_logger
 
 from advkd.export import Export, ExportSpec
-from flows.processes import stage
+from flows.processes import last_part, stage
 from flows.recipe import Strict
 from flows.tasks import DAY, export_student
 from storage.writing import CLAIMS, folder_claim
 
 
-@stage("export", timeout_seconds=DAY)
+@stage("export", timeout_seconds=DAY, named=lambda told: last_part(told["spec"].out))
 def export(spec: Strict[ExportSpec]) -> Export:
     """Exports a student in float32 and, if that is close enough, in 8 bits, beside its teacher's cost.
 

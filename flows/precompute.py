@@ -11,7 +11,7 @@ from advkd.device import torch_threads
 from advkd.foresight import refuse_for, warning_for
 from advkd.runtime import Tally, progress
 from advkd.trajectories import ComputeSlots, PrecomputeSpec, StoreResult
-from flows.processes import FanOut, shard_runner, stage
+from flows.processes import FanOut, last_part, shard_runner, stage
 from flows.recipe import Device, Strict, placed
 from flows.tasks import DAY, ShardPlan, compute_shard, compute_slots, plan_shards, seal_store, shard_progress
 
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 1.0
 _SAY_SECONDS = 60.0
 
 
-@stage("precompute", timeout_seconds=30 * DAY)
+@stage("precompute", timeout_seconds=30 * DAY, named=lambda told: last_part(told["spec"].teacher))
 def precompute(
     spec: Strict[PrecomputeSpec],
     fan_out: FanOut | None = None,

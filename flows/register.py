@@ -3,14 +3,14 @@
 from prefect import get_run_logger
 
 from advkd.registry import DATABASE, RegisteredModel, RegisterSpec
-from flows.processes import stage, tell_of_model
+from flows.processes import last_part, stage, tell_of_model
 from flows.recipe import Strict
 from flows.tasks import HOUR, register_student
 from storage import join
 from storage.writing import CLAIMS, folder_claim
 
 
-@stage("register", timeout_seconds=HOUR)
+@stage("register", timeout_seconds=HOUR, named=lambda told: last_part(told["spec"].out))
 def register(spec: Strict[RegisterSpec]) -> RegisteredModel:
     """Registers a student; a student that is registered already keeps its version.
 

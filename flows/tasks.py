@@ -21,10 +21,10 @@ from advkd.evaluation import evaluate as evaluate_in_process
 from advkd.export import Export, ExportSpec, export_for_devices
 from advkd.registry import RegisteredModel, RegisterSpec, log_counters
 from advkd.registry import register as register_in_process
-from advkd.runtime import StageCounters, progress
+from advkd.runtime import StageCounters, console, progress
 from advkd.training import RunSpec
 from advkd.trajectories import ComputeSlots, PrecomputeSpec
-from flows.processes import ChildKilledError, run_module
+from flows.processes import BESIDE_A_BAR, ChildKilledError, Milestones, run_module
 from storage import join, write_json
 from storage.writing import Sealing
 
@@ -119,9 +119,11 @@ def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> st
     file = join(out, "train.json")
     write_json(file, asdict(spec))
     logger = get_run_logger()
-    with progress(logger.info) as report:
+    # Where a bar shows the same, the lines are for Prefect's page alone.
+    said = partial(logger.info, extra={BESIDE_A_BAR: console().is_terminal})
+    with progress(lambda _: None) as report:
         arguments = ["train", "--store", store, "--out", out, "--spec", file]
-        return run_module("advkd", arguments, report, logger.log, processes)
+        return run_module("advkd", arguments, Milestones(report, said), logger.log, processes)
 
 
 @task(**_SHARED, tags=["shard"])

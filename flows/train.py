@@ -7,7 +7,7 @@ from prefect import get_run_logger
 
 from advkd.students import is_student
 from advkd.training import STUDENT_FOLDER, Processes, RunSpec, newest_record, run_identity
-from flows.processes import ProcessCount, stage
+from flows.processes import ProcessCount, last_part, stage
 from flows.recipe import Device, TrainingSpec, placed
 from flows.tasks import train_student
 from storage import join, open_store
@@ -24,7 +24,7 @@ class StudentResult:
     seconds: float
 
 
-@stage("train")
+@stage("train", named=lambda told: last_part(told["out"]))
 def train(
     spec: TrainingSpec, store: str, out: str, processes: ProcessCount = 1, device: Device | None = None
 ) -> StudentResult:

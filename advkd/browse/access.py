@@ -5,6 +5,7 @@ The token is compared once, in constant time; later requests carry a cookie with
 
 import asyncio
 import hmac
+import re
 import secrets
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from advkd.browse.settings import BrowseSpec
 
 TOKEN_PATH = "/token"
+NOTES_PATH = re.compile(r"/api/stores/[\w-]+/notes")
 NEXT = "next"
 """Key, in a scope and in the form, of the requested page."""
 LEAVE = "leave"
@@ -86,7 +88,10 @@ class Guard:
         scope[GUARDED] = token is not None
         if scope["method"] == "POST" and scope["path"] == TOKEN_PATH and token is not None:
             return await self._log_in(Request(scope, receive), token)
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] == "POST" and NOTES_PATH.fullmatch(scope["path"]) and self._spec.notes is not None:
+            if not _from_here(headers) or int(headers.get("content-length", _LONGEST_BODY)) >= _LONGEST_BODY:
+                return PlainTextResponse("a note comes from this page, as short JSON\n", 403)
+        elif scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("this server only reads; use GET\n", 405, headers={"Allow": "GET, HEAD"})
         if token is None or self._has_cookie(scope):
             return None
@@ -145,6 +150,12 @@ class Guard:
             return True
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         return name.lower() in _LOCAL_NAMES | {self._spec.host.lower()}
+
+
+def _from_here(headers: Headers) -> bool:
+    """Returns whether a request comes from a page of this server: browsers ask before other sites send JSON."""
+    site = headers.get("sec-fetch-site", "same-origin")
+    return headers.get("content-type", "") == "application/json" and site == "same-origin"
 
 
 def _same(shown: str, expected: str) -> bool:

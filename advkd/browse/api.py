@@ -1,4 +1,4 @@
-"""Routes for the pages' scripts: pictures, numbers, orders, the shard map. Read-only; see `docs/browse.md`."""
+"""Routes for the pages' scripts: pictures, numbers, the shard map, the list. Read-only; see `docs/browse.md`."""
 
 import json
 import struct
@@ -11,25 +11,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
-from advkd.browse.comparing import Side, by_disagreement
+from advkd.browse.comparing import Side
+from advkd.browse.decoding import ALL, images
 from advkd.browse.display import CONTRASTS, latent
-from advkd.browse.errors import RequestError
-from advkd.browse.histograms import histograms
-from advkd.browse.labels import class_numbers, classes_of
 from advkd.browse.shard_map import shard_map
 from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
-from advkd.browse.shown import Shown, answer_key
-from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number, by_statistic, by_student, kept
+from advkd.browse.shown import Shown
 from advkd.browse.store_list import store_rows
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, clean_image, implies_clean
+from advkd.browse.students import clean_image, implies_clean
 
-ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
 SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
 """Differences that are shown in white, the default first; values lie in [-1, 1]."""
 NO_STORE = {"Cache-Control": "no-store"}
 _KEEP = {"Cache-Control": "private, max-age=3600"}
-_MOST_SEED = 10**15 - 1
 
 
 def shown(request: Request) -> Shown:
@@ -49,9 +44,9 @@ def sheet(request: Request) -> Response:
     view = side.view
     samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
     columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
-    made = shown(request).sheet(
-        side, samples, query.timestep(request, side.timesteps()), query.choice(request, "contrast", CONTRASTS), columns
-    )
+    contrast, ways = query.choice(request, "contrast", CONTRASTS), shown(request).decoders.ways(view)
+    how = query.choice(request, "as", (ALL, *(way["value"] for way in ways)))
+    made = shown(request).sheet(side, samples, query.timestep(request, side.timesteps()), contrast, columns, how)
     # Not cached by the browser: a student may have another number in the next session, marked shards may be
     # repaired, and the seal changes how latents are shown.
     lasting = side.student is None and not made.marks and (view.sealed or not latent(view.spec))
@@ -61,7 +56,7 @@ def sheet(request: Request) -> Response:
 
 def difference(request: Request) -> Response:
     """Answers `/api/difference?left=..&right=..&samples=0-99&t=0&most=0.5`: |left - right|, white from `most` on."""
-    left, right = _sides(request)
+    left, right = both_sides(request)
     both = min(left.view.num_samples, right.view.num_samples)
     samples = parse_samples(request.query_params.get("samples", ""), both)
     most = float(query.choice(request, "most", SCALES))
@@ -83,9 +78,15 @@ def values(request: Request) -> Response:
         mark = looked.marks[index]
         return JSONResponse({"error": {"kind": mark.kind, "message": mark.message}}, 422, headers=NO_STORE)
     noise = looked.states[spec.timesteps[0]]
-    planes = _Planes()
+    planes, space = _Planes(), held.decoders.space(view)
+
+    def show(row: str, t: int, state: npt.NDArray[Any]) -> None:
+        planes.add(row, "state", t, state[0])
+        if space is not None and state.shape[1:] == tuple(spec.sample_shape):
+            planes.add(row, "decoded", t, images(space, state)[0])
+
     for t in spec.timesteps:
-        planes.add("teacher", "state", t, looked.states[t][0])
+        show("teacher", t, looked.states[t])
         if implies_clean(spec, t):
             planes.add("teacher", "clean", t, clean_image(looked.states[t], noise, spec, t)[0])
     for number in sorted(set(request.query_params.getlist("student"))):
@@ -93,49 +94,10 @@ def values(request: Request) -> Response:
         assert student is not None
         predicted = student.states(spec, [index], noise)
         for t in student.shared_timesteps(spec):
-            planes.add(f"student {number}", "state", t, predicted[t][0])
+            show(f"student {number}", t, predicted[t])
             if implies_clean(spec, t):
                 planes.add(f"student {number}", "clean", t, clean_image(predicted[t], noise, spec, t)[0])
     return Response(planes.body({"sample": index}), media_type="application/octet-stream", headers=NO_STORE)
-
-
-def order(request: Request) -> Response:
-    """Answers `/api/stores/{store}/order?by=norm&t=0&seed=0&label=3&student=0`: sample numbers and their subset."""
-    view, held = view_of(request), shown(request)
-    by = query.choice(request, "by", ORDERS[:-1])
-    t = query.timestep(request, view.spec.timesteps)
-    seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
-    classes = classes_of(view)
-    label = query.integer(request, "label", -1, 0, 9 if classes is None else len(classes.names) - 1)
-    student = held.student(request.query_params.get("student", "") or "0", view) if by == "distance" else None
-    if label >= 0 and classes is None:
-        raise RequestError(
-            "only samples of teachers with classes or prompts and grey 16x16 digits have labels, and this store holds "
-            "none; drop label"
-        )
-
-    def make() -> SortedSamples:
-        samples = _order(view, by, t, seed, student)
-        if label < 0 or classes is None:
-            return samples
-        told = classes.told.format(classes.names[label])
-        return kept(samples, class_numbers(view, samples.samples), label, told)
-
-    key = answer_key(
-        "order", view.store.name, view.stamp, by, t, seed, label, None if student is None else student.name
-    )
-    ordered = held.order(key, make)
-    return JSONResponse(ordered.to_json() | {"by": by, "t": t, "seed": seed}, headers=NO_STORE)
-
-
-def compare_order(request: Request) -> Response:
-    """Answers `/api/compare/order?left=..&right=..&t=0&seed=0`: sample numbers, largest disagreement first."""
-    left, right = _sides(request)
-    t = query.timestep(request, left.timesteps())
-    seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
-    key = answer_key("compare", left.name, right.name, left.view.stamp, right.view.stamp, t, seed)
-    ordered = shown(request).order(key, lambda: by_disagreement(left, right, t, seed))
-    return JSONResponse(ordered.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
 
 
 def shards(request: Request) -> Response:
@@ -153,23 +115,15 @@ def check(request: Request) -> Response:
     return JSONResponse(state, headers=NO_STORE)
 
 
-def histogram(request: Request) -> Response:
-    """Answers `/api/stores/{store}/histograms`: the distribution of the values of every timestep, over a subset."""
-    view = view_of(request)
-    answer = shown(request).answer(
-        answer_key("histograms", view.store.name, view.stamp),
-        lambda: json.dumps(histograms(view), separators=(",", ":")).encode(),
-        lambda made: None if view.store.marks.all() else len(made),
-    )
-    return Response(answer, media_type="application/json", headers=NO_STORE)
-
-
 def stores(request: Request) -> Response:
-    """Answers `/api/stores`: the list of stores, for an open page."""
-    return JSONResponse({"stores": store_rows(shown(request).catalogue.stores())}, headers=NO_STORE)
+    """Answers `/api/stores`: the list of stores as far as it has been read."""
+    catalogue = shown(request).catalogue
+    rows = store_rows(catalogue.stores())
+    return JSONResponse({"stores": rows, "reading": catalogue.reading}, headers=NO_STORE)
 
 
-def _sides(request: Request) -> tuple[Side, Side]:
+def both_sides(request: Request) -> tuple[Side, Side]:
+    """Returns the two sides that a query names."""
     return shown(request).sides(*(request.query_params.get(name, "") for name in ("left", "right")))
 
 
@@ -197,27 +151,11 @@ class _Planes:
         return b"".join([struct.pack("<I", len(header)), header, *self._parts])
 
 
-def _order(view: StoreSnapshot, by: str, t: int, seed: int, student: ShownStudent | None) -> SortedSamples:
-    if by in STATISTICS:
-        return by_statistic(view, by, t, seed)
-    if by == "random":
-        return at_random(view, seed)
-    if student is not None:
-        shared = student.shared_timesteps(view.spec)
-        if t not in shared:
-            raise RequestError(f"the student predicts the timesteps {list(shared)}, got t={t}; choose one of them")
-        return by_student(view, student, t, seed)
-    return by_number(view, t, seed)
-
-
 ROUTES = [
     Route("/api/stores", stores),
     Route("/api/sheet/{side}", sheet),
     Route("/api/stores/{store}/values/{sample}", values),
-    Route("/api/stores/{store}/order", order),
     Route("/api/stores/{store}/shards", shards),
     Route("/api/stores/{store}/check/{shard}", check),
-    Route("/api/stores/{store}/histograms", histogram),
-    Route("/api/compare/order", compare_order),
     Route("/api/difference", difference),
 ]

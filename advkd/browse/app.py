@@ -15,10 +15,12 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from advkd.browse import api, pages
+from advkd.browse import api, pages, samples_api
 from advkd.browse.access import Guard
 from advkd.browse.catalogue import Catalogue
+from advkd.browse.decoding import Decoders
 from advkd.browse.errors import FAULT, SHOWN_ERRORS, NotShownError, Told, told
+from advkd.browse.notes import Notes
 from advkd.browse.settings import BrowseSpec
 from advkd.browse.shown import Shown
 from advkd.browse.students import Students
@@ -43,12 +45,18 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
     """
     catalogue = Catalogue(spec.uris)
     catalogue.require()
-    shown = Shown(catalogue, Students(spec.students, catalogue.kept, spec.runs))
+    notes = None if spec.notes is None else Notes(spec.notes)
+    shown = Shown(catalogue, Students(spec.students, catalogue.kept, spec.runs), Decoders(spec.decode), notes)
     _require_fitting(shown)
     handlers = {kind: _tell for kind in (*SHOWN_ERRORS, HTTPException)}
     app = Starlette(
         lifespan=_few_threads,
-        routes=[*pages.ROUTES, *api.ROUTES, Mount("/static", StaticFiles(directory=STATIC), name="static")],
+        routes=[
+            *pages.ROUTES,
+            *api.ROUTES,
+            *samples_api.ROUTES,
+            Mount("/static", StaticFiles(directory=STATIC), name="static"),
+        ],
         exception_handlers=handlers | {Exception: _own_up},
     )
     app.state.shown = shown
@@ -65,7 +73,10 @@ async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
 
 def _require_fitting(shown: Shown) -> None:
     """Refuses a student that fits none of the stores, before anything is served."""
-    specs = [listed.summary.spec for listed in shown.catalogue.stores() if listed.summary.spec is not None]
+    if not len(shown.students):
+        return
+    listed = shown.catalogue.stores(newest=True)
+    specs = [one.summary.spec for one in listed if one.summary.spec is not None]
     for number in range(len(shown.students)):
         refusals = [shown.students.student(number).refusal(spec) for spec in specs]
         if refusals and all(refusals):

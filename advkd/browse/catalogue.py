@@ -6,31 +6,43 @@ path.
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 from advkd.browse.errors import NotShownError
 from advkd.browse.limits import too_large
 from advkd.browse.store_view import StoreView
-from storage import ByteCache, StoreError, StoreNotFoundError, StoreSummary, digest, list_stores, summarize
+from advkd.text import size_and_time
+from storage import ByteCache, StoreError, StoreNotFoundError, StoreSummary, digest, summarize
+from storage.care import store_uris
 from storage.objects import list_folders, list_objects
 
 KEPT_BYTES = 64 * 2**20
 """Bytes of everything that is cached for all stores: what was read, and what was made of it."""
 LIST_SECONDS = 4.0
+PATIENCE_SECONDS = 0.5
+"""How long a page waits for the whole list; then it shows what is known, and asks again."""
+_LISTING = ThreadPoolExecutor(16, thread_name_prefix="advkd-list")
 _NAME_DIGITS = 16
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An entry of the list; `name` is None for a store that cannot be opened."""
+    """An entry of the list; `name` is None for a store that cannot be opened.
+
+    `size` is bytes of data, `written` when it last grew, in seconds since the epoch; None: unknown.
+    """
 
     summary: StoreSummary
     name: str | None
+    size: int | None = None
+    written: float | None = None
 
 
 class Catalogue:
-    """The stores at or below some URIs. Thread-safe."""
+    """The stores at or below some URIs, read in the background: the first are there before all are. Thread-safe."""
 
     def __init__(self, uris: Sequence[str]) -> None:
         self._uris = tuple(uri.rstrip("/") or uri for uri in uris)
@@ -38,8 +50,9 @@ class Catalogue:
         """Cache for what is read from these stores and made of it."""
         self._names: dict[str, str] = {}
         self._stores: dict[str, StoreView] = {}
-        self._lock = threading.Lock()
-        self._listed: list[Listed] | None = None
+        self._changed = threading.Condition()
+        self._listed: list[Listed] = []
+        self._whole = self._running = False
         self._due = 0.0
 
     def require(self) -> None:
@@ -50,27 +63,47 @@ class Catalogue:
             StoreError: a URI cannot be reached, or may not be read.
         """
         for uri in self._uris:
-            if summarize(uri) is None and not list_stores(uri):
+            if summarize(uri) is None and not any(summarize(each) for uris in store_uris(uri) for each in uris):
                 _require_root(uri)
 
+    @property
+    def reading(self) -> bool:
+        """Whether the first list is not whole yet."""
+        return not self._whole
+
     def stores(self, *, newest: bool = False) -> list[Listed]:
-        """Returns all stores, in the order of the URIs; lists them again every few seconds.
+        """Returns the stores that are known, in the order of the URIs; lists them again every few seconds.
 
         Args:
-            newest: whether to wait for a thread that is listing the stores; otherwise returns the last list at once.
+            newest: whether to wait for the whole of a list that is being made, not only half a second.
         """
-        if time.monotonic() >= self._due and self._lock.acquire(blocking=newest or self._listed is None):
-            try:
-                if time.monotonic() >= self._due:
-                    began = time.monotonic()
-                    self._listed = [
-                        Listed(summary, self._named(summary)) for uri in self._uris for summary in _below(uri)
-                    ]
-                    self._due = time.monotonic() + max(LIST_SECONDS, 10 * (time.monotonic() - began))
-            finally:
-                self._lock.release()
-        assert self._listed is not None
-        return self._listed
+        self._ask()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, None if newest else PATIENCE_SECONDS)
+            return self._listed
+
+    def _ask(self) -> None:
+        with self._changed:
+            if self._running or time.monotonic() < self._due:
+                return
+            self._running = True
+        threading.Thread(target=self._read, daemon=True, name="advkd-list").start()
+
+    def _read(self) -> None:
+        began, listed = time.monotonic(), list[Listed]()
+        try:
+            for uri in self._uris:
+                for found in _below(uri):
+                    with self._changed:
+                        listed.append(replace(found, name=self._named(found.summary)))
+                        if not self._whole:
+                            self._listed = list(listed)
+                            self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._listed, self._whole, self._running = listed, True, False
+                self._due = time.monotonic() + max(LIST_SECONDS, 10 * (time.monotonic() - began))
+                self._changed.notify_all()
 
     def store(self, name: str) -> StoreView:
         """Returns the store with a name; raises `NotShownError` for a name that this catalogue has not made."""
@@ -79,7 +112,9 @@ class Catalogue:
                 raise NotShownError(
                     "a store is named by the first 16 digits of its digest, and this is none; go to the list"
                 )
-            self.stores(newest=True)
+            self._ask()
+            with self._changed:
+                self._changed.wait_for(lambda: name in self._stores or not self._running)
         view = self._stores.get(name)
         if view is None:
             raise NotShownError(
@@ -104,29 +139,48 @@ class Catalogue:
         return self._names[summary.uri]
 
 
-def _below(uri: str) -> list[StoreSummary]:
-    """Lists the store at a URI, or those below it; a URI that cannot be read becomes an unreadable entry."""
+def _below(uri: str) -> Iterator[Listed]:
+    """Lists the store at a URI, or those below it; what cannot be read becomes an unreadable entry."""
     try:
         summary = summarize(uri)
-        return [_bounded(one) for one in ([summary] if summary is not None else list_stores(uri))]
+        if summary is not None:
+            yield _entry(summary)
+            return
+        for uris in store_uris(uri):
+            empty = True
+            for entry in _LISTING.map(_at, uris):
+                if entry is not None:
+                    empty = False
+                    yield entry
+            if not empty:
+                return
     except (StoreError, OSError) as error:
-        return [
-            StoreSummary(
-                uri=uri,
-                state="unreadable",
-                spec=None,
-                num_samples=0,
-                num_shards=0,
-                total_bytes=None,
-                problem=str(error),
-            )
-        ]
+        yield _unreadable(uri, error)
 
 
-def _bounded(summary: StoreSummary) -> StoreSummary:
-    """Lists a store that is too large for pages as unreadable, and says why."""
+def _at(uri: str) -> Listed | None:
+    try:
+        summary = summarize(uri)
+        return None if summary is None else _entry(summary)
+    except (StoreError, OSError) as error:
+        return _unreadable(uri, error)
+
+
+def _entry(summary: StoreSummary) -> Listed:
+    """Lists a store with its size; one that is too large for pages as unreadable, with the reason."""
     problem = None if summary.spec is None else too_large(summary.spec)
-    return summary if problem is None else replace(summary, state="unreadable", spec=None, problem=problem)
+    if problem is not None:
+        return Listed(replace(summary, state="unreadable", spec=None, problem=problem), None)
+    try:
+        return Listed(summary, None, *size_and_time(summary))
+    except (StoreError, OSError):
+        # A store that fails does not hide the others.
+        return Listed(summary, None)
+
+
+def _unreadable(uri: str, error: Exception) -> Listed:
+    told: dict[str, Any] = {"spec": None, "num_samples": 0, "num_shards": 0, "total_bytes": None}
+    return Listed(StoreSummary(uri=uri, state="unreadable", problem=str(error), **told), None)
 
 
 def _require_root(uri: str) -> None:

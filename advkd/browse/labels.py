@@ -4,13 +4,15 @@ Of an unconditional one, what the embedded digit classifier reads in the clean i
 """
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from advkd.browse.query import whole
 from advkd.browse.sorting import chunks
 from advkd.browse.store_view import StoreSnapshot
 from advkd.diffusion import Labels, Prompts, conditions_of, cut
@@ -65,6 +67,27 @@ def classes_of(view: StoreSnapshot) -> Classes | None:
     return None
 
 
+def conditioned(view: StoreSnapshot) -> bool:
+    """Returns whether a store's teacher was told a class or a prompt."""
+    return isinstance(conditions_of(view.spec.conditioning), Labels | Prompts)
+
+
+def matching(view: StoreSnapshot, words: str) -> set[int] | None:
+    """Returns the numbers of the classes or prompts that hold all words; None where nothing was told."""
+    conditions = conditions_of(view.spec.conditioning)
+    if isinstance(conditions, Prompts):
+        names: Sequence[str] = _texts(view.store.uri, json.dumps(conditions.facts))
+    elif isinstance(conditions, Labels) and conditions.names:
+        names = [f"{k} {name}" for k, name in enumerate(conditions.names)]
+    elif isinstance(conditions, Labels):
+        # There may be any number of classes without names.
+        return {int(word) for word in words.split() if whole(word) is not None and int(word) < conditions.classes}
+    else:
+        return None
+    wanted = words.lower().split()
+    return {number for number, name in enumerate(names) if all(word in name.lower() for word in wanted)}
+
+
 def condition_text(view: StoreSnapshot, sample: int) -> str:
     """Returns what the teacher was told of a sample, for people; "" where it was told nothing."""
     conditions = conditions_of(view.spec.conditioning)
@@ -106,6 +129,20 @@ def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[n
             read = _classifier()(torch.from_numpy(looked.states[clean].astype(np.float32))).argmax(1).numpy()
         labels.append(np.where([sample in looked.marks for sample in portion], -1, read))
     return np.concatenate(labels)
+
+
+def digit_features(view: StoreSnapshot) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]] | None:
+    """Returns what the evaluation reads in images of digits; None for stores of other teachers."""
+    if tuple(view.spec.sample_shape) != _DIGITS or view.spec.fingerprint not in DIGITS_FINGERPRINTS:
+        return None
+
+    def read(states: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        import torch
+
+        with torch.inference_mode():
+            return _classifier().features(torch.from_numpy(states.astype(np.float32))).double().numpy()
+
+    return read
 
 
 @cache

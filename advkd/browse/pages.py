@@ -13,11 +13,14 @@ from advkd.browse import query
 from advkd.browse.access import GUARDED, NEXT
 from advkd.browse.api import SCALES, shown, view_of
 from advkd.browse.comparing import Side, comparable
+from advkd.browse.decoding import ALL, DECODED
 from advkd.browse.downloads import film_gif, numbers_npz, strip_png
 from advkd.browse.errors import RequestError, Told
+from advkd.browse.export import FORMS as EXPORTS
+from advkd.browse.export import exported
 from advkd.browse.facts import store_facts
-from advkd.browse.labels import classes_of, condition_text
-from advkd.browse.sheets import first_samples, fitting_samples
+from advkd.browse.labels import classes_of, condition_text, conditioned
+from advkd.browse.sheets import first_samples, fitting_samples, parse_samples
 from advkd.browse.shown import grid_facts, largest_tile
 from advkd.browse.store_list import store_rows
 from advkd.browse.store_view import StoreSnapshot
@@ -35,8 +38,9 @@ _TEMPLATES.filters["thousands"] = lambda value: f"{value:,}"
 
 def stores(request: Request) -> Response:
     """Answers `/`: all stores."""
-    rows = store_rows(shown(request).catalogue.stores())
-    return _page(request, "stores.html", rows=rows, data={"page": "stores"})
+    catalogue = shown(request).catalogue
+    rows = store_rows(catalogue.stores())
+    return _page(request, "stores.html", rows=rows, reading=catalogue.reading, data={"page": "stores"})
 
 
 def store(request: Request) -> Response:
@@ -51,7 +55,36 @@ def gallery(request: Request) -> Response:
     """Answers `/s/{store}/gallery`: a wall of samples."""
     view = view_of(request)
     first = f"0-{min(_chunk(view), view.num_samples) - 1}" if view.num_samples else ""
-    return _page(request, "gallery.html", **_of(request, view), classes=classes_of(view), first=first)
+    held = shown(request)
+    ways = held.decoders.ways(view)
+    looks = {way["value"]: held.decoders.look(view, way["value"]).largest for way in ways}
+    # The empty value is the default where nothing is decoded.
+    more = {"looks": {how: {"tile": tile, "chunk": fitting_samples(*tile)} for how, tile in looks.items()}}
+    return _page(
+        request, "gallery.html", **_of(request, view, more), classes=classes_of(view), first=first, ways=ways,
+        searched=conditioned(view),
+    )  # fmt: skip
+
+
+def sample_map(request: Request) -> Response:
+    """Answers `/s/{store}/map`: samples by the first two principal components."""
+    view = view_of(request)
+    return _page(request, "map.html", **_of(request, view), classes=classes_of(view))
+
+
+def export(request: Request) -> Response:
+    """Answers `/s/{store}/export.{form}?samples=5,17&student=0`: samples as npz, PNG or CSV, with students' outputs."""
+    view, held = view_of(request), shown(request)
+    form = request.path_params["form"]
+    if form not in EXPORTS:
+        raise RequestError(f"samples can be had as {', '.join(EXPORTS)}, got {form[:20]!r}; choose one of them")
+    samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
+    students = [held.student(number, view) for number in sorted(set(request.query_params.getlist("student")))]
+    look = held.decoders.look(view, next(iter(held.decoders.ways(view)), {"value": ALL})["value"])
+    body = exported(view, samples, [one for one in students if one is not None], form, look)
+    name = f"{view.spec.teacher}-{view.store.name}-{len(samples)}-samples.{form}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(body, media_type=EXPORTS[form], headers=headers)
 
 
 def sample(request: Request) -> Response:
@@ -167,6 +200,9 @@ def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = Non
         "samples": view.num_samples,
         "chunk": _chunk(view),
         "students": shown(request).students_of(view.spec),
+        "notes": shown(request).notes is not None,
+        "conditioned": conditioned(view),
+        "ways": "" if shown(request).decoders.space(view) is None else DECODED,
         **grid_facts(view.spec),
         **(more or {}),
     }
@@ -194,6 +230,8 @@ ROUTES = [
     Route("/favicon.ico", favicon),
     Route("/s/{store}", store),
     Route("/s/{store}/gallery", gallery),
+    Route("/s/{store}/map", sample_map),
+    Route("/s/{store}/export.{form}", export),
     Route("/s/{store}/sample", jump),
     Route("/s/{store}/sample/{sample}.{form}", download),
     Route("/s/{store}/sample/{sample}", sample),

@@ -18,6 +18,8 @@ class BrowseSpec:
         runs: folder of the registry with the registered versions, unless MLFLOW_TRACKING_URI names one.
         host: address to bind; all but the loopback need a token.
         port: port to bind; 0 takes a free one.
+        decode: whether latents are shown decoded, by the autoencoder that their store keeps.
+        notes: file that keeps flags and notes for the next viewer; None: only browsers keep them.
         token: secret that a browser must show once; None: no token.
     """
 
@@ -26,6 +28,8 @@ class BrowseSpec:
     runs: str = "runs"
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
+    decode: bool = False
+    notes: str | None = None
     token: str | None = None
 
     def __post_init__(self) -> None:

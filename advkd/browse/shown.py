@@ -9,9 +9,11 @@ import numpy as np
 
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.comparing import Side, differences, require_comparable
-from advkd.browse.display import Pixels, difference_tiles, latent, tile_size, tiles, value_range
+from advkd.browse.decoding import ALL, Decoders
+from advkd.browse.display import Pixels, difference_tiles, latent, tile_size
 from advkd.browse.errors import NotShownError
 from advkd.browse.marks import Mark
+from advkd.browse.notes import Notes
 from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, hatched, require_fitting, sheet_of
 from advkd.browse.sorting import SortedSamples
@@ -44,6 +46,8 @@ class Shown:
 
     catalogue: Catalogue
     students: Students
+    decoders: Decoders
+    notes: Notes | None
 
     def sides(self, left: str, right: str) -> tuple[Side, Side]:
         """Returns two sides of a page; raises the errors of `side`."""
@@ -107,20 +111,27 @@ class Shown:
         return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
 
     def sheet(
-        self, side: Side, samples: list[int], timestep: int, contrast: str = "fixed", columns: int | None = None
+        self,
+        side: Side,
+        samples: list[int],
+        timestep: int,
+        contrast: str = "fixed",
+        columns: int | None = None,
+        how: str = ALL,
     ) -> Sheet:
-        """Returns a picture of a side's samples at a timestep, from the cache if possible."""
+        """Returns a picture of a side's samples at a timestep, from the cache if possible; see `Decoders` for `how`."""
         view = side.view
-        require_fitting(len(samples), columns, tile_size(view.spec.state_shape(timestep)))
+        look = self.decoders.look(view, how)
+        require_fitting(len(samples), columns, look.tile(timestep))
 
         def make() -> tuple[Pixels, dict[int, Mark]]:
             states, marks = side.states(samples, timestep)
             if len(marks) == len(set(samples)):
-                width, height = tile_size(view.spec.state_shape(timestep))
+                width, height = look.tile(timestep)
                 return np.zeros((len(samples), min(height, _BLANK), min(width, _BLANK)), dtype=np.uint8), marks
-            return tiles(states, value_range(view.manifest, timestep), contrast=contrast), marks
+            return look.pixels(states, timestep, contrast), marks
 
-        key = answer_key("sheet", side.name, samples, timestep, contrast, columns, view.stamp)
+        key = answer_key("sheet", side.name, samples, timestep, contrast, columns, how, view.stamp)
         return self._sheet(key, samples, columns, make)
 
     def difference(self, left: Side, right: Side, samples: list[int], timestep: int, most: float) -> Sheet:

@@ -5,7 +5,7 @@ a small store, else whole blocks drawn at random with a seed.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,10 +151,11 @@ def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
     return SortedSamples(samples, np.zeros(0), what, len(samples) == count, 0)
 
 
-def kept(order: SortedSamples, read: npt.NDArray[np.int64], label: int, told: str) -> SortedSamples:
-    """Those of an order that have a label, `told` in words; `read` is -1 where a sample could not be read."""
-    values = order.values[read == label] if len(order.values) else order.values
-    samples, unreadable = order.samples[read == label], order.unreadable + int((read < 0).sum())
+def kept(order: SortedSamples, read: npt.NDArray[np.int64], labels: Iterable[int], told: str) -> SortedSamples:
+    """Those of an order that have one of some labels, `told` in words; `read` is -1 where a sample was not readable."""
+    wanted = np.isin(read, list(labels))
+    values = order.values[wanted] if len(order.values) else order.values
+    samples, unreadable = order.samples[wanted], order.unreadable + int((read < 0).sum())
     what = f"{len(samples):,} {told} among {order.what}"
     return SortedSamples(samples, values, what, order.whole, unreadable)
 

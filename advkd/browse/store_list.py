@@ -6,10 +6,10 @@ from typing import Any
 from advkd.browse.catalogue import Listed
 from advkd.browse.sheets import first_samples
 from advkd.browse.shown import largest_tile
-from advkd.text import age_text, size_and_time, size_text
-from storage import StoreError
+from advkd.text import age_text, size_text
 
 PREVIEW = 8
+_GRID = 8
 
 
 def store_rows(stores: Sequence[Listed]) -> list[dict[str, Any]]:
@@ -26,11 +26,6 @@ def _row(listed: Listed) -> dict[str, Any]:
             "state": summary.state,
             "problem": summary.problem or "cannot be read",
         }
-    try:
-        size, written = size_and_time(summary)
-    except (StoreError, OSError):
-        # A store that fails does not hide the others.
-        size = written = None
     preview = first_samples(summary.num_samples, PREVIEW, largest_tile(spec))
     return {
         "name": listed.name,
@@ -38,13 +33,15 @@ def _row(listed: Listed) -> dict[str, Any]:
         "state": summary.state,
         "teacher": spec.teacher,
         "sampler": f"{spec.sampler}, {spec.solver_steps} steps",
-        "grid": list(spec.timesteps),
+        "grid": list(spec.timesteps) if len(spec.timesteps) <= _GRID else [spec.timesteps[0], "…", spec.timesteps[-1]],
         "shape": " x ".join(map(str, spec.sample_shape)),
         "layout": spec.layout,
         "samples": summary.num_samples,
         "shards": summary.num_shards,
-        "size": "-" if size is None else size_text(size),
-        "age": age_text(written),
+        "bytes": listed.size or 0,
+        "size": "-" if listed.size is None else size_text(listed.size),
+        "written": listed.written or 0,
+        "age": age_text(listed.written),
         "preview": f"0-{preview - 1}" if preview else "",
         "columns": preview,
         "clean": spec.timesteps[-1],

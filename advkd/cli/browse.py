@@ -34,13 +34,22 @@ def browse_command(
         str | None,
         typer.Option(envvar="ADVKD_BROWSE_TOKEN", help="What a browser has to show once, 16 characters or more."),
     ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Show latents decoded, by the autoencoder that their store keeps.")
+    ] = False,
+    notes: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Keep flags and notes of samples here, for the next viewer.")
+    ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open a browser.")] = False,
 ) -> None:
-    """Show cached trajectories in a browser: stores on disk and in S3, sealed or growing; only reads them."""
+    """Show cached trajectories in a browser: stores on disk and in S3, sealed or growing; never changes them."""
     with clear_errors():
         # After 1000 walls of 100 random samples, a quarter less memory is resident.
         limit_heaps(2)
-        spec = BrowseSpec(uris=tuple(uris), students=tuple(student or ()), runs=runs, host=host, port=port, token=token)
+        spec = BrowseSpec(
+            uris=tuple(uris), students=tuple(student or ()), runs=runs, host=host, port=port, decode=decode,
+            notes=notes, token=token,
+        )  # fmt: skip
         with listening(spec.host, spec.port, "advkd browse") as listener:
             app = create_app(spec, port_of(listener))
             # Without the token, which `ps` would show to everybody on this machine: the page asks for it.

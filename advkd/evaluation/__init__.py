@@ -17,6 +17,7 @@ from advkd.evaluation.scores import Metric, Scores
 from advkd.evaluation.several import Comparison, evaluate_several
 from advkd.evaluation.spec import REFERENCE_STAGE, EvaluateSpec, TeacherPasses, protocols
 from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start
+from advkd.evaluation.wording import number_text
 from advkd.evaluation.worth import Worth
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "evaluation_start",
     "grid_png",
     "missing_pieces",
+    "number_text",
     "passes_per_step",
     "plan_reference",
     "protocols",

@@ -211,14 +211,14 @@ class EvalReport:
         """
         student, teacher = self.cost.student, self.cost.teacher
         headline = dict.fromkeys(_HEADLINE) if self.headline is None else self.headline.summary()
-        if self.not_comparable:
-            headline |= dict.fromkeys(("worth", "worth_clamped", "worth_ddim"))
+        uncompared = dict.fromkeys(("worth", "worth_clamped", "worth_ddim")) if self.not_comparable else {}
         return {
             **headline,
+            **uncompared,
             "not_comparable": self.not_comparable,
             "cost_ratio": self.cost_ratio,
             "latency_ratio": {str(batch): ratio for batch, ratio in self.latency_ratios.items()},
-            "features": {distances.extractor: distances.summary() for distances in self.distances},
+            "features": {distances.extractor: distances.summary() | uncompared for distances in self.distances},
             "samples": self.samples,
             "params": {"student": student.params, "teacher": teacher.params},
             "macs": {"student": student.macs, "teacher": teacher.macs},

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from advkd.registry.describing import renewed
 from advkd.registry.gate import RECALL_MARGIN, Decision, Figures, gate
 from advkd.registry.versions import (
     CHALLENGER,
@@ -112,6 +113,9 @@ def _crown(client: "MlflowClient", version: Any) -> None:
     client.set_registered_model_alias(version.name, CHAMPION, str(version.version))
     if CHALLENGER in version.aliases:
         client.delete_registered_model_alias(version.name, CHALLENGER)
+    text = renewed(client.get_registered_model(version.name).description, version)
+    if text is not None:
+        client.update_registered_model(version.name, description=text)
 
 
 def promote(client: "MlflowClient", name: str, version: int) -> Move:

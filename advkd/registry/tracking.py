@@ -8,6 +8,8 @@ A registered version is the artifact folder, logged below its run. The gate move
 
 import json
 import logging
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +20,7 @@ from advkd.evaluation import METRICS, REPORT, EvalReport, EvaluationError
 from advkd.export import Lineage, artifact_digest, export_artifact, lineage_of
 from advkd.files import file_sha256, publish, read_published, refuse_credentials, scratch_folder, workplace
 from advkd.registry.artifacts import location, same_place, what_is_wrong
+from advkd.registry.describing import model_text, version_text, write_signature
 from advkd.registry.gate import RECALL_MARGIN, figures_of
 from advkd.registry.promotion import decide
 from advkd.registry.versions import (
@@ -37,7 +40,7 @@ from advkd.students import fetched_student, student_files
 from storage.errors import StoreNotFoundError
 from storage.folders import fetch_folder
 from storage.objects import exists, join, local_folder, read_bytes
-from storage.records import make_plain
+from storage.records import author, make_plain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -142,9 +145,8 @@ def register(spec: RegisterSpec) -> RegisteredModel:
         if known is not None and REASON_TAG in known.tags:
             return _describe(client, known, created=False, decided=False)
         if version is None:
-            version = _create_version(
-                client, name, _log_run(client, spec, report, lineage, artifact), digest, report, lineage
-            )
+            run_id = _log_run(client, spec, report, lineage, artifact)
+            version = _create_version(client, name, run_id, spec, digest, report, lineage)
         decide(client, version, spec.recall_margin)
         return _describe(client, client.get_model_version(name, version.version), created=known is None, decided=True)
 
@@ -207,7 +209,9 @@ def _experiment(client: "MlflowClient", spec: RegisterSpec) -> str:
 
 
 def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lineage: Lineage, artifact: Path) -> str:
-    run = client.create_run(_experiment(client, spec), run_name=f"{report.teacher}-{report.student_sha256[:8]}")
+    run = client.create_run(
+        _experiment(client, spec), run_name=f"{report.teacher}-{report.student_sha256[:8]}", tags=_creator()
+    )
     run_id = str(run.info.run_id)
     try:
         for key, value in _params(report, lineage).items():
@@ -219,7 +223,12 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
                 if exists(join(spec.report, name)):
                     (folder / name).write_bytes(read_bytes(join(spec.report, name)))
             _log_folder(client, spec, run, folder, "report")
-        _log_folder(client, spec, run, artifact, "model")
+        with scratch_folder() as folder:
+            # With the record that MLflow's page reads; the published artifact stays as it is.
+            shutil.copytree(artifact, folder, copy_function=_linked, dirs_exist_ok=True)
+            config = json.loads(student_files(fetched_student(spec.student)).config.read_bytes())
+            write_signature(folder, config, report.sample_shape)
+            _log_folder(client, spec, run, folder, "model")
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -236,14 +245,37 @@ def _log_folder(client: "MlflowClient", spec: RegisterSpec, run: Any, folder: Pa
         client.log_artifacts(str(run.info.run_id), str(folder), name)
 
 
+def _linked(source: str, target: str) -> str:
+    """Links a file instead of copying it, where one file system allows it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
+def _creator() -> dict[str, str]:
+    """Returns the tag by which MLflow names a creator: the author of our records, unless that is left out."""
+    return {"mlflow.user": author()} if author() else {}
+
+
 def _create_version(
-    client: "MlflowClient", name: str, run_id: str, digest: str, report: EvalReport, lineage: Lineage
+    client: "MlflowClient",
+    name: str,
+    run_id: str,
+    spec: RegisterSpec,
+    digest: str,
+    report: EvalReport,
+    lineage: Lineage,
 ) -> Any:
     if registered_model(client, name) is None:
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=model_text(report.teacher))
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     tags = {DIGEST_TAG: digest, FIGURES_TAG: json.dumps(asdict(figures_of(report))), DESCENT_TAG: lineage.descent()}
-    return client.create_model_version(name, source, run_id=run_id, tags=tags)
+    picture = f"report/{PICTURES[0]}" if exists(join(spec.report, PICTURES[0])) else None
+    size = student_files(fetched_student(spec.student)).weights.stat().st_size
+    text = version_text(report, lineage, size, run_id, picture)
+    return client.create_model_version(name, source, run_id=run_id, tags=tags | _creator(), description=text)
 
 
 def _describe(client: "MlflowClient", version: Any, *, created: bool, decided: bool) -> RegisteredModel:

@@ -5,14 +5,16 @@ from flows.processes.child import ChildKilledError, run_module
 from flows.processes.events import DISCOVERED, REFUSED, STARTED, tell_of_model, tell_of_teacher
 from flows.processes.fan_out import FanOut, shard_runner, shards_per_gpu
 from flows.processes.interrupts import interrupt_on_hangup
-from flows.processes.logs import identify_lines, log_place
+from flows.processes.logs import defaults, identify_lines, log_place
+from flows.processes.milestones import BESIDE_A_BAR, Milestones
 from flows.processes.process_tree import descendants, end, marked_processes
 from flows.processes.ranks import ProcessCount
 from flows.processes.server import UI_ENVIRONMENT, own_server
-from flows.processes.stages import stage
+from flows.processes.stages import last_part, stage
 from flows.processes.supervision import MAX_RUNS, crash_if_cut_off, own_this_process, supervise
 
 __all__ = [
+    "BESIDE_A_BAR",
     "DISCOVERED",
     "MAX_RUNS",
     "REFUSED",
@@ -20,12 +22,15 @@ __all__ = [
     "UI_ENVIRONMENT",
     "ChildKilledError",
     "FanOut",
+    "Milestones",
     "ProcessCount",
     "crash_if_cut_off",
+    "defaults",
     "descendants",
     "end",
     "identify_lines",
     "interrupt_on_hangup",
+    "last_part",
     "log_place",
     "marked_processes",
     "own_server",

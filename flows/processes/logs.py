@@ -79,13 +79,14 @@ def log_place() -> str | None:
 
 def run_digest(flow: "Flow[..., Any]", parameters: Mapping[str, Any]) -> str:
     """Returns the sha256 over a flow's name and parameters; defaults count the same whether given or left out."""
-    defaults = {
-        name: parameter.default
-        for name, parameter in signature(flow.fn).parameters.items()
-        if parameter.default is not Parameter.empty
-    }
-    facts = {"flow": flow.name, "parameters": flow.validate_parameters({**defaults, **parameters})}
+    facts = {"flow": flow.name, "parameters": flow.validate_parameters({**defaults(flow), **parameters})}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def defaults(flow: "Flow[..., Any]") -> dict[str, Any]:
+    """Returns the defaults of a flow's parameters, of those that have one."""
+    parameters = signature(flow.fn).parameters.items()
+    return {name: parameter.default for name, parameter in parameters if parameter.default is not Parameter.empty}
 
 
 class JsonLines(logging.Formatter):

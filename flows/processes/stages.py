@@ -1,25 +1,55 @@
 """The decorator of all flows of this project."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from prefect import Flow, flow
+from prefect.runtime import flow_run
 
-from flows.processes.logs import identify_lines
+from flows.processes.logs import defaults, identify_lines, run_digest
 from flows.processes.supervision import crash_if_cut_off, supervise
 
+Words = Callable[[Mapping[str, Any]], str]
+_DIGITS = 8
 
-def stage(name: str, *, timeout_seconds: float | None = None) -> Callable[[Callable[..., Any]], Flow[..., Any]]:
+
+def stage(
+    name: str, *, timeout_seconds: float | None = None, named: Words | None = None
+) -> Callable[[Callable[..., Any]], Flow[..., Any]]:
     """Makes a function a Prefect flow whose lines name their run and whose process is supervised.
 
     Args:
         name: name of the flow.
         timeout_seconds: time after which a run fails; None: never.
+        named: what a run is about, by its parameters; its name is that and their digest: `digits · quick · 1a2b3c4d`.
     """
-    return flow(
-        name=name,
-        persist_result=False,
-        timeout_seconds=timeout_seconds,
-        on_running=[identify_lines, supervise],
-        on_failure=[crash_if_cut_off],
-    )
+
+    def decorate(function: Callable[..., Any]) -> Flow[..., Any]:
+        made: Flow[..., Any] = flow(
+            name=name,
+            flow_run_name=lambda: _run_name(made, named),
+            persist_result=False,
+            timeout_seconds=timeout_seconds,
+            on_running=[identify_lines, supervise],
+            on_failure=[crash_if_cut_off],
+        )(function)
+        return made
+
+    return decorate
+
+
+def last_part(place: str) -> str:
+    """Returns the last part of a path, URI or hub id, without what follows it: no name shows a place or a password."""
+    return PurePath(place.partition("?")[0].partition("#")[0]).name or place.partition(":")[0]
+
+
+def _run_name(of: "Flow[..., Any]", named: Words | None) -> str:
+    given = dict(flow_run.get_parameters())
+    try:
+        digest = run_digest(of, given)[:_DIGITS]
+        words = of.name if named is None else named(of.validate_parameters({**defaults(of), **given}))
+    except Exception:
+        # Bad parameters: the run fails with its own error.
+        return of.name
+    return f"{words} · {digest}"

@@ -1,4 +1,7 @@
-"""Shows a distillation's result in Prefect's UI: report, figures, pictures. No flow fails because of them."""
+"""Shows a distillation's result in Prefect's UI: report, figures, pictures. No flow fails because of them.
+
+Pictures are Markdown: below an image artifact, the page prints the whole address, which is the picture in base64.
+"""
 
 import base64
 import os
@@ -8,16 +11,20 @@ from typing import Any
 from urllib.parse import quote
 
 from prefect import get_run_logger
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from advkd.evaluation import solver_text
+from advkd.evaluation import number_text, solver_text
 from advkd.export import public_uri
 from advkd.runtime import StageCounters
 from advkd.text import size_text, store_link
 from flows.results.summary import DistillResult
 from storage.objects import exists, join, read_bytes
 
-PICTURES = ("curve", "samples", "strips")
+PICTURES = {
+    "curve": "Distance of student and teacher by passes",
+    "samples": "Images of student and teacher",
+    "strips": "Trajectories of teacher and student",
+}
 _MAX_PICTURE_BYTES = 1_000_000
 
 
@@ -26,7 +33,10 @@ def publish(result: DistillResult) -> None:
     slug = f"advkd-{Path(result.facts['student']).parent.name}"
     _try("the report", lambda: create_markdown_artifact(_markdown(result), key=slug, description="Distillation"))
     if rows := _rows(result):
-        _try("the figures", lambda: create_table_artifact(rows, key=f"{slug}-fd", description="Frechet distances"))
+        _try(
+            "the figures",
+            lambda: create_table_artifact(rows, key=f"{slug}-fd", description="Fréchet distances to the teacher"),
+        )
     if costs := result.facts["onnx"]["cost"]:
         text = "\n".join(["# Cost on the device", "", *costs])
         _try("the costs", lambda: create_markdown_artifact(text, key=f"{slug}-cost", description="Cost on the device"))
@@ -100,17 +110,16 @@ def _rows(result: DistillResult) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for name, measured in result.facts["features"].items():
         fd = measured["fd"]
-        rows.append({"features": name, "sampler": "student", "passes": 1, fd["name"]: round(fd["student"], 2)})
+        rows.append(_row(name, "student", 1, fd["student"]))
         rows += [
-            {
-                "features": name,
-                "sampler": f"teacher, {solver_text(point['solver'])}",
-                "passes": point["passes"],
-                fd["name"]: round(point["fd"], 2),
-            }
+            _row(name, f"teacher, {solver_text(point['solver'])}", point["passes"], point["fd"])
             for point in fd["teacher"]
         ]
     return rows
+
+
+def _row(features: str, sampler: str, passes: int, fd: float) -> dict[str, object]:
+    return {"sampler": sampler, "passes": passes, "Fréchet distance": number_text(fd), "features": features}
 
 
 def _show_picture(result: DistillResult, name: str, key: str) -> None:
@@ -120,4 +129,5 @@ def _show_picture(result: DistillResult, name: str, key: str) -> None:
     picture = read_bytes(uri)
     if len(picture) <= _MAX_PICTURE_BYTES:
         data = base64.b64encode(picture).decode()
-        create_image_artifact(f"data:image/png;base64,{data}", key=key, description=name)
+        text = f"![{PICTURES[name]}](data:image/png;base64,{data})"
+        create_markdown_artifact(text, key=key, description=PICTURES[name])

@@ -5,7 +5,7 @@ from storage.care.conversion import convert
 from storage.care.garbage import Garbage, StoreGarbage, find_garbage, remove_garbage
 from storage.care.growth import Growth, measure_growth
 from storage.care.keys import Role, StoreKeys
-from storage.care.listing import StoreSummary, list_stores, summarize
+from storage.care.listing import StoreSummary, list_stores, store_uris, summarize
 from storage.care.mending import keep_commit, mend, read_good_commit
 from storage.care.removal import StoreContents, remove_store, store_contents
 from storage.care.verification import shard_problems, verify
@@ -32,6 +32,7 @@ __all__ = [
     "remove_store",
     "shard_problems",
     "store_contents",
+    "store_uris",
     "summarize",
     "verify",
 ]

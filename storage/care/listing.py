@@ -1,6 +1,7 @@
 """Lists the stores below a root: sealed, growing or unreadable."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from storage.errors import ManifestError, StoreError, StoreNotFoundError
@@ -31,13 +32,19 @@ class StoreSummary:
 def list_stores(root: str | os.PathLike[str]) -> list[StoreSummary]:
     """Lists all stores `<root>/<teacher>/<digest>` below a root of stores, or below `stores/` in the root of a flow."""
     root = os.fspath(root)
-    listed = _below(root)
-    return listed if listed or _STORES not in list_folders(root) else _below(join(root, _STORES))
+    for uris in store_uris(root):
+        listed = [summary for uri in uris if (summary := summarize(uri)) is not None]
+        if listed:
+            return listed
+    return []
 
 
-def _below(root: str) -> list[StoreSummary]:
-    uris = [join(root, teacher, name) for teacher in list_folders(root) for name in list_folders(join(root, teacher))]
-    return [summary for uri in uris if (summary := summarize(uri)) is not None]
+def store_uris(root: str) -> Iterator[list[str]]:
+    """Yields the URIs where `list_stores` looks: below the root, then, if no store is there, below its `stores/`."""
+    for place in (root, join(root, _STORES)):
+        if place == root or _STORES in list_folders(root):
+            teachers = [join(place, teacher) for teacher in list_folders(place)]
+            yield [join(teacher, name) for teacher in teachers for name in list_folders(teacher)]
 
 
 def summarize(uri: str | os.PathLike[str]) -> StoreSummary | None:

@@ -69,7 +69,7 @@ function begin(left, right) {
       try {
         const found = await ordered(left.store, url, url.get("bt"));
         trouble("order", null);
-        source = listed(found, false);
+        source = listed(found, false, url);
         text = `RMSE at ${timeText(Number(url.get("bt")))}, of ${found.what}`;
       } catch (refused) {
         text = refused.message;

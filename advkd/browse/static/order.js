@@ -2,25 +2,34 @@
 
 import { get, timeText } from "./page.js";
 
-export const ORDER = { by: "number", bt: "", least: "", seed: "0", label: "", rank: "", left: "", right: "" };
+export const ORDER = { by: "number", bt: "", least: "", seed: "0", label: "", q: "", from: "", to: "", rank: "", left: "", right: "" };
 
 // Whether it is the order of all numbers, which needs no list.
-export const natural = (url) => url.get("by") === "number" && url.get("label") === "";
+export const natural = (url) => ["label", "q"].every((name) => !url.get(name)) && url.get("by") === "number";
 
 // The server's list, largest first, at timestep `t`.
 export async function ordered(store, url, t) {
   const [by, student] = url.get("by").split(":");
   const query = new URLSearchParams({ t, seed: url.get("seed") || "0" });
-  const among = by === "disagreement" ? ["left", "right"] : ["label"];
-  for (const name of among) if (url.get(name) !== "") query.set(name, url.get(name));
+  const among = by === "disagreement" ? ["left", "right"] : ["label", "q"];
+  for (const name of among) if (url.get(name)) query.set(name, url.get(name));
   if (by !== "disagreement") query.set("by", by);
   if (student !== undefined) query.set("student", student);
   const route = by === "disagreement" ? "/api/compare/order" : `/api/stores/${store}/order`;
   return (await get(`${route}?${query}`)).json();
 }
 
+// The part of a list whose values lie in the range that was brushed.
+function between({ samples, values, labels }, url) {
+  const [from, to] = [url.get("from"), url.get("to")].map(Number);
+  if (!url.get("from") || !values.length) return { samples, values, labels };
+  const kept = values.map((_, k) => k).filter((k) => values[k] >= from && values[k] <= to);
+  return { samples: kept.map((k) => samples[k]), values: kept.map((k) => values[k]), labels: labels && kept.map((k) => labels[k]) };
+}
+
 // What a wall shows of a list.
-export function listed({ samples, values }, least) {
+export function listed(whole, least, url) {
+  const { samples, values } = between(whole, url);
   const at = (rank) => (least ? samples.length - 1 - rank : rank);
   return {
     count: samples.length,

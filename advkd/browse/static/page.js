@@ -17,7 +17,7 @@ export function brief(value) {
 export const timeText = (t) => (t === 0 ? "clean" : `t = ${t}`);
 
 export function make(name, attributes = {}, ...children) {
-  const svg = ["svg", "path", "line", "text", "rect", "g"].includes(name);
+  const svg = ["svg", "path", "line", "text", "rect", "g", "circle", "title"].includes(name);
   const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   made.append(...children);

@@ -17,6 +17,13 @@ export class Plane {
     return { columns, rows, width: columns * this.width, height: rows * this.height };
   }
 
+  // One channel of a state.
+  only(channel) {
+    const size = this.height * this.width;
+    const values = this.values.subarray(channel * size, (channel + 1) * size);
+    return Object.assign(Object.create(Plane.prototype), this, { channels: 1, values });
+  }
+
   minus(other) {
     const found = Object.create(Plane.prototype);
     Object.assign(found, { row: this.row, kind: "difference", t: this.t });

@@ -1,12 +1,14 @@
 // One trajectory: its strip, what it implies, the students beside it, and numbers under the pointer.
 
+import { errorChart, growthText } from "./chart.js";
+import { Flags } from "./flags.js";
 import { Player } from "./player.js";
 import { ORDER, listed, natural, ordered, words } from "./order.js";
 import { UrlState, brief, byId, get, keys, make, page, thousands, timeText, trouble } from "./page.js";
 import { planes } from "./pixels.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];
-const url = new UrlState({ ...ORDER, t: String(clean), smooth: "", own: "" });
+const url = new UrlState({ ...ORDER, t: String(clean), smooth: "", own: "", as: "", flags: "" });
 const students = page.students.filter((one) => one.refused === null);
 const player = new Player(page.timesteps, (t) => {
   url.set({ t });
@@ -21,10 +23,13 @@ let here = natural(url) ? page.sample : -1;
 let last = [0.5, 0.5];
 let rows = [];
 
-const find = (row, kind, t) => found.find((one) => one.row === row && one.kind === kind && one.t === t);
+const find = (row, kind, t) => {
+  const plane = found.find((one) => one.row === row && one.kind === kind && one.t === t);
+  return plane && kind !== "decoded" && url.get("as") !== "" ? plane.only(Number(url.get("as"))) : plane;
+};
 
 function range(plane) {
-  if (!page.latent) return [-1, 1];
+  if (!page.latent || plane.kind === "decoded") return [-1, 1];
   const values = [...plane.values].sort((a, b) => a - b);
   const [low, high] = [values[Math.floor(values.length * 0.01)], values[Math.floor(values.length * 0.99)]];
   return [low, high > low ? high : low + 1];
@@ -35,6 +40,7 @@ function arrange() {
   const over = (make) => new Map(page.timesteps.map((t) => [t, make(t)]).filter(([, plane]) => plane));
   rows = [
     { kind: "teacher", name: "teacher", note: "state", planes: over((t) => find("teacher", "state", t)) },
+    { kind: "teacher", name: "", note: "decoded", planes: over((t) => find("teacher", "decoded", t)) },
     { kind: "teacher", name: "", note: "implied clean", planes: over((t) => find("teacher", "clean", t)) },
     { kind: "difference", name: "", note: "implied, less final", scale: "final", planes: over((t) => {
       const [here, last] = [find("teacher", "clean", t), find("teacher", "state", clean)];
@@ -49,6 +55,7 @@ function arrange() {
     });
     rows.push(
       { kind: "student", name, note: "state", planes: over((t) => find(row, "state", t)) },
+      { kind: "student", name: "", note: "decoded", planes: over((t) => find(row, "decoded", t)) },
       { kind: "student", name: "", note: "implied clean", planes: over((t) => find(row, "clean", t)) },
       { kind: "difference", name: "", note: "state error", scale: "error", planes: less("state"), errors: true, whose: name },
       { kind: "difference", name: "", note: "clean error", scale: "error", planes: less("clean"), errors: true },
@@ -99,17 +106,17 @@ function strip() {
   const table = byId("strip");
   table.replaceChildren(table.caption ?? "", make("thead", {}, head), make("tbody", {}, ...body));
   table.removeAttribute("aria-busy");
-  byId("growth").replaceChildren(...rows.filter((row) => row.whose).map(growth).filter(Boolean));
+  parting();
 }
 
-// Where a student parts from its teacher: between which timesteps its error grows most.
-function growth({ whose, planes }) {
-  const errors = [...planes].filter(([t]) => t !== page.timesteps[0]).map(([t, plane]) => [t, plane.rms]);
-  const steps = errors.slice(1).map(([t, rms], k) => ({ from: errors[k], to: [t, rms], by: rms - errors[k][1] }));
-  const most = steps.sort((a, b) => b.by - a.by)[0];
-  if (!most || most.by <= 0) return null;
-  const [[before, less], [after, more]] = [most.from, most.to];
-  return make("li", {}, make("b", {}, whose), `: its error grows most from ${timeText(before)} to ${timeText(after)}, ${brief(less)} → ${brief(more)}`);
+// Where students part from their teacher: their errors as a chart, and the largest step of growth in words.
+function parting() {
+  const series = rows.filter((row) => row.whose).map(({ whose, planes }) => ({
+    name: whose, errors: [...planes].filter(([t]) => t !== page.timesteps[0]).map(([t, plane]) => [t, plane.rms]),
+  }));
+  const lines = series.map(({ name, errors }) => make("li", {}, make("b", {}, name), `: ${growthText(errors)}`));
+  const chart = series.length ? [make("li", {}, errorChart(series, player.t, (t) => { player.stop(); player.put(t); player.tell(); }))] : [];
+  byId("growth").replaceChildren(...lines, ...chart);
 }
 
 // RMSE of a difference, with a bar against the greatest of the rows that share its scale.
@@ -128,6 +135,7 @@ function choose(t) {
   }
   for (const each of document.querySelectorAll("#strip [data-t]")) each.classList.toggle("now", each.dataset.t === String(t));
   under(last);
+  if (rows.length) parting();
 }
 
 function point(event, canvas) {
@@ -244,13 +252,13 @@ async function place() {
   if (!natural(url)) {
     try {
       const list = await ordered(page.store, url, url.get("bt") || clean);
-      source = listed(list, url.get("least") === "1");
+      source = listed(list, url.get("least") === "1", url);
       byId("rank").title = list.what;
     } catch (refused) {
       trouble("order", refused);
     }
     if (rankOf(page.sample) < 0) {
-      Object.assign(url.values, { by: ORDER.by, label: ORDER.label });
+      Object.assign(url.values, { by: ORDER.by, label: ORDER.label, q: ORDER.q, from: "", to: "" });
       source = everything;
     }
   }
@@ -294,6 +302,21 @@ keys({
   " ": () => player.toggle(),
   r: random,
   v: () => byId("stage").focus(),
+  x: () => flags.toggle(page.sample),
+});
+byId("flag").addEventListener("click", () => flags.toggle(page.sample));
+byId("as")?.addEventListener("change", ({ target }) => {
+  url.set({ as: target.value });
+  arrange();
+  strip();
+  choose(player.t);
+});
+if (byId("as")) byId("as").value = url.get("as");
+const flags = new Flags(url, (held) => {
+  const on = held.has(page.sample);
+  byId("flag").setAttribute("aria-pressed", on);
+  byId("flag").textContent = on ? "⚑ flagged" : "⚐ flag";
+  aim();
 });
 player.swiped(byId("stage"));
 player.put(url.get("t"));

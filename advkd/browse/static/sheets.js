@@ -8,7 +8,7 @@ const AGAIN_MS = 2500;
 
 export class Sheets {
   // `side`: what is shown, as the server calls it; `path`: of the requests, up to the samples.
-  constructor(side, onload, path = () => `/api/sheet/${this.side}?contrast=${this.contrast}`) {
+  constructor(side, onload, path = () => `/api/sheet/${this.side}?contrast=${this.contrast}${this.how ? `&as=${this.how}` : ""}`) {
     this.side = side;
     this.path = path;
     this.onload = onload;

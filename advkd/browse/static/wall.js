@@ -40,7 +40,7 @@ export class Wall {
     const whole = scale >= 1 ? Math.round(scale) : scale;
     this.tileWidth = Math.max(8, Math.round(width * whole));
     this.tileHeight = Math.max(8, Math.round(height * whole));
-    this.caption = this.source.value ? CAPTION : 0;
+    this.caption = this.source.value || this.told ? CAPTION : 0;
     this.rowHeight = this.tileHeight + GAP + this.caption;
     return Math.max(1, Math.floor((this.root.clientWidth - GAP) / (this.tileWidth + GAP)));
   }
@@ -120,7 +120,7 @@ export class Wall {
     pen.imageSmoothingQuality = "high";
     pen.font = `11px ${getComputedStyle(this.root).fontFamily}`;
     pen.textAlign = "center";
-    const ink = { line: colour("line"), bad: colour("bad"), soft: colour("soft") };
+    const ink = { line: colour("line"), bad: colour("bad"), soft: colour("soft"), flag: colour("student") };
     const top = this.root.scrollTop;
     const begin = (this.base + Math.floor(top / this.rowHeight)) * this.columns;
     const rows = Math.ceil(height / this.rowHeight) + 1;
@@ -165,9 +165,22 @@ export class Wall {
     if (mark) this.paintMark(pen, mark, x, y, ink);
     if (this.caption) {
       pen.fillStyle = ink.soft;
-      const value = this.source.value(rank);
-      pen.fillText(Math.abs(value) < 100 ? value.toFixed(3) : brief(value), x + this.tileWidth / 2, y + this.tileHeight + 11);
+      pen.fillText(this.words(rank, number, pen), x + this.tileWidth / 2, y + this.tileHeight + 11);
     }
+    if (this.flagged?.(number)) {
+      pen.strokeStyle = ink.flag;
+      pen.lineWidth = 3;
+      pen.strokeRect(x + 1.5, y + 1.5, this.tileWidth - 3, this.tileHeight - 3);
+    }
+  }
+
+  // Value and condition below a tile, cut to its width.
+  words(rank, number, pen) {
+    const value = this.source.value?.(rank);
+    const number_ = value === undefined ? "" : Math.abs(value) < 100 ? value.toFixed(3) : brief(value);
+    let text = [number_, this.told?.get(number) ?? ""].join(" ").trim();
+    while (text.length > 1 && pen.measureText(text).width > this.tileWidth) text = `${text.slice(0, -2)}…`;
+    return text;
   }
 
   paintMark(pen, mark, x, y, ink) {
@@ -244,12 +257,13 @@ export class Wall {
       link.style.height = `${this.tileHeight}px`;
       const mark = this.sheets.get(this.samples(Math.floor(rank / this.chunk)), this.t)?.marks[number] ?? "";
       const same = link.dataset.sample === String(number) && link.dataset.t === String(this.t);
-      if (same && link.dataset.mark === mark) return;
+      if (same && link.dataset.mark === mark && !this.told) return;
       link.dataset.mark = mark;
       link.dataset.sample = number;
       link.dataset.t = this.t;
       link.href = this.href(number, this.t, rank);
-      const name = `Sample ${thousands(number)}`;
+      const told = this.told?.get(number);
+      const name = `Sample ${thousands(number)}${told ? `, ${told}` : ""}`;
       link.setAttribute("aria-label", mark ? `${name}, ${mark}` : name);
       link.title = name;
     });

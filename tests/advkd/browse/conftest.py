@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from advkd.browse import catalogue
 from advkd.browse.app import create_app
 from advkd.browse.settings import BrowseSpec
 from storage import TrajectorySpec
@@ -25,9 +26,11 @@ def spec(request: pytest.FixtureRequest) -> TrajectorySpec:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     """Makes clients of an application over some URIs."""
     clients: list[TestClient] = []
+    # On a busy machine too, a list is whole when it is answered.
+    monkeypatch.setattr(catalogue, "PATIENCE_SECONDS", 60.0)
 
     def make(*uris: str, **settings: Any) -> TestClient:
         app = create_app(BrowseSpec(uris=uris, **settings))

@@ -9,11 +9,12 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from storage import TrajectorySpec, digest
 from storage.testing.trajectories import fill
 from tests.advkd.browse.served import ARGUMENTS, chromium, served
-from tests.advkd.browse.specs import digits_spec, student_folder
+from tests.advkd.browse.specs import digits_spec, image_spec, student_folder
 from tests.faulty_proxy import FaultyProxy, faulty_proxy
 from tests.s3_server import S3Server
 
 SAMPLES = 1600
+CLASSES = {"kind": "labels", "names": ["cat", "dog", "red bird"], "distribution": "uniform"}
 PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -26,6 +27,9 @@ class Site:
     root: str
     spec: TrajectorySpec
     other: TrajectorySpec
+    told: TrajectorySpec
+    """Of a teacher with classes, in colours."""
+    latents: TrajectorySpec
     proxy: FaultyProxy
     student: str
 
@@ -46,13 +50,17 @@ def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         root = s3_server.make_bucket() + "/stores"
         spec, other = digits_spec(), digits_spec(solver_steps=10, layout="webdataset")
         fill(root, spec, SAMPLES)
-        fill(root, other, 64)
+        told = image_spec(sample_shape=(3, 32, 32), conditioning=CLASSES)
+        latents = image_spec(sample_shape=(4, 8, 8))
+        for small in (other, told, latents):
+            fill(root, small, 64)
+        notes = str(tmp_path_factory.mktemp("notes") / "notes.jsonl")
         student = student_folder(tmp_path_factory.mktemp("runs") / "tiny", (1, 16, 16))
         with (
             faulty_proxy(s3_server.endpoint, 0.0, faults=("503",)) as proxy,
-            served(root, "--student", student, AWS_ENDPOINT_URL=proxy.endpoint) as address,
+            served(root, "--student", student, "--notes", notes, AWS_ENDPOINT_URL=proxy.endpoint) as address,
         ):
-            yield Site(address, root, spec, other, proxy, student)
+            yield Site(address, root, spec, other, told, latents, proxy, student)
 
 
 @pytest.fixture(scope="package")

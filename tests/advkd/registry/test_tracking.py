@@ -2,15 +2,17 @@ import hashlib
 import json
 import socket
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from diffusers import DiffusionPipeline
 
+from advkd.evaluation import results, worth_sentence
 from advkd.evaluation.errors import EvaluationError
-from advkd.export import ExportError, ExportSpec, export_artifact, export_for_devices
+from advkd.export import ExportError, ExportSpec, artifact_digest, export_artifact, export_for_devices
 from advkd.export.lineage import lineage_of
 from advkd.export.onnx.running import Student
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
@@ -18,6 +20,8 @@ from advkd.registry.versions import DIGEST_TAG, open_registry, quiet, versions_o
 from advkd.students.loading import student_files
 from advkd.teachers import EMBEDDED
 from advkd.trajectories import PrecomputeSpec, precompute
+from storage.records import author
+from tests.advkd.cli.calls import Cli
 from tests.advkd.evaluation.parts import Evaluated, gaussian_teacher, make_student
 from tests.advkd.registry.candidates import candidate
 
@@ -95,10 +99,11 @@ def test_a_run_is_logged_whole_and_the_version_loads(
     pipe = DiffusionPipeline.from_pretrained(made.uri, custom_pipeline=made.uri, trust_remote_code=True)
     assert type(pipe).__name__ == "AdvKDPipeline"
     from mlflow import MlflowClient
+    from mlflow.models import Model, ModelSignature
 
     run = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}").get_run(made.run_id)
     assert run.info.status == "FINISHED"
-    distances = evaluated.report.headline
+    report, distances = evaluated.report, evaluated.report.headline
     assert distances is not None
     assert run.data.metrics["digits.fd_to_teacher"] == distances.to_teacher.fd.value
     assert run.data.metrics["digits.worth"] == run.data.metrics["worth"] == distances.worth.passes
@@ -106,6 +111,23 @@ def test_a_run_is_logged_whole_and_the_version_loads(
     assert run.data.metrics["digits.worth_ddim"] == distances.worth_ddim.passes
     assert run.data.metrics["digits.fd_deviation"] == distances.to_teacher.fd.deviation
     assert run.data.params["teacher_fingerprint"] == evaluated.report.teacher_fingerprint
+    assert run.data.tags["mlflow.user"] == author()
+    client = MlflowClient(tracking_uri=f"sqlite:///{runs / 'mlflow.db'}")
+    version = client.get_model_version(made.name, "1")
+    assert version.tags["mlflow.user"] == author()
+    fd = distances.to_teacher.fd
+    for words in (
+        worth_sentence(report.worth),
+        f"{fd.name} to {fd.reference}: {fd.value:.3g}, of {report.samples} images.",
+        f"Size: {report.cost.student.params:,} parameters, ",
+        f"(get-artifact?path=report/samples.png&run_uuid={made.run_id})",
+    ):
+        assert words in version.description
+    described = client.get_registered_model(made.name).description
+    assert described == f"One-pass students of gaussian. The champion is version 1.\n\n{version.description}"
+    signature = ModelSignature.from_dict(Model.load(made.uri).to_dict()["signature"])
+    assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 1, 16, 16)}
+    assert artifact_digest(made.uri) == version.tags[DIGEST_TAG]
     logged = Path(made.uri).parent / "report"
     assert {path.name for path in logged.iterdir()} == {
         "metrics.json",
@@ -114,6 +136,35 @@ def test_a_run_is_logged_whole_and_the_version_loads(
         "strips.png",
         "strips-clean.png",
     }
+
+
+def test_few_images_have_no_worth_anywhere(
+    evaluated: Evaluated, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    monkeypatch.setattr(results, "COMPARABLE_SAMPLES", 2000)
+    made = register(registration(evaluated, tmp_path, runs, "few"))
+    told = "Not comparable: 160 images"
+    assert made.alias == "challenger"
+    assert not [key for key, value in flat(evaluated.report.summary()) if "worth" in key and value is not None]
+    with quiet():
+        client = open_registry(str(runs))
+        assert not [name for name in client.get_run(made.run_id).data.metrics if "worth" in name or "ratio" in name]
+        description = client.get_model_version("few", "1").description
+        assert client.get_registered_model("few").description.endswith("There is no champion yet.")
+    card = (Path(made.uri) / "README.md").read_text()
+    listed = cli("registry", "ls", "few", "--runs", str(runs)).out
+    shown = cli("registry", "show", "few", "challenger", "--runs", str(runs)).out
+    for text in (description, card, listed, shown):
+        assert told.lower() in text.lower()
+        assert "passes of the teacher" not in text
+        assert "is worth" not in text
+    assert "figures.worth" not in shown
+    assert "metrics.worth" not in shown
+
+
+def flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
 
 
 def registration(evaluated: Evaluated, tmp_path: Path, runs: Path, model: str) -> RegisterSpec:

@@ -1,5 +1,6 @@
 """What a run shows in Prefect's UI: links that work, counters, and no password."""
 
+import base64
 import shlex
 from dataclasses import asdict
 
@@ -7,6 +8,7 @@ import pytest
 
 from advkd.evaluation import solver_text
 from advkd.runtime.counters import StageCounters
+from flows.results import artifacts
 from flows.results.artifacts import _markdown, _rows
 from flows.results.summary import DistillResult, look
 
@@ -58,8 +60,8 @@ def test_the_report_in_short(uri, model, monkeypatch):
 
 def test_the_curve_is_a_table():
     assert _rows(DistillResult(root="runs", facts=FACTS)) == [
-        {"features": "digits", "sampler": "student", "passes": 1, "FD(digits)": 5.25},
-        {"features": "digits", "sampler": f"teacher, {solver_text('unipc')}", "passes": 5, "FD(digits)": 3.1},
+        {"sampler": "student", "passes": 1, "Fréchet distance": "5.25", "features": "digits"},
+        {"sampler": f"teacher, {solver_text('unipc')}", "passes": 5, "Fréchet distance": "3.1", "features": "digits"},
     ]
 
 
@@ -90,3 +92,19 @@ def test_a_result_without_distances_is_shown_without_them():
     assert "# mixture: a one-pass student, not comparable: no extractor\n" in _markdown(result)
     assert "FD" not in _markdown(result)
     assert _rows(result) == []
+
+
+def test_pictures_are_markdown_below_which_the_page_prints_no_base64(tmp_path, monkeypatch):
+    made = {}
+    monkeypatch.setattr(
+        artifacts, "create_markdown_artifact", lambda text, key, description: made.update({key: (text, description)})
+    )
+    monkeypatch.setattr(artifacts, "create_table_artifact", lambda rows, key, description: made.update({key: rows}))
+    (tmp_path / "reports" / "mixture-1").mkdir(parents=True)
+    (tmp_path / "reports" / "mixture-1" / "strips.png").write_bytes(b"a picture")
+    artifacts.publish(DistillResult(root=str(tmp_path), facts={**FACTS, "student": "students/mixture-1/student"}))
+    assert set(made) == {"advkd-mixture-1", "advkd-mixture-1-fd", "advkd-mixture-1-strips"}
+    text, description = made["advkd-mixture-1-strips"]
+    assert description == "Trajectories of teacher and student"
+    assert text == f"![{description}](data:image/png;base64,{base64.b64encode(b'a picture').decode()})"
+    assert not hasattr(artifacts, "create_image_artifact")

@@ -1,0 +1,92 @@
+"""A map of samples: the first two principal components of what they show, for a stated subset.
+
+Features are those of the evaluation where the store's teacher is known to show digits (the embedded classifier's), else
+the states pooled to at most 8x8. The components are those of the teacher's clean states, at every timestep, so that
+samples can be followed through time.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from advkd.browse.labels import class_numbers, conditioned, digit_features
+from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, chunks, subset
+from advkd.browse.store_view import StoreSnapshot
+from advkd.browse.students import ShownStudent, clean_image, implies_clean
+from storage import States
+
+_SIDE = 8
+Features = npt.NDArray[np.float64]
+
+
+def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | None) -> dict[str, Any]:
+    """Returns, as plain JSON, places `[x, y]` of the teacher's samples and the student's, and how they were made."""
+    spec, (first, clean) = view.spec, (view.spec.timesteps[0], view.spec.timesteps[-1])
+    implied = t != clean and implies_clean(spec, t)
+    wanted = sorted({clean, t, *([first] if implied or student is not None else [])}, reverse=True)
+    most = MOST_SAMPLES if student is None else MOST_STUDENT_SAMPLES
+    chosen = subset(view, seed, most, wanted)
+    reader = digit_features(view)
+    extract = reader or pooled
+    named = f"states pooled to at most {_SIDE}x{_SIDE}" if reader is None else "the embedded classifier's features"
+    parts: dict[str, list[Features]] = {"basis": [], "teacher": [], "student": []}
+    samples: list[int] = []
+    for portion in chunks(view, chosen.samples, wanted):
+        looked = view.read(portion, wanted)
+        good = np.array([sample not in looked.marks for sample in portion])
+        if not good.any():
+            continue
+        samples += np.array(portion)[good].tolist()
+        states = {one: state[good] for one, state in looked.states.items()}
+
+        def shown(state: npt.NDArray[Any], held: States = states) -> npt.NDArray[Any]:
+            made: npt.NDArray[Any] = clean_image(state, held[first], spec, t) if implied else state
+            return made
+
+        parts["basis"].append(extract(states[clean]))
+        parts["teacher"].append(parts["basis"][-1] if t == clean else extract(shown(states[t])))
+        if student is not None:
+            predicted = student.states(spec, samples[-len(states[clean]) :], states[first])
+            parts["student"].append(extract(shown(predicted[t])))
+    if not samples:
+        return {"what": chosen.what, "how": "no sample can be read", "samples": [], "teacher": [], "student": []}
+    mean, axes, shares = components(np.concatenate(parts["basis"]))
+    placed = {
+        who: np.round((np.concatenate(made) - mean) @ axes, 4).tolist() if made else [] for who, made in parts.items()
+    }
+    what = "clean states" if t == clean else f"{'clean estimates' if implied else 'states'} at t = {t}"
+    return {
+        "what": chosen.what,
+        "how": f"{what}; {named}, first two components of the clean states "
+        f"({100 * shares[0]:.0f} % and {100 * shares[1]:.0f} % of their variance)",
+        "samples": samples,
+        "labels": class_numbers(view, np.array(samples)).tolist() if conditioned(view) else [],
+        "teacher": placed["teacher"],
+        "student": placed["student"],
+    }
+
+
+def pooled(states: npt.NDArray[Any]) -> Features:
+    """Returns the box means of states `[B, C, H, W]`, `[B, C * h * w]` with h and w at most 8."""
+    values = states.astype(np.float64)
+    for axis in (2, 3):
+        ends = np.linspace(0, values.shape[axis], min(_SIDE, values.shape[axis]) + 1).astype(int)
+        sizes = np.diff(ends).reshape([-1 if k == axis else 1 for k in range(4)])
+        values = np.add.reduceat(values, ends[:-1], axis=axis) / sizes
+    return values.reshape(len(values), -1)
+
+
+def components(features: Features) -> tuple[Features, Features, tuple[float, float]]:
+    """Returns the mean `[D]`, the first two principal axes `[D, 2]`, and their shares of the variance.
+
+    The sign of an axis is that of its largest entry, so that a map does not flip between two views.
+    """
+    mean = features.mean(axis=0)
+    values, vectors = np.linalg.eigh((features - mean).T @ (features - mean))
+    axes = np.zeros((features.shape[1], 2))
+    last = vectors[:, ::-1][:, :2]
+    axes[:, : last.shape[1]] = last
+    axes *= np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
+    kept = np.maximum([*values[::-1][:2], 0.0][:2], 0) / (values.sum() or 1.0)
+    return mean, axes, (float(kept[0]), float(kept[1]))

@@ -1,0 +1,96 @@
+// Flagged samples: in the link, in the browser and, with --notes, in a file; a tray shows and exports them.
+
+import { Refused, byId, get, make, page, thousands, trouble } from "./page.js";
+
+const KEY = `flags ${page.store}`;
+const MOST = 200;
+const parsed = (text) => (text ?? "").split(",").filter((each) => /^\d+$/.test(each)).map(Number).filter((each) => each < page.samples);
+
+export class Flags {
+  // `url`: state with "flags"; `onchange` is told of every change.
+  constructor(url, onchange) {
+    Object.assign(this, { url, onchange, notes: {} });
+    // A link adds its flags; a page that is shown again has those that the browser knows.
+    const again = performance.getEntriesByType("navigation")[0]?.type !== "navigate" && localStorage.getItem(KEY) !== null;
+    this.samples = new Set([...parsed(localStorage.getItem(KEY)), ...(again ? [] : parsed(url.get("flags")))].slice(0, MOST));
+    byId("tray-clear").addEventListener("click", () => this.set([...this.samples], false));
+    byId("tray").addEventListener("toggle", () => this.show());
+    this.keep();
+    if (page.notes) this.load();
+  }
+
+  has(sample) {
+    return this.samples.has(sample);
+  }
+
+  toggle(sample) {
+    this.set([sample], !this.has(sample));
+  }
+
+  set(samples, flagged) {
+    const changed = {};
+    for (const sample of samples.slice(0, MOST)) {
+      if (this.has(sample) === flagged || (flagged && this.samples.size >= MOST)) continue;
+      if (flagged) this.samples.add(sample);
+      else this.samples.delete(sample);
+      changed[sample] = flagged ? this.notes[sample] ?? "" : null;
+    }
+    this.write(changed);
+    this.keep();
+  }
+
+  keep() {
+    const text = [...this.samples].join(",");
+    this.url.set({ flags: text });
+    localStorage.setItem(KEY, text);
+    this.show();
+    this.onchange(this);
+  }
+
+  async load() {
+    try {
+      this.notes = (await (await get(`/api/stores/${page.store}/notes`)).json()).notes;
+      for (const sample of Object.keys(this.notes)) if (this.samples.size < MOST) this.samples.add(Number(sample));
+      this.keep();
+    } catch (error) {
+      trouble("notes", error);
+    }
+  }
+
+  async write(texts) {
+    if (!page.notes || !Object.keys(texts).length) return;
+    this.notes = Object.fromEntries(Object.entries({ ...this.notes, ...texts }).filter(([, text]) => text !== null));
+    const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(texts) };
+    try {
+      const answer = await fetch(`/api/stores/${page.store}/notes`, sent);
+      const told = await answer.json();
+      if (!answer.ok) throw new Refused(told.error);
+      trouble("notes", null);
+    } catch (error) {
+      trouble("notes", error);
+    }
+  }
+
+  show() {
+    const [tray, samples] = [byId("tray"), [...this.samples].sort((a, b) => a - b)];
+    tray.hidden = samples.length === 0;
+    byId("tray-count").textContent = `${thousands(samples.length)} flagged`;
+    byId("tray-export").replaceChildren(...exports(samples));
+    if (!tray.open) return;
+    byId("tray-tiles").replaceChildren(...samples.map((sample) => {
+      const picture = make("img", { class: "pixels", loading: "lazy", alt: "", src: `/api/sheet/${page.store}?samples=${sample}${page.ways ? `&as=${page.ways}` : ""}` });
+      const link = make("a", { href: `/s/${page.store}/sample/${sample}` }, picture, thousands(sample));
+      if (!page.notes) return link;
+      const note = make("input", { "aria-label": `Note on sample ${sample}`, maxlength: 500, placeholder: "note", value: this.notes[sample] ?? "" });
+      note.addEventListener("change", () => this.write({ [sample]: note.value }));
+      return make("div", {}, link, note);
+    }));
+  }
+}
+
+// Links to files of samples with the outputs and errors of all students that fit.
+export function exports(samples) {
+  const students = page.students.filter((one) => one.refused === null).map(({ number }) => `&student=${number}`).join("");
+  return ["npz", "png", "csv"].map((form) =>
+    make("a", { href: `/s/${page.store}/export.${form}?samples=${samples.slice(0, 256).join(",")}${students}`, download: "" }, form === "png" ? "PNG" : form === "csv" ? "CSV" : form));
+}

@@ -1,0 +1,52 @@
+"""A long list is shown while it is read, and a store that is there already is opened without waiting for the rest."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from advkd.browse import catalogue
+from storage import digest, store_uri
+from storage.testing.trajectories import fill
+from tests.advkd.browse.conftest import Opened
+from tests.advkd.browse.specs import image_spec
+
+
+def test_the_first_rows_are_there_before_the_last_store_is_read(
+    tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [image_spec(base_seed=seed) for seed in range(5)]
+    for spec in specs:
+        fill(str(tmp_path), spec, 32)
+    ordered = sorted(specs, key=lambda spec: store_uri(str(tmp_path), spec))
+    slow, gate = store_uri(str(tmp_path), ordered[-1]), threading.Event()
+    real = catalogue.summarize
+    client = opened(str(tmp_path))
+
+    def summarize(uri: str):
+        if uri == slow:
+            assert gate.wait(60)
+        return real(uri)
+
+    monkeypatch.setattr(catalogue, "summarize", summarize)
+    monkeypatch.setattr(catalogue, "PATIENCE_SECONDS", 1.0)
+    began = time.monotonic()
+    found = client.get("/api/stores").json()
+    assert time.monotonic() - began < 10
+    assert found["reading"]
+    assert [row["name"] for row in found["stores"]] == [digest(spec)[:16] for spec in ordered[:-1]]
+    assert 'id="reading"' in client.get("/").text
+    assert client.get(f"/s/{digest(ordered[0])[:16]}").status_code == 200
+    gate.set()
+    assert client.get(f"/s/{digest(ordered[-1])[:16]}").status_code == 200
+    rest = client.get("/api/stores").json()
+    assert not rest["reading"]
+    assert len(rest["stores"]) == 5
+
+
+def test_rows_know_size_and_age_for_sorting(tmp_path: Path, opened: Opened) -> None:
+    fill(str(tmp_path), image_spec(), 32)
+    (row,) = opened(str(tmp_path)).get("/api/stores").json()["stores"]
+    assert row["bytes"] > 32 * 3 * 64
+    assert abs(row["written"] - time.time()) < 3600

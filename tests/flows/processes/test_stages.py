@@ -1,0 +1,60 @@
+"""What runs are called on Prefect's page, and that our commands send it no usage reports."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.distill import distill
+from flows.precompute import precompute
+from flows.processes import stages
+from flows.processes.logs import run_digest
+from flows.train import train
+
+
+def name_of(flow, parameters, monkeypatch):
+    monkeypatch.setattr(stages.flow_run, "get_parameters", lambda: parameters)
+    return flow.flow_run_name()
+
+
+@pytest.mark.parametrize(
+    ("flow", "parameters", "words"),
+    [
+        (distill, {"teacher": "digits", "preset": "quick"}, "digits · quick"),
+        (distill, {"teacher": "s3://user:secret@bucket/teachers/cats#guidance=2"}, "cats · full"),
+        (distill, {"teacher": "google/ddpm-cifar10-32@abc", "preset": "large"}, "ddpm-cifar10-32@abc · large"),
+        (precompute, {"spec": {"teacher": "mixture"}}, "mixture"),
+        (train, {"spec": {"method": "layerwise"}, "store": "s", "out": "runs/students/digits-0123"}, "digits-0123"),
+    ],
+)
+def test_a_run_is_called_by_what_it_is_about_and_by_its_digest(flow, parameters, words, monkeypatch):
+    named = name_of(flow, parameters, monkeypatch)
+    assert named == f"{words} · {run_digest(flow, parameters)[:8]}"
+    assert "secret" not in named
+
+
+def test_defaults_count_the_same_whether_given_or_left_out(monkeypatch):
+    short = name_of(distill, {"preset": "quick"}, monkeypatch)
+    assert short == name_of(distill, {"teacher": "digits", "preset": "quick", "root": "runs"}, monkeypatch)
+    assert short != name_of(distill, {"preset": "quick", "samples": 64}, monkeypatch)
+
+
+def test_a_run_with_bad_parameters_fails_by_itself_not_by_its_name(monkeypatch):
+    assert name_of(distill, {"preset": "quickest"}, monkeypatch) == "distill"
+
+
+def test_prefect_is_told_to_send_nothing_before_it_is_imported(tmp_path):
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "__init__.py").write_text("import os; print(os.environ['DO_NOT_TRACK'])")
+    clean = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
+    root = Path(__file__).parents[3]
+    told = subprocess.run(
+        [sys.executable, "-c", "import flows, prefect"],
+        env=clean | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "1\n"
