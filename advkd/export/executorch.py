@@ -87,7 +87,7 @@ def export_executorch(folder: Path, out: Path, spec: ExportSpec) -> Path:
 
 def _lowered(subject: Subject, network: ImageNetwork) -> bytes:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
+    from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 
     inputs = subject.inputs(0, 0, _TRACED_ROWS)
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
@@ -99,7 +99,8 @@ def _lowered(subject: Subject, network: ImageNetwork) -> bytes:
             program = torch.export.export(network, tuple(inputs.values()), dynamic_shapes=shapes)
             _forget_memory_format(program.graph_module)
             lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-            return bytes(lowered.to_executorch().buffer)
+            # Views without copies fail where they are of labels.
+            return bytes(lowered.to_executorch(ExecutorchBackendConfig(remove_view_copy=False)).buffer)
     except Exception as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
         raise ExportError(
