@@ -21,6 +21,14 @@ OPENING, CLOSING = "<!-- page -->", "\n<!-- /page -->"
 """Between them stands what `benchmarks.device_page` measured."""
 GRID = (999, 749, 499, 249, 0)
 
+BOUND = (
+    "The larger student is bound by arithmetic. Convolutions take 95 % of ONNX Runtime's time at batch 64 (folded, in "
+    "blocked layout, with fused activations: without those optimisations 195 ms of processor time instead of 138), at "
+    "41 G multiply-adds a second, about what a core without AVX-512 can do. torch needs 148 ms there, so in float no "
+    "runtime is 1.5 times as fast on this core; 8 bits are."
+)
+"""What a profile said, once."""
+
 
 def save_rgb(folder: Path, width: int) -> Path:
     """Saves a student of 3x32x32 with random weights."""
@@ -82,7 +90,7 @@ def main() -> None:
             measure("Digits, 1x16x16", digits, options.teacher, options.runs, folder / "onnx"),
             measure("Random weights, 3x32x32", rgb, None, options.runs, folder / "onnx-rgb"),
         ]
-    text = "\n\n".join(sections)
+    text = "\n\n".join([*sections, BOUND])
     if options.write:
         about = (
             "`make bench-device` after `make demo`: students in ONNX Runtime beside torch eager, timed in turns in one "

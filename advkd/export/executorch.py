@@ -54,7 +54,7 @@ def export_executorch(folder: Path, out: Path, spec: ExportSpec) -> Path:
 
     Raises:
         StudentError: no usable student.
-        ExportError: executorch is missing, or cannot express the student.
+        ExportError: executorch is missing, or cannot express the student, as those with labels or prompts.
         ParityError: the network does not compute what the student computes.
         OSError: it cannot be written; what was begun is removed.
     """
@@ -64,6 +64,11 @@ def export_executorch(folder: Path, out: Path, spec: ExportSpec) -> Path:
             "'advkd[mobile]' (1.5.1 goes with torch 2.13), or use --format onnx, which phones run by ONNX Runtime"
         )
     subject = open_subject(folder)
+    if len(subject.inputs(0, 0, 1)) > 1:
+        raise ExportError(
+            "--format executorch is for students that take noise alone, got one with labels or prompts, whose number "
+            "executorch 1.5.1 fixes when it is traced; use --format onnx, which phones run by ONNX Runtime"
+        )
     with whole_folder(out, "an export") as partial:
         network = ImageNetwork(subject, states=spec.states).eval()
         expected = expected_of(subject, network, spec.noises)

@@ -21,7 +21,7 @@ def test_what_cannot_be_exported_is_said_in_a_line(cli: Cli, tmp_path: Path) -> 
     for arguments, said in (
         ((tmp_path / "empty", "--out", out), "a student is a folder with config.json"),
         (
-            (tmp_path / "nowhere", "--out", out, "--format", "web", "--runtime", tmp_path),
+            (tmp_path / "nowhere", "--out", out),
             "a student is a folder with config.json",
         ),
         ((student, "--out", tmp_path / "file" / "out"), "an export must be written whole, got"),

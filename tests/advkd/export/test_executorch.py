@@ -32,10 +32,18 @@ def test_a_missing_package_is_named_with_the_versions_that_go_together(
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
+def test_a_student_with_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: object())
+    save_labelled(tmp_path / "student")
+    with pytest.raises(ExportError, match="is for students that take noise alone, got one with labels or prompts"):
+        export_student(asked(tmp_path / "student", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.sweep
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("save", [save_layerwise, save_levels, save_progressive, save_labelled])
+@pytest.mark.parametrize("save", [save_layerwise, save_levels, save_progressive])
 def test_images_and_states_are_those_of_torch_for_any_batch(save: Callable[[Path], Path], tmp_path: Path) -> None:
     pytest.importorskip("executorch", reason="needs executorch: `make test-mobile`")
     from executorch.runtime import Runtime
