@@ -55,7 +55,7 @@ def test_a_run_on_a_server_with_a_password_a_path_and_tls(deployed: Path, tmp_pa
             with temporary_settings(updates=updates), get_client(sync_client=True) as client:
                 deployment = client.read_deployment_by_name("precompute/store")
                 asked = {"parameters": {"spec": {**FORM, "store": str(tmp_path / "stores")}}}
-                made = client.request("POST", "/deployments/{id}/create_flow_run", {"id": deployment.id}, json=asked)
+                made = client.request("POST", f"/deployments/{deployment.id}/create_flow_run", json=asked)
                 run = made.json()["id"]
                 deadline = time.monotonic() + 900
                 while not (state := client.read_flow_run(run).state) or not state.is_final():
