@@ -185,7 +185,7 @@ def _databases(found: Figures) -> str:
         "## SQLite and PostgreSQL\n"
         f"Two flow runs at once map {found['many'] // 2} shards each, as above, on a server with each database. Tasks "
         "per second count until the server has recorded all. A task's end is an event and a state; lost is what the "
-        "server does not have two minutes later. CPU seconds are those of server and worker.\n\n" + table(header, rows)
+        "server does not have two minutes later. CPU seconds are the server's.\n\n" + table(header, rows)
     )
 
 

@@ -25,9 +25,11 @@ from benchmarks.orchestration_runs import (
     share,
     write_shards,
 )
+from flows.processes import own_server
 from flows.serving.database import VARIABLE, database_settings
 from flows.serving.serve import CLIENT_ENVIRONMENT
 from tests.faulty_proxy import faulty_proxy
+from tests.flows.deployed_home import clean_environment
 from tests.flows.machine import Machine, prefect_machine
 from tests.postgres_server import serve_postgres
 from tests.s3_server import serve_s3
@@ -188,7 +190,11 @@ def databases(folder: Path, scale: Scale) -> dict[str, Any]:
 
 def _on_database(folder: Path, scale: Scale, settings: dict[str, str]) -> dict[str, Any]:
     folder.mkdir()
-    with prefect_machine(folder, dict(CLIENT_ENVIRONMENT), settings=settings) as machine, _client(machine) as client:
+    home = folder / "home"
+    with own_server(home, "--no-ui", settings=settings) as ready:
+        told = {"PREFECT_API_URL": ready(), "PREFECT_HOME": str(home), "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
+        machine = Machine({**clean_environment(), **CLIENT_ENVIRONMENT, **told}, folder / "no-worker.log")
+        client = _client(machine)
         environment = {**machine.environment, **_QUIET}
         began, worked = time.perf_counter(), _worked_by_machine()
         with ThreadPoolExecutor(2) as pool:
@@ -199,7 +205,7 @@ def _on_database(folder: Path, scale: Scale, settings: dict[str, str]) -> dict[s
         while _completed_tasks(client) < wanted and time.perf_counter() - began < seconds + _RECORDING_SECONDS:
             time.sleep(0.5)
         recorded = time.perf_counter() - began
-        log = (folder / "home" / "server.log").read_text(errors="replace")
+        log = (home / "server.log").read_text(errors="replace")
         found = {
             "seconds": seconds,
             "recorded": recorded,

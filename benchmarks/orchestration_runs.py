@@ -106,7 +106,7 @@ def shards_by_flow(root: str, shards: int) -> dict[str, Any]:
     from flows.precompute import precompute
 
     spec = _warm(root, shards)
-    identity, _ = library.plan(spec)
+    identity, _ = library.what_is_missing(spec)
     uri = store_uri(spec.store, identity)
     with _watched(uri) as seen:
         began = time.perf_counter()

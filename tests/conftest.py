@@ -61,6 +61,8 @@ TOGETHER = (
         "advkd/training/test_train_kills",
         "advkd/trajectories/test_sharing",
     ),
+    # Files that judge one evaluation, which takes as long as their tests.
+    ("advkd/registry/test_artifacts", "advkd/registry/test_tracking"),
     # Files that look at one server with one browser.
     ("advkd/browse/test_chromium", "advkd/browse/test_chromium_changes"),
 )

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,11 +51,11 @@ def copy_database(template: Path, home: Path) -> None:
         shutil.copyfile(file, home / file.name)
 
 
-def deploy_in(home: Path, settings: Mapping[str, str] | None = None) -> None:
-    """Starts a server with this home and further settings, deploys, and ends it."""
+def deploy_in(home: Path) -> None:
+    """Starts a server with this home, deploys, and ends it."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        own_server(home, "--no-services", "--no-ui", settings=settings) as ready,
+        own_server(home, "--no-services", "--no-ui") as ready,
     ):
         # Where other work has the cores, a first start takes minutes.
         patch.setattr(server, "_START_SECONDS", 480.0)

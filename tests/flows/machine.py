@@ -49,12 +49,7 @@ class Machine:
 
 @contextlib.contextmanager
 def prefect_machine(
-    folder: Path,
-    more: Mapping[str, str],
-    *,
-    deployed: Path | None = None,
-    ui: bool = False,
-    settings: Mapping[str, str] | None = None,
+    folder: Path, more: Mapping[str, str], *, deployed: Path | None = None, ui: bool = False
 ) -> Iterator[Machine]:
     """Server, deployments and worker, until the block ends, however it ends.
 
@@ -63,14 +58,13 @@ def prefect_machine(
         more: what they have in their environment besides.
         deployed: a home with the deployments, whose server has ended (`deployed_home`); None deploys here.
         ui: serve Prefect's pages too.
-        settings: of the server, besides.
     """
     home = folder / "home"
     if deployed is None:
-        deploy_in(home, settings)
+        deploy_in(home)
     else:
         copy_database(deployed, home)
-    with own_server(home, *([] if ui else ["--no-ui"]), settings=settings) as ready:
+    with own_server(home, *([] if ui else ["--no-ui"])) as ready:
         environment = clean_environment() | {
             "PREFECT_HOME": str(home),
             "PREFECT_API_URL": ready(),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_SSL_CERT_FILE,
@@ -21,8 +22,8 @@ from tests.flows.team_server import certificate, team_server, tls_proxy
 pytestmark = pytest.mark.slow
 SECRET = "MARKED-password-1"
 BASE = "/team/api"
-FORM = {"teacher": "mixture", "samples": "256", "shard_samples": 128, "timesteps": None, "solver": {"steps": "4"}}
-"""As the UI's form sends it: nested, null, and numbers as text."""
+FORM = {"teacher": "mixture", "samples": 256, "shard_samples": 128, "timesteps": None, "solver": {"steps": 4}}
+"""As the UI's form sends it: nested, and null for what is left empty."""
 
 
 @pytest.mark.timeout(1800)
@@ -54,8 +55,12 @@ def test_a_run_on_a_server_with_a_password_a_path_and_tls(deployed: Path, tmp_pa
             }
             with temporary_settings(updates=updates), get_client(sync_client=True) as client:
                 deployment = client.read_deployment_by_name("precompute/store")
-                asked = {"parameters": {"spec": {**FORM, "store": str(tmp_path / "stores")}}}
-                made = client.request("POST", "/deployments/{id}/create_flow_run", {"id": deployment.id}, json=asked)
+                create = f"/deployments/{deployment.id}/create_flow_run"
+                spec = {**FORM, "store": str(tmp_path / "stores")}
+                # Numbers as text are refused before there is a run.
+                with pytest.raises(PrefectHTTPStatusError, match=r"'256' is not of type 'integer'"):
+                    client.request("POST", create, json={"parameters": {"spec": {**spec, "samples": "256"}}})
+                made = client.request("POST", create, json={"parameters": {"spec": spec}})
                 run = made.json()["id"]
                 deadline = time.monotonic() + 900
                 while not (state := client.read_flow_run(run).state) or not state.is_final():

@@ -62,7 +62,7 @@ def test_an_artifact_that_is_gone_is_said_and_logged_again(evaluated: Evaluated,
     assert submit(evaluated, tmp_path).version == 2
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_root_that_was_moved_is_followed_by_what_reads_and_by_what_writes(
     evaluated: Evaluated, tmp_path: Path
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_root_that_was_moved_is_followed_by_what_reads_and_by_what_writes(
     assert not old.exists()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_deleted_run_or_experiment_stops_nobody(evaluated: Evaluated, tmp_path: Path) -> None:
     first = submit(evaluated, tmp_path)
     with quiet():

@@ -343,7 +343,7 @@ def test_odd_names_of_models_and_roots_are_found_again(name: str, tmp_path: Path
     client.create_registered_model(name)
     client.create_model_version(name, (tmp_path / "artifact").as_uri(), tags={DIGEST_TAG: "d"})
     assert [version.name for version in versions_of(client, name)] == [name]
-    assert [version.version for version in versions_of_artifact(client, name, "d")] == ["1"]
+    assert [int(version.version) for version in versions_of_artifact(client, name, "d")] == [1]
     assert (root / "mlflow.db").is_file()
     assert {path.name for path in tmp_path.iterdir()} == {root.name}
 
