@@ -57,7 +57,7 @@ def main() -> None:
                 "compare": (f"/compare?left={name}&right={name}~0", "light"),
                 "error": (f"/s/{name}/sample/999999999", "light"),
                 "growing": (f"/s/{growing}", "light"),
-                "damaged": (f"/s/{damaged}/gallery?size=48", "light"),
+                "damaged": (f"/s/{damaged}/gallery?at={spec.shard_samples - 20}", "light"),
             }
             for view, (path, scheme) in views.items():
                 _shoot(browser, address + path, scheme, view)

@@ -6,7 +6,7 @@ path.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +24,8 @@ KEPT_BYTES = 64 * 2**20
 LIST_SECONDS = 4.0
 PATIENCE_SECONDS = 0.5
 """How long a page waits for the whole list; then it shows what is known, and asks again."""
+_ENOUGH = 24
+"""Rows that fill a window: with them a page does not wait for more."""
 _LISTING = ThreadPoolExecutor(16, thread_name_prefix="advkd-list")
 _NAME_DIGITS = 16
 
@@ -56,7 +58,7 @@ class Catalogue:
         self._due = 0.0
 
     def require(self) -> None:
-        """Raises unless every URI is a store, or a root that may hold stores.
+        """Raises unless every URI is a store, or a root that may hold stores; begins to list them.
 
         Raises:
             StoreNotFoundError: a URI holds nothing, or something that is no store.
@@ -65,6 +67,8 @@ class Catalogue:
         for uri in self._uris:
             if summarize(uri) is None and not any(summarize(each) for uris in store_uris(uri) for each in uris):
                 _require_root(uri)
+        # By the time a browser is there, the first rows are too.
+        self._ask()
 
     @property
     def reading(self) -> bool:
@@ -79,7 +83,11 @@ class Catalogue:
         """
         self._ask()
         with self._changed:
-            self._changed.wait_for(lambda: not self._running, None if newest else PATIENCE_SECONDS)
+            whole: Callable[[], bool] = lambda: not self._running  # noqa: E731
+            if newest:
+                self._changed.wait_for(whole)
+            else:
+                self._changed.wait_for(lambda: whole() or len(self._listed) >= _ENOUGH, PATIENCE_SECONDS)
             return self._listed
 
     def _ask(self) -> None:

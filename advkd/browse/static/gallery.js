@@ -17,7 +17,7 @@ const START = (() => {
   const wanted = Math.min(Math.max(1, page.samples), side >= 128 ? 12 : side >= 48 ? 40 : side >= 24 ? 90 : 160);
   const [width, height] = [byId("wall").clientWidth, byId("wall").clientHeight];
   const holds = (size) => Math.floor(width / (size + 3)) * Math.floor(height / (size + 3)) >= wanted;
-  return [...SIZES].reverse().find(holds) ?? 64;
+  return Math.max(64, [...SIZES].reverse().find(holds) ?? 64);
 })();
 const url = new UrlState({
   ...ORDER, t: String(clean), at: "0", size: String(START), smooth: "", contrast: "", show: "", bt: String(clean), as: page.ways, flags: "",

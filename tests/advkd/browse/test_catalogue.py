@@ -22,7 +22,6 @@ def test_the_first_rows_are_there_before_the_last_store_is_read(
     ordered = sorted(specs, key=lambda spec: store_uri(str(tmp_path), spec))
     slow, gate = store_uri(str(tmp_path), ordered[-1]), threading.Event()
     real = catalogue.summarize
-    client = opened(str(tmp_path))
 
     def summarize(uri: str):
         if uri == slow:
@@ -30,6 +29,7 @@ def test_the_first_rows_are_there_before_the_last_store_is_read(
         return real(uri)
 
     monkeypatch.setattr(catalogue, "summarize", summarize)
+    client = opened(str(tmp_path))
     monkeypatch.setattr(catalogue, "PATIENCE_SECONDS", 1.0)
     began = time.monotonic()
     found = client.get("/api/stores").json()

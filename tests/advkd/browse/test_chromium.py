@@ -139,7 +139,7 @@ def test_a_trajectory_and_its_neighbours(site: Site, page: Page) -> None:
     page.keyboard.press("ArrowDown")
     expect(page).to_have_url(re.compile(r"/sample/3\?t=500"))
     with page.expect_download() as started:
-        page.locator("text=npz").click()
+        page.locator(".downloads >> text=npz").click()
     with np.load(started.value.path()) as file:
         np.testing.assert_array_equal(file["t0500"], shown_states(site.spec, 3, 4)[500][0])
     page.keyboard.press("/")
