@@ -73,3 +73,11 @@ def test_the_snippet_of_the_card_runs_in_node(tmp_path: Path) -> None:
     images = np.fromfile(out / "images.f32", np.float32).reshape(4, 1, 8, 8)
     expected = load_student(tmp_path / "student").sample(4, seed=0).images
     np.testing.assert_allclose(images, (expected / 2 + 0.5).clamp(0, 1).numpy(), rtol=0, atol=1e-5)
+    (out / "wrong.mjs").write_text(snippet.replace("[1, 8, 8]", "[1, 8, 9]"))
+    refused = subprocess.run(["node", "wrong.mjs"], cwd=out, capture_output=True, text=True, timeout=120)
+    assert refused.returncode != 0
+    assert "invalid dimensions for input: noise" in refused.stderr
+    (out / "model.onnx").write_bytes((out / "model.onnx").read_bytes()[:-100])
+    refused = subprocess.run(["node", "snippet.mjs"], cwd=out, capture_output=True, text=True, timeout=120)
+    assert refused.returncode != 0
+    assert "Protobuf parsing failed" in refused.stderr
