@@ -24,9 +24,9 @@ KEPT_BYTES = 64 * 2**20
 LIST_SECONDS = 4.0
 PATIENCE_SECONDS = 0.5
 """How long a page waits for the whole list; then it shows what is known, and asks again."""
-_ENOUGH = 24
+_ENOUGH = 12
 """Rows that fill a window: with them a page does not wait for more."""
-_LISTING = ThreadPoolExecutor(16, thread_name_prefix="advkd-list")
+_LISTING = ThreadPoolExecutor(6, thread_name_prefix="advkd-list")
 _NAME_DIGITS = 16
 
 

@@ -79,7 +79,8 @@ def _boxes(size: int) -> npt.NDArray[np.float32]:
     ends = np.linspace(0, size, min(_SIDE, size) + 1).astype(int)
     part = np.searchsorted(ends, np.arange(size), side="right") - 1
     matrix = (part[:, None] == np.arange(len(ends) - 1)).astype(np.float32)
-    return matrix / matrix.sum(axis=0)
+    means: npt.NDArray[np.float32] = matrix / matrix.sum(axis=0)
+    return means
 
 
 def components(features: Features) -> tuple[Features, Features, tuple[float, float]]:
