@@ -1,6 +1,7 @@
 """Who may ask for what: only named stores, only reading, only with the token, only under its own name."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -87,8 +88,14 @@ def test_no_url_leads_to_a_path_or_another_store(
     assert [path for path in asked if not path.startswith(store)] == []
 
 
-async def status_of_raw(app: Any, path: str) -> tuple[int, bytes]:
+def status_of_raw(app: Any, path: str) -> tuple[int, bytes]:
     """As a client would send it that resolves no dots."""
+    # A browser of other tests may have a loop in this thread.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, _raw(app, path)).result()
+
+
+async def _raw(app: Any, path: str) -> tuple[int, bytes]:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -120,7 +127,7 @@ async def status_of_raw(app: Any, path: str) -> tuple[int, bytes]:
     ],
 )
 def test_dots_lead_nowhere(store: str, opened: Opened, path: str) -> None:
-    status, body = asyncio.run(status_of_raw(opened(store).app, path))
+    status, body = status_of_raw(opened(store).app, path)
     assert status == 404
     assert b"BrowseSpec" not in body
     assert b"MARKED" not in body

@@ -1,6 +1,5 @@
 """The token: shown once, then a cookie; nothing is told without it, and it leads nowhere else."""
 
-import asyncio
 import html
 import queue
 import re
@@ -103,7 +102,7 @@ class TestToken:
     @pytest.mark.parametrize("name", ["nothing.css", "nothing.svg", "../app.py", "", "wall.js"])
     def test_other_files_are_not_there_without_it(self, store: str, opened: Opened, name: str) -> None:
         app = opened(store, token=TOKEN).app
-        assert asyncio.run(status_of_raw(app, f"/static/{name}"))[0] == 401
+        assert status_of_raw(app, f"/static/{name}")[0] == 401
 
     def test_the_cookie_ends_and_can_be_given_up(self, store: str, opened: Opened) -> None:
         client = opened(store, token=TOKEN)
