@@ -21,4 +21,5 @@ def why_no_answer(error: BaseException, url: str | None) -> str:
         return f"{place} has no API; PREFECT_API_URL ends with the server's base path, which is /api unless it is set"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"the certificate of {place} is not trusted; export PREFECT_API_SSL_CERT_FILE=FILE of who signed it"
-    return f"{place} does not answer ({type(error).__name__}); start it, or correct PREFECT_API_URL"
+    fact = f"{place} does not answer ({type(error).__name__})"
+    return f"{fact}; start it by `prefect server start`, or correct PREFECT_API_URL"

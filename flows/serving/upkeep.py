@@ -37,6 +37,7 @@ PENDING_SECONDS = 300
 SLACK_SECONDS = 30
 """How much longer than the automations upkeep waits, so that they act first where they work."""
 
+_NONE, _RESOLUTION = datetime.timedelta(), datetime.timedelta(seconds=2)
 _ANY_CLOCK = datetime.timedelta(days=1)
 _SILENT, _CANCELLING, _CRASHED = (automation.name for automation in AUTOMATIONS)
 
@@ -131,10 +132,12 @@ class Upkeep:
 
 
 def _ahead(client: SyncPrefectClient) -> datetime.timedelta:
-    """Returns how far the server's clock is ahead of this machine's, to a second."""
+    """Returns how far the server's clock is ahead of this machine's; less than two seconds are none."""
     said = client.request("GET", "/health").headers.get("date")
     now = datetime.datetime.now(datetime.UTC)
-    return parsedate_to_datetime(said) - now if said else datetime.timedelta()
+    ahead = parsedate_to_datetime(said) - now if said else _NONE
+    # The header has whole seconds, and the answer takes a while.
+    return ahead if abs(ahead) >= _RESOLUTION else _NONE
 
 
 def _is_on(client: SyncPrefectClient, name: str | None) -> bool:
