@@ -12,9 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from advkd.runtime import die_with_parent
@@ -30,19 +29,9 @@ class ServerError(RuntimeError):
     """The server did not start."""
 
 
-@dataclass(frozen=True)
-class _Server:
-    """A server that was started."""
-
-    process: "subprocess.Popen[bytes]"
-    url: str
-
-
 @contextmanager
 def own_server(home: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Callable[[], str]]:
     """Starts a server and stops it at the end; yields a function that waits for it and returns its API URL.
-
-    A server that does not answer in time is stopped and started once more: under load one hung after its migrations.
 
     Args:
         home: PREFECT_HOME of the server, with its database and its log, `server.log`.
@@ -53,45 +42,27 @@ def own_server(home: Path, *options: str, settings: Mapping[str, str] | None = N
         ServerError: raised by the yielded function if the server does not start; names the log.
     """
     home.mkdir(parents=True, exist_ok=True)
-    log = home / "server.log"
-    log.write_bytes(b"")
-    started = [_started(home, log, options, settings or {})]
-
-    def ready() -> str:
-        if not _answers(started[-1]):
-            stop(started[-1].process)
-            started.append(_started(home, log, options, settings or {}))
-            if not _answers(started[-1]):
-                raise ServerError(
-                    f"the Prefect server must answer within {_START_SECONDS:.0f} s, but did not, twice; read {log}"
-                )
-        return started[-1].url
-
-    try:
-        yield ready
-    finally:
-        stop(started[-1].process)
-
-
-def _started(home: Path, log: Path, options: Sequence[str], settings: Mapping[str, str]) -> _Server:
-    port = free_port()
+    port, log = free_port(), home / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), *options]
     # Settings of another server, of a profile or of a file in the working directory are not for this one.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     said = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", **UI_ENVIRONMENT}
-    with log.open("a") as sink:
+    with log.open("w") as sink:
         # Use its own process group: Ctrl-C must reach the flow first and the server last.
-        process = subprocess.Popen(
+        server = subprocess.Popen(
             command,
             stdout=sink,
             stderr=sink,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent(),
-            env={**inherited, **said, **settings, "PREFECT_HOME": str(home.resolve())},
+            env={**inherited, **said, **(settings or {}), "PREFECT_HOME": str(home.resolve())},
             cwd=home,
         )
-    return _Server(process, f"http://127.0.0.1:{port}/api")
+    try:
+        yield lambda: _ready(server, f"http://127.0.0.1:{port}/api", log)
+    finally:
+        stop(server)
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
@@ -113,12 +84,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(server: _Server) -> bool:
+def _ready(server: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
     deadline = time.monotonic() + _START_SECONDS
-    while server.process.poll() is None and time.monotonic() < deadline:
+    # Never by a proxy; `urlopen` would keep the one that the environment named at its first call.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while server.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{server.url}/health", timeout=2):
-                return True
+            with direct.open(f"{url}/health", timeout=2):
+                return url
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    return False
+    raise ServerError(f"the Prefect server must answer within {_START_SECONDS:.0f} s, but did not; read {log}")
