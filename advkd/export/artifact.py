@@ -3,8 +3,9 @@
     model_index.json  pipeline.py  README.md
     student/          config.json  diffusion_pytorch_model.safetensors  layerwise_student.py (or progressive_student.py)
     decoder/          config.json  diffusion_pytorch_model.safetensors  of latents: the teacher's autoencoder
+    MLmodel           what it takes and gives, for MLflow's page
     onnx/             networks for ONNX Runtime (`advkd.export.onnx`), if it was exported
-    MLmodel  mlflow_model.py  python_env.yaml  requirements.txt    for MLflow's model server, likewise
+    mlflow_model.py  python_env.yaml  requirements.txt    for MLflow's model server, likewise
     prompts/          the same, and stored_prompts.py  of prompts: their texts and embeddings
 
 diffusers runs the Python files (local or from the hub) only for callers who pass `trust_remote_code=True`; they are
@@ -26,7 +27,7 @@ from advkd.export.lineage import Lineage
 from advkd.export.model_card import model_card
 from advkd.export.onnx import read_metadata_at
 from advkd.export.requests import ExportError, ExportSpec
-from advkd.export.server import SERVER_FILES, server_files
+from advkd.export.server import SERVER_FILES, server_files, shown_files
 from advkd.files import file_sha256, whole_folder
 from advkd.networks import (
     DECODER,
@@ -87,15 +88,15 @@ def export_artifact(
     with whole_folder(final, "an artifact") as partial:
         if onnx is not None:
             shutil.copytree(onnx, partial / ONNX)
-            for name, text in server_files(student.config).items():
-                (partial / name).write_text(text, encoding="utf-8")
         (partial / "student").mkdir(exist_ok=True)
         shutil.copyfile(files.weights, partial / "student" / WEIGHTS)
         if decoder is not None and decoder.folder is not None:
             copy_autoencoder(decoder.folder, partial / DECODER)
         if prompts is not None:
             copy_embeddings(prompts.folder, partial / PROMPTS_FOLDER)
-        for name, text in _texts(type(student), files.config, decoder, prompts, lineage, report, cost).items():
+        texts = _texts(type(student), files.config, decoder, prompts, lineage, report, cost)
+        texts |= shown_files(student.config, space.image_shape) if onnx is None else server_files(student.config)
+        for name, text in texts.items():
             (partial / name).write_text(text, encoding="utf-8")
     return final
 

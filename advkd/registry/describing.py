@@ -1,18 +1,12 @@
-"""What MLflow's pages say of models and versions: worth, distance, size and store in words, a picture, a signature."""
+"""What MLflow's pages say of models and versions: worth, distance, size and store in words, a picture."""
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from advkd.diffusion import LABELS, PROMPTS
 from advkd.evaluation import EvalReport, worth_sentence
 from advkd.export import Lineage
 from advkd.text import size_text, store_link
 
-SIGNATURE = "MLmodel"
-"""The file in a version's folder from which MLflow's page reads its signature."""
 _MODEL = "One-pass students of "
 """How the description of a model begins; one that people wrote is left alone."""
 
@@ -55,31 +49,3 @@ def renewed(description: str | None, champion: Any) -> str | None:
         return None
     teacher = (description or "").removeprefix(_MODEL).partition(". ")[0]
     return model_text(teacher, champion)
-
-
-def write_signature(folder: Path, config: Mapping[str, Any], shape: Sequence[int]) -> None:
-    """Writes the record from which MLflow shows what a version takes and gives.
-
-    Args:
-        folder: the version's.
-        config: the student's.
-        shape: `[C, H, W]` of its noise.
-    """
-    kind = str((config.get("conditioning") or {}).get("kind"))
-    conditions = {
-        LABELS: [_tensor("class_labels", "int64", [-1])],
-        PROMPTS: [{"type": "string", "name": "prompt", "required": True}],
-    }
-    inputs = [_tensor("noise", "float32", [-1, *shape]), *conditions.get(kind, [])]
-    # What a decoder makes of latents is known to the pipeline alone.
-    images = [-1, *shape] if config.get("space") is None else [-1, -1, -1, -1]
-    record = {
-        "flavors": {"diffusers": {"custom_pipeline": "."}},
-        "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps([_tensor("images", "float32", images)])},
-    }
-    # JSON is YAML too.
-    (folder / SIGNATURE).write_text(json.dumps(record), encoding="utf-8")
-
-
-def _tensor(name: str, dtype: str, shape: list[int]) -> dict[str, Any]:
-    return {"type": "tensor", "name": name, "tensor-spec": {"dtype": dtype, "shape": shape}}

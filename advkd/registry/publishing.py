@@ -6,7 +6,6 @@ from pathlib import Path
 
 from advkd.export import check_card, licensed
 from advkd.files import scratch_folder
-from advkd.registry.describing import SIGNATURE
 from advkd.registry.fetching import student_place
 from advkd.registry.versions import RegistryError
 from storage.folders import fetch_folder
@@ -50,13 +49,12 @@ def publish_version(
         here = local_folder(place)
         if here is None:
             fetch_folder(place, folder)
-            (folder / SIGNATURE).unlink(missing_ok=True)
         elif not (here / CARD).is_file():
             raise RegistryError(
                 f"a version is a folder with {CARD}, got none in {place}; name one as models:/NAME@champion"
             )
         else:
-            shutil.copytree(here, folder, ignore=shutil.ignore_patterns("__pycache__", SIGNATURE))
+            shutil.copytree(here, folder, ignore=shutil.ignore_patterns("__pycache__"))
         check_card(folder)
         card = folder / CARD
         card.write_text(licensed(card.read_text(encoding="utf-8"), license, base_model), encoding="utf-8")

@@ -8,8 +8,6 @@ A registered version is the artifact folder, logged below its run. The gate move
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +18,7 @@ from advkd.evaluation import METRICS, REPORT, EvalReport, EvaluationError
 from advkd.export import Lineage, artifact_digest, export_artifact, lineage_of
 from advkd.files import file_sha256, publish, read_published, refuse_credentials, scratch_folder, workplace
 from advkd.registry.artifacts import location, same_place, what_is_wrong
-from advkd.registry.describing import model_text, version_text, write_signature
+from advkd.registry.describing import model_text, version_text
 from advkd.registry.gate import RECALL_MARGIN, figures_of
 from advkd.registry.promotion import decide
 from advkd.registry.versions import (
@@ -223,12 +221,7 @@ def _log_run(client: "MlflowClient", spec: RegisterSpec, report: EvalReport, lin
                 if exists(join(spec.report, name)):
                     (folder / name).write_bytes(read_bytes(join(spec.report, name)))
             _log_folder(client, spec, run, folder, "report")
-        with scratch_folder() as folder:
-            # With the record that MLflow's page reads; the published artifact stays as it is.
-            shutil.copytree(artifact, folder, copy_function=_linked, dirs_exist_ok=True)
-            config = json.loads(student_files(fetched_student(spec.student)).config.read_bytes())
-            write_signature(folder, config, report.sample_shape)
-            _log_folder(client, spec, run, folder, "model")
+        _log_folder(client, spec, run, artifact, "model")
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -243,15 +236,6 @@ def _log_folder(client: "MlflowClient", spec: RegisterSpec, run: Any, folder: Pa
         publish(folder, join(str(run.info.artifact_uri), name))
     else:
         client.log_artifacts(str(run.info.run_id), str(folder), name)
-
-
-def _linked(source: str, target: str) -> str:
-    """Links a file instead of copying it, where one file system allows it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
 
 
 def _creator() -> dict[str, str]:

@@ -50,8 +50,7 @@ def prefect_checks() -> dict[str, Check]:
             version = client.api_version()
     except (httpx.HTTPError, OSError) as error:
         fact, _, said = why_no_answer(error, url).partition("; ")
-        more = f"{said}; or {remedy}" if "does not answer" in fact else said
-        return {"Prefect API": lambda: [problem("Prefect API", fact, more)]}
+        return {"Prefect API": lambda: [problem("Prefect API", fact, remedy if "does not answer" in fact else said)]}
     return {
         "Prefect API": lambda: [_versions(url, version)],
         "database": lambda: [_asked(_database)],

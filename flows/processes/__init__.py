@@ -1,6 +1,6 @@
 """Processes of flow runs: children, ranks, Ray workers, the private server, logs, events, interrupts."""
 
-from flows.processes.answers import why_no_answer
+from flows.processes.answers import answers, why_no_answer
 from flows.processes.child import ChildKilledError, run_module
 from flows.processes.events import DISCOVERED, REFUSED, STARTED, tell_of_model, tell_of_teacher
 from flows.processes.fan_out import FanOut, shard_runner, shards_per_gpu
@@ -24,6 +24,7 @@ __all__ = [
     "FanOut",
     "Milestones",
     "ProcessCount",
+    "answers",
     "crash_if_cut_off",
     "defaults",
     "descendants",

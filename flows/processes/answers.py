@@ -1,9 +1,24 @@
-"""Why a Prefect server did not answer as it should, and what to set."""
+"""Whether a Prefect server of this machine answers; why one did not answer as it should, and what to set."""
+
+import urllib.error
+import urllib.request
 
 import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
 from advkd.runtime import masked
+
+# Never by a proxy; `urlopen` would keep the one that the environment named at a process's first call.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def answers(url: str) -> bool:
+    """Returns whether the server of this machine at an API URL answers; asks it directly, whatever proxies are set."""
+    try:
+        with _DIRECT.open(f"{url}/health", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def why_no_answer(error: BaseException, url: str | None) -> str:

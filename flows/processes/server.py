@@ -10,13 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from advkd.runtime import die_with_parent
+from flows.processes.answers import answers
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
@@ -86,12 +85,8 @@ def free_port() -> int:
 
 def _ready(server: "subprocess.Popen[bytes]", url: str, log: Path) -> str:
     deadline = time.monotonic() + _START_SECONDS
-    # Never by a proxy; `urlopen` would keep the one that the environment named at its first call.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while server.poll() is None and time.monotonic() < deadline:
-        try:
-            with direct.open(f"{url}/health", timeout=2):
-                return url
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+        if answers(url):
+            return url
+        time.sleep(0.1)
     raise ServerError(f"the Prefect server must answer within {_START_SECONDS:.0f} s, but did not; read {log}")

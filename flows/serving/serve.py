@@ -12,8 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,7 +20,15 @@ from pathlib import Path
 from prefect.settings import PREFECT_HOME, PREFECT_SERVER_API_HOST, PREFECT_SERVER_API_PORT
 
 from advkd.runtime import console, die_with_parent
-from flows.processes import UI_ENVIRONMENT, descendants, end, interrupt_on_hangup, marked_processes, shards_per_gpu
+from flows.processes import (
+    UI_ENVIRONMENT,
+    answers,
+    descendants,
+    end,
+    interrupt_on_hangup,
+    marked_processes,
+    shards_per_gpu,
+)
 from flows.serving.database import DatabaseError, database_settings, look_at_database
 from flows.serving.declared import working_folder
 from flows.serving.deploying import PRECOMPUTE_QUEUE, TRAINING_QUEUE, gpu_count
@@ -102,7 +108,7 @@ def serve(host: str, port: int, postgres: str | None = None) -> int:
     home = PREFECT_HOME.value()
     home.mkdir(parents=True, exist_ok=True)
     url = f"http://{_address(host)}:{port}/api"
-    if _answers(url):
+    if answers(url):
         return _refuse(f"port {port} must be free, got a Prefect server at {url}; stop it, or choose --port")
     try:
         database = database_settings(postgres)
@@ -186,18 +192,10 @@ def _gpu_worker(
 def _wait(server: Service, url: str) -> bool:
     deadline = time.monotonic() + _START_SECONDS
     while server.process is not None and server.process.poll() is None and time.monotonic() < deadline:
-        if _answers(url):
+        if answers(url):
             return True
         time.sleep(0.2)
     return False
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _refuse(message: str) -> int:

@@ -121,6 +121,7 @@ def test_diffusers_loads_it_where_advkd_is_not_installed(
 def test_the_folder_holds_these_files_and_no_machine_s_path(artifact: Path) -> None:
     names = {path.relative_to(artifact).as_posix() for path in artifact.rglob("*") if path.is_file()}
     assert names == {
+        "MLmodel",
         "README.md",
         "model_index.json",
         "pipeline.py",

@@ -1,5 +1,4 @@
 import hashlib
-import json
 import socket
 import warnings
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from diffusers import DiffusionPipeline
 
 from advkd.evaluation import results, worth_sentence
 from advkd.evaluation.errors import EvaluationError
-from advkd.export import ExportError, ExportSpec, artifact_digest, export_artifact, export_for_devices
+from advkd.export import artifact_digest
 from advkd.export.lineage import lineage_of
-from advkd.export.onnx.running import Student
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
-from advkd.registry.versions import DIGEST_TAG, open_registry, quiet, versions_of, versions_of_artifact
+from advkd.registry.versions import DIGEST_TAG, open_registry, quiet
 from advkd.students.loading import student_files
 from advkd.teachers import EMBEDDED
 from advkd.trajectories import PrecomputeSpec, precompute
@@ -290,12 +288,6 @@ def test_the_store_in_the_lineage_is_of_the_report_s_teacher(evaluated: Evaluate
         lineage_of(evaluated.spec.student, evaluated.report, other.uri)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a/b", "a:1"])
-def test_names_that_mlflow_cannot_hold(name: str) -> None:
-    with pytest.raises(ValueError, match=r"RegisterSpec.model must be a name without '/' and ':', and with one"):
-        RegisterSpec(student="a", report="b", out="c", model=name)
-
-
 def test_a_negative_margin() -> None:
     with pytest.raises(ValueError, match=r"RegisterSpec.recall_margin must not be negative, got -0.5"):
         RegisterSpec(student="a", report="b", out="c", recall_margin=-0.5)
@@ -333,57 +325,3 @@ def test_a_version_without_distances_is_registered_and_makes_way(
         metrics = open_registry(str(runs)).get_run(last.run_id).data.metrics
     assert "student.params" in metrics
     assert not [name for name in metrics if "worth" in name or "fd" in name]
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("name", ["plain", "it's", 'a "quoted" one', "50 % of #1?"])
-def test_odd_names_of_models_and_roots_are_found_again(name: str, tmp_path: Path) -> None:
-    root = tmp_path / f"runs {name}"
-    client = open_registry(str(root))
-    client.create_registered_model(name)
-    client.create_model_version(name, (tmp_path / "artifact").as_uri(), tags={DIGEST_TAG: "d"})
-    assert [version.name for version in versions_of(client, name)] == [name]
-    assert [int(version.version) for version in versions_of_artifact(client, name, "d")] == [1]
-    assert (root / "mlflow.db").is_file()
-    assert {path.name for path in tmp_path.iterdir()} == {root.name}
-
-
-def test_a_name_that_no_filter_can_hold_is_refused_before_anything_is_spent() -> None:
-    with pytest.raises(ValueError, match="one kind of quotes"):
-        RegisterSpec(student="", report="", out="", model="""it's "mine\"""")
-
-
-@pytest.mark.thorough
-def test_a_version_carries_its_onnx_export_which_does_not_change_what_it_is(
-    evaluated: Evaluated, tmp_path: Path
-) -> None:
-    out = tmp_path / "onnx"
-    spec = ExportSpec(
-        student=evaluated.spec.student, out=str(out), teacher="gaussian", features="digits", samples=160,
-        references=evaluated.spec.references, noises=6, seconds=0.0, memory=False,
-    )  # fmt: skip
-    made = export_for_devices(spec)
-    assert (made.exported, made.refused) == (True, "")
-    assert made.cost is not None
-    assert [row.name for row in made.cost.rows][:3] == ["torch eager", "ONNX Runtime fp32", "ONNX Runtime int8"]
-    assert made.cost.rows[3].name.startswith("teacher, ")
-    noted = json.loads((out / "metadata.json").read_text())["models"]
-    fds = {precision: model["distance_to_teacher"]["fd"] for precision, model in noted.items()}
-    assert fds["int8"] <= fds["fp32"] + max(0.1 * fds["fp32"], 0.3)
-    again = export_for_devices(spec)
-    assert (again.exported, again.cost) == (False, made.cost)
-
-    asked = {"student": evaluated.spec.student, "report": evaluated.spec.out, "runs": str(tmp_path / "runs")}
-    with_onnx = register(RegisterSpec(**asked, out=str(tmp_path / "model"), onnx=str(out)))
-    folder = Path(with_onnx.uri)
-    assert Student(folder / "onnx", "int8").images(2).shape == (2, 1, 16, 16)
-    assert "## On devices" in (folder / "README.md").read_text()
-    without = register(RegisterSpec(**asked, out=str(tmp_path / "plain")))
-    assert (without.version, without.created) == (with_onnx.version, False)
-
-    make_student(gaussian_teacher(), seed=9).save_pretrained(tmp_path / "other")
-    with pytest.raises(ExportError, match="must be of its student, got another one"):
-        export_artifact(tmp_path / "other", tmp_path / "mixed", onnx=out)
-    (out / "model_int8.onnx").write_bytes((out / "model_int8.onnx").read_bytes()[:-9])
-    with pytest.raises(ExportError, match=r"must hold the networks that were compared with torch, got another .*int8"):
-        register(RegisterSpec(**asked, out=str(tmp_path / "damaged"), onnx=str(out)))
