@@ -50,7 +50,7 @@ class Classes:
 def classes_of(view: StoreSnapshot) -> Classes | None:
     """Returns the classes or the first prompts of a store's samples, or None where nothing tells them apart."""
     spec = view.spec
-    conditions, clean = conditions_of(spec.conditioning), spec.timesteps[-1]
+    conditions = conditions_of(spec.conditioning)
     if isinstance(conditions, Prompts):
         shown = tuple(map(cut, _texts(view.store.uri, json.dumps(conditions.facts))[:_PROMPTS]))
         more = f", the first {_PROMPTS} of {conditions.count:,}" if conditions.count > _PROMPTS else ""
@@ -60,8 +60,7 @@ def classes_of(view: StoreSnapshot) -> Classes | None:
         shown = tuple(f"{k} {name}".strip() for k, name in enumerate(names[:_CLASSES]))
         more = f", the first {_CLASSES:,} of {conditions.classes:,}" if conditions.classes > _CLASSES else ""
         return Classes("Class", shown, f"What the teacher was told to show{more}", 'of class "{}"')
-    digits_shown = tuple(spec.sample_shape) == spec.state_shape(clean) == _DIGITS
-    if conditions.facts is None and digits_shown and spec.fingerprint in DIGITS_FINGERPRINTS:
+    if conditions.facts is None and _shows_digits(view):
         origin = "As the embedded digit classifier reads the clean image"
         return Classes("Digit", tuple(map(str, range(10))), origin, 'read as "{}" by the embedded classifier')
     return None
@@ -133,7 +132,7 @@ def digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[n
 
 def digit_features(view: StoreSnapshot) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]] | None:
     """Returns what the evaluation reads in images of digits; None for stores of other teachers."""
-    if tuple(view.spec.sample_shape) != _DIGITS or view.spec.fingerprint not in DIGITS_FINGERPRINTS:
+    if not _shows_digits(view):
         return None
 
     def read(states: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -143,6 +142,12 @@ def digit_features(view: StoreSnapshot) -> Callable[[npt.NDArray[Any]], npt.NDAr
             return _classifier().features(torch.from_numpy(states.astype(np.float32))).double().numpy()
 
     return read
+
+
+def _shows_digits(view: StoreSnapshot) -> bool:
+    """Returns whether the classifier reads a store: its teacher is known to show digits, and they are kept whole."""
+    spec = view.spec
+    return spec.fingerprint in DIGITS_FINGERPRINTS and spec.state_shape(spec.timesteps[-1]) == _DIGITS
 
 
 @cache

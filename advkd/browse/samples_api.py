@@ -42,8 +42,8 @@ def order(request: Request) -> Response:
     student = held.student(request.query_params.get("student", "") or "0", view) if by == "distance" else None
     if label >= 0 and classes is None:
         raise RequestError(
-            "only samples of teachers with classes or prompts and grey 16x16 digits have labels, and this store holds "
-            "none; drop label"
+            "only samples of teachers with classes or prompts, or of the embedded digits, have labels, and this store "
+            "holds none; drop label"
         )
 
     words = request.query_params.get("q", "")[:_LONGEST_WORDS]

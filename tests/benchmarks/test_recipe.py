@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import recipe
+from benchmarks.peers import runs
 from benchmarks.peers.protocol import our_network
 from benchmarks.recipe_variants import BASE, GROUPS
 from tests.benchmarks.peers.conftest import Make, planned, problem, small
@@ -38,7 +39,7 @@ def test_the_command_trains_what_is_asked_and_keeps_it(
         trained.append(arguments[0]["recipe"]["warmup"])
         return function(*arguments)
 
-    monkeypatch.setattr(recipe, "call", here)
+    monkeypatch.setattr(runs, "call", here)
     monkeypatch.setattr(recipe, "DOCS", tmp_path)
     monkeypatch.setitem(recipe.GROUPS, "phases", recipe.GROUPS["phases"][:1])
     options = ["--groups", "phases", "--seconds", "0.2", "--evaluation-samples", "48", "--write"]

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import benchmarks.peers.__main__ as command
+import benchmarks.peers.runs as kept_runs
 from benchmarks.peers.page import row, verdict, written
 from benchmarks.peers.training_free import Afforded, afforded, name_of, solutions_of
 from tests.benchmarks.peers.closed_form import colours
@@ -82,7 +83,7 @@ def test_the_command_compares_and_does_not_repeat_what_it_has(
         calls.append(arguments[0]["peer"])
         return function(*arguments)
 
-    monkeypatch.setattr(command, "call", here)
+    monkeypatch.setattr(kept_runs, "call", here)
     monkeypatch.setattr(command, "DOCS", tmp_path / "docs")
     (tmp_path / "docs" / "images").mkdir(parents=True)
     options = ["--peers", "ours", "pairs", "--seconds", "0.2", "--seeds", "1", "--evaluation-samples", "48", "--write"]
