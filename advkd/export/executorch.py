@@ -94,14 +94,12 @@ def _lowered(subject: Subject, network: ImageNetwork) -> bytes:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    inputs = subject.inputs(0, 0, _TRACED_ROWS)
+    (noise,) = subject.inputs(0, 0, _TRACED_ROWS).values()
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
-    each = [{0: batch} for _ in inputs]
-    shapes = (each[0], *([tuple(each[1:])] if each[1:] else []))
     try:
         with _portable(), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.export.export(network, tuple(inputs.values()), dynamic_shapes=shapes)
+            program = torch.export.export(network, (noise,), dynamic_shapes=({0: batch},))
             _forget_memory_format(program.graph_module)
             lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
             return bytes(lowered.to_executorch().buffer)

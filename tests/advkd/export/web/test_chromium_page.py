@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from advkd.evaluation import teacher_images
 from advkd.students import load_student
@@ -76,6 +76,11 @@ def test_images_of_seed_and_index_are_those_of_sample(
 ) -> None:
     made = watched.make([{"seed": str(seed), "index": i} for i in range(5)], label)["images"]
     np.testing.assert_allclose(np.reshape(made, (5, 1, 8, 8)), sampled(student, seed, 5, label), rtol=0, atol=1e-5)
+
+
+def test_a_condition_that_a_student_does_not_know_is_refused(watched: Watched) -> None:
+    with pytest.raises(Error, match="a condition must be one of 0 to 2, got 3; choose one of the list"):
+        watched.make([{"seed": "3", "index": 0}], 3)
 
 
 def test_the_wall_shows_them_and_each_key_makes_it_anew(watched: Watched, student: Any) -> None:

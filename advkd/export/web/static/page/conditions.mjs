@@ -17,6 +17,9 @@ export async function openConditions(folder, metadata) {
 
 // The number of each start's condition: as it was chosen, or drawn from (seed, index).
 function numbers(starts, chosen, count) {
+  if (chosen != null && !(chosen < count)) {
+    throw new RangeError(`a condition must be one of 0 to ${count - 1}, got ${chosen}; choose one of the list`);
+  }
   return starts.map(({ seed, index }) => chosen ?? drawnNumber(seed, index, count));
 }
 
