@@ -1,6 +1,5 @@
 """Processes of flow runs: children, ranks, Ray workers, the private server, logs, events, interrupts."""
 
-from flows.processes.answers import answers, why_no_answer
 from flows.processes.child import ChildKilledError, run_module
 from flows.processes.events import DISCOVERED, REFUSED, STARTED, tell_of_model, tell_of_teacher
 from flows.processes.fan_out import FanOut, shard_runner, shards_per_gpu
@@ -9,6 +8,7 @@ from flows.processes.logs import defaults, identify_lines, log_place
 from flows.processes.milestones import BESIDE_A_BAR, Milestones
 from flows.processes.process_tree import descendants, end, marked_processes
 from flows.processes.ranks import ProcessCount
+from flows.processes.reachability import answers, why_no_answer
 from flows.processes.server import UI_ENVIRONMENT, own_server
 from flows.processes.stages import last_part, stage
 from flows.processes.supervision import MAX_RUNS, crash_if_cut_off, own_this_process, supervise

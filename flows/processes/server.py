@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from advkd.runtime import die_with_parent
-from flows.processes.answers import answers
+from flows.processes.reachability import answers
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0

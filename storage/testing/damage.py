@@ -199,11 +199,18 @@ def refusals(uri: str) -> int:
     return count
 
 
-def peak_memory(action: Callable[[], object]) -> int:
-    """Returns the peak memory of an action in bytes, without what was allocated before."""
-    tracemalloc.start()
-    try:
-        action()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+def peak_memory(action: Callable[[], object], limit: int | None = None) -> int:
+    """Returns the peak memory of an action in bytes, without what was allocated before.
+
+    What other threads of the process allocate meanwhile counts too. If a `limit` is given, a peak of that or more is
+    therefore measured again, twice at most, and the least is returned; give none where a second call finds caches.
+    """
+    peaks: list[int] = []
+    while not peaks or (limit is not None and min(peaks) >= limit and len(peaks) < 3):
+        tracemalloc.start()
+        try:
+            action()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    return min(peaks)

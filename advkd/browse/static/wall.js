@@ -24,6 +24,8 @@ export class Wall {
     root.addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(root);
     document.addEventListener("theme", () => this.draw());
+    // The browser takes a canvas's memory away when its graphics process ends, and gives an empty one back.
+    this.canvas.addEventListener("contextrestored", () => this.draw());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 

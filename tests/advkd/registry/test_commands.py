@@ -72,7 +72,7 @@ def test_publishing_lists_first_and_uploads_when_told(runs: str, cli: Cli, monke
     asked = ("registry", "publish", "models:/m@challenger", "owner/name", "--runs", runs)
     listed = cli(*asked)
     assert listed.code == 0, listed.err
-    assert "would upload 6 files to https://huggingface.co/owner/name" in listed.out
+    assert "would upload 7 files to https://huggingface.co/owner/name" in listed.out
     assert uploaded == {}
     done = cli(*asked, "--license", "apache-2.0", "--base-model", "google/ddpm-cat-256", "--yes", "--json")
     assert json.loads(done.out)["uploaded"]

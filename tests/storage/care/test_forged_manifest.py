@@ -151,7 +151,7 @@ def test_no_memory_is_taken_on_the_word_of_a_manifest(
     uri = store_uri(str(tmp_path), small)
     claim(uri, make_spec(**kind, **huge), NUM_SAMPLES)
     counts: list[int] = []
-    assert peak_memory(lambda: counts.append(refusals(uri))) < MEMORY
+    assert peak_memory(lambda: counts.append(refusals(uri)), MEMORY) < MEMORY
     assert counts[0] >= 1
     assert 0 in [problem.shard for problem in verify(uri)]
 
@@ -168,6 +168,6 @@ def test_no_size_in_a_forged_page_is_believed(tmp_path: Path, size: int) -> None
     index = write_index(uri, manifest.shards.templates, rows)
     write_manifest(uri, replace(manifest, shards=replace(index, total_bytes=0)))
     counts: list[int] = []
-    assert peak_memory(lambda: counts.append(refusals(uri))) < MEMORY
+    assert peak_memory(lambda: counts.append(refusals(uri)), MEMORY) < MEMORY
     assert counts[0] == len(list(everything(uri))) - len(["open_store", "verify", "list_stores"])
     assert {problem.shard for problem in verify(uri)} == {0, 1, 2}
