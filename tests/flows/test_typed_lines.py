@@ -65,7 +65,7 @@ class Terminals:
         with (self._folder / f"terminal-{len(self.open)}").open("w") as sink:
             self.open.append(self._shell(typed, sink))
 
-    def run(self, typed, seconds=300):
+    def run(self, typed, seconds=600):
         said = self._folder / "said"
         with said.open("w") as sink:
             shell = self._shell(typed, sink)
@@ -91,7 +91,7 @@ class Terminals:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_every_line_works_as_typed(tmp_path):
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
