@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from advkd.evaluation import EvalReport
@@ -16,6 +17,10 @@ from advkd.registry.promotion import roll_back
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
 from advkd.registry.versions import RegistryError, answering, existing_registry, quiet
 from advkd.students import load_student, student_files
+from storage import digest
+from storage.testing.trajectories import fill
+from tests.advkd.browse.served import served
+from tests.advkd.browse.specs import image_spec
 from tests.advkd.cli.calls import Cli, assert_refused
 from tests.advkd.evaluation.parts import Evaluated
 from tests.advkd.registry.candidates import candidate
@@ -76,6 +81,14 @@ def test_everything_works_behind_a_server_and_a_version_is_read_back(
     assert (
         student_files(student_folder("models:/m@champion", "unused")).weights.read_bytes() == ours.weights.read_bytes()
     )
+    seen = load_student(read)
+    spec = image_spec(
+        sample_shape=seen.sample_shape, timesteps=seen.timesteps, signal=seen.config.signal, sigma=seen.config.sigma
+    )
+    fill(str(tmp_path / "stores"), spec, 32)
+    with served(str(tmp_path / "stores"), "--student", "models:/m@champion", "--student", str(tmp_path / "1")) as page:
+        shown = [httpx.get(f"{page}/api/sheet/{digest(spec)[:16]}~{k}?samples=0-7&t=0").content for k in range(2)]
+    assert shown[0] == shown[1] != b""
     assert json.loads(cli("registry", "ls", "--json").out)[0]["state"] == "rolled back"
     assert not (tmp_path / "runs").exists()
     # As others do, with MLflow alone, and then with diffusers.
