@@ -57,6 +57,11 @@ def tile_size(shape: tuple[int, int, int]) -> tuple[int, int]:
     return columns * width, -(-channels // columns) * height
 
 
+def largest_tile(spec: TrajectorySpec) -> tuple[int, int]:
+    """Returns width and height of the largest tile of a store; a pyramid has smaller ones too."""
+    return max(tile_size(spec.state_shape(t)) for t in spec.timesteps)
+
+
 def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed") -> Pixels:
     """Converts states to pixels; with "auto" contrast each tile's smallest and largest value become black and white."""
     values = states.astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.display import latent
-from advkd.browse.sorting import Subset, chunks, subset
+from advkd.browse.sorting import Subset, readable, subset
 from advkd.browse.store_view import StoreSnapshot
 
 BINS = 48
@@ -29,12 +29,12 @@ def histograms(view: StoreSnapshot) -> dict[str, Any]:
         return {"what": "no samples yet", "timesteps": {}, "beyond": 0.0}
     chosen = subset(view, _SEED, MOST_SAMPLES, spec.timesteps)
     ends: dict[int, tuple[float, float]] = {}
-    for t, values in _readable(view, chosen):
+    for t, values in _values(view, chosen):
         low, high = ends.get(t, (np.inf, -np.inf))
         ends[t] = min(low, float(values.min())), max(high, float(values.max()))
     counts = {t: np.zeros(BINS, dtype=np.int64) for t in ends}
     beyond = total = 0
-    for t, values in _readable(view, chosen):
+    for t, values in _values(view, chosen):
         if t == spec.timesteps[-1] and not latent(spec):
             beyond, total = beyond + int((np.abs(values) > _CLIPPED).sum()), total + values.size
         # A shard that was repaired between both readings has timesteps without a range.
@@ -44,12 +44,7 @@ def histograms(view: StoreSnapshot) -> dict[str, Any]:
     return {"what": chosen.what, "timesteps": bins, "beyond": beyond / total if total else 0.0}
 
 
-def _readable(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-    """Yields timesteps and values of the readable samples, portion by portion, without empty portions."""
-    timesteps = view.spec.timesteps
-    for portion in chunks(view, chosen.samples, timesteps):
-        looked = view.read(portion, timesteps)
-        good = np.array([sample not in looked.marks for sample in portion])
-        if good.any():
-            for t in timesteps:
-                yield t, looked.states[t][good].astype(np.float32)
+def _values(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    for _, states in readable(view, chosen.samples, view.spec.timesteps):
+        for t, state in states.items():
+            yield t, state.astype(np.float32)

@@ -1,20 +1,20 @@
 """A map of samples: the first two principal components of what they show, for a stated subset.
 
-Features are those of the evaluation where the store's teacher is known to show digits (the embedded classifier's), else
-the states pooled to at most 8x8. The components are those of the teacher's clean states, at every timestep, so that
-samples can be followed through time.
+Features are those of the evaluation where they need no teacher's network, which a store does not hold: of the embedded
+teachers of digits. Else they are the states, pooled to at most 8x8; the page says which. The components are those of
+the teacher's clean states at every timestep, so that samples can be followed through time.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.labels import class_numbers, conditioned, digit_features
-from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, chunks, subset
+from advkd.browse.labels import class_numbers, conditioned, digits_of, features
+from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, readable, subset
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, clean_image, implies_clean
-from storage import States
 
 _SIDE = 8
 Features = npt.NDArray[np.float64]
@@ -25,46 +25,45 @@ def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | N
     spec, (first, clean) = view.spec, (view.spec.timesteps[0], view.spec.timesteps[-1])
     implied = t != clean and implies_clean(spec, t)
     wanted = sorted({clean, t, *([first] if implied or student is not None else [])}, reverse=True)
-    most = MOST_SAMPLES if student is None else MOST_STUDENT_SAMPLES
-    chosen = subset(view, seed, most, wanted)
-    reader = digit_features(view)
-    extract = reader or pooled
-    named = f"states pooled to at most {_SIDE}x{_SIDE}" if reader is None else "the embedded classifier's features"
+    chosen = subset(view, seed, MOST_SAMPLES if student is None else MOST_STUDENT_SAMPLES, wanted)
+    extract, named = _extractor(view)
     parts: dict[str, list[Features]] = {"basis": [], "teacher": [], "student": []}
     samples: list[int] = []
-    for portion in chunks(view, chosen.samples, wanted):
-        looked = view.read(portion, wanted)
-        good = np.array([sample not in looked.marks for sample in portion])
-        if not good.any():
-            continue
-        samples += np.array(portion)[good].tolist()
-        states = {one: state[good] for one, state in looked.states.items()}
-
-        def shown(state: npt.NDArray[Any], held: States = states) -> npt.NDArray[Any]:
-            made: npt.NDArray[Any] = clean_image(state, held[first], spec, t) if implied else state
-            return made
-
-        parts["basis"].append(extract(states[clean]))
-        parts["teacher"].append(parts["basis"][-1] if t == clean else extract(shown(states[t])))
+    for portion, states in readable(view, chosen.samples, wanted):
+        samples += portion
+        shown = {"teacher": states[t]}
         if student is not None:
-            predicted = student.states(spec, samples[-len(states[clean]) :], states[first])
-            parts["student"].append(extract(shown(predicted[t])))
+            shown["student"] = student.states(spec, portion, states[first])[t]
+        parts["basis"].append(extract(states[clean]))
+        for who, state in shown.items():
+            parts[who].append(extract(clean_image(state, states[first], spec, t) if implied else state))
     if not samples:
         return {"what": chosen.what, "how": "no sample can be read", "samples": [], "teacher": [], "student": []}
     mean, axes, shares = components(np.concatenate(parts["basis"]))
-    placed = {
-        who: np.round((np.concatenate(made) - mean) @ axes, 4).tolist() if made else [] for who, made in parts.items()
-    }
     what = "clean states" if t == clean else f"{'clean estimates' if implied else 'states'} at t = {t}"
     return {
         "what": chosen.what,
-        "how": f"{what}; {named}, first two components of the clean states "
+        "how": f"{what} by {named}; first two components of the clean states "
         f"({100 * shares[0]:.0f} % and {100 * shares[1]:.0f} % of their variance)",
         "samples": samples,
         "labels": class_numbers(view, np.array(samples)).tolist() if conditioned(view) else [],
-        "teacher": placed["teacher"],
-        "student": placed["student"],
+        **{
+            who: np.round((np.concatenate(parts[who]) - mean) @ axes, 4).tolist() if parts[who] else []
+            for who in ("teacher", "student")
+        },
     }
+
+
+def _extractor(view: StoreSnapshot) -> tuple[Callable[[npt.NDArray[Any]], Features], str]:
+    """What turns states into features, and its name in words."""
+    digits = digits_of(view)
+    if digits is not None:
+        return lambda states: features(digits, states).double().numpy(), "the evaluation's features (digit classifier)"
+    kind = "latents" if view.spec.space is not None else "pixels"
+    return pooled, (
+        f"{kind} pooled to at most {_SIDE}x{_SIDE}, not the evaluation's features, since the store does not hold its "
+        "teacher's network"
+    )
 
 
 def pooled(states: npt.NDArray[Any]) -> Features:

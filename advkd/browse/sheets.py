@@ -39,16 +39,21 @@ class Sheet:
 
 
 def sheet_of(pixels: Pixels, marks: Mapping[int, Mark], columns: int | None = None) -> Sheet:
-    """Arranges tiles `[N, h, w]` or `[N, h, w, 3]` in `columns` columns; None: in about a square."""
+    """Makes a PNG of tiles `[N, h, w]` or `[N, h, w, 3]`."""
+    height, width = pixels.shape[1:3]
+    image = grid_of(pixels, columns)
+    return Sheet(png_bytes(image), image.shape[1] // width, width, height, marks)
+
+
+def grid_of(pixels: Pixels, columns: int | None) -> Pixels:
+    """Arranges tiles `[N, h, w, ...]` in `columns` columns of one image; None: in about a square."""
     count, height, width = pixels.shape[:3]
     columns = columns or max(1, math.ceil(math.sqrt(count)))
     rows = max(1, -(-count // columns))
     padded = np.zeros((rows * columns, *pixels.shape[1:]), dtype=np.uint8)
     padded[:count] = pixels
-    order = (0, 2, 1, 3, 4)[: padded.ndim + 1]
-    grid = padded.reshape(rows, columns, *pixels.shape[1:]).transpose(order)
-    image = grid.reshape(rows * height, columns * width, *pixels.shape[3:])
-    return Sheet(png_bytes(image), columns, width, height, marks)
+    grid = np.moveaxis(padded.reshape(rows, columns, *pixels.shape[1:]), 2, 1)
+    return np.ascontiguousarray(grid.reshape(rows * height, columns * width, *pixels.shape[3:]))
 
 
 def hatched(shape: tuple[int, ...]) -> Pixels:

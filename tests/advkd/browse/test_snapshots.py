@@ -27,7 +27,6 @@ OF_ONE = (
     "/api/stores/{a}/order?by=random",
     "/api/stores/{a}/order?by=distance&t=500",
     "/api/stores/{a}/shards",
-    "/api/stores/{a}/check/0",
     "/api/stores/{a}/histograms",
     "/api/difference?left={a}&right={a}~0&samples=0-9&t=500",
     "/api/compare/order?left={a}&right={a}~0&t=500",
