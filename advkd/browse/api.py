@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from advkd.browse import query
 from advkd.browse.comparing import Side
-from advkd.browse.display import CONTRASTS, latent
+from advkd.browse.display import latent
 from advkd.browse.shard_map import shard_map
 from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
 from advkd.browse.shown import Shown
@@ -37,14 +37,13 @@ def view_of(request: Request) -> StoreSnapshot:
 
 
 def sheet(request: Request) -> Response:
-    """Answers `/api/sheet/{side}?samples=0-99&t=0&contrast=fixed&columns=10`: a PNG, described in `X-Advkd-Sheet`."""
+    """Answers `/api/sheet/{side}?samples=0-99&t=0&columns=10`: a PNG, described in `X-Advkd-Sheet`."""
     side = shown(request).side(request.path_params["side"])
     view = side.view
     samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
     columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
-    contrast = query.choice(request, "contrast", CONTRASTS)
     how = query.choice(request, "as", tuple(shown(request).decoders.ways(view)))
-    made = shown(request).sheet(side, samples, query.timestep(request, side.timesteps()), contrast, columns, how)
+    made = shown(request).sheet(side, samples, query.timestep(request, side.timesteps()), columns, how)
     # Not cached by the browser: a student may have another number in the next session, marked shards may be
     # repaired, and the seal and `--decode` change how latents are shown.
     same = not latent(view.spec) or (view.sealed and "as" in request.query_params)

@@ -57,13 +57,13 @@ class Look:
             made: npt.NDArray[np.float32] = decoded(self.space, torch.from_numpy(states.astype(np.float32))).numpy()
         return made
 
-    def pixels(self, states: npt.NDArray[Any], t: int, contrast: str = "fixed") -> Pixels:
+    def pixels(self, states: npt.NDArray[Any], t: int) -> Pixels:
         """Draws states `[B, C, H_k, W_k]`."""
         made = self.images(states)
         if made is not None:
-            return tiles(made, ValueRange(-1.0, 1.0), contrast=contrast)
+            return tiles(made, ValueRange(-1.0, 1.0))
         shown = states if self.how in (ALL, DECODED) else states[:, int(self.how)][:, None]
-        return tiles(shown, value_range(self.view.manifest, t), contrast=contrast)
+        return tiles(shown, value_range(self.view.manifest, t))
 
 
 class Decoders:

@@ -1,7 +1,6 @@
 """Converts states `[B, C, H, W]` to grey or colour tiles `[B, h, w]` or `[B, h, w, 3]`, uint8.
 
-One channel is grey, three are colours. Any other number (latents) is shown channel by channel, side by side in one
-tile, because there is no decoder.
+One channel is grey, three are colours. Any other number is shown channel by channel, side by side in one tile.
 """
 
 import math
@@ -14,7 +13,6 @@ import numpy.typing as npt
 from storage import Manifest, TrajectorySpec
 
 Pixels = npt.NDArray[np.uint8]
-CONTRASTS = ("fixed", "auto")
 _COLOURS = 3
 _LATENT_SPREAD = 3.0
 
@@ -62,17 +60,11 @@ def largest_tile(spec: TrajectorySpec) -> tuple[int, int]:
     return max(tile_size(spec.state_shape(t)) for t in spec.timesteps)
 
 
-def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed") -> Pixels:
-    """Converts states to pixels; with "auto" contrast each tile's smallest and largest value become black and white."""
+def tiles(states: npt.NDArray[Any], shown: ValueRange) -> Pixels:
+    """Converts states to pixels."""
     values = states.astype(np.float32)
-    if contrast == "auto":
-        low = values.min(axis=(1, 2, 3), keepdims=True)
-        spread = values.max(axis=(1, 2, 3), keepdims=True) - low
-        values -= low
-        values /= np.where(spread > 0, spread, 1)
-    else:
-        values -= shown.low
-        values /= shown.high - shown.low
+    values -= shown.low
+    values /= shown.high - shown.low
     # In place: a wall of large images is the most that a request takes.
     np.clip(values, 0, 1, out=values)
     values *= 255

@@ -12,8 +12,7 @@ from PIL import Image
 from advkd.browse.decoding import Look
 from advkd.browse.errors import RequestError
 from advkd.browse.labels import condition_text
-from advkd.browse.png import png_bytes
-from advkd.browse.sheets import grid_of, hatched, require_fitting
+from advkd.browse.sheets import grid_of, hatched, png_bytes, require_fitting
 from advkd.browse.sorting import MOST_BYTES, readable
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, norm

@@ -1,37 +1,18 @@
-"""Class labels and prompts of samples: those that their teacher was given, which the store's seed tells.
-
-Of an unconditional one, what the embedded digit classifier reads in the clean images, where they are digits.
-"""
+"""Class labels and prompts of samples: those that their teacher was given, which the store's seed tells."""
 
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.query import whole
-from advkd.browse.sorting import readable
 from advkd.browse.store_view import StoreSnapshot
 from advkd.diffusion import Labels, Prompts, conditions_of, cut
 from advkd.networks import kept_prompts
 from storage.records import condition_generator
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from advkd.features import FeatureExtractor
-
-_DIGITS = (1, 16, 16)
-DIGITS_FINGERPRINTS = frozenset(
-    {
-        "5ea626334eda3db2b35ad71f125ed143b6dcb1ff25a145e1fb58a994f14d2fdf",
-        "ca1365ef9fd04f8088e48e21893afdfdcddf176b6be0bdf71a56eadef97981b5",
-        "e84f52cffcf0745eb87b32daf99f203d34a72c50c15b887391f3b53786274eb6",
-    }
-)
-"""Teachers of digits (`advkd.features.shows_digits`), written out because their rooms import torch."""
 _PROMPTS = 100
 _CLASSES = 1000
 
@@ -44,7 +25,7 @@ class Classes:
     names: tuple[str, ...]
     """By number, as people choose among them."""
     origin: str
-    """How the class of a sample is known."""
+    """How the class of a sample is known, and how many there are."""
     told: str
     """Of samples of one class, whose name takes the place of {}."""
 
@@ -53,10 +34,7 @@ def classes_of(view: StoreSnapshot) -> Classes | None:
     """Returns the classes or the first prompts of a store's samples, or None where nothing tells them apart."""
     conditions = _conditions(view)
     if conditions is None:
-        if digits_of(view) is None:
-            return None
-        origin = "As the embedded digit classifier reads the clean image"
-        return Classes("Digit", tuple(map(str, range(10))), origin, 'read as "{}" by the embedded classifier')
+        return None
     if isinstance(conditions, Prompts):
         heading, told, count, most = "Prompt", 'with the prompt "{}"', conditions.count, _PROMPTS
     else:
@@ -94,42 +72,10 @@ def condition_text(view: StoreSnapshot, sample: int) -> str:
 
 
 def class_numbers(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The class of each sample of a store that has classes, -1 where it cannot be read."""
+    """The class of each sample of a conditional store, or the number of its prompt."""
     conditions = _conditions(view)
-    if conditions is None:
-        return _digits(view, samples)
+    assert conditions is not None, "whether it is conditional was asked before"
     return np.array([_drawn(view, conditions, int(index)) for index in samples], dtype=np.int64)
-
-
-def digits_of(view: StoreSnapshot) -> "FeatureExtractor | None":
-    """Returns the evaluation's extractor of digits if the store's teacher is known to show them, whole; else None.
-
-    It reads pictures only when it is asked for: the room of features imports torch.
-    """
-    spec = view.spec
-    if spec.fingerprint not in DIGITS_FINGERPRINTS or spec.state_shape(spec.timesteps[-1]) != _DIGITS:
-        return None
-    from advkd.features import digits_extractor
-
-    return digits_extractor()
-
-
-def features(extractor: "FeatureExtractor", states: npt.NDArray[Any]) -> "Tensor":
-    """Returns what an extractor reads in states `[B, C, H, W]`: float32 `[B, dims]`."""
-    import torch
-
-    return extractor(torch.from_numpy(states.astype(np.float32)))
-
-
-def _digits(view: StoreSnapshot, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    extractor, read = digits_of(view), dict[int, int]()
-    assert extractor is not None, "the classes were asked for before"
-    assert extractor.reader is not None
-    clean = view.spec.timesteps[-1]
-    for portion, states in readable(view, samples, [clean]):
-        logits = extractor.reader.logits(features(extractor, states[clean]))
-        read |= zip(portion, logits.argmax(1).tolist(), strict=True)
-    return np.array([read.get(sample, -1) for sample in samples.tolist()], dtype=np.int64)
 
 
 def _conditions(view: StoreSnapshot) -> Labels | Prompts | None:

@@ -18,15 +18,18 @@ from advkd.browse.display import largest_tile
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.export import FORMS as EXPORTS
 from advkd.browse.export import exported
-from advkd.browse.facts import store_facts
 from advkd.browse.labels import classes_of, condition_text, conditioned
 from advkd.browse.sheets import first_samples, parse_samples
 from advkd.browse.shown import grid_facts, grid_of
 from advkd.browse.store_view import StoreSnapshot
-from advkd.text import age_text, size_text
+from advkd.text import age_text, facts_rows, grid_rows, size_text, statistics_rows
+from storage import StoreSummary, measure_growth
+from storage.records import committed_shards
 
 _BAND, _DECODED_BAND, _PREVIEW = 16, 4, 8
 """Samples at the head of a store's page, where they are decoded, and in a row of the list."""
+_STATISTICS = ("timestep", "mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail")
+_GRID = ("timestep", "stored as", "a_t", "s_t", "H x W", "bytes/sample")
 _SIDES = ("left", "right")
 _NAMES = {DECODED: "decoded", ALL: "all channels"}
 _TEMPLATES = Environment(
@@ -56,8 +59,24 @@ def store(request: Request) -> Response:
     view = view_of(request)
     look = shown(request).decoders.look(view)
     band = first_samples(view.num_samples, _BAND if look.space is None else _DECODED_BAND, look.largest)
-    facts = store_facts(view)
-    return _page(request, "store.html", **_of(request, view, {"spread": facts.spread}), facts=facts, band=band)
+    manifest, uri = view.manifest if view.sealed else None, view.store.uri
+    summary = StoreSummary(
+        uri=uri,
+        state="sealed" if view.sealed else "growing",
+        spec=view.spec,
+        num_samples=view.num_samples,
+        num_shards=view.manifest.num_shards,
+        total_bytes=view.manifest.total_bytes,
+    )
+    extension = len(committed_shards(uri, after=manifest.num_shards - 1)) if manifest else 0
+    facts = facts_rows(summary, view.spec, manifest, extension, None if manifest else measure_growth(uri, view.spec))
+    tables = {
+        "Statistics of all samples": (_STATISTICS, statistics_rows(manifest) if manifest else []),
+        "Grid": (_GRID, grid_rows(view.spec)),
+    }
+    known = manifest.statistics.items() if manifest else []
+    spread = [(t, one.mean, one.std, one.min, one.max) for t, one in known]
+    return _page(request, "store.html", **_of(request, view, {"spread": spread}), facts=facts, band=band, tables=tables)
 
 
 def gallery(request: Request) -> Response:

@@ -11,12 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.labels import class_numbers, conditioned, digits_of, features
+from advkd.browse.labels import class_numbers, conditioned
 from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, readable, subset
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, clean_image, implies_clean
 
 _SIDE = 8
+_DIGITS = (1, 16, 16)
+DIGITS_FINGERPRINTS = frozenset(
+    {
+        "5ea626334eda3db2b35ad71f125ed143b6dcb1ff25a145e1fb58a994f14d2fdf",
+        "ca1365ef9fd04f8088e48e21893afdfdcddf176b6be0bdf71a56eadef97981b5",
+        "e84f52cffcf0745eb87b32daf99f203d34a72c50c15b887391f3b53786274eb6",
+    }
+)
+"""Teachers of digits (`advkd.features.shows_digits`), written out because their rooms import torch."""
 Features = npt.NDArray[np.float64]
 
 
@@ -55,11 +64,20 @@ def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | N
 
 
 def _extractor(view: StoreSnapshot) -> tuple[Callable[[npt.NDArray[Any]], Features], str]:
-    """What turns states into features, and its name in words."""
-    digits = digits_of(view)
-    if digits is not None:
-        return lambda states: features(digits, states).double().numpy(), "the evaluation's features (digit classifier)"
-    kind = "latents" if view.spec.space is not None else "pixels"
+    """What turns states into features, and its name in words. Imports torch only for digits."""
+    spec = view.spec
+    if spec.fingerprint in DIGITS_FINGERPRINTS and spec.state_shape(spec.timesteps[-1]) == _DIGITS:
+        import torch
+
+        from advkd.features import digits_extractor
+
+        extractor = digits_extractor()
+
+        def read(states: npt.NDArray[Any]) -> Features:
+            return extractor(torch.from_numpy(states.astype(np.float32))).double().numpy()
+
+        return read, "the evaluation's features (digit classifier)"
+    kind = "pixels" if spec.space is None else "latents"
     return pooled, (
         f"{kind} pooled to at most {_SIDE}x{_SIDE}, not the evaluation's features, since the store does not hold its "
         "teacher's network"

@@ -11,7 +11,7 @@ from advkd.browse.catalogue import Catalogue
 from advkd.browse.comparing import Side, differences, require_comparable
 from advkd.browse.decoding import Decoders, Look
 from advkd.browse.display import Pixels, difference_tiles, latent
-from advkd.browse.errors import NotShownError
+from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.marks import Mark
 from advkd.browse.notes import Notes
 from advkd.browse.query import whole
@@ -70,14 +70,23 @@ class Shown:
         view = beside.view if beside is not None and beside.view.store is store else store.view()
         return Side(view, self.student(student, view) if separator else None)
 
-    def student(self, text: str, view: StoreSnapshot) -> ShownStudent | None:
-        """Returns the student whose number is in a URL, None if there is no number; raises the errors of `side`."""
+    def student(self, text: str, view: StoreSnapshot, timestep: int | None = None) -> ShownStudent | None:
+        """Returns the student whose number is in a URL, None if there is no number; raises the errors of `side`.
+
+        A timestep that is given must be one that it predicts.
+        """
         if text == "":
             return None
         number = whole(text)
         if number is None:
             raise NotShownError(f"a student is called by its number, got {text[:20]!r}; choose one from the page")
-        return self.students.fitting(number, view.spec)
+        student = self.students.fitting(number, view.spec)
+        shared = student.shared_timesteps(view.spec)
+        if timestep is not None and timestep not in shared:
+            raise RequestError(
+                f"the student predicts the timesteps {list(shared)}, got t={timestep}; choose one of them"
+            )
+        return student
 
     def students_of(self, spec: TrajectorySpec) -> list[dict[str, object]]:
         """Returns all students for a page: number, name, and why a student does not fit."""
@@ -115,7 +124,6 @@ class Shown:
         side: Side,
         samples: list[int],
         timestep: int,
-        contrast: str = "fixed",
         columns: int | None = None,
         how: str = "",
     ) -> Sheet:
@@ -129,9 +137,9 @@ class Shown:
             if len(marks) == len(set(samples)):
                 width, height = look.tile(timestep)
                 return np.zeros((len(samples), min(height, _BLANK), min(width, _BLANK)), dtype=np.uint8), marks
-            return look.pixels(states, timestep, contrast), marks
+            return look.pixels(states, timestep), marks
 
-        key = answer_key("sheet", side.name, samples, timestep, contrast, columns, look.how, view.stamp)
+        key = answer_key("sheet", side.name, samples, timestep, columns, look.how, view.stamp)
         return self._sheet(key, samples, columns, make)
 
     def difference(self, left: Side, right: Side, samples: list[int], timestep: int, most: float) -> Sheet:

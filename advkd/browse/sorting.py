@@ -133,13 +133,12 @@ def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
     return SortedSamples(samples, what, len(samples) == count, np.zeros(0), 0)
 
 
-def kept(order: SortedSamples, read: npt.NDArray[np.int64], labels: Iterable[int], told: str) -> SortedSamples:
-    """Those of an order that have one of some labels, `told` in words; `read` is -1 where a sample was not readable."""
-    wanted = np.isin(read, list(labels))
+def kept(order: SortedSamples, classes: npt.NDArray[np.int64], labels: Iterable[int], told: str) -> SortedSamples:
+    """Those of an order whose class is one of some labels, `told` in words."""
+    wanted = np.isin(classes, list(labels))
     values = order.values[wanted] if len(order.values) else order.values
-    samples, unreadable = order.samples[wanted], order.unreadable + int((read < 0).sum())
-    what = f"{len(samples):,} {told} among {order.what}"
-    return SortedSamples(samples, what, order.whole, values, unreadable)
+    what = f"{wanted.sum():,} {told} among {order.what}"
+    return SortedSamples(order.samples[wanted], what, order.whole, values, order.unreadable)
 
 
 def chunks(

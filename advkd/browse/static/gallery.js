@@ -15,7 +15,7 @@ const way = () => page.looks[url.get("as")] ?? page.looks[""];
 const large = Math.max(...page.looks[""].tile);
 const wanted = Math.min(Math.max(1, page.samples), large >= 128 ? 12 : large >= 48 ? 40 : large >= 24 ? 90 : 160);
 const url = new UrlState({
-  ...ORDER, t: String(clean), at: "0", size: String(fittingSize(byId("wall"), wanted)), contrast: "", show: "",
+  ...ORDER, t: String(clean), at: "0", size: String(fittingSize(byId("wall"), wanted)), show: "",
   bt: String(clean), as: "", flags: "",
 });
 let samples = page.samples;
@@ -157,7 +157,6 @@ async function reorder(first = 0) {
 
 function look() {
   wall.size = Number(url.get("size"));
-  sheets.contrast = url.get("contrast") === "1" ? "auto" : "fixed";
   sheets.side = url.get("show") === "" ? page.store : `${page.store}~${url.get("show")}`;
   sheets.how = url.get("as") in page.looks ? url.get("as") : "";
   Object.assign(wall, way(), { texts: undefined });
@@ -173,7 +172,7 @@ function direction() {
 for (const id of ["by", "seed", "label"]) bound(url, id, resort);
 bound(url, "find", resort, "q");
 bound(url, "show", () => { look(); wall.setTime(shownTime(player.t)); });
-for (const id of ["as", "contrast"]) bound(url, id, look);
+bound(url, "as", look);
 const sizes = sized(url, look);
 byId("panel").addEventListener("toggle", () => byId("panel").open && parting());
 byId("least").addEventListener("click", () => {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from advkd.browse.limits import too_large
+from advkd.browse.catalogue import too_large
 from storage import digest, store_uri
 from storage.testing.damage import claim, peak_memory
 from storage.testing.trajectories import fill

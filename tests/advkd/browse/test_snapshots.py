@@ -23,7 +23,7 @@ OF_ONE = (
     "/api/sheet/{a}~0?samples=0-9&t=500",
     "/api/stores/{a}/values/3?student=0",
     "/api/stores/{a}/order?by=number",
-    "/api/stores/{a}/order?by=norm&label=3",
+    "/api/stores/{a}/order?by=norm",
     "/api/stores/{a}/order?by=random",
     "/api/stores/{a}/order?by=distance&t=500",
     "/api/stores/{a}/shards",

@@ -31,7 +31,7 @@ from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
 from tests.advkd.browse.conftest import Opened
 from tests.advkd.browse.pictures import grey, sheet
-from tests.advkd.browse.specs import digits_spec, image_spec
+from tests.advkd.browse.specs import image_spec
 from tests.faulty_proxy import faulty_proxy
 from tests.s3_server import S3Server
 from tests.storage.conftest import EVERYWHERE
@@ -93,31 +93,6 @@ class TestDamage:
         assert marks == {}
         np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 96)[999][numbers]))
         assert client.get(f"/api/stores/{name}/shards").json()["apart"] == {}
-
-    def test_a_filter_counts_what_it_could_not_read_and_asks_again(self, tmp_path: Path, opened: Opened) -> None:
-        spec = digits_spec()
-        fill(str(tmp_path), spec, 64)
-        uri, name = store_uri(str(tmp_path), spec), digest(spec)[:16]
-        client = opened(uri)
-        address = join(uri, open_store(uri).manifest.shards.keys(1)[-1])
-        good = read_bytes(address)
-
-        def filtered(by: str) -> tuple[set[int], int]:
-            answers = [
-                client.get(f"/api/stores/{name}/order?by={by}&t=999&label={label}").json() for label in range(10)
-            ]
-            assert len({answer["unreadable"] for answer in answers}) == 1
-            samples = [sample for answer in answers for sample in answer["samples"]]
-            assert by != "number" or all(sorted(answer["samples"]) == answer["samples"] for answer in answers)
-            assert len(samples) == len(set(samples))
-            return set(samples), answers[0]["unreadable"]
-
-        write_bytes(address, bytes(len(good)))
-        for by in ("number", "norm", "random"):
-            assert filtered(by) == (set(range(32)), 32)
-        write_bytes(address, good)
-        for by in ("number", "norm", "random"):
-            assert filtered(by) == (set(range(64)), 0)
 
 
 class TestGrowth:

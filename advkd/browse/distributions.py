@@ -1,4 +1,4 @@
-"""Histograms of the values of every timestep: counts in equal bins, over a stated subset of samples."""
+"""Over a stated subset: histograms of the values of every timestep, and a student's error at every one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +9,12 @@ import numpy.typing as npt
 from advkd.browse.display import latent
 from advkd.browse.sorting import Subset, readable, subset
 from advkd.browse.store_view import StoreSnapshot
+from advkd.browse.students import ShownStudent
 
 BINS = 48
 MOST_SAMPLES = 512
+MOST_OF_A_CURVE = 128
+"""As many as a wall shows at once: every gallery asks for a curve."""
 _SEED = 0
 _CLIPPED = 1.001
 """Magnitude from which on a value is beyond [-1, 1], rounding aside."""
@@ -48,3 +51,13 @@ def _values(view: StoreSnapshot, chosen: Subset) -> Iterator[tuple[int, npt.NDAr
     for _, states in readable(view, chosen.samples, view.spec.timesteps):
         for t, state in states.items():
             yield t, state.astype(np.float32)
+
+
+def error_curve(view: StoreSnapshot, student: ShownStudent, seed: int) -> dict[str, Any]:
+    """Returns, as plain JSON, `[t, root mean square error]` of every submodule, and the subset in words."""
+    shared = student.shared_timesteps(view.spec)
+    wanted = [view.spec.timesteps[0], *shared]
+    chosen = subset(view, seed, MOST_OF_A_CURVE, wanted)
+    parts = [student.errors(view.spec, *read) for read in readable(view, chosen.samples, wanted)]
+    rms = {t: np.sqrt(np.mean(np.concatenate([part[t] for part in parts]) ** 2)) for t in shared if parts}
+    return {"what": chosen.what, "errors": [[t, float(error)] for t, error in rms.items()]}
