@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.display import Pixels, ValueRange, latent, tile_size, tiles, value_range
+from advkd.browse.display import Pixels, latent, tile_size, tiles, value_range
 from advkd.browse.store_view import StoreSnapshot
 from advkd.diffusion import Space, decoded, space_of
 from advkd.networks import NetworkError, kept_decoder
@@ -61,7 +61,7 @@ class Look:
         """Draws states `[B, C, H_k, W_k]`."""
         made = self.images(states)
         if made is not None:
-            return tiles(made, ValueRange(-1.0, 1.0))
+            return tiles(made)
         shown = states if self.how in (ALL, DECODED) else states[:, int(self.how)][:, None]
         return tiles(shown, value_range(self.view.manifest, t))
 

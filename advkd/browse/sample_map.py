@@ -86,18 +86,10 @@ def _extractor(view: StoreSnapshot) -> tuple[Callable[[npt.NDArray[Any]], Featur
 
 def pooled(states: npt.NDArray[Any]) -> Features:
     """Returns the box means of states `[B, C, H, W]`, `[B, C * h * w]` with h and w at most 8."""
-    rows, columns = (_boxes(size) for size in states.shape[2:])
-    means = rows.T @ (states.astype(np.float32) @ columns)
-    return means.reshape(len(states), -1).astype(np.float64)
-
-
-def _boxes(size: int) -> npt.NDArray[np.float32]:
-    """Returns the matrix `[size, at most 8]` whose columns average equal parts of an axis."""
-    ends = np.linspace(0, size, min(_SIDE, size) + 1).astype(int)
-    part = np.searchsorted(ends, np.arange(size), side="right") - 1
-    matrix = (part[:, None] == np.arange(len(ends) - 1)).astype(np.float32)
-    means: npt.NDArray[np.float32] = matrix / matrix.sum(axis=0)
-    return means
+    ends = [np.linspace(0, size, min(_SIDE, size) + 1).astype(int) for size in states.shape[2:]]
+    rows = np.add.reduceat(states.astype(np.float32), ends[0][:-1], axis=2)
+    boxes = np.add.reduceat(rows, ends[1][:-1], axis=3) / np.outer(*(np.diff(each) for each in ends))
+    return boxes.reshape(len(states), -1).astype(np.float64)
 
 
 def components(features: Features) -> tuple[Features, Features, tuple[float, float]]:

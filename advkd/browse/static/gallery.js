@@ -159,7 +159,7 @@ function look() {
   wall.size = Number(url.get("size"));
   sheets.side = url.get("show") === "" ? page.store : `${page.store}~${url.get("show")}`;
   sheets.how = url.get("as") in page.looks ? url.get("as") : "";
-  Object.assign(wall, way(), { texts: undefined });
+  Object.assign(wall, way());
   wall.layout();
 }
 

@@ -124,9 +124,9 @@ function parting() {
 
 // RMSE of a difference, with a bar against the greatest of the rows that share its scale.
 function error(plane, row) {
-  const bar = make("rect", { x: 0, y: 0, width: (96 * plane.rms) / row.rms, height: 3 });
-  const svg = make("svg", { class: "bar", viewBox: "0 0 96 3", "aria-hidden": "true" }, bar);
-  return make("span", { class: "rmse" }, svg, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
+  const bar = make("i");
+  bar.style.width = `${(100 * plane.rms) / row.rms}%`;
+  return make("span", { class: "rmse" }, bar, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
 }
 
 function choose(t) {

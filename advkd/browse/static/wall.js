@@ -198,17 +198,12 @@ export class Wall {
     const first = chunk * this.chunk;
     const last = Math.min(first + this.chunk, this.source.count) - 1;
     if (this.source.natural) return `${first}-${last}`;
-    this.texts ??= new Map();
-    if (this.texts.source !== this.source) {
-      this.texts.clear();
-      this.texts.source = this.source;
+    const [texts, key] = [(this.source.texts ??= new Map()), `${first} ${last}`];
+    if (!texts.has(key)) {
+      const numbers = Array.from({ length: last + 1 - first }, (_, k) => this.source.number(first + k));
+      texts.set(key, numbers.join(","));
     }
-    if (!this.texts.has(chunk)) {
-      const numbers = [];
-      for (let rank = first; rank <= last; rank += 1) numbers.push(this.source.number(rank));
-      this.texts.set(chunk, numbers.join(","));
-    }
-    return this.texts.get(chunk);
+    return texts.get(key);
   }
 
   // What is seen first, then its other timesteps, nearest first, then the neighbours.
