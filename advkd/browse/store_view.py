@@ -161,7 +161,6 @@ class StoreView:
         self.kept = kept
         self._asking = threading.Lock()
         self._asked: _Asked | None = None
-        self._rechecking = threading.Lock()
         self._recheck_due = 0.0
 
     def view(self) -> StoreSnapshot:
@@ -189,11 +188,11 @@ class StoreView:
 
     def recheck_is_due(self) -> bool:
         """Returns whether marks are due for a check; True once per interval."""
-        with self._rechecking:
-            if time.monotonic() < self._recheck_due:
-                return False
+        # Two threads may both find them due, which costs a check more.
+        due = time.monotonic() >= self._recheck_due
+        if due:
             self._recheck_due = time.monotonic() + SEALED_SECONDS
-            return True
+        return due
 
     def _ask(self) -> _Asked:
         held = None if self._asked is None else self._asked.view

@@ -85,7 +85,7 @@ async function load() {
   const mine = (turn.now += 1);
   const student = page.students.find((one) => String(one.number) === url.get("student"));
   const t = student ? nearest(student.timesteps, player.t) : player.t;
-  byId("status").textContent = "Placing samples …";
+  byId("status").textContent ||= "Placing samples …";
   try {
     const query = new URLSearchParams({ t, seed: url.get("seed") || "0", student: url.get("student") });
     const made = await json(`/api/stores/${page.store}/map?${query}`);

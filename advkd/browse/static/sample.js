@@ -129,8 +129,13 @@ function error(plane, row) {
   return make("span", { class: "rmse" }, bar, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
 }
 
+// What the stage shows: the image that a latent is decoded to, unless one channel was chosen.
+function shown(t) {
+  return (url.get("as") === "" && find("teacher", "decoded", t)) || find("teacher", "state", t);
+}
+
 function choose(t) {
-  const plane = find("teacher", "state", t);
+  const plane = shown(t);
   const stage = byId("stage");
   if (plane) {
     plane.draw(stage, ...range(plane));
