@@ -1,4 +1,4 @@
-"""Routes for the pages' scripts: pictures, numbers, the shard map, the list. Read-only; see `docs/browse.md`."""
+"""Routes for the pages' scripts: pictures, numbers, the shard map. Read-only; see `docs/browse.md`."""
 
 import json
 import struct
@@ -12,12 +12,10 @@ from starlette.routing import Route
 
 from advkd.browse import query
 from advkd.browse.comparing import Side
-from advkd.browse.decoding import ALL, images
-from advkd.browse.display import CONTRASTS, latent
+from advkd.browse.display import latent
 from advkd.browse.shard_map import shard_map
 from advkd.browse.sheets import MOST_SAMPLES, Sheet, parse_samples
 from advkd.browse.shown import Shown
-from advkd.browse.store_list import store_rows
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import clean_image, implies_clean
 
@@ -39,19 +37,17 @@ def view_of(request: Request) -> StoreSnapshot:
 
 
 def sheet(request: Request) -> Response:
-    """Answers `/api/sheet/{side}?samples=0-99&t=0&contrast=fixed&columns=10`: a PNG, described in `X-Advkd-Sheet`."""
+    """Answers `/api/sheet/{side}?samples=0-99&t=0&columns=10`: a PNG, described in `X-Advkd-Sheet`."""
     side = shown(request).side(request.path_params["side"])
     view = side.view
     samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
     columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
-    contrast, ways = query.choice(request, "contrast", CONTRASTS), shown(request).decoders.ways(view)
-    how = query.choice(request, "as", (ALL, *(way["value"] for way in ways)))
-    made = shown(request).sheet(side, samples, query.timestep(request, side.timesteps()), contrast, columns, how)
+    how = query.choice(request, "as", tuple(shown(request).decoders.ways(view)))
+    made = shown(request).sheet(side, samples, query.timestep(request, side.timesteps()), columns, how)
     # Not cached by the browser: a student may have another number in the next session, marked shards may be
-    # repaired, and the seal changes how latents are shown.
-    lasting = side.student is None and not made.marks and (view.sealed or not latent(view.spec))
-    headers = _KEEP if lasting else NO_STORE
-    return _picture(made, headers)
+    # repaired, and the seal and `--decode` change how latents are shown.
+    same = not latent(view.spec) or (view.sealed and "as" in request.query_params)
+    return _picture(made, _KEEP if side.student is None and not made.marks and same else NO_STORE)
 
 
 def difference(request: Request) -> Response:
@@ -78,48 +74,24 @@ def values(request: Request) -> Response:
         mark = looked.marks[index]
         return JSONResponse({"error": {"kind": mark.kind, "message": mark.message}}, 422, headers=NO_STORE)
     noise = looked.states[spec.timesteps[0]]
-    planes, space = _Planes(), held.decoders.space(view)
-
-    def show(row: str, t: int, state: npt.NDArray[Any]) -> None:
-        planes.add(row, "state", t, state[0])
-        if space is not None and state.shape[1:] == tuple(spec.sample_shape):
-            planes.add(row, "decoded", t, images(space, state)[0])
-
-    for t in spec.timesteps:
-        show("teacher", t, looked.states[t])
-        if implies_clean(spec, t):
-            planes.add("teacher", "clean", t, clean_image(looked.states[t], noise, spec, t)[0])
+    planes, look = _Planes(), held.decoders.look(view)
+    rows = {"teacher": looked.states}
     for number in sorted(set(request.query_params.getlist("student"))):
         student = held.student(number, view)
         assert student is not None
         predicted = student.states(spec, [index], noise)
-        for t in student.shared_timesteps(spec):
-            show(f"student {number}", t, predicted[t])
-            if implies_clean(spec, t):
-                planes.add(f"student {number}", "clean", t, clean_image(predicted[t], noise, spec, t)[0])
+        rows[f"student {number}"] = {t: predicted[t] for t in student.shared_timesteps(spec)}
+    for row, states in rows.items():
+        for t, state in states.items():
+            planes.add(row, "state", t, state)
+            planes.add(row, "decoded", t, look.images(state))
+            planes.add(row, "clean", t, clean_image(state, noise, spec, t) if implies_clean(spec, t) else None)
     return Response(planes.body({"sample": index}), media_type="application/octet-stream", headers=NO_STORE)
 
 
 def shards(request: Request) -> Response:
     """Answers `/api/stores/{store}/shards`: the state of every shard, in runs; pages of growing stores poll it."""
     return JSONResponse(shard_map(view_of(request)), headers=NO_STORE)
-
-
-def check(request: Request) -> Response:
-    """Answers `/api/stores/{store}/check/{shard}`: reads a whole shard and compares its sha256."""
-    view = view_of(request)
-    most = max(0, view.manifest.num_shards - 1)
-    shard = query.number("the number of a shard", request.path_params["shard"], 0, most)
-    mark = view.check(shard)
-    state = {"shard": shard, "state": mark.kind if mark else "present", "message": mark.message if mark else ""}
-    return JSONResponse(state, headers=NO_STORE)
-
-
-def stores(request: Request) -> Response:
-    """Answers `/api/stores`: the list of stores as far as it has been read."""
-    catalogue = shown(request).catalogue
-    rows = store_rows(catalogue.stores())
-    return JSONResponse({"stores": rows, "reading": catalogue.reading}, headers=NO_STORE)
 
 
 def both_sides(request: Request) -> tuple[Side, Side]:
@@ -140,8 +112,10 @@ class _Planes:
         self._parts: list[bytes] = []
         self._floats = 0
 
-    def add(self, row: str, kind: str, timestep: int, state: npt.NDArray[Any]) -> None:
-        self._listed.append({"row": row, "kind": kind, "t": timestep, "shape": state.shape, "at": self._floats})
+    def add(self, row: str, kind: str, timestep: int, state: npt.NDArray[Any] | None) -> None:
+        if state is None:
+            return
+        self._listed.append({"row": row, "kind": kind, "t": timestep, "shape": state.shape[1:], "at": self._floats})
         self._parts.append(np.ascontiguousarray(state, dtype="<f4").tobytes())
         self._floats += state.size
 
@@ -152,10 +126,8 @@ class _Planes:
 
 
 ROUTES = [
-    Route("/api/stores", stores),
     Route("/api/sheet/{side}", sheet),
     Route("/api/stores/{store}/values/{sample}", values),
     Route("/api/stores/{store}/shards", shards),
-    Route("/api/stores/{store}/check/{shard}", check),
     Route("/api/difference", difference),
 ]

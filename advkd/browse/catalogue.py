@@ -4,18 +4,21 @@ A URL names a store by its digest. Only names that the catalogue has made are lo
 path.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from advkd.browse.errors import NotShownError
-from advkd.browse.limits import too_large
 from advkd.browse.store_view import StoreView
+from advkd.diffusion import conditions_of
+from advkd.files import is_remote
 from advkd.text import size_and_time
-from storage import ByteCache, StoreError, StoreNotFoundError, StoreSummary, digest, summarize
+from storage import ByteCache, StoreError, StoreNotFoundError, StoreSummary, TrajectorySpec, digest, summarize
 from storage.care import store_uris
 from storage.objects import list_folders, list_objects
 
@@ -26,6 +29,12 @@ PATIENCE_SECONDS = 0.5
 """How long a page waits for the whole list; then it shows what is known, and asks again."""
 _ENOUGH = 12
 """Rows that fill a window: with them a page does not wait for more."""
+MOST_TIMESTEPS = 1024
+"""Timesteps of a store: all steps of a common teacher, and the noise."""
+MOST_VALUES = 2**23
+"""Values of one state: 3 channels of 1024 x 1024 are 3 million."""
+MOST_NOISE_VALUES = 2**30
+"""Values of a shard's noise where it is not stored, for one shard's is drawn to be compared."""
 _LISTING = ThreadPoolExecutor(6, thread_name_prefix="advkd-list")
 _NAME_DIGITS = 16
 
@@ -149,17 +158,16 @@ class Catalogue:
 
 def _below(uri: str) -> Iterator[Listed]:
     """Lists the store at a URI, or those below it; what cannot be read becomes an unreadable entry."""
+    here = _at(uri)
+    if here is not None:
+        yield here
+        return
     try:
-        summary = summarize(uri)
-        if summary is not None:
-            yield _entry(summary)
-            return
         for uris in store_uris(uri):
             empty = True
-            for entry in _LISTING.map(_at, uris):
-                if entry is not None:
-                    empty = False
-                    yield entry
+            for entry in filter(None, _LISTING.map(_at, uris)):
+                empty = False
+                yield entry
             if not empty:
                 return
     except (StoreError, OSError) as error:
@@ -193,23 +201,37 @@ def _unreadable(uri: str, error: Exception) -> Listed:
 
 def _require_root(uri: str) -> None:
     """Accepts an empty root, whose stores may come later, and refuses one that holds foreign objects."""
-    folders = list_folders(uri)
-    if "://" not in uri:
-        from pathlib import Path
-
-        if not Path(uri).is_dir():
-            raise StoreNotFoundError(
-                f"`advkd browse` needs a store or a root of stores, but there is no folder {uri}; check the path"
-            )
-    foreign = [entry.key for entry in list_objects(uri) if "/" not in entry.key] if not folders else []
-    if any(key.endswith(".tar") for key in foreign):
+    if not is_remote(uri) and not Path(uri).is_dir():
         raise StoreNotFoundError(
-            f"a store is a folder with spec.json, commits/ and manifest.json, but {uri} holds tars of somebody else "
-            f"({foreign[0]}, ...) without them, so nothing says what their members are; read them with webdataset, or "
-            "compute a store with `advkd precompute --format webdataset`"
+            f"`advkd browse` needs a store or a root of stores, but there is no folder {uri}; check the path"
         )
+    foreign = [] if list_folders(uri) else [entry.key for entry in list_objects(uri) if "/" not in entry.key]
     if foreign:
+        tars = any(key.endswith(".tar") for key in foreign)
         raise StoreNotFoundError(
-            f"a store is a folder with spec.json and manifest.json, but {uri} holds other things ({foreign[0]}, ...); "
-            "check the URI"
+            f"a store is a folder with spec.json, commits/ and manifest.json, but {uri} holds "
+            f"{'tars of somebody else' if tars else 'other things'} ({foreign[0]}, ...) without them; "
+            + ("read them with webdataset, or compute a store with `advkd precompute`" if tars else "check the URI")
         )
+
+
+def too_large(spec: TrajectorySpec) -> str | None:
+    """Returns why a store cannot be shown, None if it can."""
+    values, timesteps = math.prod(spec.sample_shape), len(spec.timesteps)
+    if timesteps > MOST_TIMESTEPS:
+        return f"a store is shown if it has at most {MOST_TIMESTEPS:,} timesteps, got {timesteps:,}; choose fewer"
+    if values > MOST_VALUES:
+        return (
+            f"a store is shown if a state has at most {MOST_VALUES:,} values, got {values:,} of shape "
+            f"{list(spec.sample_shape)}; choose a smaller one"
+        )
+    if spec.noise == "seeded" and spec.shard_samples * values > MOST_NOISE_VALUES:
+        return (
+            f"a store whose noise is drawn again is shown if a shard's has at most {MOST_NOISE_VALUES:,} values, got "
+            f"{spec.shard_samples * values:,}; choose smaller shards"
+        )
+    try:
+        conditions_of(spec.conditioning)
+    except (ValueError, TypeError) as error:
+        return f"a store is shown if its condition is of a known kind: {error}"
+    return None

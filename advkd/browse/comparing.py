@@ -1,17 +1,27 @@
 """Compares two sides of a page: a store's teacher, or a student on a store's noise, at the same samples."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from advkd.browse.decoding import Look
 from advkd.browse.errors import RequestError
 from advkd.browse.marks import Mark
-from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, SortedSamples, chunks, norm, sorted_order, subset
+from advkd.browse.sorting import (
+    MOST_SAMPLES,
+    MOST_STUDENT_SAMPLES,
+    SortedSamples,
+    Subset,
+    Values,
+    chunks,
+    sorted_order,
+    subset,
+)
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent
+from advkd.browse.students import ShownStudent, norm
 from storage import TrajectorySpec
 
 
@@ -79,9 +89,11 @@ def require_comparable(left: Side, right: Side) -> None:
 
 
 def differences(
-    left: Side, right: Side, samples: Sequence[int], timestep: int
+    left: Side, right: Side, samples: Sequence[int], timestep: int, looks: tuple[Look, Look] | None = None
 ) -> tuple[npt.NDArray[np.float32], dict[int, Mark]]:
     """Returns |left - right|, `[len(samples), C, H_k, W_k]`, and marks of the samples that could not be read.
+
+    It is that of the images if `looks` decode both, else that of the states.
 
     Raises:
         RequestError: the sides store the timestep at different resolutions.
@@ -93,6 +105,10 @@ def differences(
             f"states of one resolution can be subtracted, got {list(ours.shape[1:])} and {list(theirs.shape[1:])}; "
             "choose a timestep that both store in full"
         )
+    if looks is not None:
+        images: tuple[Any, Any] = looks[0].images(ours), looks[1].images(theirs)
+        if images[0] is not None and images[1] is not None:
+            ours, theirs = images
     return np.abs(ours.astype(np.float32) - theirs.astype(np.float32)), marks | more
 
 
@@ -106,12 +122,14 @@ def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> Sorted
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
     chosen = subset(left.view, seed, most, [timestep])
     both = chosen.samples < right.view.num_samples
-    chosen = type(chosen)(chosen.samples[both], chosen.what, chosen.whole and bool(both.all()))
     if not both.all():
-        chosen = type(chosen)(chosen.samples, f"{len(chosen.samples):,} that both have, among {chosen.what}", False)
-    values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-    for portion in chunks(left.view, chosen.samples, [timestep]):
-        apart, marks = differences(left, right, portion, timestep)
-        values.append(norm(apart))
-        readable.append(np.array([sample not in marks for sample in portion]))
-    return sorted_order(chosen, np.concatenate(values), np.concatenate(readable))
+        what = f"{both.sum():,} that both have, among {chosen.what}"
+        chosen = Subset(chosen.samples[both], what, whole=False)
+
+    def distances() -> Iterator[tuple[list[int], Values]]:
+        for portion in chunks(left.view, chosen.samples, [timestep]):
+            apart, marks = differences(left, right, portion, timestep)
+            good = [row for row, sample in enumerate(portion) if sample not in marks]
+            yield [portion[row] for row in good], norm(apart[good])
+
+    return sorted_order(chosen, distances())

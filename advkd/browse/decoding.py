@@ -5,14 +5,14 @@ Imports torch only where something is decoded.
 
 import tempfile
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.display import Pixels, ValueRange, latent, tile_size, tiles, value_range
+from advkd.browse.display import Pixels, latent, tile_size, tiles, value_range
 from advkd.browse.store_view import StoreSnapshot
 from advkd.diffusion import Space, decoded, space_of
 from advkd.networks import NetworkError, kept_decoder
@@ -44,55 +44,69 @@ class Look:
         """Width and height of the largest tile."""
         return max(self.tile(t) for t in self.view.spec.timesteps)
 
-    def pixels(self, states: npt.NDArray[Any], t: int, contrast: str = "fixed") -> Pixels:
+    def images(self, states: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
+        """Decodes states `[B, C, H, W]` to images in [-1, 1], one request at a time; None where nothing decodes them.
+
+        Only states of full size are decoded.
+        """
+        if self.space is None or states.shape[1:] != tuple(self.view.spec.sample_shape):
+            return None
+        import torch
+
+        with _CODING:
+            made: npt.NDArray[np.float32] = decoded(self.space, torch.from_numpy(states.astype(np.float32))).numpy()
+        return made
+
+    def pixels(self, states: npt.NDArray[Any], t: int) -> Pixels:
         """Draws states `[B, C, H_k, W_k]`."""
-        if self.space is not None and states.shape[1:] == tuple(self.view.spec.sample_shape):
-            return tiles(images(self.space, states), ValueRange(-1.0, 1.0), contrast=contrast)
+        made = self.images(states)
+        if made is not None:
+            return tiles(made)
         shown = states if self.how in (ALL, DECODED) else states[:, int(self.how)][:, None]
-        return tiles(shown, value_range(self.view.manifest, t), contrast=contrast)
+        return tiles(shown, value_range(self.view.manifest, t))
 
 
-def images(space: Space, states: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Decodes states `[B, *space.shape]` to images in [-1, 1], one request at a time."""
-    import torch
-
-    with _CODING:
-        made: npt.NDArray[np.float32] = decoded(space, torch.from_numpy(states.astype(np.float32))).numpy()
-    return made
-
-
-@dataclass
 class Decoders:
-    """The autoencoders of latents, each loaded once; `wanted` is `--decode`. Thread-safe."""
+    """The autoencoders of latents, each loaded once. Thread-safe.
 
-    wanted: bool
-    _spaces: dict[str, Space | None] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _folders: list[Any] = field(default_factory=list)
+    Args:
+        wanted: `--decode`.
+    """
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted
+        self._lock = threading.Lock()
+        self._spaces: dict[str, tuple[str, Space | None]] = {}
+        self._folders: list[tempfile.TemporaryDirectory[str]] = []
 
     def space(self, view: StoreSnapshot) -> Space | None:
-        """Returns what decodes a store's states; None for pixels, without `--decode`, and where no decoder is kept."""
-        if not self.wanted or view.spec.space is None:
+        """Returns what decodes a store's states; None for pixels, without `--decode`, and where no decoder is kept.
+
+        One that is not there yet is looked for again whenever the store has changed.
+        """
+        if not self._wanted or view.spec.space is None:
             return None
         with self._lock:
-            if view.store.name not in self._spaces:
-                self._spaces[view.store.name] = self._found(view)
-            return self._spaces[view.store.name]
+            stamp, space = self._spaces.get(view.store.name, ("", None))
+            if space is None and stamp != view.stamp:
+                space = self._kept(view)
+                self._spaces[view.store.name] = view.stamp, space
+            return space
 
-    def ways(self, view: StoreSnapshot) -> list[dict[str, str]]:
-        """Returns the ways to show a store's states, the default first: value and name of each."""
-        ways = [] if self.space(view) is None else [{"value": DECODED, "name": "decoded"}]
+    def ways(self, view: StoreSnapshot) -> list[str]:
+        """Returns the ways to show a store's states, the default first."""
         if not latent(view.spec):
-            return ways
+            return [ALL]
         count = min(view.spec.sample_shape[0], _CHANNELS)
-        single = [{"value": str(k), "name": f"channel {k}"} for k in range(count)] if count > 1 else []
-        return [*ways, {"value": ALL, "name": "all channels"}, *single]
+        single = map(str, range(count if count > 1 else 0))
+        return [*([] if self.space(view) is None else [DECODED]), ALL, *single]
 
-    def look(self, view: StoreSnapshot, how: str) -> Look:
-        """Returns a way to show a store's states."""
+    def look(self, view: StoreSnapshot, how: str = "") -> Look:
+        """Returns a way to show a store's states; "" is the default."""
+        how = how or self.ways(view)[0]
         return Look(view, how, self.space(view) if how == DECODED else None)
 
-    def _found(self, view: StoreSnapshot) -> Space | None:
+    def _kept(self, view: StoreSnapshot) -> Space | None:
         kept = kept_decoder(view.store.uri, view.spec.space)
         places = None
         try:

@@ -1,11 +1,9 @@
 """Converts states `[B, C, H, W]` to grey or colour tiles `[B, h, w]` or `[B, h, w, 3]`, uint8.
 
-One channel is grey, three are colours. Any other number (latents) is shown channel by channel, side by side in one
-tile, because there is no decoder.
+One channel is grey, three are colours. Any other number is shown channel by channel, side by side in one tile.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,8 @@ import numpy.typing as npt
 from storage import Manifest, TrajectorySpec
 
 Pixels = npt.NDArray[np.uint8]
-CONTRASTS = ("fixed", "auto")
+PICTURE = (-1.0, 1.0)
+"""The values of pixels that are black and white."""
 _COLOURS = 3
 _LATENT_SPREAD = 3.0
 
@@ -26,26 +25,18 @@ _HEAT = (_HEAT.T + 0.5).astype(np.uint8)
 """256 colours `[256, 3]`, which distinguish a difference from a picture."""
 
 
-@dataclass(frozen=True)
-class ValueRange:
-    """The values that become black and white; values beyond are clipped."""
-
-    low: float
-    high: float
-
-
 def latent(spec: TrajectorySpec) -> bool:
     """Whether states are no pictures, so that what is black and what is white is a matter of statistics."""
     return spec.space is not None or spec.sample_shape[0] not in (1, _COLOURS)
 
 
-def value_range(manifest: Manifest, timestep: int) -> ValueRange:
-    """Returns [-1, 1] for pixels; for latents, three standard deviations around the mean of the timestep."""
+def value_range(manifest: Manifest, timestep: int) -> tuple[float, float]:
+    """Returns what is black and white: -1 and 1 for pixels; for latents, the timestep's mean -+ 3 deviations."""
     if not latent(manifest.spec):
-        return ValueRange(-1.0, 1.0)
+        return PICTURE
     known = manifest.statistics.get(timestep)
     mean, std = (known.mean, known.std or 1.0) if known else (0.0, 1.0)
-    return ValueRange(mean - _LATENT_SPREAD * std, mean + _LATENT_SPREAD * std)
+    return mean - _LATENT_SPREAD * std, mean + _LATENT_SPREAD * std
 
 
 def tile_size(shape: tuple[int, int, int]) -> tuple[int, int]:
@@ -57,17 +48,16 @@ def tile_size(shape: tuple[int, int, int]) -> tuple[int, int]:
     return columns * width, -(-channels // columns) * height
 
 
-def tiles(states: npt.NDArray[Any], shown: ValueRange, *, contrast: str = "fixed") -> Pixels:
-    """Converts states to pixels; with "auto" contrast each tile's smallest and largest value become black and white."""
+def largest_tile(spec: TrajectorySpec) -> tuple[int, int]:
+    """Returns width and height of the largest tile of a store; a pyramid has smaller ones too."""
+    return max(tile_size(spec.state_shape(t)) for t in spec.timesteps)
+
+
+def tiles(states: npt.NDArray[Any], ends: tuple[float, float] = PICTURE) -> Pixels:
+    """Converts states to pixels; values beyond the ends, black and white, are clipped."""
     values = states.astype(np.float32)
-    if contrast == "auto":
-        low = values.min(axis=(1, 2, 3), keepdims=True)
-        spread = values.max(axis=(1, 2, 3), keepdims=True) - low
-        values -= low
-        values /= np.where(spread > 0, spread, 1)
-    else:
-        values -= shown.low
-        values /= shown.high - shown.low
+    values -= ends[0]
+    values /= ends[1] - ends[0]
     # In place: a wall of large images is the most that a request takes.
     np.clip(values, 0, 1, out=values)
     values *= 255

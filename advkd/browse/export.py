@@ -1,4 +1,4 @@
-"""Chosen samples as a file: npz, a PNG sheet or CSV, with the students' outputs and errors."""
+"""Chosen samples as a file: npz, PNG or CSV with the students' outputs and errors, or a GIF of the denoising."""
 
 import csv
 import io
@@ -7,26 +7,31 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from advkd.browse.decoding import Look
 from advkd.browse.errors import RequestError
 from advkd.browse.labels import condition_text
-from advkd.browse.sheets import hatched, require_fitting, sheet_of
-from advkd.browse.sorting import MOST_BYTES, chunks, norm
+from advkd.browse.sheets import grid_of, hatched, png_bytes, require_fitting
+from advkd.browse.sorting import MOST_BYTES, readable
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent
-from storage import States
+from advkd.browse.students import ShownStudent, norm
+from storage import ShardCorruptError, States, StoreIncompleteError
 
-FORMS = {"npz": "application/zip", "png": "image/png", "csv": "text/csv"}
+FORMS = {"npz": "application/zip", "png": "image/png", "csv": "text/csv", "gif": "image/gif"}
+_SIDE = 160
+"""Pixels to which the tiles of a single sample are enlarged."""
+_STEP_MS, _HOLD_MS = 350, 1500
 
 
 def exported(view: StoreSnapshot, samples: list[int], students: Sequence[ShownStudent], form: str, look: Look) -> bytes:
     """Returns the file: all timesteps of samples of a store and what students predict there.
 
-    Samples that cannot be read are left out of npz and CSV, and hatched in a sheet.
+    Samples that cannot be read are left out of npz and CSV, and hatched in pictures.
 
     Raises:
         RequestError: they are too many for a file.
+        ShardCorruptError, StoreIncompleteError: none of them can be read.
     """
     if form == "csv":
         return _table(view, samples, students)
@@ -36,34 +41,34 @@ def exported(view: StoreSnapshot, samples: list[int], students: Sequence[ShownSt
         raise RequestError(
             f"a file holds at most {most} samples of this store, got {len(samples)}; choose fewer, or CSV"
         )
-    return (_arrays if form == "npz" else _sheet)(view, samples, students, look)
-
-
-def _read(
-    view: StoreSnapshot, samples: list[int], students: Sequence[ShownStudent]
-) -> tuple[npt.NDArray[np.bool_], States, list[States]]:
     looked = view.read(samples, view.spec.timesteps)
     good = np.array([sample not in looked.marks for sample in samples])
-    noise = looked.states[view.spec.timesteps[0]]
-    predicted = [
-        {t: state for t, state in student.states(view.spec, samples, noise).items() if t in view.spec.timesteps}
-        for student in students
-    ]
-    return good, looked.states, predicted
+    if not good.any():
+        mark = looked.marks[samples[0]]
+        raise (StoreIncompleteError if mark.kind == "pending" else ShardCorruptError)(mark.message)
+    predicted = [student.states(view.spec, samples, looked.states[view.spec.timesteps[0]]) for student in students]
+    if form == "npz":
+        return _arrays(view, np.array(samples), good, looked.states, dict(zip(students, predicted, strict=True)))
+    return _picture(view, good, [looked.states, *predicted], form, look)
 
 
-def _arrays(view: StoreSnapshot, samples: list[int], students: Sequence[ShownStudent], _: Look) -> bytes:
-    good, states, predicted = _read(view, samples, students)
+def _arrays(
+    view: StoreSnapshot,
+    samples: npt.NDArray[np.int64],
+    good: npt.NDArray[np.bool_],
+    states: States,
+    predicted: dict[ShownStudent, States],
+) -> bytes:
     arrays: dict[str, npt.NDArray[Any]] = {
-        "samples": np.array(samples)[good],
-        "conditions": np.array([condition_text(view, sample) for sample in samples])[good],
+        "samples": samples[good],
+        "conditions": np.array([condition_text(view, sample) for sample in samples[good].tolist()]),
         **{f"t{t:04d}": state[good] for t, state in states.items()},
     }
-    for number, (student, theirs) in enumerate(zip(students, predicted, strict=True)):
+    for number, (student, theirs) in enumerate(predicted.items()):
         arrays[f"student{number}"] = np.array(student.name)
-        for t, state in theirs.items():
-            arrays[f"student{number}_t{t:04d}"] = state[good]
-            arrays[f"student{number}_error_t{t:04d}"] = norm(state - states[t].astype(np.float32))[good]
+        for t in student.shared_timesteps(view.spec):
+            arrays[f"student{number}_t{t:04d}"] = theirs[t][good]
+            arrays[f"student{number}_error_t{t:04d}"] = norm(theirs[t] - states[t].astype(np.float32))[good]
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -74,30 +79,38 @@ def _table(view: StoreSnapshot, samples: list[int], students: Sequence[ShownStud
     rows, times = csv.writer(text), view.spec.timesteps
     heads = [f"error of {student.name} at t={t}" for student in students for t in student.shared_timesteps(view.spec)]
     rows.writerow(["sample", "condition", *(f"norm at t={t}" for t in times), *heads])
-    for portion in chunks(view, samples, times):
-        good, states, predicted = _read(view, portion, students)
+    for portion, states in readable(view, samples, times):
         columns = [norm(states[t]) for t in times]
-        columns += [norm(state - states[t].astype(np.float32)) for theirs in predicted for t, state in theirs.items()]
-        for row in np.flatnonzero(good):
+        columns += [error for student in students for error in student.errors(view.spec, portion, states).values()]
+        for row, sample in enumerate(portion):
             # A text that a spreadsheet would take for a formula is quoted.
-            told = condition_text(view, portion[row])
+            told = condition_text(view, sample)
             told = f"'{told}" if told[:1] in ("=", "+", "-", "@") else told
-            rows.writerow([portion[row], told, *(f"{column[row]:.6g}" for column in columns)])
+            rows.writerow([sample, told, *(f"{column[row]:.6g}" for column in columns)])
     return text.getvalue().encode()
 
 
-def _sheet(view: StoreSnapshot, samples: list[int], students: Sequence[ShownStudent], look: Look) -> bytes:
+def _picture(view: StoreSnapshot, good: npt.NDArray[np.bool_], shown: list[States], form: str, look: Look) -> bytes:
+    """Draws a row for each sample and each of its students, with a column (PNG) or a frame (GIF) for each timestep."""
     times, (width, height) = view.spec.timesteps, look.largest
-    rows = 1 + len(students)
-    require_fitting(len(samples) * rows * len(times), len(times), (width, height))
-    good, states, predicted = _read(view, samples, students)
-    colours = [3] if look.pixels(states[times[-1]][:1], times[-1]).ndim == 4 else []
-    sheet = np.zeros((len(samples), rows, len(times), height, width, *colours), dtype=np.uint8)
-    for row, shown in enumerate([states, *predicted]):
+    factor = max(1, _SIDE // max(width, height)) if len(good) == 1 else 1
+    width, height, rows = factor * width, factor * height, len(shown)
+    require_fitting(len(good) * rows * len(times), len(times), (width, height))
+    colours = look.pixels(shown[0][times[-1]][:1], times[-1]).shape[3:]
+    sheet = np.zeros((len(times), len(good), rows, height, width, *colours), dtype=np.uint8)
+    for row, states in enumerate(shown):
+        # Students start from the store's noise.
         for column, t in enumerate(times):
-            if t in shown:
-                drawn = look.pixels(shown[t], t)
+            if t in (there := {times[0]: shown[0][times[0]]} | states):
+                drawn = look.pixels(there[t], t)
                 enlarged = drawn.repeat(height // drawn.shape[1], axis=1).repeat(width // drawn.shape[2], axis=2)
-                sheet[:, row, column, : enlarged.shape[1], : enlarged.shape[2]] = enlarged
-    sheet[~good] = hatched(sheet.shape[3:])
-    return sheet_of(sheet.reshape(-1, *sheet.shape[3:]), {}, len(times)).png
+                sheet[column, :, row, : enlarged.shape[1], : enlarged.shape[2]] = enlarged
+    sheet[:, ~good] = hatched(sheet.shape[3:])
+    tiles = sheet.reshape(len(times), -1, *sheet.shape[3:])
+    if form == "png":
+        return png_bytes(grid_of(np.moveaxis(tiles, 0, 1).reshape(-1, *tiles.shape[2:]), len(times)))
+    frames = [Image.fromarray(grid_of(frame, rows if rows > 1 else None)) for frame in tiles]
+    buffer = io.BytesIO()
+    held = [_STEP_MS] * (len(frames) - 1) + [_HOLD_MS]
+    frames[0].save(buffer, format="GIF", save_all=True, append_images=frames[1:], duration=held, loop=0)
+    return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass
+from itertools import islice
 
 _MOST_MARKS = 10_000
 
@@ -13,8 +14,6 @@ class Mark:
     kind: str
     message: str
     sample: int
-    whole: bool = False
-    """Whether a check of the whole shard found the problem; then a readable sample does not clear the mark."""
 
 
 class Marks:
@@ -25,19 +24,16 @@ class Marks:
         self._lock = threading.Lock()
 
     def put(self, shard: int, mark: Mark) -> None:
-        """Marks a shard; a mark from a single sample does not replace one from the whole shard."""
+        """Marks a shard."""
         with self._lock:
-            held = self._marks.get(shard)
-            if held is None and len(self._marks) >= _MOST_MARKS:
-                return
-            if held is None or mark.whole or not held.whole:
+            if shard in self._marks or len(self._marks) < _MOST_MARKS:
                 self._marks[shard] = mark
 
-    def clear(self, shard: int, mark: Mark | None = None) -> None:
-        """Removes a shard's mark; if a mark is given, only if it is still this one."""
+    def clear(self, shard: int, mark: Mark) -> None:
+        """Removes a shard's mark, if it is still this one."""
         with self._lock:
-            if mark is None or self._marks.get(shard) is mark:
-                self._marks.pop(shard, None)
+            if self._marks.get(shard) is mark:
+                del self._marks[shard]
 
     def all(self) -> dict[int, Mark]:
         """Returns a copy of all marks, by shard."""
@@ -45,10 +41,9 @@ class Marks:
             return dict(self._marks)
 
     def turn(self, most: int) -> list[tuple[int, Mark]]:
-        """Returns up to `most` marks from single samples, and moves them to the end of the queue."""
+        """Returns up to `most` marks, and moves them to the end of the queue."""
         with self._lock:
-            chosen = [(shard, mark) for shard, mark in self._marks.items() if not mark.whole][:most]
-            for shard, mark in chosen:
-                del self._marks[shard]
-                self._marks[shard] = mark
+            chosen = list(islice(self._marks.items(), most))
+            for shard, _ in chosen:
+                self._marks[shard] = self._marks.pop(shard)
             return chosen

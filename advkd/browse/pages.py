@@ -12,56 +12,82 @@ from starlette.routing import Route
 from advkd.browse import query
 from advkd.browse.access import GUARDED, NEXT
 from advkd.browse.api import SCALES, shown, view_of
-from advkd.browse.comparing import Side, comparable
+from advkd.browse.comparing import comparable
 from advkd.browse.decoding import ALL, DECODED
-from advkd.browse.downloads import film_gif, numbers_npz, strip_png
+from advkd.browse.display import largest_tile
 from advkd.browse.errors import RequestError, Told
 from advkd.browse.export import FORMS as EXPORTS
 from advkd.browse.export import exported
-from advkd.browse.facts import store_facts
 from advkd.browse.labels import classes_of, condition_text, conditioned
-from advkd.browse.sheets import first_samples, fitting_samples, parse_samples
-from advkd.browse.shown import grid_facts, largest_tile
-from advkd.browse.store_list import store_rows
+from advkd.browse.sheets import first_samples, parse_samples
+from advkd.browse.shown import grid_facts, grid_of
 from advkd.browse.store_view import StoreSnapshot
-from storage import ShardCorruptError, StoreIncompleteError
+from advkd.text import age_text, facts_rows, grid_rows, size_text, statistics_rows
+from storage import StoreSummary, measure_growth
+from storage.records import committed_shards
 
-_BAND = 16
+_BAND, _DECODED_BAND, _PREVIEW = 16, 4, 8
+"""Samples at the head of a store's page, where they are decoded, and in a row of the list."""
+_STATISTICS = ("timestep", "mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail")
+_GRID = ("timestep", "stored as", "a_t", "s_t", "H x W", "bytes/sample")
+_SIDES = ("left", "right")
+_NAMES = {DECODED: "decoded", ALL: "all channels"}
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(default=True, default_for_string=True),
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters["thousands"] = lambda value: f"{value:,}"
+_TEMPLATES.filters |= {"thousands": "{:,}".format, "size": size_text, "age": age_text}
 
 
 def stores(request: Request) -> Response:
-    """Answers `/`: all stores."""
+    """Answers `/`: all stores. A list decodes nothing, for it may be long."""
     catalogue = shown(request).catalogue
-    rows = store_rows(catalogue.stores())
-    return _page(request, "stores.html", rows=rows, reading=catalogue.reading, data={"page": "stores"})
+    listed = catalogue.stores()
+    previews = {
+        one.name: first_samples(one.summary.num_samples, _PREVIEW, largest_tile(one.summary.spec))
+        for one in listed
+        if one.name is not None and one.summary.spec is not None
+    }
+    data = {"page": "stores"}
+    return _page(request, "stores.html", rows=listed, previews=previews, reading=catalogue.reading, data=data)
 
 
 def store(request: Request) -> Response:
     """Answers `/s/{store}`: everything that is known about a store."""
     view = view_of(request)
-    facts = store_facts(view)
-    band = first_samples(view.num_samples, _BAND, largest_tile(view.spec))
-    return _page(request, "store.html", **_of(request, view), facts=facts, band=band)
+    look = shown(request).decoders.look(view)
+    band = first_samples(view.num_samples, _BAND if look.space is None else _DECODED_BAND, look.largest)
+    manifest, uri = view.manifest if view.sealed else None, view.store.uri
+    summary = StoreSummary(
+        uri=uri,
+        state="sealed" if view.sealed else "growing",
+        spec=view.spec,
+        num_samples=view.num_samples,
+        num_shards=view.manifest.num_shards,
+        total_bytes=view.manifest.total_bytes,
+    )
+    extension = len(committed_shards(uri, after=manifest.num_shards - 1)) if manifest else 0
+    facts = facts_rows(summary, view.spec, manifest, extension, None if manifest else measure_growth(uri, view.spec))
+    tables = {
+        "Statistics of all samples": (_STATISTICS, statistics_rows(manifest) if manifest else []),
+        "Grid": (_GRID, grid_rows(view.spec)),
+    }
+    known = manifest.statistics.items() if manifest else []
+    spread = [(t, one.mean, one.std, one.min, one.max) for t, one in known]
+    return _page(request, "store.html", **_of(request, view, {"spread": spread}), facts=facts, band=band, tables=tables)
 
 
 def gallery(request: Request) -> Response:
     """Answers `/s/{store}/gallery`: a wall of samples."""
-    view = view_of(request)
-    first = f"0-{min(_chunk(view), view.num_samples) - 1}" if view.num_samples else ""
-    held = shown(request)
-    ways = held.decoders.ways(view)
-    looks = {way["value"]: held.decoders.look(view, way["value"]).largest for way in ways}
-    # The empty value is the default where nothing is decoded.
-    more = {"looks": {how: {"tile": tile, "chunk": fitting_samples(*tile)} for how, tile in looks.items()}}
+    view, decoders = view_of(request), shown(request).decoders
+    ways = decoders.ways(view)
+    # The empty value is the default.
+    looks = {how if k else "": grid_of(decoders.look(view, how)) for k, how in enumerate(ways)}
+    names = {value: _NAMES.get(how, f"channel {how}") for value, how in zip(looks, ways, strict=True)}
     return _page(
-        request, "gallery.html", **_of(request, view, more), classes=classes_of(view), first=first, ways=ways,
+        request, "gallery.html", **_of(request, view, {"looks": looks}), classes=classes_of(view), ways=names,
         searched=conditioned(view),
     )  # fmt: skip
 
@@ -73,17 +99,20 @@ def sample_map(request: Request) -> Response:
 
 
 def export(request: Request) -> Response:
-    """Answers `/s/{store}/export.{form}?samples=5,17&student=0`: samples as npz, PNG or CSV, with students' outputs."""
-    view, held = view_of(request), shown(request)
-    form = request.path_params["form"]
+    """Answers `/s/{store}/export.{form}?samples=5,17&student=0`, or `/s/{store}/sample/{sample}.{form}`: a file."""
+    view, held, form = view_of(request), shown(request), request.path_params["form"]
     if form not in EXPORTS:
         raise RequestError(f"samples can be had as {', '.join(EXPORTS)}, got {form[:20]!r}; choose one of them")
-    samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
+    name = f"{view.spec.teacher}-{view.store.name}"
+    if "sample" in request.path_params:
+        samples = [query.sample(request.path_params["sample"], view.num_samples)]
+        name += f"-sample-{samples[0]}"
+    else:
+        samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
+        name += f"-{len(samples)}-samples"
     students = [held.student(number, view) for number in sorted(set(request.query_params.getlist("student")))]
-    look = held.decoders.look(view, next(iter(held.decoders.ways(view)), {"value": ALL})["value"])
-    body = exported(view, samples, [one for one in students if one is not None], form, look)
-    name = f"{view.spec.teacher}-{view.store.name}-{len(samples)}-samples.{form}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    body = exported(view, samples, [one for one in students if one is not None], form, held.decoders.look(view))
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
     return Response(body, media_type=EXPORTS[form], headers=headers)
 
 
@@ -91,13 +120,8 @@ def sample(request: Request) -> Response:
     """Answers `/s/{store}/sample/{sample}`: a trajectory."""
     view = view_of(request)
     index = query.sample(request.path_params["sample"], view.num_samples)
-    return _page(
-        request,
-        "sample.html",
-        **_of(request, view, {"sample": index}),
-        sample=index,
-        condition=condition_text(view, index),
-    )
+    told = condition_text(view, index)
+    return _page(request, "sample.html", **_of(request, view, {"sample": index}), sample=index, condition=told)
 
 
 def jump(request: Request) -> Response:
@@ -105,25 +129,6 @@ def jump(request: Request) -> Response:
     view = view_of(request)
     index = query.sample(request.query_params.get("i", "").strip().replace(",", ""), view.num_samples)
     return RedirectResponse(f"/s/{view.store.name}/sample/{index}", 303)
-
-
-def download(request: Request) -> Response:
-    """Answers `/s/{store}/sample/{sample}.png`, `.gif` or `.npz`: a trajectory as a file."""
-    view = view_of(request)
-    index = query.sample(request.path_params["sample"], view.num_samples)
-    form = request.path_params["form"]
-    if form not in _FORMS:
-        raise RequestError(f"a trajectory can be had as {', '.join(_FORMS)}, got {form[:20]!r}; choose one of them")
-    looked = view.read([index], view.spec.timesteps)
-    if looked.marks:
-        mark = looked.marks[index]
-        raise (StoreIncompleteError if mark.kind == "pending" else ShardCorruptError)(mark.message)
-    kind = _FORMS[form]
-    body = numbers_npz(looked.states) if form == "npz" else _DRAWN[form](view, looked.states)
-    name = f"{view.spec.teacher}-{view.store.name}-sample-{index}.{form}"
-    inline = form != "npz" and request.query_params.get("inline") == "1"
-    headers = {"Content-Disposition": "inline" if inline else f'attachment; filename="{name}"'}
-    return Response(body, media_type=kind, headers=headers)
 
 
 def compare(request: Request) -> Response:
@@ -139,35 +144,32 @@ def compare(request: Request) -> Response:
         for student in held.students_of(spec):
             if student["refused"] is None:
                 choices.append({"value": f"{name}~{student['number']}", "label": f"{student['name']} on {name[:8]}"})
-    compared: dict[str, Side] = {}
-    sides: dict[str, dict[str, Any]] = {}
-    for position, which in enumerate(("left", "right")):
-        text = request.query_params.get(which, "") or (
-            choices[min(position, len(choices) - 1)]["value"] if choices else ""
-        )
-        if not text:
-            continue
-        side = compared[which] = held.side(text, beside=compared.get("left"))
-        view = side.view
-        sides[which] = {
+    texts = [request.query_params.get(which, "") for which in _SIDES]
+    if choices:
+        texts = [text or choices[min(k, len(choices) - 1)]["value"] for k, text in enumerate(texts)]
+    if not all(texts):
+        return _page(request, "compare.html", sides={}, data={"page": "compare"})
+    compared = held.sides(*texts)
+    left, right = (side.view for side in compared)
+    refused = comparable(left, right)
+    sides = {
+        which: {
             "side": text,
-            "store": view.store.name,
-            "samples": view.num_samples,
-            **grid_facts(view.spec),
+            "store": side.view.store.name,
+            "samples": side.view.num_samples,
+            **grid_facts(side.view.spec),
+            **grid_of(look),
+            "how": look.how,
             "timesteps": list(side.timesteps()),
-            "chunk": _chunk(view),
             "student": None if side.student is None else side.student.name,
         }
-    refused = comparable(compared["left"].view, compared["right"].view) if compared else None
+        for which, text, side, look in zip(_SIDES, texts, compared, held.looks(left, right), strict=True)
+    }
+    data = {"page": "compare", "sides": sides, "subtracted": refused is None}
     return _page(
-        request,
-        "compare.html",
-        choices=choices,
-        sides=sides,
-        refused=refused,
+        request, "compare.html", choices=choices, sides=sides, refused=refused, data=data,
         scales=sorted(SCALES, key=float),
-        data={"page": "compare", "sides": sides, "subtracted": refused is None},
-    )
+    )  # fmt: skip
 
 
 def favicon(request: Request) -> Response:
@@ -177,12 +179,11 @@ def favicon(request: Request) -> Response:
 
 def error_page(request: Request, kind: Told, message: str, headers: dict[str, str]) -> Response:
     """Returns a page with the error and its remedy, which reloads itself if trying again may help."""
-    data = {"page": "error", "passing": kind.passing}
     _, kind_of_page, name, *rest = [*request.url.path.split("/"), "", ""]
     store = name if kind_of_page == "s" and any(rest) and shown(request).catalogue.knows(name) else None
-    return _page(
-        request, "error.html", status=kind.status, headers=headers, told=kind, message=message, data=data, back=store
-    )
+    # What may help is asking again: the browser does.
+    headers |= {"Refresh": "3"} if kind.passing else {}
+    return _page(request, "error.html", status=kind.status, headers=headers, told=kind, message=message, back=store)
 
 
 def token_page(request: Request) -> Response:
@@ -198,19 +199,14 @@ def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = Non
         "store": view.store.name,
         "sealed": view.sealed,
         "samples": view.num_samples,
-        "chunk": _chunk(view),
+        **grid_of(shown(request).decoders.look(view)),
         "students": shown(request).students_of(view.spec),
         "notes": shown(request).notes is not None,
         "conditioned": conditioned(view),
-        "ways": "" if shown(request).decoders.space(view) is None else DECODED,
         **grid_facts(view.spec),
         **(more or {}),
     }
     return {"store": view.store, "view": view, "spec": view.spec, "data": data}
-
-
-def _chunk(view: StoreSnapshot) -> int:
-    return fitting_samples(*largest_tile(view.spec))
 
 
 def _page(
@@ -221,9 +217,6 @@ def _page(
     return HTMLResponse(_TEMPLATES.get_template(template).render(**context), status, headers=headers)
 
 
-_FORMS = {"png": "image/png", "gif": "image/gif", "npz": "application/zip"}
-_DRAWN = {"png": strip_png, "gif": film_gif}
-
 ROUTES = [
     Route("/", stores),
     Route("/compare", compare),
@@ -233,6 +226,6 @@ ROUTES = [
     Route("/s/{store}/map", sample_map),
     Route("/s/{store}/export.{form}", export),
     Route("/s/{store}/sample", jump),
-    Route("/s/{store}/sample/{sample}.{form}", download),
+    Route("/s/{store}/sample/{sample}.{form}", export),
     Route("/s/{store}/sample/{sample}", sample),
 ]

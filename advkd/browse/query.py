@@ -15,13 +15,8 @@ def whole(text: str) -> int | None:
 def integer(request: Request, name: str, default: int, low: int, high: int) -> int:
     """Returns an integer of the query within bounds; the default if it is missing."""
     text = request.query_params.get(name, "")
-    return default if text == "" else number(name, text, low, high)
-
-
-def number(name: str, text: str, low: int, high: int) -> int:
-    """Parses an integer within bounds."""
-    value = whole(text)
-    if value is None or not low <= value <= high:
+    value = default if text == "" else whole(text)
+    if value is None or (text and not low <= value <= high):
         raise RequestError(f"{name} must be a whole number from {low} to {high}, got {text[:20]!r}; choose one of them")
     return value
 

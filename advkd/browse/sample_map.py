@@ -1,22 +1,31 @@
 """A map of samples: the first two principal components of what they show, for a stated subset.
 
-Features are those of the evaluation where the store's teacher is known to show digits (the embedded classifier's), else
-the states pooled to at most 8x8. The components are those of the teacher's clean states, at every timestep, so that
-samples can be followed through time.
+Features are those of the evaluation where they need no teacher's network, which a store does not hold: of the embedded
+teachers of digits. Else they are the states, pooled to at most 8x8; the page says which. The components are those of
+the teacher's clean states at every timestep, so that samples can be followed through time.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.labels import class_numbers, conditioned, digit_features
-from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, chunks, subset
+from advkd.browse.labels import class_numbers, conditioned
+from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, readable, subset
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, clean_image, implies_clean
-from storage import States
 
 _SIDE = 8
+_DIGITS = (1, 16, 16)
+DIGITS_FINGERPRINTS = frozenset(
+    {
+        "5ea626334eda3db2b35ad71f125ed143b6dcb1ff25a145e1fb58a994f14d2fdf",
+        "ca1365ef9fd04f8088e48e21893afdfdcddf176b6be0bdf71a56eadef97981b5",
+        "e84f52cffcf0745eb87b32daf99f203d34a72c50c15b887391f3b53786274eb6",
+    }
+)
+"""Teachers of digits (`advkd.features.shows_digits`), written out because their rooms import torch."""
 Features = npt.NDArray[np.float64]
 
 
@@ -25,62 +34,62 @@ def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | N
     spec, (first, clean) = view.spec, (view.spec.timesteps[0], view.spec.timesteps[-1])
     implied = t != clean and implies_clean(spec, t)
     wanted = sorted({clean, t, *([first] if implied or student is not None else [])}, reverse=True)
-    most = MOST_SAMPLES if student is None else MOST_STUDENT_SAMPLES
-    chosen = subset(view, seed, most, wanted)
-    reader = digit_features(view)
-    extract = reader or pooled
-    named = f"states pooled to at most {_SIDE}x{_SIDE}" if reader is None else "the embedded classifier's features"
+    chosen = subset(view, seed, MOST_SAMPLES if student is None else MOST_STUDENT_SAMPLES, wanted)
+    extract, named = _extractor(view)
     parts: dict[str, list[Features]] = {"basis": [], "teacher": [], "student": []}
     samples: list[int] = []
-    for portion in chunks(view, chosen.samples, wanted):
-        looked = view.read(portion, wanted)
-        good = np.array([sample not in looked.marks for sample in portion])
-        if not good.any():
-            continue
-        samples += np.array(portion)[good].tolist()
-        states = {one: state[good] for one, state in looked.states.items()}
-
-        def shown(state: npt.NDArray[Any], held: States = states) -> npt.NDArray[Any]:
-            made: npt.NDArray[Any] = clean_image(state, held[first], spec, t) if implied else state
-            return made
-
-        parts["basis"].append(extract(states[clean]))
-        parts["teacher"].append(parts["basis"][-1] if t == clean else extract(shown(states[t])))
+    for portion, states in readable(view, chosen.samples, wanted):
+        samples += portion
+        shown = {"teacher": states[t]}
         if student is not None:
-            predicted = student.states(spec, samples[-len(states[clean]) :], states[first])
-            parts["student"].append(extract(shown(predicted[t])))
+            shown["student"] = student.states(spec, portion, states[first])[t]
+        parts["basis"].append(extract(states[clean]))
+        for who, state in shown.items():
+            parts[who].append(extract(clean_image(state, states[first], spec, t) if implied else state))
     if not samples:
         return {"what": chosen.what, "how": "no sample can be read", "samples": [], "teacher": [], "student": []}
     mean, axes, shares = components(np.concatenate(parts["basis"]))
-    placed = {
-        who: np.round((np.concatenate(made) - mean) @ axes, 4).tolist() if made else [] for who, made in parts.items()
-    }
     what = "clean states" if t == clean else f"{'clean estimates' if implied else 'states'} at t = {t}"
     return {
         "what": chosen.what,
-        "how": f"{what}; {named}, first two components of the clean states "
+        "how": f"{what} by {named}; first two components of the clean states "
         f"({100 * shares[0]:.0f} % and {100 * shares[1]:.0f} % of their variance)",
         "samples": samples,
         "labels": class_numbers(view, np.array(samples)).tolist() if conditioned(view) else [],
-        "teacher": placed["teacher"],
-        "student": placed["student"],
+        **{
+            who: np.round((np.concatenate(parts[who]) - mean) @ axes, 4).tolist() if parts[who] else []
+            for who in ("teacher", "student")
+        },
     }
+
+
+def _extractor(view: StoreSnapshot) -> tuple[Callable[[npt.NDArray[Any]], Features], str]:
+    """What turns states into features, and its name in words. Imports torch only for digits."""
+    spec = view.spec
+    if spec.fingerprint in DIGITS_FINGERPRINTS and spec.state_shape(spec.timesteps[-1]) == _DIGITS:
+        import torch
+
+        from advkd.features import digits_extractor
+
+        extractor = digits_extractor()
+
+        def read(states: npt.NDArray[Any]) -> Features:
+            return extractor(torch.from_numpy(states.astype(np.float32))).double().numpy()
+
+        return read, "the evaluation's features (digit classifier)"
+    kind = "pixels" if spec.space is None else "latents"
+    return pooled, (
+        f"{kind} pooled to at most {_SIDE}x{_SIDE}, not the evaluation's features, since the store does not hold its "
+        "teacher's network"
+    )
 
 
 def pooled(states: npt.NDArray[Any]) -> Features:
     """Returns the box means of states `[B, C, H, W]`, `[B, C * h * w]` with h and w at most 8."""
-    rows, columns = (_boxes(size) for size in states.shape[2:])
-    means = rows.T @ (states.astype(np.float32) @ columns)
-    return means.reshape(len(states), -1).astype(np.float64)
-
-
-def _boxes(size: int) -> npt.NDArray[np.float32]:
-    """Returns the matrix `[size, at most 8]` whose columns average equal parts of an axis."""
-    ends = np.linspace(0, size, min(_SIDE, size) + 1).astype(int)
-    part = np.searchsorted(ends, np.arange(size), side="right") - 1
-    matrix = (part[:, None] == np.arange(len(ends) - 1)).astype(np.float32)
-    means: npt.NDArray[np.float32] = matrix / matrix.sum(axis=0)
-    return means
+    ends = [np.linspace(0, size, min(_SIDE, size) + 1).astype(int) for size in states.shape[2:]]
+    rows = np.add.reduceat(states.astype(np.float32), ends[0][:-1], axis=2)
+    boxes = np.add.reduceat(rows, ends[1][:-1], axis=3) / np.outer(*(np.diff(each) for each in ends))
+    return boxes.reshape(len(states), -1).astype(np.float64)
 
 
 def components(features: Features) -> tuple[Features, Features, tuple[float, float]]:

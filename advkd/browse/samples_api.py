@@ -12,10 +12,9 @@ from starlette.routing import Route
 from advkd.browse import query
 from advkd.browse.api import NO_STORE, both_sides, shown, view_of
 from advkd.browse.comparing import by_disagreement
-from advkd.browse.error_curve import error_curve
+from advkd.browse.distributions import error_curve, histograms
 from advkd.browse.errors import NotShownError, RequestError
-from advkd.browse.histograms import histograms
-from advkd.browse.labels import class_numbers, classes_of, condition_text, conditioned, matching
+from advkd.browse.labels import class_numbers, classes_of, condition_text, matching
 from advkd.browse.sample_map import sample_map
 from advkd.browse.sheets import parse_samples
 from advkd.browse.shown import Answer, answer_key
@@ -23,7 +22,7 @@ from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent
 
-ORDERS = ("number", *STATISTICS, "distance", "random", "disagreement")
+ORDERS = ("number", *STATISTICS, "distance", "random")
 _MOST_SEED = 10**15 - 1
 _LONGEST_WORDS = 100
 
@@ -34,38 +33,32 @@ def order(request: Request) -> Response:
     `q` keeps the samples whose class or prompt holds all words; `labels` are their classes, where these were told.
     """
     view, held = view_of(request), shown(request)
-    by = query.choice(request, "by", ORDERS[:-1])
+    by = query.choice(request, "by", ORDERS)
     t = query.timestep(request, view.spec.timesteps)
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
-    classes = classes_of(view)
-    label = query.integer(request, "label", -1, 0, 9 if classes is None else len(classes.names) - 1)
-    student = held.student(request.query_params.get("student", "") or "0", view) if by == "distance" else None
-    if label >= 0 and classes is None:
+    student = held.student(request.query_params.get("student", "") or "0", view, t) if by == "distance" else None
+    classes, words = classes_of(view), request.query_params.get("q", "")[:_LONGEST_WORDS].strip()
+    label = query.integer(request, "label", -1, 0, len(classes.names) - 1 if classes else 0)
+    meant = matching(view, words) if words else None
+    if classes is None and (label >= 0 or words):
         raise RequestError(
-            "only samples of teachers with classes or prompts, or of the embedded digits, have labels, and this store "
-            "holds none; drop label"
+            "only samples of teachers with classes or prompts have labels and are searched by words, and this store "
+            f"holds none; drop {'q' if words else 'label'}"
         )
-
-    words = request.query_params.get("q", "")[:_LONGEST_WORDS]
-    meant = matching(view, words) if words.strip() else None
-    if words.strip() and meant is None:
-        raise RequestError("only samples of teachers with classes or prompts are searched by words, got q; drop it")
 
     def make() -> SortedSamples:
         samples = _order(view, by, t, seed, student)
         if meant is not None:
-            samples = kept(samples, class_numbers(view, samples.samples), meant, f'with "{words.strip()}"')
+            samples = kept(samples, class_numbers(view, samples.samples), meant, f'with "{words}"')
         if label < 0 or classes is None:
             return samples
         told = classes.told.format(classes.names[label])
         return kept(samples, class_numbers(view, samples.samples), [label], told)
 
-    key = answer_key(
-        "order", view.store.name, view.stamp, by, t, seed, label, words, None if student is None else student.name
-    )
-    ordered = held.order(key, make)
-    told = {"labels": class_numbers(view, ordered.samples).tolist()} if conditioned(view) else {}
-    return JSONResponse(ordered.to_json() | {"by": by, "t": t, "seed": seed} | told, headers=NO_STORE)
+    named = None if student is None else student.name
+    ordered = held.order(answer_key("order", view.store.name, view.stamp, by, t, seed, label, words, named), make)
+    told = {"labels": class_numbers(view, ordered.samples).tolist()} if classes else {}
+    return JSONResponse(ordered.to_json() | told, headers=NO_STORE)
 
 
 def compare_order(request: Request) -> Response:
@@ -75,7 +68,7 @@ def compare_order(request: Request) -> Response:
     seed = query.integer(request, "seed", 0, 0, _MOST_SEED)
     key = answer_key("compare", left.name, right.name, left.view.stamp, right.view.stamp, t, seed)
     ordered = shown(request).order(key, lambda: by_disagreement(left, right, t, seed))
-    return JSONResponse(ordered.to_json() | {"by": "disagreement", "t": t, "seed": seed}, headers=NO_STORE)
+    return JSONResponse(ordered.to_json(), headers=NO_STORE)
 
 
 def histogram(request: Request) -> Response:
@@ -99,10 +92,7 @@ def places(request: Request) -> Response:
     """Answers `/api/stores/{store}/map?t=0&seed=0&student=0`: places of samples on the map, student empty for none."""
     view, held = view_of(request), shown(request)
     t, seed = query.timestep(request, view.spec.timesteps), query.integer(request, "seed", 0, 0, _MOST_SEED)
-    student = held.student(request.query_params.get("student", ""), view)
-    if student is not None and t not in student.shared_timesteps(view.spec):
-        shared = list(student.shared_timesteps(view.spec))
-        raise RequestError(f"the student predicts the timesteps {shared}, got t={t}; choose one of them")
+    student = held.student(request.query_params.get("student", ""), view, t)
     key = answer_key("map", view.store.name, view.stamp, student and student.name, t, seed)
     return _kept_json(request, view, key, lambda: sample_map(view, t, seed, student))
 
@@ -149,9 +139,6 @@ def _order(view: StoreSnapshot, by: str, t: int, seed: int, student: ShownStuden
     if by == "random":
         return at_random(view, seed)
     if student is not None:
-        shared = student.shared_timesteps(view.spec)
-        if t not in shared:
-            raise RequestError(f"the student predicts the timesteps {list(shared)}, got t={t}; choose one of them")
         return by_student(view, student, t, seed)
     return by_number(view, t, seed)
 

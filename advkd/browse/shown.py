@@ -9,13 +9,13 @@ import numpy as np
 
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.comparing import Side, differences, require_comparable
-from advkd.browse.decoding import ALL, Decoders
-from advkd.browse.display import Pixels, difference_tiles, latent, tile_size
-from advkd.browse.errors import NotShownError
+from advkd.browse.decoding import Decoders, Look
+from advkd.browse.display import Pixels, difference_tiles, latent
+from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.marks import Mark
 from advkd.browse.notes import Notes
 from advkd.browse.query import whole
-from advkd.browse.sheets import Sheet, hatched, require_fitting, sheet_of
+from advkd.browse.sheets import Sheet, fitting_samples, hatched, require_fitting, sheet_of
 from advkd.browse.sorting import SortedSamples
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, Students, implies_clean
@@ -70,14 +70,23 @@ class Shown:
         view = beside.view if beside is not None and beside.view.store is store else store.view()
         return Side(view, self.student(student, view) if separator else None)
 
-    def student(self, text: str, view: StoreSnapshot) -> ShownStudent | None:
-        """Returns the student whose number is in a URL, None if there is no number; raises the errors of `side`."""
+    def student(self, text: str, view: StoreSnapshot, timestep: int | None = None) -> ShownStudent | None:
+        """Returns the student whose number is in a URL, None if there is no number; raises the errors of `side`.
+
+        A timestep that is given must be one that it predicts.
+        """
         if text == "":
             return None
         number = whole(text)
         if number is None:
             raise NotShownError(f"a student is called by its number, got {text[:20]!r}; choose one from the page")
-        return self.students.fitting(number, view.spec)
+        student = self.students.fitting(number, view.spec)
+        shared = student.shared_timesteps(view.spec)
+        if timestep is not None and timestep not in shared:
+            raise RequestError(
+                f"the student predicts the timesteps {list(shared)}, got t={timestep}; choose one of them"
+            )
+        return student
 
     def students_of(self, spec: TrajectorySpec) -> list[dict[str, object]]:
         """Returns all students for a page: number, name, and why a student does not fit."""
@@ -115,9 +124,8 @@ class Shown:
         side: Side,
         samples: list[int],
         timestep: int,
-        contrast: str = "fixed",
         columns: int | None = None,
-        how: str = ALL,
+        how: str = "",
     ) -> Sheet:
         """Returns a picture of a side's samples at a timestep, from the cache if possible; see `Decoders` for `how`."""
         view = side.view
@@ -129,27 +137,34 @@ class Shown:
             if len(marks) == len(set(samples)):
                 width, height = look.tile(timestep)
                 return np.zeros((len(samples), min(height, _BLANK), min(width, _BLANK)), dtype=np.uint8), marks
-            return look.pixels(states, timestep, contrast), marks
+            return look.pixels(states, timestep), marks
 
-        key = answer_key("sheet", side.name, samples, timestep, contrast, columns, how, view.stamp)
+        key = answer_key("sheet", side.name, samples, timestep, columns, look.how, view.stamp)
         return self._sheet(key, samples, columns, make)
 
     def difference(self, left: Side, right: Side, samples: list[int], timestep: int, most: float) -> Sheet:
-        """Returns a picture of the differences between two sides, white from `most` on.
+        """Returns a picture of the differences between two sides, decoded where both are, white from `most` on.
 
         Raises:
             RequestError: the sides cannot be compared, or not at this timestep.
         """
         require_comparable(left, right)
-        require_fitting(len(samples), None, tile_size(left.view.spec.state_shape(timestep)))
+        looks = self.looks(left.view, right.view)
+        require_fitting(len(samples), None, looks[0].tile(timestep))
 
         def make() -> tuple[Pixels, dict[int, Mark]]:
-            apart, marks = differences(left, right, samples, timestep)
+            apart, marks = differences(left, right, samples, timestep, looks)
             return difference_tiles(apart, most), marks
 
-        stamps = left.view.stamp, right.view.stamp
+        stamps = left.view.stamp, right.view.stamp, looks[0].how
         key = answer_key("difference", left.name, right.name, samples, timestep, most, stamps)
         return self._sheet(key, samples, None, make)
+
+    def looks(self, left: StoreSnapshot, right: StoreSnapshot) -> tuple[Look, Look]:
+        """Returns how two stores are shown beside each other: decoded only if both can be, to images of one shape."""
+        looks = self.decoders.look(left), self.decoders.look(right)
+        ours, theirs = (None if look.space is None else look.space.image_shape for look in looks)
+        return looks if ours == theirs else (Look(left), Look(right))
 
     def _sheet(
         self, key: Answer, samples: list[int], columns: int | None, make: Callable[[], tuple[Pixels, dict[int, Mark]]]
@@ -164,9 +179,9 @@ class Shown:
         return self.answer(key, drawn, lambda made: None if made.marks else len(made.png))
 
 
-def largest_tile(spec: TrajectorySpec) -> tuple[int, int]:
-    """Returns width and height of the largest tile of a store; a pyramid has smaller ones too."""
-    return max(tile_size(spec.state_shape(t)) for t in spec.timesteps)
+def grid_of(look: Look) -> dict[str, object]:
+    """Returns what a wall needs to know of a look: the size of its largest tile, and how many fit into a sheet."""
+    return {"tile": list(look.largest), "chunk": fitting_samples(*look.largest)}
 
 
 def grid_facts(spec: TrajectorySpec) -> dict[str, object]:
@@ -175,6 +190,5 @@ def grid_facts(spec: TrajectorySpec) -> dict[str, object]:
         "timesteps": list(spec.timesteps),
         "clean": [t for t in spec.timesteps if implies_clean(spec, t)],
         "shape": list(spec.sample_shape),
-        "tile": list(largest_tile(spec)),
         "latent": latent(spec),
     }

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent
+from advkd.browse.students import ShownStudent, norm
 from storage import States
 
 MOST_SAMPLES = 4096
@@ -24,26 +24,14 @@ _VALUES_AT_ONCE = 2**22
 Values = npt.NDArray[np.float64]
 
 
-def norm(states: npt.NDArray[Any]) -> Values:
-    """Returns the root mean square of every state `[B, C, H, W]`."""
-    values = states.astype(np.float64).reshape(len(states), -1)
-    return np.asarray(np.sqrt(np.einsum("ij,ij->i", values, values) / values.shape[1]))
-
-
-def brightness(states: npt.NDArray[Any]) -> Values:
-    """Returns the mean of every state."""
-    return np.asarray(states.astype(np.float64).reshape(len(states), -1).mean(axis=1))
-
-
-def contrast(states: npt.NDArray[Any]) -> Values:
-    """Returns the standard deviation of every state."""
-    return np.asarray(states.astype(np.float64).reshape(len(states), -1).std(axis=1))
+def _flat(states: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return states.astype(np.float64).reshape(len(states), -1)
 
 
 STATISTICS: dict[str, Callable[[npt.NDArray[Any]], Values]] = {
     "norm": norm,
-    "brightness": brightness,
-    "contrast": contrast,
+    "brightness": lambda states: _flat(states).mean(axis=1),
+    "contrast": lambda states: _flat(states).std(axis=1),
 }
 
 
@@ -59,13 +47,10 @@ class Subset:
 
 
 @dataclass(frozen=True)
-class SortedSamples:
+class SortedSamples(Subset):
     """Samples in order, the values by which they were sorted, and the subset."""
 
-    samples: npt.NDArray[np.int64]
     values: Values
-    what: str
-    whole: bool
     unreadable: int
     """Number of samples of the subset that could not be read and are left out."""
 
@@ -96,7 +81,9 @@ def subset(view: StoreSnapshot, seed: int, most: int, timesteps: Sequence[int]) 
     per_shard = spec.shard_samples // spec.block_samples
     blocks = -(-count // spec.block_samples)
     whole = count <= min(most, fitting)
-    chosen = np.arange(blocks) if whole else _some(blocks, most // spec.block_samples, seed)
+    wanted = min(blocks, most // spec.block_samples)
+    drawn = np.random.default_rng(seed).choice(blocks, wanted, replace=False)
+    chosen = np.arange(blocks) if whole else np.sort(drawn)
     if there is not None:
         chosen = there[chosen // per_shard] * per_shard + chosen % per_shard
     samples = (chosen[:, None] * spec.block_samples + np.arange(spec.block_samples)).reshape(-1)
@@ -113,51 +100,45 @@ def subset(view: StoreSnapshot, seed: int, most: int, timesteps: Sequence[int]) 
 
 def by_statistic(view: StoreSnapshot, name: str, timestep: int, seed: int) -> SortedSamples:
     """Sorts a subset by a statistic, largest first."""
-    statistic = STATISTICS[name]
     chosen = subset(view, seed, MOST_SAMPLES, [timestep])
-    return _ordered(chosen, view, [timestep], lambda _, states: statistic(states[timestep]))
+    read = readable(view, chosen.samples, [timestep])
+    return sorted_order(chosen, ((portion, STATISTICS[name](states[timestep])) for portion, states in read))
 
 
 def by_student(view: StoreSnapshot, student: ShownStudent, timestep: int, seed: int) -> SortedSamples:
     """Sorts a subset by the root mean square between the student's state and the teacher's, largest first."""
-    spec = view.spec
-    first = spec.timesteps[0]
+    first = view.spec.timesteps[0]
     chosen = subset(view, seed, MOST_STUDENT_SAMPLES, [first, timestep])
-
-    def distance(portion: Sequence[int], states: States) -> Values:
-        predicted = student.states(spec, portion, states[first])[timestep]
-        return norm(predicted - states[timestep].astype(np.float32))
-
-    return _ordered(chosen, view, [first, timestep], distance)
+    read = readable(view, chosen.samples, [first, timestep])
+    return sorted_order(
+        chosen, ((portion, student.errors(view.spec, portion, states)[timestep]) for portion, states in read)
+    )
 
 
 def by_number(view: StoreSnapshot, timestep: int, seed: int) -> SortedSamples:
     """Returns the subset that `by_statistic` sorts, ordered by number; reads nothing."""
     chosen = subset(view, seed, MOST_SAMPLES, [timestep])
-    return SortedSamples(chosen.samples, np.zeros(0), chosen.what, chosen.whole, 0)
+    return SortedSamples(chosen.samples, chosen.what, chosen.whole, np.zeros(0), 0)
 
 
 def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
     """Draws single samples with a seed, each at most once."""
     there = view.committed
     count = len(there) * view.spec.shard_samples if there is not None else view.num_samples
-    samples = _some(count, min(count, MOST_SAMPLES), seed)
-    np.random.default_rng(seed).shuffle(samples)
+    samples = np.random.default_rng(seed).choice(count, min(count, MOST_SAMPLES), replace=False)
     if there is not None:
-        samples = (
-            there[samples // view.spec.shard_samples] * view.spec.shard_samples + samples % view.spec.shard_samples
-        )
+        size = view.spec.shard_samples
+        samples = there[samples // size] * size + samples % size
     what = f"{len(samples):,} of {count:,} samples drawn with seed {seed}"
-    return SortedSamples(samples, np.zeros(0), what, len(samples) == count, 0)
+    return SortedSamples(samples, what, len(samples) == count, np.zeros(0), 0)
 
 
-def kept(order: SortedSamples, read: npt.NDArray[np.int64], labels: Iterable[int], told: str) -> SortedSamples:
-    """Those of an order that have one of some labels, `told` in words; `read` is -1 where a sample was not readable."""
-    wanted = np.isin(read, list(labels))
+def kept(order: SortedSamples, classes: npt.NDArray[np.int64], labels: Iterable[int], told: str) -> SortedSamples:
+    """Those of an order whose class is one of some labels, `told` in words."""
+    wanted = np.isin(classes, list(labels))
     values = order.values[wanted] if len(order.values) else order.values
-    samples, unreadable = order.samples[wanted], order.unreadable + int((read < 0).sum())
-    what = f"{len(samples):,} {told} among {order.what}"
-    return SortedSamples(samples, values, what, order.whole, unreadable)
+    what = f"{wanted.sum():,} {told} among {order.what}"
+    return SortedSamples(order.samples[wanted], what, order.whole, values, order.unreadable)
 
 
 def chunks(
@@ -170,28 +151,23 @@ def chunks(
         yield [int(sample) for sample in samples[start : start + portion]]
 
 
-def _ordered(
-    chosen: Subset, view: StoreSnapshot, timesteps: Sequence[int], value: Callable[[Sequence[int], States], Values]
-) -> SortedSamples:
-    values, readable = [np.zeros(0)], [np.zeros(0, dtype=bool)]
-    for portion in chunks(view, chosen.samples, timesteps):
+def readable(
+    view: StoreSnapshot, samples: Sequence[int] | npt.NDArray[np.int64], timesteps: Sequence[int]
+) -> Iterator[tuple[list[int], States]]:
+    """Yields those of some samples that can be read with their states, in the portions of `chunks`; none is empty."""
+    for portion in chunks(view, samples, timesteps):
         looked = view.read(portion, timesteps)
-        readable.append(np.array([sample not in looked.marks for sample in portion]))
-        values.append(value(portion, looked.states) if readable[-1].any() else np.zeros(len(portion)))
-    return sorted_order(chosen, np.concatenate(values), np.concatenate(readable))
+        good = np.array([sample not in looked.marks for sample in portion])
+        if good.all():
+            yield portion, looked.states
+        elif good.any():
+            yield np.array(portion)[good].tolist(), {t: state[good] for t, state in looked.states.items()}
 
 
-def sorted_order(chosen: Subset, values: Values, readable: npt.NDArray[np.bool_]) -> SortedSamples:
-    """Sorts the subset's readable samples, largest value first, ties by number."""
-    samples, values = chosen.samples[readable], values[readable]
+def sorted_order(chosen: Subset, read: Iterable[tuple[Sequence[int], Values]]) -> SortedSamples:
+    """Sorts a subset by the values of its samples that could be read, largest first, ties by number."""
+    portions = list(read)
+    samples = np.array([sample for portion, _ in portions for sample in portion], dtype=np.int64)
+    values = np.concatenate([np.zeros(0), *(values for _, values in portions)])
     order = np.lexsort((samples, -values))
-    return SortedSamples(samples[order], values[order], chosen.what, chosen.whole, int((~readable).sum()))
-
-
-def _some(count: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
-    """Draws distinct numbers below `count`, sorted, without a list of all numbers."""
-    generator = np.random.default_rng(seed)
-    if wanted * 4 >= count:
-        return np.sort(generator.permutation(count)[:wanted])
-    candidates = np.unique(generator.integers(0, count, 2 * wanted))
-    return np.sort(generator.permutation(candidates)[:wanted])
+    return SortedSamples(samples[order], chosen.what, chosen.whole, values[order], len(chosen.samples) - len(samples))

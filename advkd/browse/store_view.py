@@ -29,7 +29,6 @@ from storage import (
     open_store,
     read_manifest,
 )
-from storage.care import shard_problems
 from storage.reading import CommittedShards
 from storage.records import forget_objects
 
@@ -41,8 +40,6 @@ _READERS = 6
 _MOST_RECHECKED = 8
 
 _READING = ThreadPoolExecutor(_READERS, thread_name_prefix="advkd-look")
-_CHECKING = threading.Lock()
-"""Allows one check at a time, because a check holds whole objects in memory."""
 
 
 @dataclass(frozen=True)
@@ -90,22 +87,6 @@ class StoreSnapshot:
             return Looked(_read(self.reader, samples, timesteps))
         except (ShardCorruptError, StoreIncompleteError, ManifestError):
             return self._read_by_shard(samples, timesteps)
-
-    def check(self, shard: int) -> Mark | None:
-        """Reads a whole shard from the store and compares every sha256; returns the problem, or None."""
-        first = shard * self.spec.shard_samples
-        try:
-            listed = self.manifest.shards.entries(shard)
-            with _CHECKING:
-                problems = shard_problems(self.store.uri, self.manifest, shard, listed)
-        except ManifestError as error:
-            return self._mark(shard, Mark("corrupt", str(error), first, whole=True))
-        except StoreIncompleteError as error:
-            return Mark("pending", str(error), first)
-        if problems:
-            return self._mark(shard, Mark("corrupt", problems[0].message, first, whole=True))
-        self.store.marks.clear(shard)
-        return None
 
     def recheck(self) -> None:
         """Reads samples that could not be read again from time to time; a shard that was repaired loses its mark."""
@@ -180,7 +161,6 @@ class StoreView:
         self.kept = kept
         self._asking = threading.Lock()
         self._asked: _Asked | None = None
-        self._rechecking = threading.Lock()
         self._recheck_due = 0.0
 
     def view(self) -> StoreSnapshot:
@@ -208,11 +188,11 @@ class StoreView:
 
     def recheck_is_due(self) -> bool:
         """Returns whether marks are due for a check; True once per interval."""
-        with self._rechecking:
-            if time.monotonic() < self._recheck_due:
-                return False
+        # Two threads may both find them due, which costs a check more.
+        due = time.monotonic() >= self._recheck_due
+        if due:
             self._recheck_due = time.monotonic() + SEALED_SECONDS
-            return True
+        return due
 
     def _ask(self) -> _Asked:
         held = None if self._asked is None else self._asked.view

@@ -35,6 +35,12 @@ _BATCH = 64
 _RUNNING = threading.Lock()
 
 
+def norm(states: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Returns the root mean square of every state `[B, C, H, W]`."""
+    values = states.astype(np.float64).reshape(len(states), -1)
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", values, values) / values.shape[1]))
+
+
 @dataclass(frozen=True)
 class ShownStudent:
     """A loaded student."""
@@ -87,6 +93,13 @@ class ShownStudent:
                 states = self.kept.get(key) or self._run(spec, samples, noise)
             self.kept.put(key, states, sum(state.nbytes for state in states.values()))
         return states
+
+    def errors(
+        self, spec: TrajectorySpec, samples: Sequence[int], states: States
+    ) -> dict[int, npt.NDArray[np.float64]]:
+        """The root mean square between its states and the store's `states`, per sample, at every timestep of both."""
+        predicted = self.states(spec, samples, states[spec.timesteps[0]])
+        return {t: norm(state - states[t].astype(np.float32)) for t, state in predicted.items() if t in states}
 
     def _run(self, spec: TrajectorySpec, samples: Sequence[int], noise: npt.NDArray[Any]) -> States:
         import torch

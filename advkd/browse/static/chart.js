@@ -1,86 +1,122 @@
-// Small charts: a student's error along the timesteps, and a histogram that filters by brushing.
+// Small charts: values along the timesteps, and a histogram that filters by brushing.
 
 import { brief, make, timeText } from "./page.js";
 
-const [WIDTH, HEIGHT, LEFT, TOP, BASE] = [300, 74, 44, 8, 58];
+const [LEFT, RIGHT, TOP, BELOW] = [48, 16, 8, 16];
 const HUES = ["var(--student)", "#a07cf0", "#3aa7a0", "#c9a227"];
+const most = (numbers) => numbers.reduce((a, b) => Math.max(a, b), -Infinity);
+const least = (numbers) => numbers.reduce((a, b) => Math.min(a, b), Infinity);
+
+// A chart without contents over `times`, with rules at `ticks`, greatest first; and how to draw `[t, value]` in it.
+function axes(times, ticks, [width, height]) {
+  const [high, low] = [ticks[0], ticks[ticks.length - 1]];
+  // In units of the greatest, since the distance of two floats may be none.
+  const unit = Math.max(Math.abs(low), Math.abs(high)) || 1;
+  const spread = high / unit - low / unit || 1;
+  const x = (t) => LEFT + ((width - LEFT - RIGHT) * times.indexOf(t)) / Math.max(1, times.length - 1);
+  const y = (value) => TOP + ((height - TOP - BELOW) * (high / unit - value / unit)) / spread;
+  const svg = make("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img" });
+  for (const tick of ticks) {
+    svg.append(make("line", { class: "rule", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }));
+    svg.append(make("text", { class: "tick end", x: LEFT - 5, y: y(tick) + 4 }, brief(tick)));
+  }
+  // With many timesteps only some have room for their name.
+  const every = Math.ceil(times.length / (width / 50));
+  const last = times.length - 1;
+  times.forEach((t, k) => {
+    if (k !== last && (k % every || last - k < every)) return;
+    svg.append(make("text", { class: "tick middle", x: x(t), y: height - 2 }, t === 0 ? "clean" : String(t)));
+  });
+  return { svg, x, y, path: (points) => `M${points.map(([t, value]) => `${x(t)} ${y(value)}`).join(" L")}` };
+}
+
+// Mean, one standard deviation and extremes; `rows` are `[t, mean, std, min, max]`.
+export function spreadChart(rows) {
+  const [low, high] = [least(rows.map((row) => row[3])), most(rows.map((row) => row[4]))];
+  const { svg, path } = axes(rows.map(([t]) => t), [high, high / 2 + low / 2, low], [560, 180]);
+  svg.setAttribute("aria-label", "Mean, one standard deviation and extremes of the values at every timestep");
+  const line = (value) => rows.map((row) => [row[0], value(row)]);
+  const band = (upper, lower) => `${path([...line(upper), ...line(lower).reverse()])} Z`;
+  svg.append(
+    make("path", { class: "extremes", d: band((row) => row[4], (row) => row[3]) }),
+    make("path", { class: "deviation", d: band((row) => row[1] + row[2], (row) => row[1] - row[2]) }),
+    make("path", { class: "mean", d: path(line((row) => row[1])) }),
+  );
+  return svg;
+}
 
 // Between which timesteps an error `[[t, rms], ...]` grows most; null where it does not.
-export function growth(errors) {
+function growth(errors) {
   const steps = errors.slice(1).map((to, k) => ({ from: errors[k], to, by: to[1] - errors[k][1] }));
-  const most = steps.sort((a, b) => b.by - a.by)[0];
-  return most && most.by > 0 ? most : null;
+  const [largest] = steps.sort((a, b) => b.by - a.by);
+  return largest && largest.by > 0 ? largest : null;
 }
 
 export function growthText(errors) {
-  const most = growth(errors);
-  if (!most) return "its error grows nowhere";
-  return `its error grows most from ${timeText(most.from[0])} to ${timeText(most.to[0])}, ${brief(most.from[1])} → ${brief(most.to[1])}`;
+  const step = growth(errors);
+  if (!step) return "its error grows nowhere";
+  const [[before, low], [after, high]] = [step.from, step.to];
+  return `its error grows most from ${timeText(before)} to ${timeText(after)}, ${brief(low)} → ${brief(high)}`;
 }
 
 // `series`: [{ name, errors: [[t, rms], ...] }]; a click on a timestep calls `choose`. The largest step is thick.
-export function errorChart(series, t, choose) {
-  const times = [...new Set(series.flatMap(({ errors }) => errors.map(([each]) => each)))].sort((a, b) => b - a);
-  const most = Math.max(...series.flatMap(({ errors }) => errors.map(([, rms]) => rms))) || 1;
-  const x = (each) => LEFT + ((WIDTH - LEFT - 14) * times.indexOf(each)) / Math.max(1, times.length - 1);
-  const y = (rms) => BASE - ((BASE - TOP) * rms) / most;
-  const svg = make("svg", { class: "chart errors", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+export function errorChart(series, now, choose) {
+  const points = series.flatMap(({ errors }) => errors);
+  const times = [...new Set(points.map(([t]) => t))].sort((a, b) => b - a);
+  const { svg, x, y, path } = axes(times, [most(points.map(([, rms]) => rms)) || 1, 0], [300, 74]);
+  svg.classList.add("errors");
   svg.setAttribute("aria-label", series.map(({ name, errors }) => `${name}: ${growthText(errors)}`).join("; "));
-  for (const [at, text] of [[TOP, brief(most)], [BASE, "0"]]) {
-    svg.append(make("line", { class: "rule", x1: LEFT, x2: WIDTH - 14, y1: at, y2: at }), make("text", { class: "tick end", x: LEFT - 5, y: at + 4 }, text));
-  }
   series.forEach(({ name, errors }, k) => {
     const [stroke, step] = [HUES[k % HUES.length], growth(errors)];
-    const path = (points) => `M${points.map(([each, rms]) => `${x(each)} ${y(rms)}`).join(" L")}`;
     svg.append(make("path", { d: path(errors), fill: "none", stroke, "stroke-width": 1.5 }));
     if (step) svg.append(make("path", { class: "growth-step", d: path([step.from, step.to]), stroke }));
-    for (const [each, rms] of errors) {
-      const dot = make("circle", { cx: x(each), cy: y(rms), r: each === t ? 4 : 2.5, fill: stroke });
-      dot.append(make("title", {}, `${name} at ${timeText(each)}: RMSE ${brief(rms)}`));
-      svg.append(dot);
+    for (const [t, rms] of errors) {
+      const title = make("title", {}, `${name} at ${timeText(t)}: RMSE ${brief(rms)}`);
+      svg.append(make("circle", { cx: x(t), cy: y(rms), r: t === now ? 4 : 2.5, fill: stroke }, title));
     }
   });
-  // With many timesteps only some have room for their name.
-  const every = Math.ceil(times.length / 6);
-  times.forEach((each, k) => {
-    const named = k === times.length - 1 || (k % every === 0 && times.length - 1 - k >= every);
-    if (named) svg.append(make("text", { class: "tick middle", x: x(each), y: HEIGHT - 2 }, each === 0 ? "clean" : String(each)));
-    const room = make("rect", { class: "pick", x: x(each) - 10, y: 0, width: 20, height: HEIGHT, "data-t": each });
-    room.addEventListener("click", () => choose?.(each));
+  for (const t of times) {
+    const room = make("rect", { class: "pick", x: x(t) - 10, y: 0, width: 20, height: 74, "data-t": t });
+    room.addEventListener("click", () => choose(t));
     svg.append(room);
-  });
+  }
   return svg;
 }
 
 const BINS = 48;
 
-// Counts of `values` in equal bins of [low, high], as bars; `chosen`, [from, to] or null, is what a brush kept.
-export function bars(values, low, high, chosen, height = 46) {
-  const counts = new Array(BINS).fill(0);
-  const bin = (value) => Math.min(BINS - 1, Math.max(0, Math.floor((BINS * (value - low)) / (high - low || 1))));
-  for (const value of values) counts[bin(value)] += 1;
-  const most = Math.max(1, ...counts);
-  const svg = make("svg", { class: "bars", viewBox: `0 0 ${BINS * 6} ${height}`, preserveAspectRatio: "none" });
+// Counts in bins as bars; those whose middle lies outside of `chosen`, [from, to] or null, are faint.
+export function bars(counts, low, high, chosen) {
+  const [top, height] = [Math.max(1, ...counts), 46];
+  const svg = make("svg", { class: "bars", viewBox: `0 0 ${counts.length * 6} ${height}`, preserveAspectRatio: "none" });
   counts.forEach((count, k) => {
-    const middle = low + ((high - low) * (k + 0.5)) / BINS;
+    const middle = low + ((high - low) * (k + 0.5)) / counts.length;
     const out = chosen && (middle < chosen[0] || middle > chosen[1]);
-    svg.append(make("rect", { class: out ? "out" : "", x: k * 6, y: height - (height * count) / most, width: 5, height: (height * count) / most }));
+    const size = (height * count) / top;
+    svg.append(make("rect", { class: out ? "out" : "", x: k * 6, y: height - size, width: 5, height: size }));
   });
   return svg;
 }
 
+// How often `values` lie in each of equal bins of [low, high].
+export function counted(values, low, high) {
+  const counts = new Array(BINS).fill(0);
+  for (const value of values) {
+    counts[Math.min(BINS - 1, Math.max(0, Math.floor((BINS * (value - low)) / (high - low || 1))))] += 1;
+  }
+  return counts;
+}
+
 // A histogram over which a range is drawn with the pointer; `tell([from, to])`, or `tell(null)` by a click.
 export function brushed(values, chosen, tell) {
-  // Not Math.min(...values): a list of thousands is no list of arguments.
-  const [low, high] = values.reduce(([a, b], value) => [Math.min(a, value), Math.max(b, value)], [Infinity, -Infinity]);
-  const svg = bars(values, low, high, chosen);
-  const box = make("div", { class: "brush", title: "Draw a range to filter; click to show all" }, svg);
+  const [low, high] = [least(values), most(values)];
   const shade = make("i");
-  const place = (event) => Math.max(0, Math.min(1, (event.clientX - box.getBoundingClientRect().left) / box.clientWidth));
+  const title = "Draw a range to filter; click to show all";
+  const box = make("div", { class: "brush", title }, bars(counted(values, low, high), low, high, chosen), shade);
+  const within = (share) => Math.max(0, Math.min(1, share));
+  const place = (event) => within((event.clientX - box.getBoundingClientRect().left) / box.clientWidth);
   const show = (from, to) => Object.assign(shade.style, { left: `${100 * from}%`, width: `${100 * (to - from)}%` });
-  const share = (value) => Math.max(0, Math.min(1, (value - low) / (high - low || 1)));
-  if (chosen) show(share(chosen[0]), share(chosen[1]));
-  box.append(shade);
+  if (chosen) show(...chosen.map((value) => within((value - low) / (high - low || 1))));
   let start = null;
   box.addEventListener("pointerdown", (event) => { start = place(event); box.setPointerCapture(event.pointerId); });
   box.addEventListener("pointermove", (event) => {
@@ -91,6 +127,5 @@ export function brushed(values, chosen, tell) {
     start = null;
     tell(ends[1] - ends[0] < 0.01 ? null : ends.map((end) => low + end * (high - low)));
   });
-  const row = make("p", { class: "range" }, make("span", {}, brief(low)), make("span", {}, brief(high)));
-  return make("div", {}, box, row);
+  return make("div", {}, box, make("p", { class: "range" }, make("span", {}, brief(low)), make("span", {}, brief(high))));
 }

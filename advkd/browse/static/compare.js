@@ -1,23 +1,21 @@
 // Two walls on the same samples: one slider, one scroll, the largest disagreements first.
 
+import { bound, sized } from "./controls.js";
 import { Player } from "./player.js";
-import { UrlState, byId, get, keys, page, thousands, timeText, trouble, watch } from "./page.js";
+import { UrlState, byId, keys, nearest, page, thousands, timeText, trouble, watchShards } from "./page.js";
 import { ORDER, linked, listed, natural, ordered } from "./order.js";
 import { Sheets } from "./sheets.js";
 import { Wall } from "./wall.js";
-
-const SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256];
 
 if (page.sides?.left) begin(page.sides.left, page.sides.right);
 
 function begin(left, right) {
   const clean = left.timesteps[left.timesteps.length - 1];
   const url = new UrlState({
-    ...ORDER, t: String(clean), at: "0", by: page.subtracted ? "disagreement" : "number", size: "64", smooth: "", bt: String(clean),
+    ...ORDER, t: String(clean), at: "0", by: page.subtracted ? "disagreement" : "number", size: "64", bt: String(clean),
     most: "0.5",
   });
   Object.assign(url.values, { left: left.side, right: right.side });
-  const nearest = (grid, t) => grid.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
   const player = new Player(left.timesteps, (t) => {
     choose(t);
     url.set({ t });
@@ -28,6 +26,7 @@ function begin(left, right) {
   const shown = [["left", left], ["right", right], ...(page.subtracted ? [["apart", left, apart]] : [])];
   const walls = shown.map(([name, side, path]) => {
     const sheets = new Sheets(side.side, () => wall.draw(), path);
+    sheets.how = side.how;
     const wall = new Wall(byId(`${name}-wall`), {
       sheets,
       chunk,
@@ -40,7 +39,16 @@ function begin(left, right) {
     return Object.assign(wall, { side, title: byId(`${name}-time`) });
   });
 
-  for (const wall of walls) wall.linked = walls.filter((other) => other !== wall);
+  for (const wall of walls) {
+    wall.linked = walls.filter((other) => other !== wall);
+    // A wall that is scrolled takes the others along, to the same part of the same row.
+    wall.onscroll = (first) => {
+      if (wall.root.scrollTop === wall.put) return;
+      for (const other of wall.linked) other.goRow(wall.row);
+      url.set({ at: first });
+    };
+    watchShards(wall.side.store, (_, changed) => changed && wall.sheets.refresh());
+  }
 
   function choose(t) {
     for (const wall of walls) {
@@ -53,24 +61,27 @@ function begin(left, right) {
   function look() {
     for (const wall of walls) {
       wall.size = Number(url.get("size"));
-      wall.smooth = url.get("smooth") === "1";
       wall.layout();
     }
   }
 
+  function resort() {
+    url.set({ bt: player.t });
+    reorder();
+  }
+
   async function reorder(first = 0) {
-    const by = url.get("by");
-    byId("seed").closest("label").hidden = by === "number";
+    byId("seed").closest("label").hidden = url.get("by") === "number";
     const count = Math.min(left.samples, right.samples);
     let source = { count, natural: true, number: (rank) => rank };
     let text = `${thousands(count)} numbers that both have`;
-    if (by === "disagreement") {
+    if (url.get("by") === "disagreement") {
       byId("status").textContent = "Comparing …";
       try {
-        const found = await ordered(left.store, url, url.get("bt"));
+        const order = await ordered(left.store, url, url.get("bt"));
         trouble("order", null);
-        source = listed(found, false, url);
-        text = `RMSE at ${timeText(Number(url.get("bt")))}, of ${found.what}`;
+        source = listed(order, url);
+        text = `RMSE at ${timeText(Number(url.get("bt")))}, of ${order.what}`;
       } catch (refused) {
         text = refused.message;
         if (refused.passing) trouble("order", refused);
@@ -83,62 +94,19 @@ function begin(left, right) {
     }
   }
 
-  // A wall that is scrolled takes the others along, to the same part of the same row.
-  for (const wall of walls) wall.onscroll = (first) => {
-    if (wall.root.scrollTop === wall.put) return;
-    for (const other of wall.linked) other.goRow(wall.row);
-    url.set({ at: first });
-  };
-
-  function resize(by) {
-    const now = SIZES.findIndex((size) => size >= Number(url.get("size")));
-    url.set({ size: SIZES[Math.max(0, Math.min(SIZES.length - 1, now + by))] });
-    look();
-  }
-
-  const bind = (id, event, change) => byId(id)?.addEventListener(event, (happened) => change(happened.target));
-  for (const id of ["left", "right"]) bind(id, "change", () => {
+  for (const id of ["left", "right"]) byId(id).addEventListener("change", () => {
     const next = new URL(url.url(), location);
-    next.searchParams.set("left", byId("left").value);
-    next.searchParams.set("right", byId("right").value);
+    next.searchParams.set(id, byId(id).value);
     next.searchParams.delete("at");
     location.href = next;
   });
-  bind("by", "change", (field) => { url.set({ by: field.value, bt: player.t }); reorder(); });
-  bind("seed", "change", (field) => { url.set({ seed: field.value.replace(/\D/g, "") || "0", bt: player.t }); reorder(); });
-  bind("smooth", "change", (box) => { url.set({ smooth: box.checked ? "1" : "" }); look(); });
-  bind("most", "change", (field) => {
-    url.set({ most: field.value });
-    look();
-  });
-  bind("smaller", "click", () => resize(-1));
-  bind("larger", "click", () => resize(1));
-
-  byId("by").value = url.get("by");
-  byId("seed").value = url.get("seed");
-  if (byId("most")) byId("most").value = url.get("most");
-  byId("smooth").checked = url.get("smooth") === "1";
+  for (const id of ["by", "seed"]) bound(url, id, resort);
+  bound(url, "most", look);
+  const sizes = sized(url, look);
   player.put(url.get("t"));
   choose(player.t);
   look();
   reorder(Number(url.get("at")));
-  keys({
-    ArrowLeft: () => player.step(-1),
-    ArrowRight: () => player.step(1),
-    ArrowUp: () => walls[0].root.scrollBy({ top: -walls[0].rowHeight }),
-    ArrowDown: () => walls[0].root.scrollBy({ top: walls[0].rowHeight }),
-    PageUp: () => walls[0].root.scrollBy({ top: -walls[0].root.clientHeight * 0.9 }),
-    PageDown: () => walls[0].root.scrollBy({ top: walls[0].root.clientHeight * 0.9 }),
-    " ": () => player.toggle(),
-    "+": () => resize(1),
-    "=": () => resize(1),
-    "-": () => resize(-1),
-  });
-  walls.forEach((wall) => watch(`store ${wall.side.store}`, async () => {
-    const found = await (await get(`/api/stores/${wall.side.store}/shards`)).json();
-    if (wall.stamp !== undefined && wall.stamp !== found.stamp) wall.sheets.refresh();
-    wall.stamp = found.stamp;
-    return found.state === "growing" ? 3 : 10;
-  }, 10));
+  keys({ ...player.keys, ...walls[0].keys, ...sizes });
   window.advkdWall = walls[walls.length - 1];
 }

@@ -1,6 +1,6 @@
 // Flagged samples: in the link, in the browser and, with --notes, in a file; a tray shows and exports them.
 
-import { Refused, byId, get, make, page, thousands, trouble } from "./page.js";
+import { Refused, byId, json, make, page, thousands, trouble } from "./page.js";
 
 const KEY = `flags ${page.store}`;
 const MOST = 200;
@@ -49,7 +49,7 @@ export class Flags {
 
   async load() {
     try {
-      this.notes = (await (await get(`/api/stores/${page.store}/notes`)).json()).notes;
+      this.notes = (await json(`/api/stores/${page.store}/notes`)).notes;
       for (const sample of Object.keys(this.notes)) if (this.samples.size < MOST) this.samples.add(Number(sample));
       this.keep();
     } catch (error) {
@@ -78,7 +78,7 @@ export class Flags {
     byId("tray-export").replaceChildren(...exports(samples));
     if (!tray.open) return;
     byId("tray-tiles").replaceChildren(...samples.map((sample) => {
-      const picture = make("img", { class: "pixels", loading: "lazy", alt: "", src: `/api/sheet/${page.store}?samples=${sample}${page.ways ? `&as=${page.ways}` : ""}` });
+      const picture = make("img", { class: "pixels", loading: "lazy", alt: "", src: `/api/sheet/${page.store}?samples=${sample}` });
       const link = make("a", { href: `/s/${page.store}/sample/${sample}` }, picture, thousands(sample));
       if (!page.notes) return link;
       const note = make("input", { "aria-label": `Note on sample ${sample}`, maxlength: 500, placeholder: "note", value: this.notes[sample] ?? "" });
@@ -89,8 +89,9 @@ export class Flags {
 }
 
 // Links to files of samples with the outputs and errors of all students that fit.
-export function exports(samples) {
-  const students = page.students.filter((one) => one.refused === null).map(({ number }) => `&student=${number}`).join("");
-  return ["npz", "png", "csv"].map((form) =>
-    make("a", { href: `/s/${page.store}/export.${form}?samples=${samples.slice(0, 256).join(",")}${students}`, download: "" }, form === "png" ? "PNG" : form === "csv" ? "CSV" : form));
+export function exports(samples, forms = ["npz", "PNG", "CSV"]) {
+  const numbers = page.students.filter((one) => one.refused === null).map(({ number }) => `&student=${number}`);
+  const query = `?samples=${samples.slice(0, 256).join(",")}${numbers.join("")}`;
+  const link = (form) => `/s/${page.store}/export.${form.toLowerCase()}${query}`;
+  return forms.map((form) => make("a", { href: link(form), download: "" }, form));
 }

@@ -2,7 +2,8 @@
 
 import { Flags, exports } from "./flags.js";
 import { Player } from "./player.js";
-import { UrlState, byId, colour, get, keys, make, page, thousands, timeText, trouble } from "./page.js";
+import { bound } from "./controls.js";
+import { UrlState, byId, colour, drawn, fitted, json, keys, make, nearest, page, thousands, trouble } from "./page.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];
 const url = new UrlState({ t: String(clean), student: "", seed: "0", flags: "", x: "0", y: "0", zoom: "0" });
@@ -13,9 +14,11 @@ let [middle, zoom] = [[Number(url.get("x")), Number(url.get("y"))], Number(url.g
 let [lasso, hovered, frame] = [null, -1, null];
 const flags = new Flags(url, () => draw());
 const player = new Player(page.timesteps, (t) => { url.set({ t }); load(); });
-const hue = (k) => (found.labels.length ? `hsl(${(found.labels[k] * 137.5) % 360} 65% 52%)` : colour("teacher"));
-const screen = ([x, y]) => [canvas.clientWidth / 2 + (x - middle[0]) * zoom, canvas.clientHeight / 2 - (y - middle[1]) * zoom];
-const unit = ([x, y]) => [(x - canvas.clientWidth / 2) / zoom + middle[0], (canvas.clientHeight / 2 - y) / zoom + middle[1]];
+const room = canvas.parentElement;
+const shade = (label) => `hsl(${(label * 137.5) % 360} 65% 52%)`;
+const hue = (k) => (found.labels.length ? shade(found.labels[k]) : colour("teacher"));
+const screen = ([x, y]) => [room.clientWidth / 2 + (x - middle[0]) * zoom, room.clientHeight / 2 - (y - middle[1]) * zoom];
+const unit = ([x, y]) => [(x - room.clientWidth / 2) / zoom + middle[0], (room.clientHeight / 2 - y) / zoom + middle[1]];
 
 function draw() {
   frame ??= requestAnimationFrame(paint);
@@ -23,12 +26,8 @@ function draw() {
 
 function paint() {
   frame = null;
-  const [width, height, ratio] = [canvas.clientWidth, canvas.clientHeight, devicePixelRatio || 1];
-  if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
-  if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
-  const pen = canvas.getContext("2d");
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  pen.clearRect(0, 0, width, height);
+  const [width, height] = [room.clientWidth, room.clientHeight];
+  const pen = fitted(canvas, width, height);
   const [line, student, ink] = [colour("line"), colour("student"), colour("ink")];
   const size = Math.max(3, Math.min(7, zoom / 12));
   if (found.student.length) {
@@ -72,7 +71,7 @@ function fit() {
   const all = [...found.teacher, ...found.student];
   const ends = [0, 1].map((axis) => all.reduce(([a, b], place) => [Math.min(a, place[axis]), Math.max(b, place[axis])], [Infinity, -Infinity]));
   middle = ends.map(([a, b]) => (a + b) / 2);
-  zoom = 0.92 * Math.min(...ends.map(([a, b], axis) => [canvas.clientWidth, canvas.clientHeight][axis] / (b - a || 1)));
+  zoom = 0.92 * Math.min(...ends.map(([a, b], axis) => [room.clientWidth, room.clientHeight][axis] / (b - a || 1)));
   moved();
 }
 
@@ -84,11 +83,12 @@ function moved() {
 const turn = { now: 0 };
 async function load() {
   const mine = (turn.now += 1);
-  const of = page.students.find((one) => String(one.number) === url.get("student"));
-  const t = of && !of.timesteps.includes(player.t) ? of.timesteps.reduce((best, each) => (Math.abs(each - player.t) < Math.abs(best - player.t) ? each : best)) : player.t;
-  byId("status").textContent = "Placing samples …";
+  const student = page.students.find((one) => String(one.number) === url.get("student"));
+  const t = student ? nearest(student.timesteps, player.t) : player.t;
+  byId("status").textContent ||= "Placing samples …";
   try {
-    const made = await (await get(`/api/stores/${page.store}/map?${new URLSearchParams({ t, seed: url.get("seed") || "0", student: url.get("student") })}`)).json();
+    const query = new URLSearchParams({ t, seed: url.get("seed") || "0", student: url.get("student") });
+    const made = await json(`/api/stores/${page.store}/map?${query}`);
     if (mine !== turn.now) return;
     found = made;
     trouble("map", null);
@@ -104,14 +104,17 @@ async function load() {
 
 function legend() {
   const labels = [...new Set(found.labels)].sort((a, b) => a - b).slice(0, 16);
-  const entry = (text, shade) => Object.assign(make("span", {}, text), { shade });
-  const entries = [entry("■ teacher", labels.length ? "" : colour("teacher")), ...(found.student.length ? [entry("○ student", labels.length ? "" : colour("student"))] : []),
-    ...labels.map((label) => entry(names[label] ?? String(label), `hsl(${(label * 137.5) % 360} 65% 52%)`))];
-  for (const each of entries) each.style.color = each.shade;
-  byId("legend").replaceChildren(...entries);
+  const entries = [["■ teacher", labels.length ? "" : colour("teacher")]];
+  if (found.student.length) entries.push(["○ student", labels.length ? "" : colour("student")]);
+  entries.push(...labels.map((label) => [names[label] ?? String(label), shade(label)]));
+  byId("legend").replaceChildren(...entries.map(([text, color]) => {
+    const entry = make("span", {}, text);
+    entry.style.color = color;
+    return entry;
+  }));
 }
 
-function nearest([x, y]) {
+function under([x, y]) {
   let [best, least] = [-1, 144];
   for (const places of [found.teacher, found.student]) {
     places.forEach((place, k) => {
@@ -125,7 +128,7 @@ function nearest([x, y]) {
 
 const shown = { timer: 0 };
 function hover(event) {
-  const k = nearest([event.offsetX, event.offsetY]);
+  const k = under([event.offsetX, event.offsetY]);
   if (k === hovered) return;
   hovered = k;
   draw();
@@ -135,11 +138,11 @@ function hover(event) {
   const sides = [page.store, ...(found.student.length ? [`${page.store}~${url.get("student")}`] : [])];
   clearTimeout(shown.timer);
   shown.timer = setTimeout(() => {
-    const pictures = sides.map((side) => make("img", { class: "pixels", alt: "", src: `/api/sheet/${side}?samples=${sample}&t=${player.t}${page.ways ? `&as=${page.ways}` : ""}` }));
+    const pictures = sides.map((side) => make("img", { class: "pixels", alt: "", src: `/api/sheet/${side}?samples=${sample}&t=${player.t}` }));
     const told = found.labels.length ? `, ${names[found.labels[k]] ?? found.labels[k]}` : "";
     tip.replaceChildren(...pictures, `sample ${thousands(sample)}${told}`);
   }, 40);
-  Object.assign(tip.style, { left: `${Math.min(event.offsetX + 16, canvas.clientWidth - 170)}px`, top: `${Math.min(event.offsetY + 16, canvas.clientHeight - 150)}px` });
+  Object.assign(tip.style, { left: `${Math.min(event.offsetX + 16, room.clientWidth - 170)}px`, top: `${Math.min(event.offsetY + 16, room.clientHeight - 150)}px` });
 }
 
 // Even-odd rule.
@@ -193,19 +196,9 @@ function choose(samples) {
 
 byId("lasso").addEventListener("click", ({ target }) => target.setAttribute("aria-pressed", target.getAttribute("aria-pressed") !== "true"));
 byId("fit").addEventListener("click", fit);
-byId("student")?.addEventListener("change", ({ target }) => { url.set({ student: target.value }); load(); });
-byId("seed").addEventListener("change", ({ target }) => { url.set({ seed: target.value.replace(/\D/g, "") || "0" }); load(); });
-if (byId("student")) byId("student").value = url.get("student");
-byId("seed").value = url.get("seed");
+for (const id of ["student", "seed"]) bound(url, id, load);
 player.put(url.get("t"));
-new ResizeObserver(draw).observe(canvas);
-document.addEventListener("theme", draw);
-keys({
-  ArrowLeft: () => player.step(-1),
-  ArrowRight: () => player.step(1),
-  " ": () => player.toggle(),
-  x: () => hovered >= 0 && flags.toggle(found.samples[hovered]),
-  f: fit,
-});
-window.advkdMap = { painted: 0, screen: (k) => screen(found.teacher[k]), get found() { return found; }, timeText };
+drawn(room, draw);
+keys({ ...player.keys, x: () => hovered >= 0 && flags.toggle(found.samples[hovered]), f: fit });
+window.advkdMap = { painted: 0, screen: (k) => screen(found.teacher[k]), get found() { return found; } };
 load();

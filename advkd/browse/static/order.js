@@ -1,6 +1,6 @@
 // An order of samples, as links tell it: by what, of which timestep, seed and label; least first, and the rank in it.
 
-import { get, timeText } from "./page.js";
+import { json, timeText } from "./page.js";
 
 export const ORDER = { by: "number", bt: "", least: "", seed: "0", label: "", q: "", from: "", to: "", rank: "", left: "", right: "" };
 
@@ -16,25 +16,19 @@ export async function ordered(store, url, t) {
   if (by !== "disagreement") query.set("by", by);
   if (student !== undefined) query.set("student", student);
   const route = by === "disagreement" ? "/api/compare/order" : `/api/stores/${store}/order`;
-  return (await get(`${route}?${query}`)).json();
+  return json(`${route}?${query}`);
 }
 
-// The part of a list whose values lie in the range that was brushed.
-function between({ samples, values, labels }, url) {
+// What a wall shows of a list: the part whose values lie in the range that was brushed, from either end.
+export function listed({ samples, values }, url) {
   const [from, to] = [url.get("from"), url.get("to")].map(Number);
-  if (!url.get("from") || !values.length) return { samples, values, labels };
-  const kept = values.map((_, k) => k).filter((k) => values[k] >= from && values[k] <= to);
-  return { samples: kept.map((k) => samples[k]), values: kept.map((k) => values[k]), labels: labels && kept.map((k) => labels[k]) };
-}
-
-// What a wall shows of a list.
-export function listed(whole, least, url) {
-  const { samples, values } = between(whole, url);
-  const at = (rank) => (least ? samples.length - 1 - rank : rank);
+  const ranged = url.get("from") && values.length;
+  const kept = samples.map((_, k) => k).filter((k) => !ranged || (values[k] >= from && values[k] <= to));
+  if (url.get("least") === "1") kept.reverse();
   return {
-    count: samples.length,
-    number: (rank) => samples[at(rank)],
-    value: values.length ? (rank) => values[at(rank)] : undefined,
+    count: kept.length,
+    number: (rank) => samples[kept[rank]],
+    value: values.length ? (rank) => values[kept[rank]] : undefined,
   };
 }
 

@@ -1,4 +1,4 @@
-// What every page does: its facts, keys, theme, and trouble with the server or a store.
+// What every page does: its facts, keys, link, and trouble with the server or a store.
 
 export const page = JSON.parse(document.body.dataset.page);
 
@@ -13,6 +13,9 @@ export function brief(value) {
   const [scale, unit] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([least]) => size >= least) ?? [1, ""];
   return `${Number((value / scale).toPrecision(3))}${unit}`;
 }
+
+// The timestep of a grid that is nearest to another.
+export const nearest = (grid, t) => grid.reduce((best, each) => (Math.abs(each - t) < Math.abs(best - t) ? each : best));
 
 export const timeText = (t) => (t === 0 ? "clean" : `t = ${t}`);
 
@@ -50,6 +53,8 @@ export async function get(url, signal) {
   throw new Refused(found);
 }
 
+export const json = async (url) => (await get(url)).json();
+
 const troubles = new Map();
 
 // One line below the bar for as long as something does not work; `null` when it does again.
@@ -65,8 +70,8 @@ export function trouble(source, error) {
   shown.querySelector("small").hidden = first.passing === false;
 }
 
-// Calls `look` now and then, faster while `look` says so, slower while the page is hidden; trouble is shown and goes away.
-export function watch(source, look, seconds) {
+// Calls `look` again after the seconds that it returns, later while the page is hidden; trouble is shown and goes away.
+function watch(source, look) {
   let timer = 0;
   const again = (pause) => {
     clearTimeout(timer);
@@ -76,7 +81,7 @@ export function watch(source, look, seconds) {
     try {
       const pause = await look();
       trouble(source, null);
-      again(pause || seconds);
+      again(pause);
     } catch (error) {
       trouble(source, error);
       again(2);
@@ -84,6 +89,17 @@ export function watch(source, look, seconds) {
   }
   document.addEventListener("visibilitychange", () => !document.hidden && again(0));
   step();
+}
+
+// Tells of a store's shards now and then, and whether they have changed.
+export function watchShards(store, tell) {
+  let stamp = null;
+  watch(`store ${store}`, async () => {
+    const shards = await json(`/api/stores/${store}/shards`);
+    tell(shards, stamp !== null && stamp !== shards.stamp);
+    stamp = shards.stamp;
+    return shards.state === "growing" ? 1.5 : 8;
+  });
 }
 
 // The state of a page lives in its URL: read once, written whenever it changes, without the defaults.
@@ -133,21 +149,28 @@ export function keys(actions) {
   });
 }
 
-function switchTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const now = document.documentElement.dataset.theme || (dark ? "dark" : "light");
-  const next = now === "dark" ? "light" : "dark";
-  document.documentElement.dataset.theme = next;
-  localStorage.setItem("theme", next);
-  document.dispatchEvent(new Event("theme"));
+// A canvas's pen, for a room of some size in CSS pixels.
+export function fitted(canvas, width, height) {
+  const ratio = devicePixelRatio || 1;
+  const [across, down] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== across || canvas.height !== down) Object.assign(canvas, { width: across, height: down });
+  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  return pen;
+}
+
+// Calls `draw` when a room has another size, or the browser another colour scheme.
+export function drawn(room, draw) {
+  new ResizeObserver(draw).observe(room);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 }
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-byId("theme")?.addEventListener("click", switchTheme);
 byId("help")?.addEventListener("click", () => byId("keys").showModal());
 keys({
-  d: switchTheme,
   "?": () => byId("keys").showModal(),
   "/": () => {
     const jump = byId("jump");

@@ -30,6 +30,17 @@ export class Player {
     this.label();
   }
 
+  // By hand, to one of the timesteps.
+  choose(t) {
+    this.stop();
+    this.put(t);
+    this.tell();
+  }
+
+  get keys() {
+    return { ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1), " ": () => this.toggle() };
+  }
+
   // A swipe to the left on what is shown leads towards noise, as the key does.
   swiped(element) {
     let from = null;

@@ -1,14 +1,15 @@
 // One trajectory: its strip, what it implies, the students beside it, and numbers under the pointer.
 
 import { errorChart, growthText } from "./chart.js";
-import { Flags } from "./flags.js";
+import { bound } from "./controls.js";
+import { Flags, exports } from "./flags.js";
 import { Player } from "./player.js";
 import { ORDER, listed, natural, ordered, words } from "./order.js";
 import { UrlState, brief, byId, get, keys, make, page, thousands, timeText, trouble } from "./page.js";
 import { planes } from "./pixels.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];
-const url = new UrlState({ ...ORDER, t: String(clean), smooth: "", own: "", as: "", flags: "" });
+const url = new UrlState({ ...ORDER, t: String(clean), own: "", as: "", flags: "" });
 const students = page.students.filter((one) => one.refused === null);
 const player = new Player(page.timesteps, (t) => {
   url.set({ t });
@@ -71,6 +72,8 @@ const furthest = (plane) => plane.values.reduce((most, value) => Math.max(most, 
 const alike = (row) => (url.get("own") === "1" ? [row] : rows.filter((other) => other.scale === row.scale));
 
 function draw(plane, canvas, row) {
+  // Pixels are squares, but an image that is shown smaller than it is has none.
+  canvas.classList.toggle("pixels", plane.mosaic.width <= 96);
   if (row.kind === "difference") plane.drawDifference(canvas, row.most);
   else plane.draw(canvas, ...range(plane));
 }
@@ -78,7 +81,7 @@ function draw(plane, canvas, row) {
 function strip() {
   const head = make("tr", {}, make("td"), ...page.timesteps.map((t) => {
     const pick = make("button", { type: "button", class: "link", "data-t": t }, timeText(t));
-    pick.addEventListener("click", () => { player.stop(); player.put(t); player.tell(); });
+    pick.addEventListener("click", () => { player.choose(t); });
     return make("th", { scope: "col", "data-t": t }, pick);
   }));
   for (const row of rows.filter((one) => one.scale)) {
@@ -92,11 +95,11 @@ function strip() {
       const plane = row.planes.get(t);
       const cell = make("td", { "data-t": t });
       if (!plane) return cell;
-      const canvas = make("canvas", { class: "pixels cell", role: "img" });
+      const canvas = make("canvas", { class: "cell", role: "img" });
       canvas.setAttribute("aria-label", `${row.name || row.kind} ${row.note} at ${timeText(t)}`);
       draw(plane, canvas, row);
       canvas.addEventListener("pointermove", (event) => point(event, canvas));
-      canvas.addEventListener("click", () => { player.stop(); player.put(t); player.tell(); });
+      canvas.addEventListener("click", () => { player.choose(t); });
       cell.append(canvas);
       if (row.errors) cell.append(error(plane, row));
       return cell;
@@ -115,22 +118,28 @@ function parting() {
     name: whose, errors: [...planes].filter(([t]) => t !== page.timesteps[0]).map(([t, plane]) => [t, plane.rms]),
   }));
   const lines = series.map(({ name, errors }) => make("li", {}, make("b", {}, name), `: ${growthText(errors)}`));
-  const chart = series.length ? [make("li", {}, errorChart(series, player.t, (t) => { player.stop(); player.put(t); player.tell(); }))] : [];
+  const chart = series.length ? [make("li", {}, errorChart(series, player.t, (t) => { player.choose(t); }))] : [];
   byId("growth").replaceChildren(...lines, ...chart);
 }
 
 // RMSE of a difference, with a bar against the greatest of the rows that share its scale.
 function error(plane, row) {
-  const bar = make("rect", { x: 0, y: 0, width: (96 * plane.rms) / row.rms, height: 3 });
-  const svg = make("svg", { class: "bar", viewBox: "0 0 96 3", "aria-hidden": "true" }, bar);
-  return make("span", { class: "rmse" }, svg, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
+  const bar = make("i");
+  bar.style.width = `${(100 * plane.rms) / row.rms}%`;
+  return make("span", { class: "rmse" }, bar, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
+}
+
+// What the stage shows: the image that a latent is decoded to, unless one channel was chosen.
+function shown(t) {
+  return (url.get("as") === "" && find("teacher", "decoded", t)) || find("teacher", "state", t);
 }
 
 function choose(t) {
-  const plane = find("teacher", "state", t);
+  const plane = shown(t);
   const stage = byId("stage");
   if (plane) {
     plane.draw(stage, ...range(plane));
+    stage.classList.toggle("pixels", plane.mosaic.width <= stage.clientWidth);
     stage.setAttribute("aria-label", `Sample ${page.sample} at ${timeText(t)}`);
   }
   for (const each of document.querySelectorAll("#strip [data-t]")) each.classList.toggle("now", each.dataset.t === String(t));
@@ -142,41 +151,6 @@ function point(event, canvas) {
   const box = canvas.getBoundingClientRect();
   last = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   under(last);
-}
-
-// The same by keyboard: from pixel to pixel of what the stage shows.
-function step(across, down) {
-  const plane = find("teacher", "state", player.t);
-  if (!plane) return;
-  const { width, height } = plane.mosaic;
-  const { x, y } = plane.cell(...last);
-  const [column, row] = [Math.max(0, Math.min(width - 1, x + across)), Math.max(0, Math.min(height - 1, y + down))];
-  last = [(column + 0.5) / width, (row + 0.5) / height];
-  under(last);
-}
-
-const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-function read(event) {
-  const way = STEPS[event.key];
-  if (event.key === "Escape") byId("stage").blur();
-  if (!way || event.ctrlKey || event.metaKey || event.altKey) return;
-  // Elsewhere the arrows go through time.
-  event.preventDefault();
-  event.stopPropagation();
-  step(...way.map((one) => one * (event.shiftKey ? 8 : 1)));
-}
-
-// A frame around the pixel that is read, for those who came by keyboard.
-function frame(place) {
-  const plane = find("teacher", "state", player.t);
-  if (!plane) return;
-  const { width, height } = plane.mosaic;
-  const { x, y } = plane.cell(...place);
-  const { style } = byId("spot");
-  for (const [side, share] of [["left", x / width], ["top", y / height], ["width", 1 / width], ["height", 1 / height]]) {
-    style[side] = `${100 * share}%`;
-  }
 }
 
 // The same place in every row, at the chosen timestep.
@@ -196,7 +170,6 @@ function under(place) {
     body.push(make("tr", { class: row.kind }, make("th", { scope: "row" }, `${whose} ${row.note}`), ...cells));
   }
   byId("under").replaceChildren(make("tbody", {}, ...body));
-  frame(place);
 }
 
 async function load() {
@@ -214,12 +187,6 @@ async function load() {
     if (refused.passing || refused.kind === "corrupt" || refused.kind === "pending") setTimeout(load, 4000);
     if (refused.kind !== "corrupt") trouble("sample", refused);
   }
-}
-
-function smooth() {
-  const on = byId("smooth").checked;
-  document.body.classList.toggle("smooth", on);
-  url.set({ smooth: on ? "1" : "" });
 }
 
 // The address of a rank of the order, with everything else as it is.
@@ -252,7 +219,7 @@ async function place() {
   if (!natural(url)) {
     try {
       const list = await ordered(page.store, url, url.get("bt") || clean);
-      source = listed(list, url.get("least") === "1", url);
+      source = listed(list, url);
       byId("rank").title = list.what;
     } catch (refused) {
       trouble("order", refused);
@@ -282,36 +249,18 @@ function aim() {
   }
 }
 
-byId("smooth").checked = url.get("smooth") === "1";
-byId("smooth").addEventListener("change", smooth);
-document.body.classList.toggle("smooth", byId("smooth").checked);
 byId("stage").addEventListener("pointermove", (event) => point(event, byId("stage")));
-byId("stage").addEventListener("keydown", read);
 byId("random").addEventListener("click", random);
-byId("own").checked = url.get("own") === "1";
-byId("own").addEventListener("change", (event) => {
-  url.set({ own: event.target.checked ? "1" : "" });
-  if (rows.length) strip();
-  choose(player.t);
-});
+byId("flag").addEventListener("click", () => flags.toggle(page.sample));
+byId("downloads").append(...exports([page.sample], ["PNG", "GIF", "npz", "CSV"]));
+for (const id of ["own", "as"]) bound(url, id, () => { arrange(); strip(); choose(player.t); });
 keys({
-  ArrowLeft: () => player.step(-1),
-  ArrowRight: () => player.step(1),
+  ...player.keys,
   ArrowUp: () => go(-1),
   ArrowDown: () => go(1),
-  " ": () => player.toggle(),
   r: random,
-  v: () => byId("stage").focus(),
   x: () => flags.toggle(page.sample),
 });
-byId("flag").addEventListener("click", () => flags.toggle(page.sample));
-byId("as")?.addEventListener("change", ({ target }) => {
-  url.set({ as: target.value });
-  arrange();
-  strip();
-  choose(player.t);
-});
-if (byId("as")) byId("as").value = url.get("as");
 const flags = new Flags(url, (held) => {
   const on = held.has(page.sample);
   byId("flag").setAttribute("aria-pressed", on);

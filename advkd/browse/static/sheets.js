@@ -8,11 +8,11 @@ const AGAIN_MS = 2500;
 
 export class Sheets {
   // `side`: what is shown, as the server calls it; `path`: of the requests, up to the samples.
-  constructor(side, onload, path = () => `/api/sheet/${this.side}?contrast=${this.contrast}${this.how ? `&as=${this.how}` : ""}`) {
+  constructor(side, onload, path = () => `/api/sheet/${this.side}?as=${this.how}`) {
     this.side = side;
     this.path = path;
     this.onload = onload;
-    this.contrast = "fixed";
+    this.how = "";
     this.held = new Map();
     this.pixels = 0;
     this.running = new Map();

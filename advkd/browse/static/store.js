@@ -1,43 +1,40 @@
-// A store's page: the shard map that lives, and the histograms.
+// A store's page: the shard map that lives, and how values are spread.
 
-import { brief, byId, colour, get, keys, make, page, thousands, timeText, trouble, watch } from "./page.js";
+import { bars, spreadChart } from "./chart.js";
+import { brief, byId, colour, drawn, fitted, json, keys, make, page, thousands, timeText, trouble, watchShards } from "./page.js";
 
 const CELL = 9;
 const map = byId("map");
-let shards = { runs: [], shards: 0, problems: {} };
+// From the least to the worst, and their colours.
+const STATES = { present: "good", missing: "line", writing: "student", corrupt: "bad" };
+const ORDER = Object.keys(STATES);
+let shards = { runs: [], apart: {}, shards: 0, problems: {} };
 let layout = { columns: 1, per: 1 };
 
 function paint() {
   const width = map.parentElement.clientWidth;
-  const ratio = devicePixelRatio || 1;
   const columns = Math.max(1, Math.floor(width / CELL));
-  const most = columns * 24;
-  const per = Math.max(1, Math.ceil(shards.shards / most));
-  const cells = Math.ceil(shards.shards / per);
-  const rows = Math.max(1, Math.ceil(cells / columns));
-  layout = { columns, per };
-  map.width = width * ratio;
-  map.height = rows * CELL * ratio;
-  map.style.height = `${rows * CELL}px`;
-  const pen = map.getContext("2d");
-  pen.scale(ratio, ratio);
-  const colours = { present: colour("good"), missing: colour("line"), corrupt: colour("bad"), writing: colour("student") };
-  const worst = ["present", "missing", "writing", "corrupt"];
-  const states = new Array(cells).fill("present");
+  const per = Math.max(1, Math.ceil(shards.shards / (columns * 24)));
+  const states = new Array(Math.ceil(shards.shards / per)).fill("present");
+  const worsen = (cell, state) => { if (ORDER.indexOf(state) > ORDER.indexOf(states[cell])) states[cell] = state; };
   for (const [first, stop, state] of shards.runs) {
     if (state === "present") continue;
-    for (let cell = Math.floor(first / per); cell < Math.ceil(stop / per); cell += 1) {
-      if (worst.indexOf(state) > worst.indexOf(states[cell])) states[cell] = state;
-    }
+    for (let cell = Math.floor(first / per); cell < Math.ceil(stop / per); cell += 1) worsen(cell, state);
   }
+  for (const [shard, state] of Object.entries(shards.apart)) {
+    if (per === 1) states[shard] = state;
+    else worsen(Math.floor(shard / per), state);
+  }
+  layout = { columns, per };
+  const pen = fitted(map, width, CELL * Math.max(1, Math.ceil(states.length / columns)));
   states.forEach((state, cell) => {
-    pen.fillStyle = colours[state];
+    pen.fillStyle = colour(STATES[state]);
     pen.fillRect((cell % columns) * CELL, Math.floor(cell / columns) * CELL, CELL - 2, CELL - 2);
   });
 }
 
 function stateOf(shard) {
-  return shards.runs.find(([first, stop]) => first <= shard && shard < stop)?.[2];
+  return shards.apart[shard] ?? shards.runs.find(([first, stop]) => first <= shard && shard < stop)?.[2];
 }
 
 function shardAt(event) {
@@ -48,8 +45,8 @@ function shardAt(event) {
 
 map.addEventListener("pointermove", (event) => {
   const first = shardAt(event);
-  const last = first === null ? null : Math.min(first + layout.per, shards.shards) - 1;
-  const name = layout.per > 1 ? `shards ${thousands(first ?? 0)} to ${thousands(last ?? 0)}` : `shard ${thousands(first ?? 0)}`;
+  const last = Math.min(first + layout.per, shards.shards) - 1;
+  const name = layout.per > 1 ? `shards ${thousands(first ?? 0)} to ${thousands(last)}` : `shard ${thousands(first ?? 0)}`;
   byId("map-under").textContent = first === null ? "" : `${name}: ${stateOf(first)}`;
 });
 map.addEventListener("pointerleave", () => { byId("map-under").textContent = ""; });
@@ -60,46 +57,25 @@ map.addEventListener("click", (event) => {
 });
 
 function tell() {
-  const { counts } = shards;
-  const parts = [`${thousands(counts.present)} present`];
-  for (const state of ["missing", "writing", "corrupt"]) {
-    if (counts[state]) parts.push(`${thousands(counts[state])} ${state === "writing" ? "being written" : state}`);
-  }
+  const parts = ORDER.filter((state) => state === "present" || shards.counts[state])
+    .map((state) => `${thousands(shards.counts[state])} ${state === "writing" ? "being written" : state}`);
   byId("map-count").textContent = parts.join(", ") + (layout.per > 1 ? `; ${layout.per} to a square` : "");
   map.setAttribute("aria-label", `State of every shard: ${parts.join(", ")}`);
-  const list = Object.entries(shards.problems).map(([shard, message]) =>
-    make("li", {}, make("b", {}, `Shard ${shard}`), " ", message));
-  byId("problems").replaceChildren(...list);
+  const problems = Object.entries(shards.problems);
+  byId("problems").replaceChildren(...problems.map(([shard, told]) => make("li", {}, make("b", {}, `Shard ${shard}`), " ", told)));
 }
-
-let stamp = null;
-watch("store", async () => {
-  const found = await (await get(`/api/stores/${page.store}/shards`)).json();
-  const grown = stamp !== null && stamp !== found.stamp;
-  stamp = found.stamp;
-  shards = found;
-  paint();
-  tell();
-  byId("state").textContent = found.state;
-  byId("state").className = `state ${found.state}`;
-  // What else is on this page comes from the server: when the store is sealed, or has its first shard.
-  if ((found.state === "sealed") !== page.sealed || (grown && !page.samples && found.samples)) location.reload();
-  return found.state === "growing" ? 1.5 : 8;
-}, 8);
-new ResizeObserver(paint).observe(map.parentElement);
-document.addEventListener("theme", paint);
 
 async function histograms() {
   const place = byId("histograms");
   try {
-    const found = await (await get(`/api/stores/${page.store}/histograms`)).json();
+    const spread = await json(`/api/stores/${page.store}/histograms`);
     trouble("histograms", null);
-    const drawn = Object.entries(found.timesteps).map(([t, one]) => histogram(Number(t), one));
-    drawn.sort((a, b) => page.timesteps.indexOf(a.t) - page.timesteps.indexOf(b.t));
-    const { low, high } = found.timesteps[page.timesteps[page.timesteps.length - 1]] ?? {};
-    byId("beyond").textContent = found.beyond >= 1e-3 ? `${brief(100 * found.beyond)} % of clean values beyond [−1, 1], ${brief(low)} to ${brief(high)}` : "";
+    const figures = page.timesteps.filter((t) => spread.timesteps[t]).map((t) => histogram(t, spread.timesteps[t]));
+    place.replaceChildren(...figures, make("p", { class: "soft" }, `Over ${spread.what}.`));
+    if (spread.beyond < 1e-3) return;
+    const { low, high } = spread.timesteps[page.timesteps[page.timesteps.length - 1]];
+    byId("beyond").textContent = `${brief(100 * spread.beyond)} % of clean values beyond [−1, 1], ${brief(low)} to ${brief(high)}`;
     byId("beyond").classList.toggle("refused", Math.max(-low, high) > 2);
-    place.replaceChildren(...drawn.map(({ figure }) => figure), make("p", { class: "soft" }, `Over ${found.what}.`));
   } catch (error) {
     trouble("histograms", error);
     setTimeout(histograms, 4000);
@@ -109,49 +85,22 @@ async function histograms() {
 }
 
 function histogram(t, { low, high, counts }) {
-  const most = Math.max(...counts);
-  const bars = counts.map((count, bin) => {
-    const height = (40 * count) / most;
-    return make("rect", { x: bin * 3, y: 40 - height, width: 2.4, height });
-  });
-  const svg = make("svg", { viewBox: `0 0 ${counts.length * 3} 40`, preserveAspectRatio: "none", role: "img" }, ...bars);
-  const range = `${brief(low)} to ${brief(high)}`;
+  const [svg, range] = [bars(counts, low, high), `${brief(low)} to ${brief(high)}`];
+  svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", `Histogram at ${timeText(t)}, values ${range}`);
-  const caption = make("figcaption", {}, make("b", {}, timeText(t)), ` ${range}`);
-  return { t, figure: make("figure", {}, svg, caption) };
+  return make("figure", {}, svg, make("figcaption", {}, make("b", {}, timeText(t)), ` ${range}`));
 }
 
-byId("check").addEventListener("click", async (event) => {
-  const state = byId("check-state");
-  if (event.target.dataset.running) {
-    delete event.target.dataset.running;
-    return;
-  }
-  event.target.dataset.running = "1";
-  event.target.textContent = "Stop checking";
-  let bad = 0;
-  let shard = 0;
-  const present = shards.runs.filter(([, , kind]) => kind !== "missing" && kind !== "writing");
-  const total = present.reduce((sum, [first, stop]) => sum + stop - first, 0);
-  try {
-    for (const [first, stop] of present) {
-      for (let each = first; each < stop && event.target.dataset.running; each += 1) {
-        const found = await (await get(`/api/stores/${page.store}/check/${each}`)).json();
-        shard += 1;
-        bad += found.state === "corrupt" ? 1 : 0;
-        state.textContent = `${thousands(shard)} of ${thousands(total)} checked, ${bad} damaged`;
-      }
-    }
-    const rest = await (await get(`/api/stores/${page.store}/shards`)).json();
-    shards = rest;
-    paint();
-    tell();
-  } catch (error) {
-    trouble("check", error);
-  }
-  delete event.target.dataset.running;
-  event.target.textContent = "Check all shards";
+watchShards(page.store, (now, changed) => {
+  shards = now;
+  paint();
+  tell();
+  byId("state").textContent = now.state;
+  byId("state").className = `state ${now.state}`;
+  // What else is on this page comes from the server: when the store is sealed, or has its first shard.
+  if ((now.state === "sealed") !== page.sealed || (changed && !page.samples && now.samples)) location.reload();
 });
-
+drawn(map.parentElement, paint);
 keys({ g: () => { location.href = `/s/${page.store}/gallery`; } });
+if (page.spread.length) byId("spread").append(spreadChart(page.spread));
 histograms();

@@ -1,6 +1,6 @@
 // The list of stores, as it is read and as it changes: sorted, filtered, two of them compared.
 
-import { UrlState, byId, keys, thousands, trouble } from "./page.js";
+import { UrlState, byId, thousands, trouble } from "./page.js";
 
 const url = new UrlState({ filter: "", sort: "" });
 const rows = () => [...document.querySelectorAll("#stores tbody tr")];
@@ -82,12 +82,5 @@ for (const head of document.querySelectorAll("[data-sort] button")) head.addEven
   arrange();
 });
 
-function move(by) {
-  const links = [...document.querySelectorAll("tbody tr:not([hidden]) .open")];
-  const now = links.indexOf(document.activeElement);
-  links[Math.max(0, Math.min(links.length - 1, now + by))]?.focus();
-}
-
-keys({ ArrowDown: () => move(1), ArrowUp: () => move(-1) });
 arrange();
 setTimeout(look, byId("reading") ? 300 : 3000);

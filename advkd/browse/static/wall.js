@@ -1,11 +1,10 @@
 // A wall of samples: one canvas that is drawn from sprite sheets, links over it, endless in both directions.
 
-import { brief, colour, make, thousands } from "./page.js";
+import { brief, colour, drawn, fitted, make, thousands } from "./page.js";
 
 const TALLEST = 4e6; // browsers give up at about 3e7 pixels; a store of 10^8 samples is shown through a window
 const GAP = 3;
 const CAPTION = 15;
-const AHEAD = 1;
 
 export class Wall {
   // `source`: { count, number(rank), value(rank) }; `tile`: [width, height] of a state in pixels.
@@ -17,16 +16,13 @@ export class Wall {
     root.replaceChildren(this.space);
     this.source = { count: 0, number: (rank) => rank };
     this.size = 64;
-    this.smooth = false;
     this.t = timesteps[timesteps.length - 1];
     this.base = 0;
     this.pool = [];
     root.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    new ResizeObserver(() => this.layout()).observe(root);
-    document.addEventListener("theme", () => this.draw());
+    drawn(root, () => this.layout());
     // The browser takes a canvas's memory away when its graphics process ends, and gives an empty one back.
     this.canvas.addEventListener("contextrestored", () => this.draw());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
   show(source) {
@@ -107,18 +103,7 @@ export class Wall {
   paint() {
     if (!this.rowHeight) return;
     const [width, height] = [this.root.clientWidth, this.root.clientHeight];
-    const ratio = devicePixelRatio || 1;
-    const { canvas } = this;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.width = `${width}px`;
-      canvas.style.height = `${height}px`;
-    }
-    const pen = canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, height);
-    pen.imageSmoothingEnabled = this.smooth;
+    const pen = fitted(this.canvas, width, height);
     pen.imageSmoothingQuality = "high";
     pen.font = `11px ${getComputedStyle(this.root).fontFamily}`;
     pen.textAlign = "center";
@@ -131,6 +116,16 @@ export class Wall {
     this.link(begin, end);
     this.ask(begin, end);
     this.painted = (this.painted || 0) + 1;
+  }
+
+  get keys() {
+    const by = (rows) => () => this.root.scrollBy({ top: rows() });
+    return {
+      ArrowUp: by(() => -this.rowHeight),
+      ArrowDown: by(() => this.rowHeight),
+      PageUp: by(() => -0.9 * this.root.clientHeight),
+      PageDown: by(() => 0.9 * this.root.clientHeight),
+    };
   }
 
   place(rank) {
@@ -158,6 +153,8 @@ export class Wall {
     const cell = rank % this.chunk;
     const column = cell % sheet.columns;
     const row = Math.floor(cell / sheet.columns);
+    // Pixels are squares, but an image that is shown smaller than it is has none.
+    pen.imageSmoothingEnabled = sheet.width > this.tileWidth;
     pen.drawImage(
       sheet.image, column * sheet.width, row * sheet.height, sheet.width, sheet.height,
       x, y, this.tileWidth, this.tileHeight,
@@ -201,17 +198,12 @@ export class Wall {
     const first = chunk * this.chunk;
     const last = Math.min(first + this.chunk, this.source.count) - 1;
     if (this.source.natural) return `${first}-${last}`;
-    this.texts ??= new Map();
-    if (this.texts.source !== this.source) {
-      this.texts.clear();
-      this.texts.source = this.source;
+    const [texts, key] = [(this.source.texts ??= new Map()), `${first} ${last}`];
+    if (!texts.has(key)) {
+      const numbers = Array.from({ length: last + 1 - first }, (_, k) => this.source.number(first + k));
+      texts.set(key, numbers.join(","));
     }
-    if (!this.texts.has(chunk)) {
-      const numbers = [];
-      for (let rank = first; rank <= last; rank += 1) numbers.push(this.source.number(rank));
-      this.texts.set(chunk, numbers.join(","));
-    }
-    return this.texts.get(chunk);
+    return texts.get(key);
   }
 
   // What is seen first, then its other timesteps, nearest first, then the neighbours.
@@ -222,9 +214,7 @@ export class Wall {
     const most = Math.ceil(this.source.count / this.chunk) - 1;
     const seen = [];
     for (let chunk = first; chunk <= last; chunk += 1) seen.push(chunk);
-    const near = [];
-    for (let step = 1; step <= AHEAD; step += 1) near.push(last + step, first - step);
-    const there = near.filter((chunk) => chunk >= 0 && chunk <= most);
+    const there = [last + 1, first - 1].filter((chunk) => chunk >= 0 && chunk <= most);
     const here = this.timesteps.indexOf(this.t);
     const others = this.timesteps.filter((t) => t !== this.t);
     others.sort((a, b) => Math.abs(this.timesteps.indexOf(a) - here) - Math.abs(this.timesteps.indexOf(b) - here));

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 from typing import Any
 
@@ -26,6 +27,11 @@ def sheet(client: TestClient, side: str, **query: Any) -> tuple[npt.NDArray[np.u
     cut = pixels.reshape(down, facts["height"], across, facts["width"], *pixels.shape[2:])
     tiles = np.moveaxis(cut, 2, 1).reshape(down * across, facts["height"], facts["width"], *pixels.shape[2:])
     return tiles, facts["marks"]
+
+
+def rows(client: TestClient) -> list[str]:
+    """Names of the stores on the list."""
+    return re.findall(r'<tr data-store="([^"]*)"', client.get("/").text)
 
 
 def planes(body: bytes) -> dict[tuple[str, str, int], npt.NDArray[np.float32]]:

@@ -72,7 +72,7 @@ def test_no_url_leads_to_a_path_or_another_store(
     monkeypatch.setattr(S3Objects, "_open", lambda self: asked.append("s3"))
     routes = [
         "/s/{}", "/s/{}/gallery", "/s/{}/sample/0", "/s/{}/sample/0.npz", "/api/sheet/{}?samples=0-1",
-        "/api/stores/{}/values/0", "/api/stores/{}/order?by=norm", "/api/stores/{}/shards", "/api/stores/{}/check/0",
+        "/api/stores/{}/values/0", "/api/stores/{}/order?by=norm", "/api/stores/{}/shards",
         "/api/stores/{}/histograms", "/compare?left={}", "/api/compare/order?left={}&right={}", "/static/{}", "/{}",
         "/api/difference?left={}&right={}&samples=0-1",
     ]  # fmt: skip
@@ -176,7 +176,7 @@ def test_it_only_reads(store: str, opened: Opened) -> None:
     client, name = opened(store), Path(store).name
     before = {path: read_bytes(str(path)) for path in Path(store).rglob("*") if path.is_file()}
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
-        for route in ("/", f"/s/{name}", f"/api/stores/{name}/check/0", "/token"):
+        for route in ("/", f"/s/{name}", f"/api/stores/{name}/shards", "/token"):
             assert client.request(method, route).status_code == 405
     for route in ("", "/gallery", "/sample/3", "/sample/3.gif"):
         assert client.get(f"/s/{name}{route}").status_code == 200
@@ -194,7 +194,12 @@ def test_every_answer_has_the_headers_and_no_page_has_inline_code(store: str, op
         "/nothing",
         f"/s/{name}/sample/99",
     ]
-    for route in [*pages, "/static/wall.js", "/api/stores", f"/api/sheet/{name}?samples=0-3", "/api/nothing"]:
+    for route in [
+        *pages,
+        "/static/wall.js",
+        f"/api/sheet/{name}?samples=0-3",
+        "/api/nothing",
+    ]:
         answer = client.get(route)
         policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
         assert policy["default-src"] == "'none'"
@@ -217,11 +222,11 @@ def test_every_answer_has_the_headers_and_no_page_has_inline_code(store: str, op
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "10.0.0.1:8765"])
 def test_other_names_for_the_loopback_are_refused(store: str, opened: Opened, host: str) -> None:
     client = opened(store)
-    answer = client.get("/api/stores", headers={"host": host})
+    answer = client.get("/", headers={"host": host})
     assert answer.status_code == 421
     assert "mixture" not in answer.text
     for good in ("127.0.0.1:8765", "localhost:1234", "[::1]:8765"):
-        assert client.get("/api/stores", headers={"host": good}).status_code == 200
+        assert client.get("/", headers={"host": good}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 from playwright.sync_api import Page, expect
 
 from storage import digest
@@ -155,3 +156,23 @@ def test_the_map_is_panned_zoomed_hovered_and_selected_from(site: Site, page: Pa
     page.locator("#chosen button").click()
     expect(page.locator("#tray-count")).to_have_text("200 flagged")
     page.locator("#tray-clear").click()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("-65784", "-65.8k"), ("0", "0"), ("1", "1"), ("0.0312", "0.0312"), ("1e308", "1e+308"), ("2e-7", "2.0e-7")],
+)
+def test_ticks_fit_beside_a_chart(site: Site, page: Page, value: str, text: str) -> None:
+    page.goto(site.address)
+    assert page.evaluate(f"async () => (await import('/static/page.js')).brief({value})") == text
+
+
+def test_a_chart_of_extremes_has_places_for_all_of_them(site: Site, page: Page) -> None:
+    page.goto(site.store)
+    expect(page.locator("#spread path")).to_have_count(3)
+    expect(page.locator("#spread .tick.middle")).to_have_text(["999", "500", "clean"])
+    rows = "[[999, 0, 1e308, -1e308, 1e308], [0, 0, 1e308, -1e308, 1e308]]"
+    drawn = page.evaluate(f"async () => (await import('/static/chart.js')).spreadChart({rows}).outerHTML")
+    assert "NaN" not in drawn
+    assert "Infinity" not in drawn
+    assert ">1e+308<" in drawn

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from advkd.browse.limits import too_large
+from advkd.browse.catalogue import too_large
 from storage import digest, store_uri
 from storage.testing.damage import claim, peak_memory
 from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened
+from tests.advkd.browse.pictures import rows
 from tests.advkd.browse.specs import image_spec
 
 GRID = tuple(range(20_000, -1, -1))
@@ -64,7 +65,7 @@ def test_objects_decide_what_is_allocated(tmp_path: Path, opened: Opened) -> Non
     claimed = image_spec(sample_shape=(3, 1024, 1024))
     claim(store_uri(str(tmp_path), small), claimed, 64)
     client = opened(str(tmp_path))
-    name = client.get("/api/stores").json()["stores"][0]["name"]
+    (name,) = rows(client)
     asked = (
         f"/api/sheet/{name}?samples=0-3",
         f"/api/stores/{name}/order?by=norm",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from advkd.browse.png import png_bytes
+from advkd.browse.sheets import png_bytes
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (33, 20), (1, 1, 3), (17, 5, 3), (64, 64, 3)])

@@ -57,7 +57,7 @@ def test_teacher_and_student_share_the_components_of_the_clean_states(tmp_path: 
         expected = (states - flat.mean(0)) @ rows[:2].T
         signs = np.sign(np.sum(np.array(found[who]) * expected, axis=0))
         np.testing.assert_allclose(found[who], expected * signs, atol=2e-3)
-    assert "states pooled to at most 8x8" in found["how"]
+    assert "pixels pooled to at most 8x8, not the evaluation's features" in found["how"]
     other = client.get(f"/api/stores/{name}/map?t=500").json()
     assert other["how"].startswith("clean estimates at t = 500")
     assert other["student"] == []
@@ -68,7 +68,7 @@ def test_digits_are_placed_by_what_the_evaluation_reads(tmp_path: Path, opened: 
     spec = digits_spec()
     fill(str(tmp_path), spec, 64)
     found = opened(str(tmp_path)).get(f"/api/stores/{digest(spec)[:16]}/map").json()
-    assert "the embedded classifier's features" in found["how"]
+    assert "the evaluation's features (digit classifier)" in found["how"]
     features = digits_extractor()(torch.from_numpy(shown_states(spec, 0, 64)[0].astype(np.float32))).numpy()
     exact = features.astype(np.float64)
     mean, axes, _ = components(exact)

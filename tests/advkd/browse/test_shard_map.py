@@ -36,12 +36,14 @@ def growing(committed: set[int], marks: set[int]) -> Any:
 def test_runs_are_those_of_single_shards(committed: set[int], marks: set[int]) -> None:
     found = shard_map(growing(committed, marks))
     count = max(committed, default=-1) + 1
-    states = ["corrupt" if one in marks else "present" if one in committed else "missing" for one in range(count)]
+    records = ["present" if one in committed else "missing" for one in range(count)]
     expected = []
-    for state, group in groupby(range(count), key=lambda one: states[one]):
+    for state, group in groupby(range(count), key=lambda one: records[one]):
         members = list(group)
         expected.append((members[0], members[-1] + 1, state))
     assert found["runs"] == expected
+    assert found["apart"] == {one: "corrupt" for one in marks if one < count}
+    states = [found["apart"].get(one, records[one]) for one in range(count)]
     assert found["shards"] == count
     assert found["counts"] == {name: states.count(name) for name in ("present", "missing", "corrupt", "writing")}
     assert set(found["problems"]) == {str(one) for one in marks if one < count}
@@ -51,12 +53,13 @@ def test_a_million_shards_are_a_few_runs() -> None:
     view = growing(set(), {400_000})
     view.committed = np.setdiff1d(np.arange(1_000_000), [17, 18, 500_000])
     view.manifest.num_shards = 1_000_000
-    assert shard_map(view)["runs"] == [
+    found = shard_map(view)
+    assert found["runs"] == [
         (0, 17, "present"),
         (17, 19, "missing"),
-        (19, 400_000, "present"),
-        (400_000, 400_001, "corrupt"),
-        (400_001, 500_000, "present"),
+        (19, 500_000, "present"),
         (500_000, 500_001, "missing"),
         (500_001, 1_000_000, "present"),
     ]
+    assert found["apart"] == {400_000: "corrupt"}
+    assert found["counts"] == {"present": 999_996, "missing": 3, "corrupt": 1, "writing": 0}

@@ -31,7 +31,7 @@ from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
 from tests.advkd.browse.conftest import Opened
 from tests.advkd.browse.pictures import grey, sheet
-from tests.advkd.browse.specs import digits_spec, image_spec
+from tests.advkd.browse.specs import image_spec
 from tests.faulty_proxy import faulty_proxy
 from tests.s3_server import S3Server
 from tests.storage.conftest import EVERYWHERE
@@ -76,7 +76,7 @@ class TestDamage:
         np.testing.assert_array_equal(tiles[[0, 3]], grey(shown_states(spec, 0, 96)[999][[31, 64]]))
         assert len(np.unique(tiles[1])) == 2
         found = client.get(f"/api/stores/{name}/shards").json()
-        assert found["runs"] == [[0, 1, "present"], [1, 2, "corrupt"], [2, 3, "present"]]
+        assert (found["runs"], found["apart"]) == ([[0, 3, "present"]], {"1": "corrupt"})
         assert f"advkd cache repair {uri}" in found["problems"]["1"]
         assert client.get(f"/api/stores/{name}/values/40").json()["error"]["kind"] == "corrupt"
         assert client.get(f"/s/{name}/sample/40").status_code == 200
@@ -92,77 +92,7 @@ class TestDamage:
         tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
         assert marks == {}
         np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 96)[999][numbers]))
-        assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 3, "present"]]
-
-    def test_a_filter_counts_what_it_could_not_read_and_asks_again(self, tmp_path: Path, opened: Opened) -> None:
-        spec = digits_spec()
-        fill(str(tmp_path), spec, 64)
-        uri, name = store_uri(str(tmp_path), spec), digest(spec)[:16]
-        client = opened(uri)
-        address = join(uri, open_store(uri).manifest.shards.keys(1)[-1])
-        good = read_bytes(address)
-
-        def filtered(by: str) -> tuple[set[int], int]:
-            answers = [
-                client.get(f"/api/stores/{name}/order?by={by}&t=999&label={label}").json() for label in range(10)
-            ]
-            assert len({answer["unreadable"] for answer in answers}) == 1
-            samples = [sample for answer in answers for sample in answer["samples"]]
-            assert by != "number" or all(sorted(answer["samples"]) == answer["samples"] for answer in answers)
-            assert len(samples) == len(set(samples))
-            return set(samples), answers[0]["unreadable"]
-
-        write_bytes(address, bytes(len(good)))
-        for by in ("number", "norm", "random"):
-            assert filtered(by) == (set(range(32)), 32)
-        write_bytes(address, good)
-        for by in ("number", "norm", "random"):
-            assert filtered(by) == (set(range(64)), 0)
-
-    def test_checking_a_shard_reads_all_of_it(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
-        fill(root, spec, 64)
-        uri, name = store_uri(root, spec), digest(spec)[:16]
-        address = join(uri, open_store(uri).manifest.shards.keys(1)[0])
-        good = read_bytes(address)
-        write_bytes(address, good[:-1] + bytes([good[-1] ^ 1]))
-        client = opened(uri)
-        assert client.get(f"/api/stores/{name}/check/0").json()["state"] == "present"
-        found = client.get(f"/api/stores/{name}/check/1").json()
-        assert found["state"] == "corrupt"
-        assert "shard 1" in found["message"]
-        for _ in range(3):
-            # Its samples can be read in ranges, all of them: only another check takes the mark away.
-            assert sheet(client, name, samples="32-63", t=0)[1] == {}
-            assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 1, "present"], [1, 2, "corrupt"]]
-        write_bytes(address, good)
-        assert client.get(f"/api/stores/{name}/check/1").json()["state"] == "present"
-        assert client.get(f"/api/stores/{name}/shards").json()["runs"] == [[0, 2, "present"]]
-
-    def test_a_check_asks_the_store_and_not_what_was_kept(
-        self, root: str, spec: TrajectorySpec, opened: Opened
-    ) -> None:
-        fill(root, spec, 64)
-        client, name = opened(root), digest(spec)[:16]
-        check = f"/api/stores/{name}/check/1"
-        assert sheet(client, name, samples="0-63", t=0)[1] == {}
-        assert client.get(check).json()["state"] == "present"
-        for key in open_store(store_uri(root, spec)).manifest.shards.keys(1):
-            address = join(store_uri(root, spec), key)
-            good = read_bytes(address)
-            write_bytes(address, good[:-1] + bytes([good[-1] ^ 1]))
-            assert client.get(check).json()["state"] == "corrupt", key
-            write_bytes(address, good)
-            assert client.get(check).json()["state"] == "present"
-
-    def test_a_shard_of_a_growing_store_is_checked(self, root: str, spec: TrajectorySpec, opened: Opened) -> None:
-        writer, uri, name = open_writer(root, spec), store_uri(root, spec), digest(spec)[:16]
-        for shard in (0, 2):
-            writer.write_shard(shard, shard_states(spec, shard))
-        client = opened(uri)
-        address = join(uri, open_store_key(uri, spec, 2))
-        write_bytes(address, bytes(len(read_bytes(address))))
-        states = [client.get(f"/api/stores/{name}/check/{shard}").json()["state"] for shard in range(3)]
-        assert states == ["present", "pending", "corrupt"]
+        assert client.get(f"/api/stores/{name}/shards").json()["apart"] == {}
 
 
 class TestGrowth:
@@ -180,7 +110,8 @@ class TestGrowth:
         assert (state()["state"], state()["samples"]) == ("growing", 32)
         template = open_store_key(uri, spec, 1)
         write_bytes(join(uri, template), b"not all of it yet")
-        assert state()["runs"] == [[0, 1, "present"], [1, 2, "writing"]]
+        assert state()["runs"] == [[0, 1, "present"], [1, 2, "missing"]]
+        assert state()["apart"] == {"1": "writing"}
         writer.write_shard(1, shard_states(spec, 1))
         eventually(lambda: state()["samples"] == 64)
         seal(root, spec, 60)
@@ -249,17 +180,6 @@ class TestMarks:
             marks.put(shard, Mark("corrupt", "", shard))
         seen = [shard for _ in range(3) for shard, _ in marks.turn(8)]
         assert sorted(set(seen)) == list(range(20))
-
-    def test_what_a_whole_shard_told_stays_until_it_is_read_again(self) -> None:
-        marks, whole = Marks(), Mark("corrupt", "all of it", 0, whole=True)
-        marks.put(3, whole)
-        marks.put(3, Mark("corrupt", "a sample", 1))
-        assert marks.all() == {3: whole}
-        assert marks.turn(8) == []
-        marks.clear(3, Mark("corrupt", "all of it", 0, whole=True))
-        assert marks.all() == {3: whole}
-        marks.clear(3)
-        assert marks.all() == {}
 
     def test_they_are_looked_at_now_and_then_not_at_every_request(
         self, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch

@@ -36,7 +36,11 @@ class TestToken:
             assert "Token" in answer.text
             assert name not in answer.text.replace(route, "")
             assert "set-cookie" not in answer.headers
-        for route in ("/api/stores", f"/api/sheet/{name}?samples=0-3", "/static/wall.js", f"/s/{name}/sample/0.npz"):
+        for route in (
+            f"/api/sheet/{name}?samples=0-3",
+            "/static/wall.js",
+            f"/s/{name}/sample/0.npz",
+        ):
             assert client.get(route).status_code == 401
         assert client.get("/static/style.css").status_code == 200
 
@@ -50,10 +54,10 @@ class TestToken:
         assert "samesite=lax" in cookie.lower()
         assert TOKEN not in cookie
         assert quote(TOKEN) not in cookie
-        assert client.get("/api/stores").status_code == 200
+        assert client.get("/").status_code == 200
         other = opened(store, token=TOKEN)
         other.cookies.set("advkd-browse-8765", "guessed")
-        assert other.get("/api/stores").status_code == 401
+        assert other.get("/").status_code == 401
 
     def test_by_the_form_and_by_header(self, store: str, opened: Opened) -> None:
         client = opened(store, token=TOKEN)

@@ -29,9 +29,9 @@ def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
     routes = [
         "/", f"/s/{name}", f"/s/{name}/gallery", f"/s/{name}/sample/3", f"/s/{name}/sample/3.png",
         f"/s/{name}/sample/3.gif", f"/s/{name}/sample/3.npz", f"/compare?left={name}&right={name}", "/static/wall.js",
-        "/api/stores", f"/api/sheet/{name}?samples=0-9", f"/api/stores/{name}/values/3",
+        f"/api/sheet/{name}?samples=0-9", f"/api/stores/{name}/values/3",
         f"/api/stores/{name}/order?by=norm", f"/api/stores/{name}/order?by=random", f"/api/stores/{name}/shards",
-        f"/api/stores/{name}/check/0", f"/api/stores/{name}/histograms",
+        f"/api/stores/{name}/histograms",
         f"/api/compare/order?left={name}&right={name}",
     ]  # fmt: skip
     code = """
