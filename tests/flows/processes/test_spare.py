@@ -1,0 +1,134 @@
+"""A child that was forked in advance: there is one where that is safe, it holds nothing of its parent, and it ends."""
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from flows.processes import run_module, spare
+from flows.processes.child import ChildKilledError
+from tests.flows.processes.test_child import ignore, is_running, wait_until
+
+SAYS = """
+import json, logging, os, signal, sys, threading
+FILES = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+print(json.dumps({
+    "inherited": hasattr(logging, "of_the_parent"),
+    "argv": sys.argv[1:], "cwd": os.getcwd(), "of": os.environ.get("OF"), "later": os.environ.get("LATER"),
+    "handlers": len(logging.root.handlers) + len(logging.getLogger("advkd").handlers),
+    "terminate": signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
+    "group": os.getpgid(0) == os.getpid(),
+    "threads": threading.active_count(),
+    "stdin": sys.stdin.read(),
+    "files": sorted({os.readlink(file).partition(":")[0] for file in FILES if os.path.lexists(file)}),
+}))
+"""
+
+
+@pytest.fixture
+def aside(tmp_path, monkeypatch):
+    """Sets a child aside, which finds `saying`, and returns it."""
+    (tmp_path / "saying.py").write_text(SAYS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def fork():
+        monkeypatch.setattr(spare, "_spare", made := spare.Spare())
+        return made
+
+    return fork
+
+
+def says():
+    return json.loads(run_module("saying", ["one", "two words"], ignore, by_spare=True))
+
+
+def test_it_has_its_parents_modules_and_nothing_else_of_it(aside, tmp_path, monkeypatch):
+    monkeypatch.setattr(logging, "of_the_parent", True, raising=False)
+    monkeypatch.setattr(logging.getLogger("advkd"), "handlers", [logging.NullHandler()])
+    monkeypatch.setenv("OF", "its start")
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            aside()
+            monkeypatch.setenv("OF", "the call")
+            monkeypatch.setenv("LATER", "sä\udce9")
+            monkeypatch.chdir(tmp_path)
+            said = says()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    files = said.pop("files")
+    assert said == {
+        "inherited": True,
+        "argv": ["one", "two words"],
+        "cwd": str(tmp_path),
+        "of": "the call",
+        "later": "sä\udce9",
+        "handlers": 0,
+        "terminate": True,
+        "group": True,
+        "threads": 1,
+        "stdin": "",
+    }
+    # stdout and stderr are pipes; connections and files of the parent are gone.
+    assert files == ["/dev/null", "pipe"]
+
+
+def test_a_second_call_and_one_whose_child_was_killed_start_a_new_interpreter(aside, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path.cwd())]))
+    monkeypatch.setattr(logging, "of_the_parent", True, raising=False)
+    made = aside()
+    assert [says()["inherited"], says()["inherited"]] == [True, False]
+    assert made.returncode == 0
+    made = aside()
+    os.kill(made.pid, signal.SIGKILL)
+    made.wait(60)
+    assert says()["inherited"] is False
+
+
+def test_a_child_that_dies_of_its_order_was_killed(aside, monkeypatch):
+    made = aside()
+    monkeypatch.setattr(spare.Spare, "run", lambda self, *_: os.kill(self.pid, signal.SIGKILL))
+    with pytest.raises(ChildKilledError, match="killed by SIGKILL"):
+        run_module("saying", [], ignore, by_spare=True)
+    assert made.returncode == -signal.SIGKILL
+
+
+def test_none_is_set_aside_beside_other_threads(monkeypatch):
+    monkeypatch.setattr(spare, "_spare", None)
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        assert not spare.set_aside()
+        assert spare.take_spare() is None
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_child_that_nobody_needs_ends_with_its_parent(kill):
+    code = (
+        "import sys, time\nfrom flows.processes import spare\n"
+        "assert spare.set_aside() and spare.set_aside()\nprint(spare._spare.pid, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        pid = parent.stdout.readline().strip()
+        assert is_running(pid)
+        if kill:
+            parent.kill()
+        parent.stdin.close()
+        assert parent.wait(60) == (-signal.SIGKILL if kill else 0)
+    assert wait_until(lambda: not is_running(pid))
