@@ -39,22 +39,23 @@ def set_aside() -> bool:
 
 
 def take_spare() -> "Spare | None":
-    """Returns the spare child if there is one and it is alive; only the first caller gets it."""
+    """Returns the spare child if this process has one and it is alive; only the first caller gets it."""
     global _spare
     taken, _spare = _spare, None
-    return taken if taken is not None and taken.poll() is None else None
+    return taken if taken is not None and taken.is_waiting() else None
 
 
 class Spare:
     """The child, with those members of `subprocess.Popen` by which a child is followed and ended."""
 
     def __init__(self) -> None:
+        self._parent = os.getpid()
         orders, self._orders = os.pipe()
         out, said = os.pipe()
         err, complained = os.pipe()
         ends = (orders, said, complained)
         self._process = multiprocessing.get_context("fork").Process(
-            target=_wait, args=(*ends, os.getpid()), name="set aside"
+            target=_wait, args=(*ends, self._parent), name="set aside"
         )
         self._process.start()
         for end in ends:
@@ -75,6 +76,10 @@ class Spare:
     def returncode(self) -> int | None:
         """Exit code, the negative number of a signal, or None while it runs."""
         return self._process.exitcode
+
+    def is_waiting(self) -> bool:
+        """Returns whether it is alive, and the child of this process rather than of one that was forked into this."""
+        return os.getpid() == self._parent and self.poll() is None
 
     def run(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Has the child do what `python -m module arguments...` does in the current folder, and end."""

@@ -8,12 +8,16 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from advkd.students import WEIGHTS
+from advkd.trajectories import precompute
 from flows.processes import run_module, spare
 from flows.processes.child import ChildKilledError
+from tests.advkd.conftest import mixture_spec, tiny_train
 from tests.flows.processes.test_child import ignore, is_running, wait_until
 
 SAYS = """
@@ -132,3 +136,38 @@ def test_a_child_that_nobody_needs_ends_with_its_parent(kill):
         parent.stdin.close()
         assert parent.wait(60) == (-signal.SIGKILL if kill else 0)
     assert wait_until(lambda: not is_running(pid))
+
+
+def test_a_worker_s_process_sets_it_aside_before_anything_has_begun():
+    """A library that starts a thread when it is imported would take the spare child away."""
+    code = (
+        "import flows.deployed, threading, torch\n"
+        "from flows.processes import spare\n"
+        "print(spare.take_spare() is not None, threading.active_count(), torch.cuda.is_initialized())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PREFECT__FLOW_RUN_ID": "a run"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "1", "False"]
+
+
+def test_it_trains_the_student_that_a_new_interpreter_trains(aside, tmp_path):
+    # Before this process computes, as in a flow.
+    aside()
+    store = precompute(mixture_spec(tmp_path / "stores")).uri
+    spec = tmp_path / "train.json"
+    spec.write_text(json.dumps(asdict(tiny_train())))
+    trained = []
+    for place in ("forked", "new"):
+        out = str(tmp_path / place)
+        assert spare._spare is None or place == "forked"
+        folder = run_module(
+            "advkd", ["train", "--store", store, "--out", out, "--spec", str(spec)], ignore, by_spare=True
+        )
+        assert folder == f"{out}/student"
+        trained.append(Path(folder, WEIGHTS).read_bytes())
+    assert trained[0] == trained[1]
