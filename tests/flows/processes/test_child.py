@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def write_module(tmp_path, monkeypatch):
     return write
 
 
+def set_aside(monkeypatch):
+    """Sets a child aside, as a process does in which nothing has begun: here other tests may have used Prefect."""
+    with monkeypatch.context() as patch:
+        own = [end for end in threading._threading_atexits if not end.func.__module__.startswith("prefect")]
+        patch.setattr(threading, "_threading_atexits", own)
+        made = spare.Spare()
+    monkeypatch.setattr(spare, "_spare", made)
+    return made
+
+
 @pytest.fixture(params=["a new interpreter", "the spare child"])
 def run(request, monkeypatch):
     """`run_module` in each kind of child."""
@@ -48,7 +59,7 @@ def run(request, monkeypatch):
     def run(module, arguments, *more):
         if request.param == "a new interpreter":
             return run_module(module, arguments, *more)
-        monkeypatch.setattr(spare, "_spare", made := spare.Spare())
+        made = set_aside(monkeypatch)
         try:
             return run_module(module, arguments, *more, by_spare=True)
         finally:

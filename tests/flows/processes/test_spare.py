@@ -18,7 +18,7 @@ from advkd.trajectories import precompute
 from flows.processes import run_module, spare
 from flows.processes.child import ChildKilledError
 from tests.advkd.conftest import mixture_spec, tiny_train
-from tests.flows.processes.test_child import ignore, is_running, wait_until
+from tests.flows.processes.test_child import ignore, is_running, set_aside, wait_until
 
 SAYS = """
 import json, logging, os, signal, sys, threading
@@ -41,12 +41,7 @@ def aside(tmp_path, monkeypatch):
     """Sets a child aside, which finds `saying`, and returns it."""
     (tmp_path / "saying.py").write_text(SAYS)
     monkeypatch.syspath_prepend(tmp_path)
-
-    def fork():
-        monkeypatch.setattr(spare, "_spare", made := spare.Spare())
-        return made
-
-    return fork
+    return lambda: set_aside(monkeypatch)
 
 
 def says():
