@@ -6,32 +6,11 @@ from statistics import median
 from typing import Any
 
 from benchmarks.measure import spread, table
+from benchmarks.orchestration_forked import FORKED
 from benchmarks.orchestration_plan import S3_REQUESTS_PER_SECOND, SHARD_SAMPLES, Constants, Point, points
 
 Figures = dict[str, Any]
 _FASTER = 100.0
-_FORKED = (
-    "## A training without an interpreter of its own\n"
-    "The training's process is forked by the flow's process after its imports and before its first "
-    "thread. Before and after took turns, three times, beside other work (load average 6 to 10), so the "
-    "stage's time and the CPU seconds count, and not the wall time of the whole. Plain calls export too "
-    "since then: what a run takes longer for its export was counted as overhead before.\n"
-    "\n"
-    "|  | a new interpreter | forked |\n"
-    "| --- | --- | --- |\n"
-    "| the stage `train`, seconds | 22.6 (21.8 to 33.6) | 4.4 (4.3 to 5.9) |\n"
-    "| the flow itself, seconds | 117.8 (115.6 to 128.1) | 82.3 (72.3 to 127.7) |\n"
-    "| CPU time of a run, server and worker included, seconds | 72.4 (65.0 to 78.2) | 64.8 (50.3 to 67.3)"
-    " |\n"
-    "| the same plain calls in a new process, CPU seconds | 41.9 (39.8 to 42.1) | |\n"
-    "| of their wall time: the export | 42 % (41 to 43 %) | |\n"
-    "\n"
-    "What is left, by a profile of CPU time on this machine: Prefect's supervisor of a run 2 s, Prefect "
-    "and the engine 2 s, torch, diffusers and the rest of the flow 7 s (2 s of them torch's compiler, "
-    "which diffusers imports). Besides, each of the six runs of a distillation waits up to a second, 0.5 "
-    "s on average, for Prefect's thread of heartbeats, which sleeps whole seconds."
-)
-"""Measured once, when trainings began to be forked."""
 _MARKS = (0, 200, 400, 600, 800, 1000)
 
 
@@ -110,7 +89,7 @@ def page(parts: dict[str, Figures]) -> str:
         "(SQLite), the worker and the S3 server are real.\n\n"
         + table(["what", "to reach", "measured", "reached"], rows),
         _distillation(parts["distillation"]["runs"]),
-        _FORKED,
+        FORKED,
         _shards(parts["shards"]),
         _databases(parts["databases"]),
         _workers(parts["workers"], shares),

@@ -5,7 +5,6 @@ import importlib
 import pytest
 
 import flows
-from flows.profiles import require_profiles
 
 
 @pytest.mark.parametrize("content", [b"active = ", b"\xff\xfe"])
@@ -24,6 +23,6 @@ def test_profiles_that_are_no_toml_are_named(tmp_path, monkeypatch, content, var
 
 def test_profiles_that_are_toml_or_not_there_are_no_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))
-    require_profiles()
+    importlib.reload(flows)
     (tmp_path / "profiles.toml").write_text('active = "local"\n[profiles.local]\n')
-    require_profiles()
+    importlib.reload(flows)
