@@ -7,6 +7,7 @@ order at the end of a pipe, shares its parent's memory, and ends with its parent
 """
 
 import atexit
+import ctypes
 import json
 import logging
 import multiprocessing
@@ -23,6 +24,9 @@ from pathlib import Path
 from typing import IO
 
 from advkd.runtime import die_with_parent
+
+_PR_SET_NAME = 15
+_NAME_BYTES = 15
 
 _spare: "Spare | None" = None
 
@@ -136,6 +140,7 @@ def _wait(orders: int, said: int, complained: int, parent: int) -> None:
     ):
         signal.signal(number, handler)
     _own_files(orders, said, complained)
+    _name_process("advkd spare")
     with os.fdopen(orders, "rb") as pipe:
         text = pipe.read()
     if not text:
@@ -145,10 +150,16 @@ def _wait(orders: int, said: int, complained: int, parent: int) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     _own_output()
+    _name_process(" ".join((order["module"], *order["arguments"][:1])))
     if os.environ.get("PYTHONWARNINGS") == "ignore":
         warnings.simplefilter("ignore")
     sys.argv = [order["module"], *order["arguments"]]
     runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+
+
+def _name_process(name: str) -> None:
+    """Names the process for `top` and `/proc/PID/comm`; its command line stays that of its parent."""
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:_NAME_BYTES])
 
 
 def _own_files(orders: int, said: int, complained: int) -> None:

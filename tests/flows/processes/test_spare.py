@@ -31,6 +31,7 @@ print(json.dumps({
     "group": os.getpgid(0) == os.getpid(),
     "threads": threading.active_count(),
     "stdin": sys.stdin.read(),
+    "name": open("/proc/self/comm").read().strip(),
     "files": sorted({os.readlink(file).partition(":")[0] for file in FILES if os.path.lexists(file)}),
 }))
 """
@@ -76,6 +77,7 @@ def test_it_has_its_parents_modules_and_nothing_else_of_it(aside, tmp_path, monk
         "group": True,
         "threads": 1,
         "stdin": "",
+        "name": "saying one",
     }
     # stdout and stderr are pipes; connections and files of the parent are gone.
     assert files == ["/dev/null", "pipe"]
