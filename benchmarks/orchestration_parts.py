@@ -67,7 +67,7 @@ def distillation(folder: Path, scale: Scale) -> dict[str, Any]:
             before = _worked_by_machine()
             deployed = _deployed(client, folder / f"deployed-{repeat}")
             deployed["deployed_worked"] = _worked_by_machine() - before
-            runs.append({"calls": calls, "process": process, "process_worked": process_worked, **deployed})
+            runs.append({**calls, "process": process, "process_worked": process_worked, **deployed})
             progress(f"  distillation {repeat + 1}/{scale.repeats}: {runs[-1]}")
     return {"runs": runs}
 

@@ -15,6 +15,7 @@ import psutil
 
 from advkd.device.threads import torch_threads
 from advkd.evaluation.evaluation import evaluate
+from advkd.export import export_for_devices
 from advkd.registry.tracking import register
 from advkd.students import StudentSpec
 from advkd.teachers import SolverSpec
@@ -58,8 +59,8 @@ def real_spec(root: str, shards: int) -> PrecomputeSpec:
     )
 
 
-def distill_plainly(root: str) -> float:
-    """Seconds of the stages of `distill`, called as functions of the library."""
+def distill_plainly(root: str) -> dict[str, float]:
+    """Seconds of the stages of `distill`, called as functions of the library: all of them, and the export alone."""
     # Recipes know no Prefect.
     from flows.recipe.planning import recipe
 
@@ -73,8 +74,11 @@ def distill_plainly(root: str) -> float:
         pass
     folder = str(student / STUDENT_FOLDER)
     evaluate(plan.evaluation(places, folder))
-    register(plan.registration(places, store.uri, folder))
-    return time.perf_counter() - began
+    exporting = time.perf_counter()
+    onnx = export_for_devices(plan.exporting(places, folder))
+    exporting = time.perf_counter() - exporting
+    register(plan.registration(places, store.uri, folder, onnx.uri))
+    return {"calls": time.perf_counter() - began, "exporting": exporting}
 
 
 def _train_spec() -> TrainSpec:

@@ -251,9 +251,10 @@ def _victims(serve: psutil.Process, target: str, run: UUID) -> list[psutil.Proce
     for process in serve.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             words = process.cmdline()
-            if target == "flow" and process.environ().get("PREFECT__FLOW_RUN_ID") != str(run):
+            forked = process.name().startswith("advkd")
+            if target == "flow" and (forked or process.environ().get("PREFECT__FLOW_RUN_ID") != str(run)):
                 continue
-            if all(word in words for word in wanted):
+            if all(word in words for word in wanted) or (target == "training" and process.name() == "advkd train"):
                 found += [process, *(process.children(recursive=True) if target == "server" else [])]
     return found
 

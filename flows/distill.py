@@ -103,6 +103,8 @@ def distill(
 
 if __name__ == "__main__":
     from flows.command import main
+    from flows.processes import set_aside
     from flows.results import show
 
+    set_aside()
     main(distill, check=recipe, show=show)

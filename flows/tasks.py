@@ -123,7 +123,9 @@ def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> st
     said = partial(logger.info, extra={BESIDE_A_BAR: console().is_terminal})
     with progress(lambda _: None) as report:
         arguments = ["train", "--store", store, "--out", out, "--spec", file]
-        return run_module("advkd", arguments, Milestones(report, said), logger.log, processes)
+        # CUDA gets an interpreter that nothing was forked from.
+        by_spare = spec.device == "cpu"
+        return run_module("advkd", arguments, Milestones(report, said), logger.log, processes, by_spare)
 
 
 @task(**_SHARED, tags=["shard"])

@@ -80,5 +80,7 @@ def finished_student(spec: RunSpec, store: str, out: str) -> str | None:
 
 if __name__ == "__main__":
     from flows.command import main
+    from flows.processes import set_aside
 
+    set_aside()
     main(train)

@@ -16,7 +16,7 @@ FLAT = {
     "flows": {
         "__init__",
         *("distill", "evaluate", "export", "precompute", "register", "train", "watch"),
-        *("deploy", "serve", "upkeep"),
+        *("deploy", "deployed", "serve", "upkeep"),
         *("command", "requests", "tasks"),
     },
 }

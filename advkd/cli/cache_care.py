@@ -40,8 +40,9 @@ def gc_command(
     and models whose upload was interrupted.
 
     A shard that is being uploaded right now looks like one whose worker was killed, and readers that opened a store
-    before it grew still need its old index: so nothing younger than --older-than is removed. Choose an age that no
-    upload of a shard and no reader exceeds, and use 0s only where nobody works on the store.
+    before it grew still need its old index: so nothing younger than --older-than is removed, to which 15 min are added
+    for clocks that differ. Choose an age that no upload of a shard and no reader exceeds, and use 0s only where nobody
+    works on the store.
     """
     with clear_errors():
         stores = find_garbage(uri, _seconds(older_than))

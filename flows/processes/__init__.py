@@ -10,6 +10,7 @@ from flows.processes.process_tree import descendants, end, marked_processes
 from flows.processes.ranks import ProcessCount
 from flows.processes.reachability import answers, why_no_answer
 from flows.processes.server import UI_ENVIRONMENT, own_server
+from flows.processes.spare import set_aside
 from flows.processes.stages import last_part, stage
 from flows.processes.supervision import MAX_RUNS, crash_if_cut_off, own_this_process, supervise
 
@@ -37,6 +38,7 @@ __all__ = [
     "own_server",
     "own_this_process",
     "run_module",
+    "set_aside",
     "shard_runner",
     "shards_per_gpu",
     "stage",

@@ -17,11 +17,15 @@ from contextlib import suppress
 
 from advkd.runtime import FORM_VARIABLE, Report, die_with_parent, parse_line, parse_log_line
 from flows.processes.ranks import launched
+from flows.processes.spare import Spare, take_spare
 
 logger = logging.getLogger(__name__)
 
 Log = Callable[[int, str], None]
 """Called with the level and the message of a log record."""
+
+Child = subprocess.Popen[str] | Spare
+"""A new interpreter, or the one that was set aside."""
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 5.0
@@ -36,28 +40,32 @@ class ChildKilledError(ChildError):
     """A signal ended the child, because memory ran out or a user killed it; trying again may help."""
 
 
-def run_module(module: str, arguments: Sequence[str], report: Report, log: Log = logger.log, processes: int = 1) -> str:
+def run_module(
+    module: str,
+    arguments: Sequence[str],
+    report: Report,
+    log: Log = logger.log,
+    processes: int = 1,
+    by_spare: bool = False,
+) -> str:
     """Runs `python -m module arguments...` to its end and returns the last line of its stdout.
 
     If `processes` is more than 1, the child is torch's launcher (`flows.processes.ranks`), which starts them. The
     child's progress goes to `report`, its log records to `log`. If this call is interrupted (time-out, cancellation,
     Ctrl-C), it first ends the child and all of the child's children.
 
+    Args:
+        module: the module.
+        arguments: its arguments.
+        report: called with its progress.
+        log: called with its log records.
+        processes: how many processes run it.
+        by_spare: whether the spare child of this process may run it, if there is one (`flows.processes.spare`).
+
     Raises:
         ChildError: the child's exit code is not 0. `ChildKilledError`: a signal ended the child.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", *launched(module, processes), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-        preexec_fn=die_with_parent(),
-        # Spinning OpenMP threads cost a factor of ten as soon as anything else runs; warnings would hide the error.
-        env={"OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", **os.environ, FORM_VARIABLE: "json"},
-    ) as process:
+    with _started(module, arguments, processes, by_spare) as process:
         try:
             printed, complaints = _follow(process, report, log)
         finally:
@@ -68,7 +76,27 @@ def run_module(module: str, arguments: Sequence[str], report: Report, log: Log =
     return printed
 
 
-def _follow(process: "subprocess.Popen[str]", report: Report, log: Log) -> tuple[str, Sequence[str]]:
+def _started(module: str, arguments: Sequence[str], processes: int, by_spare: bool) -> Child:
+    # Spinning OpenMP threads cost a factor of ten as soon as anything else runs; warnings would hide the error.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", **os.environ, FORM_VARIABLE: "json"}
+    spare = take_spare() if by_spare and processes == 1 else None
+    if spare is not None:
+        spare.run(module, arguments, environment)
+        return spare
+    return subprocess.Popen(
+        [sys.executable, "-m", *launched(module, processes), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=die_with_parent(),
+        env=environment,
+    )
+
+
+def _follow(process: Child, report: Report, log: Log) -> tuple[str, Sequence[str]]:
     assert process.stdout is not None
     assert process.stderr is not None
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -107,7 +135,7 @@ def _drain(stream: Iterable[str], keep: Callable[[str], None], close: Callable[[
         close()
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _end(process: Child) -> None:
     """Ends the child's process group by SIGTERM, then SIGKILL: its children may have outlived it."""
     with suppress(ProcessLookupError):
         if process.poll() is None:

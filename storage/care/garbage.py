@@ -11,7 +11,8 @@
 Only garbage of a given age is removed. A shard that is being uploaded looks like one whose worker was killed, and a
 reader that opened the store before it grew still reads old pages. So choose an age that no upload of a shard and no
 reader exceeds. The age of a shard is that of its youngest object, the age of an old page or copy that of the manifest
-that replaced it. Foreign objects and unreadable stores are reported and not changed.
+that replaced it. Ages are those of other clocks, so they must exceed the given one by `CLOCK_MARGIN_SECONDS`, unless it
+is 0. Foreign objects and unreadable stores are reported and not changed.
 """
 
 import re
@@ -58,6 +59,9 @@ UNFINISHED, UNPUBLISHED, OLD_CLAIM, UNCOMMITTED, OLD_PAGE, OLD_COPY, UNUSED_COMP
     "decoder or embeddings that no store names",
 )
 
+CLOCK_MARGIN_SECONDS = 900.0
+"""By how much the clocks of a writer, its object store and this machine may differ; S3 refuses more."""
+
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _DELETIONS_AT_ONCE = 8
 
@@ -100,7 +104,8 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
 
     Args:
         uri: URI of a store, or a root of stores `<root>/<teacher>/<digest>`.
-        older_than: age of `StoreGarbage.old` in seconds; younger garbage is reported as `StoreGarbage.young`.
+        older_than: age of `StoreGarbage.old` in seconds, to which `CLOCK_MARGIN_SECONDS` are added unless it is 0;
+            younger garbage is reported as `StoreGarbage.young`.
         now: the time in seconds since the epoch; None: this machine's.
 
     Raises:
@@ -109,6 +114,7 @@ def find_garbage(uri: str, older_than: float, *, now: float | None = None) -> li
     """
     if not older_than >= 0:
         raise ValueError(f"an age must be 0 seconds or more, got {older_than}; use one that no upload exceeds")
+    older_than += CLOCK_MARGIN_SECONDS if older_than else 0.0
     uri, now = join(uri), time.time() if now is None else now
     # Listed before the records are read, because records written in between can only make more objects useful.
     leftovers = list_leftovers(uri)

@@ -226,9 +226,13 @@ def _parsed(uri: str, key: str) -> tuple[Manifest, bytes]:
     address = join(uri, key)
     try:
         data = read_bytes(address)
-        manifest = Manifest.from_json(uri, load_checked(data))
     except (StoreNotFoundError, PermissionError, ConnectionError):
         raise
+    except StoreError as error:
+        # Nothing can be repaired where nothing can be read: a link to itself, a broken disk.
+        raise ManifestError(str(error)) from error
+    try:
+        manifest = Manifest.from_json(uri, load_checked(data))
     except StoreError as error:
         raise ManifestError(
             f"{address} cannot be used: {error}; `advkd cache repair {quote(uri)}` restores it"

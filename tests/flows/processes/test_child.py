@@ -1,15 +1,20 @@
-"""A command in a process of its own: what it says comes back, and it never outlives the call, whatever happens."""
+"""A command in a process of its own: what it says comes back, and it never outlives the call, whatever happens.
+
+The laws hold for a new interpreter as for one that was forked earlier.
+"""
 
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from flows.processes import spare
 from flows.processes.child import ChildError, run_module
 
 STUBBORN = """
@@ -28,12 +33,40 @@ with progress() as report:
 @pytest.fixture
 def write_module(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path.cwd())]))
+    monkeypatch.syspath_prepend(tmp_path)
 
     def write(source):
         (tmp_path / "childish.py").write_text(source)
         return "childish"
 
     return write
+
+
+def set_aside(monkeypatch):
+    """Sets a child aside, as a process does in which nothing has begun: here other tests may have used Prefect."""
+    with monkeypatch.context() as patch:
+        own = [end for end in threading._threading_atexits if not end.func.__module__.startswith("prefect")]
+        patch.setattr(threading, "_threading_atexits", own)
+        made = spare.Spare()
+    monkeypatch.setattr(spare, "_spare", made)
+    return made
+
+
+@pytest.fixture(params=["a new interpreter", "the spare child"])
+def run(request, monkeypatch):
+    """`run_module` in each kind of child."""
+
+    def run(module, arguments, *more):
+        if request.param == "a new interpreter":
+            return run_module(module, arguments, *more)
+        made = set_aside(monkeypatch)
+        try:
+            return run_module(module, arguments, *more, by_spare=True)
+        finally:
+            assert spare._spare is None
+            assert made.returncode is not None
+
+    return run
 
 
 def ignore(label, done, total, note=""):
@@ -56,12 +89,12 @@ def wait_until(condition, seconds=60.0):
     return condition()
 
 
-def test_the_last_line_of_stdout_comes_back(write_module):
+def test_the_last_line_of_stdout_comes_back(run, write_module):
     module = write_module("import sys\nprint('one')\nprint(sys.argv[1])\nprint()")
-    assert run_module(module, ["two"], ignore) == "two"
+    assert run(module, ["two"], ignore) == "two"
 
 
-def test_progress_comes_through_and_is_no_complaint(write_module):
+def test_progress_comes_through_and_is_no_complaint(run, write_module):
     module = write_module(
         "import sys, time\n"
         "from advkd.runtime.reporting import progress\n"
@@ -73,11 +106,11 @@ def test_progress_comes_through_and_is_no_complaint(write_module):
     )
     seen = []
     with pytest.raises(ChildError, match=r"^rule, fact, remedy$"):
-        run_module(module, [], lambda *update: seen.append(update))
+        run(module, [], lambda *update: seen.append(update))
     assert seen == [("training", 7, 9, "so far")]
 
 
-def test_what_a_child_logs_is_logged_by_its_parent(write_module):
+def test_what_a_child_logs_is_logged_by_its_parent(run, write_module):
     module = write_module(
         "import logging, sys\n"
         "from advkd.runtime.relay import relay_logs\n"
@@ -92,7 +125,7 @@ def test_what_a_child_logs_is_logged_by_its_parent(write_module):
     )
     said = []
     with pytest.raises(ChildError, match=r"^rule, fact, remedy$"):
-        run_module(module, [], ignore, lambda level, message: said.append((level, message)))
+        run(module, [], ignore, lambda level, message: said.append((level, message)))
     (info, error) = said
     assert info == (logging.INFO, "advkd.training.loop: continuing from here")
     assert error[0] == logging.ERROR
@@ -100,27 +133,27 @@ def test_what_a_child_logs_is_logged_by_its_parent(write_module):
     assert error[1].endswith("ZeroDivisionError: division by zero")
 
 
-def test_a_silent_failure_is_named(write_module):
+def test_a_silent_failure_is_named(run, write_module):
     with pytest.raises(ChildError, match="childish train failed with exit code 3"):
-        run_module(write_module("raise SystemExit(3)"), ["train"], ignore)
+        run(write_module("raise SystemExit(3)"), ["train"], ignore)
 
 
-def test_a_kill_is_named_with_the_remedy(write_module):
+def test_a_kill_is_named_with_the_remedy(run, write_module):
     with pytest.raises(ChildError, match="killed by SIGKILL; run the same flow again"):
-        run_module(write_module("import os\nos.kill(os.getpid(), 9)"), ["train"], ignore)
+        run(write_module("import os\nos.kill(os.getpid(), 9)"), ["train"], ignore)
 
 
-def test_what_a_child_leaves_running_ends_with_the_call(write_module):
+def test_what_a_child_leaves_running_ends_with_the_call(run, write_module):
     module = write_module(
         "import subprocess, sys\n"
         "quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
         "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], **quiet).pid)\n"
     )
-    left = run_module(module, [], ignore)
+    left = run(module, [], ignore)
     assert wait_until(lambda: not is_running(left))
 
 
-def test_an_interrupted_call_ends_the_child_and_its_children(write_module, tmp_path):
+def test_an_interrupted_call_ends_the_child_and_its_children(run, write_module, tmp_path):
     pids = tmp_path / "pids"
 
     def interrupt(label, done, total, note=""):
@@ -128,14 +161,19 @@ def test_an_interrupted_call_ends_the_child_and_its_children(write_module, tmp_p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_module(write_module(STUBBORN), [str(pids)], interrupt)
+        run(write_module(STUBBORN), [str(pids)], interrupt)
     assert wait_until(lambda: not any(is_running(pid) for pid in pids.read_text().split()))
 
 
-def test_a_child_whose_parent_was_killed_ends_with_its_next_report(write_module, tmp_path):
+@pytest.mark.parametrize("by_spare", [False, True])
+def test_a_child_whose_parent_was_killed_ends_with_its_next_report(write_module, tmp_path, by_spare):
     pids = tmp_path / "pids"
     module = write_module(STUBBORN)
-    code = f"from flows.processes.child import run_module; run_module({module!r}, [{str(pids)!r}], lambda *_: None)"
+    code = (
+        "from flows.processes import run_module, set_aside\n"
+        f"assert {not by_spare} or set_aside()\n"
+        f"run_module({module!r}, [{str(pids)!r}], lambda *_: None, by_spare={by_spare})"
+    )
     parent = subprocess.Popen([sys.executable, "-c", code])
     try:
         assert wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)

@@ -196,21 +196,23 @@ def test_a_cancelled_run_ends_its_training_process(machine, api, tmp_path):
         run = client.create_flow_run_from_deployment(
             client.read_deployment_by_name("distill/quick").id, parameters=given
         )
-        assert wait_until(lambda: processes_about(tmp_path), 240), machine.worker_log.read_text()
+        assert wait_until(lambda: processes_about(run.id), 240), machine.worker_log.read_text()
         # As `prefect flow-run cancel`.
         client.set_flow_run_state(run.id, Cancelling())
-    assert wait_until(lambda: not processes_about(tmp_path))
+    assert wait_until(lambda: not processes_about(run.id))
     assert wait_until(lambda: "Finished in state Cancelled" in machine.worker_log.read_text()), (
         machine.worker_log.read_text()
     )
 
 
-def processes_about(folder):
-    """Running `advkd train` processes whose output lies in the folder."""
+def processes_about(mark):
+    """Running trainings in whose command line or first environment a folder or the id of a run stands."""
     found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = file.read_bytes().decode().split("\0")
-            if "advkd" in words and any(word.startswith(str(folder)) for word in words):
-                found.append(int(file.parent.name))
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            named = (process / "comm").read_text().strip() == "advkd train"
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            if (named or b"advkd" in words) and str(mark).encode() in told:
+                found.append(int(process.name))
     return found
