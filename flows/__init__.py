@@ -29,5 +29,8 @@ def _require_profiles() -> None:
 
 # Prefect reads all of it when it is imported: our commands send no usage reports, and ask no proxy for this machine.
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# OpenMP reads it when torch is imported. A forked training has its parent's OpenMP, whose idle threads must not spin:
+# that costs a factor of ten as soon as anything else runs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 spare_loopback()
 _require_profiles()

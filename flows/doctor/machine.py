@@ -89,9 +89,11 @@ def _cuda() -> Finding:
 
 
 def _openmp() -> Finding:
-    if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
-        fact = "OMP_WAIT_POLICY is not PASSIVE here: idle threads spin, up to ten times slower on a busy machine"
-        return problem("OpenMP", fact, "`export OMP_WAIT_POLICY=PASSIVE`; runs of the deployments have it")
+    # Unset, our flows set it.
+    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    if policy.upper() != "PASSIVE":
+        fact = f"OMP_WAIT_POLICY is {policy} here: idle threads spin, up to ten times slower on a busy machine"
+        return problem("OpenMP", fact, "`export OMP_WAIT_POLICY=PASSIVE`, or unset it")
     return well("OpenMP", "idle threads sleep")
 
 
