@@ -1,7 +1,8 @@
 """What a teacher's reference will take: network passes, and the time of one thread, measured on a few images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from advkd.teachers import SolverSpec, Teacher
 MEASURED_STEPS = 4
 MEASURED_IMAGES = 32
 SLOW_SECONDS = 0.2
+STEADY_SECONDS = 2.0
 SEED = 0
 
 
@@ -67,24 +69,32 @@ def _measured(teacher: Teacher, curve: Curve, extractors: Sequence[Extractor], m
     device = str(getattr(teacher, "device", "cpu"))
     clock = work_clock(device)
 
-    def solved(count: int, solver: SolverSpec) -> tuple[Tensor, float]:
+    def solved(count: int, solver: SolverSpec) -> Tensor:
         start, labels = evaluation_start(teacher, SEED, count), clean_timesteps(teacher, solver)
-        began = clock()
-        states = teacher_states(teacher, start, solver, labels)[-1]
-        return states, (clock() - began) / (count * solver.steps)
+        return teacher_states(teacher, start, solver, labels)[-1]
 
-    def described(states: Tensor) -> float:
-        began = clock()
+    def described(states: Tensor) -> None:
         for extractor in extractors:
             state_features(extractor, teacher.space, states, device)
-        return (clock() - began) / len(states)
 
     with torch_threads(1):
-        # The first pass of a network at a size of batches allocates and chooses its kernels: the second one counts.
-        states, per_step = solved(1, curve.points[0])
+        count, solver = 1, curve.points[0]
+        per_step = _steady(lambda: solved(count, solver), clock, 0.0) / solver.steps
         if per_step < SLOW_SECONDS:
-            solver = min(curve.points, key=lambda point: abs(point.steps - MEASURED_STEPS))
-            solved(most, solver)
-            states, per_step = solved(most, solver)
-        per_image = described(states)
-        return per_step, described(states) if per_image < SLOW_SECONDS else per_image
+            count, solver = most, min(curve.points, key=lambda point: abs(point.steps - MEASURED_STEPS))
+            per_step = _steady(lambda: solved(count, solver), clock) / (count * solver.steps)
+        states = solved(count, solver)
+        return per_step, _steady(lambda: described(states), clock) / count
+
+
+def _steady(work: Callable[[], object], clock: Callable[[], float], seconds: float = STEADY_SECONDS) -> float:
+    """Returns the seconds of some work, repeated for `seconds`: the median of the later half.
+
+    The first times are longer by half, since memory is allocated and kernels are chosen.
+    """
+    times: list[float] = []
+    while not times or sum(times) < seconds:
+        began = clock()
+        work()
+        times.append(clock() - began)
+    return median(times[len(times) // 2 :])
