@@ -92,8 +92,8 @@ def subset(view: StoreSnapshot, seed: int, most: int, timesteps: Sequence[int]) 
     share = f"all {len(samples):,} samples"
     if not whole:
         share = (
-            f"{len(samples):,} of {count:,} samples ({100 * len(samples) / count:.2g} %): {len(chosen)} blocks of "
-            f"{spec.block_samples} drawn with seed {seed}"
+            f"{len(samples):,} of {count:,} samples ({100 * len(samples) / count:.2g} %): {len(chosen)} "
+            f"block{'s' * (len(chosen) != 1)} of {spec.block_samples} drawn with seed {seed}"
         )
     return Subset(samples, share, whole)
 
