@@ -17,7 +17,14 @@ from typing import Any
 
 import typer
 
-from advkd.runtime import SilencedError, die_with_parent, relay_logs, spare_loopback, started_by_torchrun
+from advkd.runtime import (
+    SilencedError,
+    die_with_parent,
+    let_idle_threads_sleep,
+    relay_logs,
+    spare_loopback,
+    started_by_torchrun,
+)
 from storage import StoreError
 
 COMMANDS: Mapping[str, str] = {
@@ -45,6 +52,7 @@ _SILENCED_SECONDS = 5.0
 def main() -> None:
     """Runs the command line; turns our own errors into one line on stderr (of rank 0) and exit code 1."""
     spare_loopback()
+    let_idle_threads_sleep()
     _write_any_path()
     relay_logs()
     if started_by_torchrun() and (end_with_launcher := die_with_parent()):

@@ -1,9 +1,9 @@
 """Services of a running process: progress, logs, ranks, masked secrets, an end with its parent. Imports no torch."""
 
 from advkd.runtime.counters import StageCounters
+from advkd.runtime.environment import let_idle_threads_sleep, spare_loopback
 from advkd.runtime.factories import imported, is_factory, missing_members
 from advkd.runtime.heaps import limit_heaps
-from advkd.runtime.loopback import spare_loopback
 from advkd.runtime.masking import masked
 from advkd.runtime.orphans import die_with_parent
 from advkd.runtime.relay import parse_log_line, relay_logs
@@ -29,6 +29,7 @@ __all__ = [
     "die_with_parent",
     "imported",
     "is_factory",
+    "let_idle_threads_sleep",
     "limit_heaps",
     "local_count",
     "local_rank",

@@ -89,7 +89,7 @@ def _cuda() -> Finding:
 
 
 def _openmp() -> Finding:
-    # Unset, our flows set it.
+    # Our commands and flows set it where it is not set.
     policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
     if policy.upper() != "PASSIVE":
         fact = f"OMP_WAIT_POLICY is {policy} here: idle threads spin, up to ten times slower on a busy machine"

@@ -77,8 +77,8 @@ def run_module(
 
 
 def _started(module: str, arguments: Sequence[str], processes: int, by_spare: bool) -> Child:
-    # Spinning OpenMP threads cost a factor of ten as soon as anything else runs; warnings would hide the error.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore", **os.environ, FORM_VARIABLE: "json"}
+    # Warnings would hide the error.
+    environment = {"PYTHONWARNINGS": "ignore", **os.environ, FORM_VARIABLE: "json"}
     spare = take_spare() if by_spare and processes == 1 else None
     if spare is not None:
         spare.run(module, arguments, environment)

@@ -1,9 +1,12 @@
 """A child that is forked before it is needed, and runs one of our modules without importing everything once more.
 
-A fork is safe only while a process has a single thread and has computed nothing: locks of other threads, OpenMP's
-pool, CUDA and connections to S3 do not survive it. So a flow's process sets its spare child aside when its modules are
-imported and nothing has begun (`flows.deployed`, `python -m flows.distill`). Until it is needed the child waits for its
-order at the end of a pipe, shares its parent's memory, and ends with its parent.
+A fork is safe only while a process has a single thread of Python and has computed nothing: locks of other threads,
+OpenMP's pool, CUDA and connections to S3 do not survive it. OpenBLAS, whose threads begin with numpy, ends them for a
+fork by itself; ONNX Runtime, whose thread begins with its import, is imported where it is used.
+
+So a flow's process sets its spare child aside when its modules are imported and nothing has begun (`flows.deployed`,
+`python -m flows.distill`). Until it is needed the child waits for its order at the end of a pipe, shares its parent's
+memory, and ends with its parent.
 """
 
 import atexit

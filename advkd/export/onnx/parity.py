@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
 from torch import Tensor
 
@@ -83,6 +82,9 @@ def expected_of(subject: Subject, network: ImageNetwork, noises: int) -> Expecte
 
 def session_run(model: bytes, threads: int = 1) -> Run:
     """Opens a model in ONNX Runtime on the CPU."""
+    # It starts a thread when it is imported.
+    import onnxruntime
+
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads, settings.log_severity_level = threads, 3
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -13,11 +13,13 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 FORMAT = "advkd-onnx-1"
 METADATA = "metadata.json"
@@ -248,6 +250,9 @@ def _opened(
             f"a network must be the one that {METADATA} describes, got {len(content)} bytes of another one in {file} "
             f"(it has {model['bytes']}); copy the folder again"
         )
+    # It starts a thread when it is imported.
+    import onnxruntime
+
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.intra_op_num_threads = threads or 0

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from advkd.runtime import spare_loopback
+from advkd.runtime import let_idle_threads_sleep, spare_loopback
 
 VARIABLES = [form for name in ("no_proxy", "http_proxy", "https_proxy", "all_proxy") for form in (name, name.upper())]
 
@@ -34,3 +34,13 @@ def test_without_a_proxy_nothing_is_set() -> None:
     spare_loopback()
     assert "NO_PROXY" not in os.environ
     assert "no_proxy" not in os.environ
+
+
+@pytest.mark.parametrize(("was", "is_now"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch, was, is_now) -> None:
+    # Set and removed, so that what the function sets is removed after the test.
+    monkeypatch.setenv("OMP_WAIT_POLICY", was or "")
+    if was is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    let_idle_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == is_now
