@@ -1,5 +1,6 @@
 """The measurements of `make bench-orchestration`: each part returns plain figures, which are kept as JSON."""
 
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.cache_process import call
@@ -57,25 +59,28 @@ SCALES = {"real": Scale(3, 200, 1000, 12), "small": Scale(1, 8, 24, 4)}
 
 
 def distillation(folder: Path, scale: Scale) -> dict[str, Any]:
-    """A tiny distillation through server and worker, and as plain calls in a new process, in turns."""
+    """A tiny distillation through server and worker, and as plain calls in a new process, in turns.
+
+    Through the worker it trains in a forked process, as deployed, and once more in a new interpreter.
+    """
     runs = []
     with prefect_machine(folder, dict(CLIENT_ENVIRONMENT)) as machine, _client(machine) as client:
         for repeat in range(scale.repeats):
             began, worked = time.perf_counter(), _worked_below()
             calls = call(distill_plainly, str(folder / f"plain-{repeat}"), environment={"OMP_NUM_THREADS": "1"})
             process, process_worked = time.perf_counter() - began, _worked_below() - worked
-            before = _worked_by_machine()
-            deployed = _deployed(client, folder / f"deployed-{repeat}")
-            deployed["deployed_worked"] = _worked_by_machine() - before
-            runs.append({**calls, "process": process, "process_worked": process_worked, **deployed})
+            new = _deployed(client, folder / f"new-{repeat}", "flows.distill.distill")
+            deployed = _deployed(client, folder / f"deployed-{repeat}", "flows.deployed.distill")
+            runs.append({**calls, "process": process, "process_worked": process_worked, "new": new, **deployed})
             progress(f"  distillation {repeat + 1}/{scale.repeats}: {runs[-1]}")
     return {"runs": runs}
 
 
-def _deployed(client: SyncPrefectClient, root: Path) -> dict[str, float]:
-    """Seconds from asking for a run to its end, and those of its way there."""
+def _deployed(client: SyncPrefectClient, root: Path, entrypoint: str) -> dict[str, float]:
+    """Seconds from asking for a run to its end, those of its way there and of its training, and its CPU seconds."""
     deployment = client.read_deployment_by_name("distill/quick")
-    began = time.perf_counter()
+    client.update_deployment(deployment.id, DeploymentUpdate(entrypoint=entrypoint))
+    began, worked = time.perf_counter(), _worked_by_machine()
     run = client.create_flow_run_from_deployment(deployment.id, parameters={**TINY, "root": str(root)})
     while not (state := client.read_flow_run(run.id).state) or not state.is_final():
         assert time.perf_counter() - began < _PATIENCE_SECONDS, state
@@ -88,6 +93,8 @@ def _deployed(client: SyncPrefectClient, root: Path) -> dict[str, float]:
         "taken": (at["Pending"] - at["Scheduled"]).total_seconds(),
         "started": (at["Running"] - at["Pending"]).total_seconds(),
         "ran": (at["Completed"] - at["Running"]).total_seconds(),
+        "training": json.loads((root / "summary.json").read_text())["seconds"]["train"],
+        "deployed_worked": _worked_by_machine() - worked,
     }
 
 

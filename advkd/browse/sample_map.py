@@ -1,8 +1,8 @@
 """A map of samples: the first two principal components of what they show, for a stated subset.
 
 Features are those of the evaluation where they need no teacher's network, which a store does not hold: of the embedded
-teachers of digits. Else they are the states, pooled to at most 8x8; the page says which. The components are those of
-the teacher's clean states at every timestep, so that samples can be followed through time.
+teachers of digits as pixels. Else they are the states, pooled to at most 8x8; the page says which. The components are
+those of the teacher's clean states at every timestep, so that samples can be followed through time.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,9 @@ DIGITS_FINGERPRINTS = frozenset(
     {
         "5ea626334eda3db2b35ad71f125ed143b6dcb1ff25a145e1fb58a994f14d2fdf",
         "ca1365ef9fd04f8088e48e21893afdfdcddf176b6be0bdf71a56eadef97981b5",
-        "e84f52cffcf0745eb87b32daf99f203d34a72c50c15b887391f3b53786274eb6",
     }
 )
-"""Teachers of digits (`advkd.features.shows_digits`), written out because their rooms import torch."""
+"""Teachers of digits as pixels (`advkd.features.shows_digits`), written out because their rooms import torch."""
 Features = npt.NDArray[np.float64]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -20,6 +21,7 @@ SLOW_SECONDS = 0.2
 STEADY_SECONDS = 1.0
 MOST_TIMES = 20
 SEED = 0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +82,15 @@ def _measured(teacher: Teacher, curve: Curve, extractors: Sequence[Extractor], m
 
     with torch_threads(1):
         count, solver = 1, curve.points[0]
-        per_step = _steady(lambda: solved(count, solver), clock, 0.0) / solver.steps
-        if per_step < SLOW_SECONDS:
+        states, taken = _steady(lambda: solved(count, solver), clock, 0.0)
+        if taken / solver.steps < SLOW_SECONDS:
             count, solver = most, min(curve.points, key=lambda point: abs(point.steps - MEASURED_STEPS))
-            per_step = _steady(lambda: solved(count, solver), clock) / (count * solver.steps)
-        states = solved(count, solver)
-        return per_step, _steady(lambda: described(states), clock) / count
+            states, taken = _steady(lambda: solved(count, solver), clock)
+        return taken / (count * solver.steps), _steady(lambda: described(states), clock)[1] / count
 
 
-def _steady(work: Callable[[], object], clock: Callable[[], float], seconds: float = STEADY_SECONDS) -> float:
-    """Returns the seconds of some work, repeated for `seconds`: the median of the later half.
+def _steady(work: Callable[[], T], clock: Callable[[], float], seconds: float = STEADY_SECONDS) -> tuple[T, float]:
+    """Returns what some work makes, and its seconds when it is repeated for `seconds`: the median of the later half.
 
     The first times are longer by half, since memory is allocated and kernels are chosen.
     """
@@ -97,6 +98,6 @@ def _steady(work: Callable[[], object], clock: Callable[[], float], seconds: flo
     # There may be next to nothing to do, such as no features.
     while not times or (sum(times) < seconds and len(times) < MOST_TIMES):
         began = clock()
-        work()
+        made = work()
         times.append(clock() - began)
-    return median(times[len(times) // 2 :])
+    return made, median(times[len(times) // 2 :])

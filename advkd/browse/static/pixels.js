@@ -3,7 +3,7 @@
 const COLD = [47, 100, 200];
 const WARM = [196, 87, 27];
 
-export class Plane {
+class Plane {
   constructor({ row, kind, t, shape, at }, floats) {
     Object.assign(this, { row, kind, t });
     [this.channels, this.height, this.width] = shape;

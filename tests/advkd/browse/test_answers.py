@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from advkd.browse.sample_map import DIGITS_FINGERPRINTS
 from advkd.browse.sheets import fitting_samples, require_fitting
 from advkd.browse.shown import Answer
-from advkd.teachers import DIGITS_CLASSES_FOLDER, DIGITS_FOLDER, folder_fingerprint, load_teacher
+from advkd.teachers import DIGITS_FOLDER, folder_fingerprint, load_teacher
 from storage import TrajectorySpec, digest, open_writer, seal, store_uri
 from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
@@ -268,8 +268,7 @@ def test_orders_are_kept_by_what_they_depend_on_alone(tmp_path, opened: Opened) 
 
 
 def test_teachers_of_digits_are_known_without_their_rooms() -> None:
-    folders = (folder_fingerprint(folder) for folder in (DIGITS_FOLDER, DIGITS_CLASSES_FOLDER))
-    assert {*folders, load_teacher("mixture").fingerprint} == DIGITS_FINGERPRINTS
+    assert {folder_fingerprint(DIGITS_FOLDER), load_teacher("mixture").fingerprint} == DIGITS_FINGERPRINTS
 
 
 def test_a_store_of_endless_classes_offers_the_first_thousand(tmp_path, opened: Opened) -> None:
