@@ -8,6 +8,7 @@ rank correlation of these orders. What goes into the extractor `teacher` is vari
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import torch
 from scipy.stats import spearmanr
@@ -20,7 +21,7 @@ from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start, t
 from advkd.features import chosen_features, state_features
 from advkd.students import load_student
 from advkd.teachers import SolverSpec, Teacher, load_teacher
-from benchmarks.measure import progress, table, write
+from benchmarks.measure import DOCS, progress, table, write_section
 
 TEACHERS = ("digits", "digits-classes")
 POINTS = tuple(
@@ -34,21 +35,23 @@ Features = Callable[[Tensor], Tensor]
 def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
-    parts = [_measured(name, options) for name in options.teachers.split(",")]
-    text = (
+    head = (
         "# Agreement of extractors\n\n`make bench-features` orders the points of a teacher's curve, and students, by "
-        f"their Fréchet distance to its fine solution (UniPC with {FINE.steps} steps, the same {options.samples} "
-        "noises), in each extractor's features. Agreement of two orders is Spearman's rank correlation: 1 is the same "
-        "order, 0 none.\n\n" + "\n\n".join(parts)
+        f"their Fréchet distance to its fine solution (UniPC with {FINE.steps} steps, the same noises), in each "
+        "extractor's features. Agreement of two orders is Spearman's rank correlation: 1 is the same order, 0 none."
     )
-    if options.write:
-        write("features", text)
-    else:
-        print(text)
+    for source in options.teachers.split(","):
+        name, text = _measured(source, options)
+        if options.write:
+            write_section(DOCS / "benchmarks" / "features.md", name, text, head)
+        else:
+            print(text)
 
 
-def _measured(name: str, options: argparse.Namespace) -> str:
-    teacher = load_teacher(name)
+def _measured(source: str, options: argparse.Namespace) -> tuple[str, str]:
+    """The teacher's name, and its section of the page."""
+    teacher = load_teacher(source)
+    name = teacher.name
     progress(f"{name}: states")
     points = {f"{kind} {steps}": _clean(teacher, SolverSpec(kind=kind, steps=steps), options) for kind, steps in POINTS}
     for number, folder in enumerate(options.students):
@@ -68,14 +71,20 @@ def _measured(name: str, options: argparse.Namespace) -> str:
         distances[f"{extractor.name} ({extractor.dims})"] = _distances(features, points, fine)
     rows = [[point, *(f"{column[point]:.3g}" for column in distances.values())] for point in points]
     pairs = [[a, b, f"{_agreement(distances[a], distances[b]):.3f}"] for a, b in combinations(distances, 2)]
-    return (
-        f"## Teacher {name}\n\n"
+    return name, (
+        f"## Teacher {name}\n\n{options.samples} noises{_named(options.students)}.\n\n"
         + table(["sampler", *(f"FD, {extractor}" for extractor in distances)], rows)
         + "\n\n"
         + table(["extractor", "extractor", "rank correlation"], pairs)
         + "\n\n"
         + _levels(teacher, points, fine, next(iter(distances.values())))
     )
+
+
+def _named(students: Sequence[str]) -> str:
+    """Which students were measured, by the last parts of their folders that say so."""
+    folders = [Path(folder).parent.name if Path(folder).name == "student" else Path(folder).name for folder in students]
+    return "".join(f"{'; student' if k == 1 else ', student'} {k}: `{name}`" for k, name in enumerate(folders, 1))
 
 
 def _levels(teacher: Teacher, points: Mapping[str, Tensor], fine: Tensor, digits: Mapping[str, float]) -> str:
