@@ -44,6 +44,9 @@ def evaluate_command(
         str | None,
         typer.Option(help="Real images: a folder, zip, tars, Parquet, npz of statistics, or digits. Default: none."),
     ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out real pictures that cannot be read, and count them.")
+    ] = False,
     classes: Annotated[
         str | None, typer.Option(help="Classes that the page shows, with commas between them; default: the farthest.")
     ] = None,
@@ -67,6 +70,7 @@ def evaluate_command(
         features=features,
         weights=weights,
         real=real,
+        skip_bad=skip_bad,
         classes=tuple(name.strip() for name in (classes or "").split(",") if name.strip()),
         samples=samples,
         seed=seed,
@@ -75,8 +79,7 @@ def evaluate_command(
     with progress() as report:
         if len(places) > 1:
             compared = evaluate_several(spec, places, report)
-            nearest = f"{compared.names[0]} is nearest to its teacher, of {len(places)} students"
-            place, summary = join(out, "comparison", REPORT), compared.summary()
+            nearest, place, summary = compared.sentence, join(out, "comparison", REPORT), compared.summary()
         else:
             result = evaluate(spec, report)
             nearest, place, summary = (

@@ -65,6 +65,7 @@ def statistics_command(
     features: Annotated[str, typer.Option(help="The extractor; auto: digits for our own, else teacher.")] = "auto",
     weights: Annotated[str | None, typer.Option(help="Its weights, where it looks for some.")] = None,
     root: Annotated[str, typer.Option(help="Root URI; features are cached in real/ below.")] = "runs",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pictures that cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Write the statistics of real images (mu, sigma) as pytorch-fid does: `advkd evaluate --real FILE` reads them."""
@@ -79,7 +80,12 @@ def statistics_command(
         raise ValueError(f"statistics are of one extractor's features, got {len(extractors)} by {features!r}; name one")
     with progress() as report:
         made = real_features(
-            real, extractors[0], loaded.space.image_shape, root, lambda done, total: report("images", done, total)
+            real,
+            extractors[0],
+            loaded.space.image_shape,
+            root,
+            lambda done, total: report("images", done, total),
+            skip_bad=skip_bad,
         )
     write_statistics(out, made.moments)
     told = {"uri": out, "images": made.count, "extractor": extractors[0].name, "sha256": extractors[0].sha256}

@@ -82,7 +82,7 @@ def evaluate_with_images(spec: EvaluateSpec, progress: Progress | None = None) -
     check_images(spec, extractors)
     check_classes(spec.classes, teacher.conditions)
     shape = teacher.space.image_shape
-    real = open_real(spec.real, extractors, shape)
+    real = open_real(spec.real, extractors, shape, skip_bad=spec.skip_bad)
     # Computing takes minutes, so an unwritable `out` is reported before.
     _begin(spec.out)
     of_real = [
@@ -114,7 +114,7 @@ def evaluate_with_images(spec: EvaluateSpec, progress: Progress | None = None) -
             extractors, references, images.sets, of_real, strict=True
         )
     )
-    report = measured(spec, files, student, teacher, distances, submodules.scores(), solver, curve, cost)
+    report = measured(spec, files, student, teacher, distances, submodules.scores(), solver, curve, cost, real)
     classes = _classes(teacher, extractors, references, images, submodules.squared_errors)
     tell("metrics", 1, 1)
     pictures = render_pictures(report, images.pictures, theirs, strips)

@@ -11,7 +11,7 @@ from advkd.evaluation.cost import CostReport
 from advkd.evaluation.curve import DDIM, Curve
 from advkd.evaluation.fidelity import images_read, label_fidelity
 from advkd.evaluation.prompt_score import prompt_score
-from advkd.evaluation.real import RealFeatures
+from advkd.evaluation.real import RealFeatures, RealSet
 from advkd.evaluation.reference import Reference
 from advkd.evaluation.results import LAYOUT, Distances, EvalReport, SubmoduleScores
 from advkd.evaluation.scores import score
@@ -34,6 +34,7 @@ def measured(
     solver: SolverSpec,
     curve: Curve,
     cost: CostReport,
+    real: RealSet | None,
 ) -> EvalReport:
     """Returns the report of an evaluation.
 
@@ -47,6 +48,7 @@ def measured(
         solver: the solver of the submodules' targets.
         curve: the solvers of the teacher's curve, and its target.
         cost: measured beside it.
+        real: the real images, if there are some.
     """
     return EvalReport(
         student_sha256=file_sha256(files.weights),
@@ -63,6 +65,7 @@ def measured(
         first_index=EVALUATION_START,
         samples=spec.samples,
         classes=spec.classes,
+        real_remarks="" if real is None or real.images is None else real.images.remarks,
         distances=distances,
         submodules=submodules,
         cost=cost,

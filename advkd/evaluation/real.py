@@ -33,11 +33,13 @@ class RealSet:
         uri: of the set, see `EvaluateSpec.real`.
         sha256: of the images, or of the file of statistics.
         images: the images; None where only statistics are known.
+        skip_bad: whether pictures that cannot be read are left out.
     """
 
     uri: str
     sha256: str
     images: ImageSet | None
+    skip_bad: bool
 
     def features(
         self, extractor: Extractor, shape: Sequence[int], root: str, progress: Callable[[int, int], None]
@@ -50,17 +52,20 @@ class RealSet:
             root: URI of the cache.
             progress: `progress(done images, all images)`, called only if features are computed.
         """
-        features = real_features(self.uri, extractor, shape, root, progress)
+        features = real_features(self.uri, extractor, shape, root, progress, skip_bad=self.skip_bad)
         return RealFeatures(features=features, sha256=self.sha256, images=self.images)
 
 
-def open_real(real: str | None, extractors: Sequence[Extractor], shape: Sequence[int]) -> RealSet | None:
+def open_real(
+    real: str | None, extractors: Sequence[Extractor], shape: Sequence[int], *, skip_bad: bool = False
+) -> RealSet | None:
     """Looks at a set of real images before anything is computed; None if there is none.
 
     Args:
         real: URI of the set, see `EvaluateSpec.real`.
         extractors: of the evaluation.
         shape: `[C, H, W]` of the teacher's images.
+        skip_bad: leave out pictures that cannot be read.
 
     Raises:
         ImageSetError: there are no images, or they do not fit.
@@ -70,8 +75,8 @@ def open_real(real: str | None, extractors: Sequence[Extractor], shape: Sequence
     if real is None:
         return None
     if not real.endswith(STATISTICS):
-        images = open_images(real, shape)
-        return RealSet(uri=real, sha256=images.sha256, images=images)
+        images = open_images(real, shape, skip_bad=skip_bad)
+        return RealSet(uri=real, sha256=images.sha256, images=images, skip_bad=skip_bad)
     for extractor in extractors:
         published_statistics(real, extractor)
-    return RealSet(uri=real, sha256=hashlib.sha256(read_bytes(real)).hexdigest(), images=None)
+    return RealSet(uri=real, sha256=hashlib.sha256(read_bytes(real)).hexdigest(), images=None, skip_bad=skip_bad)

@@ -81,17 +81,32 @@ def devices_html(rows: Sequence[tuple[str, ...]], note: str) -> str:
 
 
 def _compared(names: Sequence[str], reports: Sequence[EvalReport]) -> Rows:
-    header = ("student", "FD", "worth", "in DDIM", "recall", "paired RMSE", "parameters", "multiply-adds", "ms")
+    real = any(report.headline is not None and report.headline.to_real is not None for report in reports)
+    to_real = ("FD to real",) if real else ()
+    header = (
+        "student",
+        "FD",
+        *to_real,
+        "worth",
+        "in DDIM",
+        "recall",
+        "paired RMSE",
+        "parameters",
+        "multiply-adds",
+        "ms",
+    )
     rows: Rows = [header]
     for name, report in zip(names, reports, strict=True):
         headline, cost = report.headline, report.cost.student
         recall = None if headline is None else headline.to_teacher.recall
+        theirs = None if headline is None else headline.to_real
         ddim = None if headline is None or report.worth is None else headline.worth_ddim
         figures = "-" if headline is None else _figures(headline.to_teacher)[0]
         rows.append(
             (
                 name,
                 figures,
+                *(("-" if theirs is None else _figures(theirs)[0],) if real else ()),
                 "-" if report.worth is None else _bound(report.worth),
                 "-" if ddim is None else _bound(ddim),
                 "-" if recall is None else number_text(recall.value),

@@ -13,7 +13,7 @@ from advkd.evaluation.scores import Metric, Scores
 from advkd.evaluation.worth import Worth
 from advkd.files import record_from_json
 
-LAYOUT = 4
+LAYOUT = 5
 NO_EXTRACTOR = "no extractor"
 COMPARABLE_SAMPLES = 2000
 """Below so many images figures depend on their number more than on the student."""
@@ -127,6 +127,8 @@ class EvalReport:
         first_index: index of the first noise, larger than any in a store.
         samples: number of noises.
         classes: classes that the page shows one by one, as they were asked for; empty: those farthest from the teacher.
+        real_remarks: what the report says of the real pictures: how many were left out, and what was done to others;
+            "" if there is nothing to say.
         distances: distances by extractor, those of the headline first; empty without extractors.
         submodules: scores of the submodules, from noisy to clean.
         cost: costs of student and teacher.
@@ -147,6 +149,7 @@ class EvalReport:
     first_index: int
     samples: int
     classes: tuple[str, ...]
+    real_remarks: str
     distances: tuple[Distances, ...]
     submodules: tuple[SubmoduleScores, ...]
     cost: CostReport

@@ -14,7 +14,7 @@ from advkd.evaluation.curve import solver_text
 from advkd.evaluation.evaluation import REPORT, Evaluated, evaluate_with_images
 from advkd.evaluation.pictures import labelled_rows
 from advkd.evaluation.report import render_comparison
-from advkd.evaluation.results import EvalReport
+from advkd.evaluation.results import COMPARABLE_SAMPLES, EvalReport
 from advkd.evaluation.spec import EvaluateSpec, Progress
 from advkd.files import publish, workplace
 from storage.objects import join, write_bytes
@@ -34,6 +34,13 @@ class Comparison:
 
     names: tuple[str, ...]
     reports: tuple[EvalReport, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Who is nearest to the teacher, and whether that is comparable with others."""
+        said = f"{self.names[0]} is nearest to its teacher, of {len(self.names)} students"
+        few = self.reports[0].not_comparable
+        return f"{said}. Not comparable: {few}, where a worth needs {COMPARABLE_SAMPLES}." if few else f"{said}."
 
     def summary(self) -> dict[str, Any]:
         """Returns the figures of all as plain JSON."""

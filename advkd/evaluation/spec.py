@@ -33,6 +33,7 @@ class EvaluateSpec:
         weights: weights of an extractor that looks for some: a file, a folder or a hub id; None: its usual place.
         real: real images to compare with as well: the URI of a folder or zip of pictures, of tars, of Parquet files or
             of an npz of statistics, or "digits" (scikit-learn's); None: no set.
+        skip_bad: leave out real pictures that cannot be read instead of refusing the set; the report counts them.
         samples: noises; at least 2000 for a worth that is reported.
         trajectory_samples: noises on which the submodules are compared with the teacher's states (at most `samples`).
         seed: base seed of the noises; no store can hold the same ones, whatever its seed.
@@ -52,6 +53,7 @@ class EvaluateSpec:
     features: str = AUTO
     weights: str | None = None
     real: str | None = None
+    skip_bad: bool = False
     classes: tuple[str, ...] = ()
     samples: int = SAMPLES
     trajectory_samples: int = 256
@@ -94,7 +96,7 @@ def protocols(spec: EvaluateSpec, teacher: Teacher) -> list[tuple[str, str, str]
     """
     extractors = chosen_features(spec.features, teacher, weights=spec.weights, device=spec.device)
     check_images(spec, extractors)
-    real = open_real(spec.real, extractors, teacher.space.image_shape)
+    real = open_real(spec.real, extractors, teacher.space.image_shape, skip_bad=spec.skip_bad)
     return [(extractor.name, extractor.sha256, "" if real is None else real.sha256) for extractor in extractors]
 
 

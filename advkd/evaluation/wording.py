@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from advkd.evaluation.curve import solver_text
 from advkd.evaluation.results import COMPARABLE_SAMPLES, Distances, EvalReport
-from advkd.evaluation.worth import Worth
+from advkd.evaluation.scores import Metric
+from advkd.evaluation.worth import Worth, worth_passes
 
 CLEAR = 2.0
 """Deviations by which a difference is called larger than the noise."""
@@ -30,11 +31,12 @@ def measured_text(report: EvalReport) -> str:
         parts.append(_worth(headline))
     if headline.to_real is not None and headline.teacher_to_real is not None:
         real = headline.to_real.fd
-        counted = f"{real.n_ref} images of {real.reference}" if real.n_ref else f"the statistics of {real.reference}"
         parts.append(
-            f"To {counted} the student's distance is {_pm(real.value, real.deviation)}, the teacher's "
+            f"To {_counted(real)} the student's distance is {_pm(real.value, real.deviation)}, the teacher's "
             f"{number_text(headline.teacher_to_real.fd.value)}."
         )
+        if report.real_remarks:
+            parts.append(report.real_remarks)
     if headline.rank_deficient:
         parts.append(
             "A compared set has no more images than features have dimensions, so the Fréchet distance depends mostly "
@@ -58,6 +60,8 @@ def compared_text(names: Sequence[str], reports: Sequence[EvalReport]) -> str:
     if first.headline is None:
         return f"{said} Without an extractor they are sorted by their paired error."
     said = f"{said} They are sorted by the Fréchet distance in the features of {first.headline.extractor}."
+    if first.headline.to_real is not None:
+        said = f"{said} Real images are {_counted(first.headline.to_real.fd)}. {first.real_remarks}".rstrip()
     if first.not_comparable:
         return f"{said} Not comparable with others: {first.not_comparable}."
     close = [
@@ -92,13 +96,31 @@ def _distance(headline: Distances) -> str:
 def _worth(headline: Distances) -> str:
     solvers = ", ".join(dict.fromkeys(solver_text(point.solver) for point in headline.curve))
     ddim = "" if headline.worth_ddim is None else f"; DDIM alone needs {_passes(headline.worth_ddim)}"
-    return f"For that distance the best of the solvers {solvers} needs {_passes(headline.worth)} of the teacher{ddim}."
+    needed = f"{_passes(headline.worth)} of the teacher{_interval(headline)}"
+    return f"For that distance the best of the solvers {solvers} needs {needed}{ddim}."
+
+
+def _interval(headline: Distances) -> str:
+    """The worth of distances that are smaller and larger by the noise, in brackets."""
+    fd = headline.to_teacher.fd
+    if not fd.deviation:
+        return ""
+    points = [(point.passes, point.to_target.fd.value) for point in headline.curve]
+    least, most = (
+        _passes(worth_passes(points, max(0.0, fd.value + apart * fd.deviation))).removesuffix(" passes")
+        for apart in (CLEAR, -CLEAR)
+    )
+    return f" ({least} to {most} at {CLEAR:g} standard deviations of the distance)"
 
 
 def _passes(worth: Worth) -> str:
     if worth.clamped:
         return f"{'fewer' if worth.passes <= 1 else 'more'} than {worth.passes:.0f}"
     return f"{worth.passes:.1f} passes"
+
+
+def _counted(metric: Metric) -> str:
+    return f"{metric.n_ref} images of {metric.reference}" if metric.n_ref else f"the statistics of {metric.reference}"
 
 
 def _pm(value: float, deviation: float | None) -> str:

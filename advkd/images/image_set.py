@@ -12,6 +12,8 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
+_REMARKS = {"animated": "of several frames", "grey": "grey among coloured ones"}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
@@ -37,6 +39,18 @@ class ImageSet:
     read: Callable[[Sequence[int]], Iterator[Tensor]] = field(repr=False)
     skipped: Mapping[str, int] = field(default_factory=dict)
     noted: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> str:
+        """What a report says of the pictures: how many were left out and why, and what was done to others; or ""."""
+        said = []
+        if self.skipped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
+            said.append(f"{sum(self.skipped.values())} pictures that cannot be read were left out ({reasons}).")
+        if self.noted:
+            counts = (f"{count} {_REMARKS.get(remark, remark)}" for remark, count in self.noted.items())
+            said.append(f"Of the {self.count} real pictures: {', '.join(counts)}.")
+        return " ".join(said)
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Yields all images in order, `[B, C, H, W]` in [-1, 1] with B at most `size`."""

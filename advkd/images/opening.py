@@ -154,8 +154,8 @@ def _check(uri: str, source: Source, inspection: Inspection, channels: int, skip
         counts = ", ".join(f"{count} {why}" for why, count in sorted(inspection.reasons.items()))
         raise ImageSetError(
             f"a set of real images must hold pictures that can be read, got {len(inspection.bad)} of {total} that "
-            f"cannot ({counts}) in {uri}, the first: {source.entries[number].key} ({reason}); remove them, or skip bad "
-            "pictures"
+            f"cannot ({counts}) in {uri}, the first: {source.entries[number].key} ({reason}); remove them, or "
+            "leave them out with --skip-bad (EvaluateSpec.skip_bad)"
         )
     if channels == 3 and inspection.grey == inspection.usable:
         raise ImageSetError(

@@ -92,7 +92,7 @@ PRESETS: dict[str, Preset] = {
     ),
     # The paper's recipe for 16x16 images, with the released code's faults fixed (`PaperSpec` switches them on again).
     # Ancestral sampling has as many passes as timesteps: 2048 trajectories are 2 million passes. 100 epochs, as the
-    # released code's first four phases have together. From half as many trajectories its student is worth 2.0 teacher
+    # released code's first four phases have together. From half as many trajectories its student is worth 2.0 DDIM
     # steps after 175 CPU seconds (docs/benchmarks/worth.md).
     "paper": Preset(
         precompute=PrecomputeSpec(

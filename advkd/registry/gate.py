@@ -20,6 +20,7 @@ class Figures:
         recall: recall of that; None if not measured.
         fd_real: Frechet distance to real images; None if there are none.
         recall_real: recall of real images; None if there are none.
+        real_sha256: sha256 of these; "" if there are none.
         teacher_fingerprint: fingerprint of the teacher in the evaluation.
         extractor_sha256: sha256 of the features' extractor, "" without features.
         samples: number of samples.
@@ -30,6 +31,7 @@ class Figures:
     recall: float | None
     fd_real: float | None
     recall_real: float | None
+    real_sha256: str
     teacher_fingerprint: str
     extractor_sha256: str
     samples: int
@@ -53,6 +55,7 @@ def figures_of(report: EvalReport) -> Figures:
         recall=_value(None if teacher is None else teacher.recall),
         fd_real=None if real is None else real.fd.value,
         recall_real=_value(None if real is None else real.recall),
+        real_sha256="" if headline is None else headline.real_sha256,
         teacher_fingerprint=report.teacher_fingerprint,
         extractor_sha256="" if headline is None else headline.extractor_sha256,
         samples=report.samples,
@@ -67,7 +70,8 @@ def _value(metric: Metric | None) -> float | None:
 def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RECALL_MARGIN) -> Decision:
     """Promotes the candidate if FD is not worse, and recall is not worse by more than `recall_margin`.
 
-    Figures against the teacher are compared if both versions have the same teacher, else those against real images. A
+    Figures against the teacher are compared if both versions have the same teacher, else those against the same real
+    images. A
     candidate that was measured by another protocol is never promoted, nor one without figures, with figures that are no
     headline, or with a recall of 0, even if it is the first version of its model. A champion without figures, or with
     such figures, promoted by hand, is replaced by the first version with good ones.
@@ -107,6 +111,12 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
             promote=False,
             reason="not comparable: another teacher than the champion's and no real images; register students of "
             "different teachers under different model names",
+        )
+    if candidate.real_sha256 != champion.real_sha256:
+        return Decision(
+            promote=False,
+            reason="not comparable: another teacher than the champion's and other real images; evaluate both with the "
+            "same --real",
         )
     assert candidate.fd_real is not None
     assert candidate.recall_real is not None

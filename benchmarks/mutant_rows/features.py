@@ -28,6 +28,13 @@ FEATURES = (
         (f"{_PICTURES}::test_pixels_are_no_images",),
     ),
     Mutant(
+        "images that have the size are resized again",
+        "advkd/features/pictures.py",
+        "    if tuple(pixels.shape[2:]) == size:\n        return pixels\n",
+        "    pixels = pil_resized(pixels, (size[0] - 1, size[1] - 1)) if tuple(pixels.shape[2:]) == size else pixels\n",
+        (f"{_PICTURES}::test_what_has_the_size_already_is_not_resized_again",),
+    ),
+    Mutant(
         "weights are not looked at",
         "advkd/features/weights.py",
         "        if sha256 != self.sha256:\n",

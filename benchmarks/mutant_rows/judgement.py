@@ -4,6 +4,7 @@ from benchmarks.mutant_rows.mutant import Mutant
 
 _WORTH = "tests/advkd/evaluation/test_worth.py"
 _GATE = "tests/advkd/registry/test_gate.py"
+_SCORES = "tests/advkd/evaluation/test_scores.py"
 
 JUDGEMENT = (
     Mutant(
@@ -138,6 +139,34 @@ JUDGEMENT = (
         "recalled += int((between <= fake_radii).any(1).sum())",
         "recalled += int(in_reference_ball.any(1).sum())",
         ("tests/advkd/distances/test_manifold.py",),
+    ),
+    Mutant(
+        "a student and what it is compared with are swapped",
+        "advkd/evaluation/scores.py",
+        "manifold_scores(fake, reference), kernel",
+        "manifold_scores(reference, fake), kernel",
+        (f"{_SCORES}::test_what_is_evaluated_and_what_it_is_compared_with_are_not_swapped",),
+    ),
+    Mutant(
+        "the student is compared with real images in place of the teacher",
+        "advkd/evaluation/measured.py",
+        "teacher_to_real=None if real is None else score(target, real",
+        "teacher_to_real=None if real is None else score(features, real",
+        (f"{_SCORES}::test_every_distance_is_of_the_sets_that_it_names",),
+    ),
+    Mutant(
+        "images are scored against other images' prompts",
+        "advkd/evaluation/prompt_score.py",
+        "of_each = features[(prompts[:count, None] == numbers[None]).int().argmax(1)]",
+        "of_each = features[(prompts[:count, None] == numbers[None]).int().argmax(1).flip(0)]",
+        (f"{_SCORES}::test_images_of_shuffled_prompts_have_a_lower_score",),
+    ),
+    Mutant(
+        "students of two teachers are compared on different real images",
+        "advkd/registry/gate.py",
+        "    if candidate.real_sha256 != champion.real_sha256:\n",
+        "    if candidate.real_sha256 < champion.real_sha256[:0]:\n",
+        (_GATE,),
     ),
     Mutant(
         "features of another extractor are taken from what was kept",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from advkd.evaluation import EvaluateSpec, protocols
 from advkd.features import digits_extractor
@@ -37,3 +38,17 @@ def test_statistics_are_of_one_extractor(cli: Cli, tmp_path: Path) -> None:
     assert refused.code == 1
     assert "statistics are of one extractor's features, got 0 by 'none'; name one" in refused.err
     assert not (tmp_path / "s.npz").exists()
+
+
+def test_bad_pictures_are_left_out_on_request(cli: Cli, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        Image.new("L", (16, 16), 80 * number).save(pictures / f"{number}.png")
+    (pictures / "words.png").write_bytes(b"these are words")
+    asked = ("evaluation", "statistics", pictures, "--teacher", "mixture", "--out", tmp_path / "s.npz", "--json")
+    refused = cli(*asked, "--root", tmp_path)
+    assert refused.code == 1
+    assert "1 of 4 that cannot (1 corrupt)" in refused.err
+    assert "--skip-bad" in refused.err
+    assert json.loads(cli(*asked, "--root", tmp_path, "--skip-bad").out)["images"] == 3

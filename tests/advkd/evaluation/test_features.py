@@ -122,6 +122,27 @@ def test_real_images_are_those_that_were_named(evaluated: Evaluated, tmp_path: P
     assert without.reference_digest == distances.reference_digest
 
 
+def test_bad_pictures_are_left_out_on_request_and_counted_in_the_first_paragraph(
+    evaluated: Evaluated, tmp_path: Path
+) -> None:
+    real = some_pictures(tmp_path / "pictures")
+    (tmp_path / "pictures" / "empty.png").write_bytes(b"")
+    (tmp_path / "pictures" / "words.png").write_bytes(b"these are words")
+    spec = given(evaluated, tmp_path, real=real)
+    for act in (lambda: protocols(spec, gaussian_teacher()), lambda: evaluate(spec)):
+        with pytest.raises(ImageSetError, match=r"got 2 of 26 .* the first: empty.png \(empty\); .* --skip-bad"):
+            act()
+    report = evaluate(replace(spec, skip_bad=True))
+    (distances,) = report.distances
+    assert distances.to_real is not None
+    assert distances.to_real.fd.n_ref == 24
+    told = "2 pictures that cannot be read were left out (1 corrupt, 1 empty)."
+    assert report.real_remarks == told
+    assert told in (tmp_path / "report" / "report.html").read_text()
+    assert protocols(replace(spec, skip_bad=True), gaussian_teacher())[0][2] == distances.real_sha256
+    assert evaluated.report.real_remarks == ""
+
+
 def test_published_statistics_are_real_images_of_which_only_the_frechet_distance_is_known(
     evaluated: Evaluated, tmp_path: Path
 ) -> None:
@@ -182,6 +203,32 @@ def test_fewer_images_than_dimensions_are_refused_where_a_headline_is_asked(monk
     assert protocols(replace(spec, samples=2049), gaussian_teacher())
     # What is no headline says so itself.
     assert protocols(replace(spec, samples=64), gaussian_teacher())
+
+
+@pytest.mark.thorough
+def test_a_student_of_coloured_images_is_judged_in_features_of_imagenet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = gaussian_teacher(shape=(3, 8, 8))
+    monkeypatch.setitem(EMBEDDED, "colours", lambda device: teacher)
+    monkeypatch.setattr("advkd.evaluation.curve._STEPS", {"unipc": (4,), "ddim": (1,)})
+    make_student(teacher).save_pretrained(tmp_path / "student")
+    (tmp_path / "real").mkdir()
+    for number, picture in enumerate(torch.randint(256, (12, 8, 8, 3), generator=torch.Generator().manual_seed(0))):
+        Image.fromarray(picture.to(torch.uint8).numpy()).save(tmp_path / "real" / f"{number:02}.png")
+    spec = EvaluateSpec(
+        student=str(tmp_path / "student"), teacher="colours", out=str(tmp_path / "report"), references=str(tmp_path),
+        features="efficientnet-lite0", real=str(tmp_path / "real"), samples=16, trajectory_samples=8,
+    )  # fmt: skip
+    (distances,) = evaluate(spec).distances
+    assert (distances.extractor, distances.rank_deficient) == ("efficientnet-lite0", True)
+    assert "RGB" in distances.to_teacher.fd.input
+    assert "224x224 (PIL, bicubic, antialiased)" in distances.to_teacher.fd.input
+    of_teacher = {(point.solver, point.passes): point.to_target.fd.value for point in distances.curve}
+    assert of_teacher["ddim", 1] > of_teacher["unipc", 4] > 0
+    assert distances.to_teacher.fd.value > of_teacher["unipc", 4]
+    assert distances.to_real is not None
+    assert distances.to_real.fd.n_ref == 12
 
 
 def test_the_nearest_real_image_is_named() -> None:

@@ -13,7 +13,7 @@ from advkd.evaluation.pictures import image_grid
 from advkd.evaluation.report import render_report
 from advkd.evaluation.results import worth_sentence
 from advkd.evaluation.wording import measured_text
-from advkd.evaluation.worth import Worth
+from advkd.evaluation.worth import Worth, worth_passes
 from tests.advkd.evaluation.parts import Evaluated
 
 
@@ -99,6 +99,15 @@ def test_the_first_paragraph_says_what_was_measured_and_whether_it_is_more_than_
     assert "no larger than the noise" in measured_text(quiet)
     assert "the best of the solvers DDIM, UniPC, DPM-Solver++ needs" in measured_text(quiet)
     assert "DDIM alone needs" in measured_text(quiet)
+    assert "more than 50 at 2 standard deviations of the distance)" in measured_text(quiet)
+    sure = replace(quiet, distances=(replace(distances, worth=Worth(7.0, clamped=False)),))
+    low, high = re.search(r"needs 7\.0 passes of the teacher \(([\d.]+) to ([\d.]+) at 2", measured_text(sure)).groups()  # type: ignore[union-attr]
+    at = distances.to_teacher.fd.value, 2 * (distances.to_teacher.fd.deviation or 0.0)
+    curve = [(point.passes, point.to_target.fd.value) for point in distances.curve]
+    assert (float(low), float(high)) == tuple(
+        pytest.approx(worth_passes(curve, bound).passes, abs=0.05) for bound in (at[0] + at[1], at[0] - at[1])
+    )
+    assert float(low) < float(high)
     coarse = replace(distances, target_error=distances.to_teacher.fd.value / 5)
     assert "read it as a bound" in measured_text(replace(report, distances=(coarse,)))
     assert "no more images than features have dimensions" not in text

@@ -1,12 +1,14 @@
 """Several students in one table: by name, sorted, side by side, and where their difference is noise."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from advkd.evaluation.report import render_comparison
 from advkd.evaluation.results import EvalReport
 from advkd.evaluation.several import evaluate_several, student_names
 from advkd.evaluation.wording import compared_text
@@ -40,6 +42,13 @@ def test_one_table_has_all_the_nearest_first(evaluated: Evaluated, tmp_path: Pat
     assert page.index(f"<td>{compared.names[0]}</td>") < page.index(f"<td>{compared.names[1]}</td>")
     assert f'href="../{compared.names[0]}/report.html"' in page
     assert "Not comparable with others: 160 images" in page
+    assert "FD to real" not in page
+    assert compared.sentence == (
+        f"{compared.names[0]} is nearest to its teacher, of 2 students. Not comparable: 160 images, where a worth "
+        "needs 2000."
+    )
+    enough = tuple(replace(report, samples=2000) for report in compared.reports)
+    assert replace(compared, reports=enough).sentence.endswith("of 2 students.")
     with Image.open(tmp_path / "out" / "comparison" / "comparison.png") as picture:
         assert picture.height > 3 * 64
 
@@ -55,6 +64,20 @@ def test_a_difference_within_the_noise_is_called_so(evaluated: Evaluated) -> Non
     assert "All differences between neighbours are larger" in compared_text(["a", "b"], [at(1.0, 0.1), at(2.0, 0.1)])
     said = compared_text(["a", "b", "c"], [at(1.0, 0.1), at(1.1, 0.1), at(3.0, 0.1)])
     assert "The difference between a and b is no larger than the noise" in said
+
+
+def test_distances_to_real_images_stand_in_the_table(evaluated: Evaluated) -> None:
+    (distances,) = evaluated.report.distances
+    fd = replace(distances.to_teacher.fd, value=12.25, n_ref=24, reference="real cats")
+    real = replace(distances, to_real=replace(distances.to_teacher, fd=fd))
+    report = replace(evaluated.report, distances=(real,), real_remarks="Of the 24 real pictures: 3 enlarged.")
+    page = render_comparison(["a", "b"], [report, evaluated.report], b"", ["a", "b"])
+    assert "Real images are 24 images of real cats. Of the 24 real pictures: 3 enlarged." in page
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
+    cells = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in rows]
+    at = cells[0].index("FD to real")
+    assert [row[at].split(" ")[0] for row in cells[1:]] == ["12.2", "-"]
+    assert {len(row) for row in cells} == {10}
 
 
 def test_a_student_that_is_named_twice_is_refused(evaluated: Evaluated) -> None:

@@ -112,6 +112,7 @@ def test_bad_pictures_are_refused_by_name_and_number_or_skipped(place: str, tmp_
         open_images(uri, SHAPE)
     images = open_images(uri, SHAPE, skip_bad=True)
     assert images.skipped == {"truncated": 2, "empty": 1, "corrupt": 1}
+    assert images.remarks == "4 pictures that cannot be read were left out (1 corrupt, 1 empty, 2 truncated)."
     expected = torch.stack([picture_image(good[name], SHAPE) for name in sorted(good)])
     assert torch.equal(everything(images), expected)
     assert torch.equal(images.image(4), expected[4])
@@ -148,6 +149,7 @@ def test_several_frames_and_grey_ones_among_coloured_are_counted(tmp_path: Path)
     uri = placed(str(tmp_path), "folder", files)
     images = open_images(uri, SHAPE)
     assert images.noted == {"animated": 1, "grey": 1}
+    assert images.remarks == f"Of the {images.count} real pictures: 1 of several frames, 1 grey among coloured ones."
     grey = images.image(5)
     assert torch.equal(grey[0], grey[1])
     # A teacher of grey images has no use for the second remark.

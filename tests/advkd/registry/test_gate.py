@@ -11,6 +11,7 @@ CHAMPION = Figures(
     recall=0.80,
     fd_real=40.0,
     recall_real=0.60,
+    real_sha256="d" * 64,
     teacher_fingerprint="a" * 64,
     extractor_sha256="e" * 64,
     samples=2048,
@@ -71,6 +72,11 @@ def test_students_of_different_teachers_are_compared_on_real_images() -> None:
     other = replace(CHAMPION, teacher_fingerprint="b" * 64, fd=1.0, recall=1.0)
     assert not gate(replace(other, fd_real=41.0), CHAMPION).promote
     assert gate(replace(other, fd_real=39.0), CHAMPION).promote
+    elsewhere = gate(replace(other, fd_real=39.0, real_sha256="c" * 64), CHAMPION)
+    assert not elsewhere.promote
+    assert elsewhere.reason.endswith("and other real images; evaluate both with the same --real")
+    # Of one teacher, real images do not matter.
+    assert gate(replace(CHAMPION, real_sha256=""), CHAMPION).promote
     unknown = gate(replace(other, fd_real=None, recall_real=None), CHAMPION)
     assert unknown.reason == (
         "not comparable: another teacher than the champion's and no real images; register students of different "

@@ -50,6 +50,7 @@ def offer(client: "MlflowClient", model: str) -> Offer:
             fd_real=fd,
             recall_real=recall,
             teacher_fingerprint=teacher,
+            real_sha256="d",
             extractor_sha256="e",
             samples=2048,
             not_comparable="",

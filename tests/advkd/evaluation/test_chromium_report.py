@@ -1,0 +1,22 @@
+"""A report on a phone, in a real browser: its pictures come soon, and nothing scrolls sideways."""
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.advkd.browse.site import browser
+from tests.advkd.evaluation.parts import Evaluated
+
+__all__ = ["browser"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_the_first_picture_without_much_scrolling(
+    browser: Browser, evaluated: Evaluated, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto((evaluated.folder / "report.html").as_uri())
+    top = page.evaluate("() => document.querySelector('img').getBoundingClientRect().top")
+    assert top < 1.5 * 844
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    context.close()
