@@ -53,6 +53,11 @@ def test_the_documented_example_is_cached(package: Path, tmp_path: Path) -> None
         ("def make(device): return {}", "got a dict without name, fingerprint, space, .* from my_package"),
         ("name='Upper'", "name must be made of lower-case letters.* got 'Upper'"),
         ("fingerprint='1234'", "fingerprint must be a sha256 in 64 hex digits, got '1234'"),
+        ("def make(): return 1", "must be called with a device alone, but .* does not take one"),
+        ("def make(device): return 1 / 0", r"got ZeroDivisionError \(division by zero\) from my_package.teacher:make"),
+        ("space=(1, 8, 8)", "space must have shape, .* got a tuple without shape, image_shape, facts, decode"),
+        ("conditions=None", "conditions must have facts, draw, tensors .* got a NoneType without facts"),
+        ("states=None", "states must be a method, got a NoneType"),
         ("space=Pixels((16, 16))", r"a shape \[C, H, W\] of positive numbers, got \(16, 16\)"),
     ],
 )
@@ -60,7 +65,7 @@ def test_what_is_no_teacher_is_refused(package: Path, code: str | None, message:
     head = "from types import SimpleNamespace\nfrom advkd.diffusion import Pixels, UNCONDITIONAL\n"
     good = {
         "name": "'fine'", "fingerprint": "'a' * 64", "space": "Pixels((1, 8, 8))", "conditions": "UNCONDITIONAL",
-        "grid": "None", "solver_config": "None", "states": "None",
+        "grid": "print", "solver_config": "print", "states": "print",
     }  # fmt: skip
     if code is not None:
         name, _, value = code.partition("=")
