@@ -146,7 +146,7 @@ def _bare(case: Case, filling: Filling) -> Callable[[int], None]:
 
 
 def formats(case: Case) -> str:
-    """Returns CPU seconds of a pass of a UNet's batch: in torch's own memory format, and channels last as it is run."""
+    """Returns CPU seconds of a pass of a UNet's batch: in torch's own memory format, and channels last."""
     network = UNet2DModel.from_pretrained(case.folder / case.part, use_safetensors=True).eval()
     size = network.config.sample_size
     noise = torch.randn(case.batch, network.config.in_channels, size, size)
@@ -199,8 +199,9 @@ def main(repeats: int = 3) -> None:
         "\n\n"
         f"{table(['family', 'network', 'batch x steps', 'bare loop', 'precompute', 'ratio'], rows)}\n\n"
         f"To reach: a ratio of {GOAL} or more. Lowest median: {worst:.3f}, {verdict}.\n\n"
-        "UNets run with channels last, whatever their width, which decides the last bits of stored states. CPU time of "
-        f"a pass over that of torch's own format, in which the bare loop runs: {', '.join(layouts)}.",
+        "UNets run with channels last, but in torch's own format where the groups of the first normalisation have one "
+        "channel each; the format decides the last bits of stored states. CPU time of a pass with channels last over "
+        f"that of torch's own format, in which the bare loop runs: {', '.join(layouts)}.",
     )
 
 

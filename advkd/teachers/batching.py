@@ -63,7 +63,7 @@ def micro_batch(
 
     Raises:
         ValueError: the number asked for does not divide the batch.
-        TeacherError: a pass of one sample needs more memory than there is.
+        TeacherError: a pass of one sample needs more memory than there is, or what the teacher yields are no states.
     """
     if asked is not None:
         if asked < 1 or batch % asked:
@@ -101,14 +101,33 @@ def _peak(teacher: Teacher, one_step: SolverSpec, samples: int, device: torch.de
     labels = teacher.grid(one_step).labels
     start = start_of(torch.zeros(samples, *teacher.space.shape), teacher.conditions, 0, range(samples))
     seeds = None if one_step.deterministic else range(samples)
+
+    def passed() -> None:
+        count = 0
+        for state in teacher.states(start, one_step, labels, seeds):
+            count += 1
+            _require_states(teacher, state, start.noise.shape)
+        if count != len(labels):
+            raise TeacherError(
+                f"a teacher must yield a state for each of the {len(labels)} labels, got {count} from "
+                f"{teacher.name!r}; correct its states"
+            )
+
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        for _ in teacher.states(start, one_step, labels, seeds):
-            pass
+        passed()
         return torch.cuda.max_memory_allocated(device) - before
     counted = LiveBytes()
     with counted, torch.no_grad():
-        for _ in teacher.states(start, one_step, labels, seeds):
-            pass
+        passed()
     return counted.peak
+
+
+def _require_states(teacher: Teacher, state: object, shape: torch.Size) -> None:
+    if not isinstance(state, torch.Tensor) or state.shape != shape:
+        what = list(state.shape) if isinstance(state, torch.Tensor) else type(state).__name__
+        raise TeacherError(
+            f"a teacher must yield states as its space has them, tensors {list(shape)}, got {what} from "
+            f"{teacher.name!r}; correct its states, or its space"
+        )

@@ -15,6 +15,17 @@ from advkd.teachers.guidance import combined, doubled
 from advkd.teachers.network import FixedCondition, NetworkTeacher
 
 
+def memory_format_of(network: Any) -> torch.memory_format:
+    """Returns the memory format in which a `UNet2DModel` runs faster, by its shape alone: channels last for most.
+
+    With channels last, torch normalises groups of a single channel so slowly that more is lost than convolutions gain
+    (`docs/benchmarks/throughput.md`). The format decides the last bits of states.
+    """
+    config = network.config
+    single = config.block_out_channels[0] <= config.norm_num_groups
+    return torch.contiguous_format if single else torch.channels_last
+
+
 class ClassUNet(NetworkTeacher):
     """A `NetworkTeacher` with a `UNet2DModel`.
 

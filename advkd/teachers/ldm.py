@@ -7,14 +7,13 @@ code.
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from advkd.device import torch_device
 from advkd.diffusion import conditions_of
 from advkd.teachers import unet_folder
 from advkd.teachers.base import Teacher
-from advkd.teachers.class_unet import ClassUNet
+from advkd.teachers.class_unet import ClassUNet, memory_format_of
 from advkd.teachers.folder import slug
 from advkd.teachers.latents import (
     SteadyFolder,
@@ -55,7 +54,8 @@ class LDMTeacher(ClassUNet):
         if size is not None and network.config.sample_size is None:
             self.fingerprint = sized_fingerprint(self.fingerprint, size)
         steady.require_unchanged()
-        self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)
+        self.memory_format = memory_format_of(network)
+        self.network: nn.Module = network.to(self.device, memory_format=self.memory_format)
         self.conditions = conditions_of(unet_folder.conditions_facts(folder))
         self.null = unet_folder.null_class(folder)
 

@@ -40,6 +40,7 @@ class NetworkTeacher(ABC):
         device: where the network is.
         scheduler: config of the scheduler that the network was trained with, as the folder has it.
         vouched: whether the user said what the network predicts, so that nothing has to be found out.
+        memory_format: of the states that the network is given.
     """
 
     name: str
@@ -50,6 +51,7 @@ class NetworkTeacher(ABC):
     device: torch.device
     scheduler: Mapping[str, Any]
     vouched: bool = False
+    memory_format: torch.memory_format = torch.channels_last
 
     def unguided_copy(self) -> Self:
         """Returns the teacher without guidance, so that a pass is one call for each sample; they share the network."""
@@ -85,7 +87,7 @@ class NetworkTeacher(ABC):
         self, start: Start, solver: SolverSpec, labels: Sequence[int], seeds: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         """See `Teacher.states`; the states stay on the teacher's device."""
-        noise = start.noise.to(self.device, torch.float32, memory_format=torch.channels_last)
+        noise = start.noise.to(self.device, torch.float32, memory_format=self.memory_format)
         told = embedded(self.conditions, start.condition)
         condition = {name: values.to(self.device) for name, values in told.items()}
         yield from solve(

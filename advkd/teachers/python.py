@@ -1,12 +1,16 @@
 """A teacher in Python: `package.module:factory`, where `factory(device)` returns a `Teacher`."""
 
+import inspect
 import re
+from collections.abc import Callable
+from typing import Any
 
 from advkd.runtime import imported, missing_members
 from advkd.teachers.base import Teacher
 from advkd.teachers.errors import TeacherError
 
 _MEMBERS = ("name", "fingerprint", "space", "conditions", "grid", "solver_config", "states")
+_PARTS = {"space": ("shape", "image_shape", "facts", "decode"), "conditions": ("facts", "draw", "tensors")}
 _NAME = re.compile(r"[a-z0-9-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -15,7 +19,7 @@ def python_teacher(place: str, device: str) -> Teacher:
     """Imports the module, calls the factory with the device, and checks what it returns.
 
     Raises:
-        TeacherError: there is no such module or factory, or what it returns is no teacher.
+        TeacherError: there is no such module or factory, it fails, or what it returns is no teacher.
     """
     try:
         factory = imported(place)
@@ -29,7 +33,7 @@ def python_teacher(place: str, device: str) -> Teacher:
             f"a teacher's factory must be called with a device, but {place} is a {type(factory).__name__}, and the "
             "object is not callable; name a function"
         )
-    teacher = factory(device)
+    teacher = _called(factory, device, place)
     missing = missing_members(teacher, _MEMBERS)
     if missing:
         raise TeacherError(
@@ -40,7 +44,48 @@ def python_teacher(place: str, device: str) -> Teacher:
     return teacher  # type: ignore[no-any-return]
 
 
+def _called(factory: Callable[[str], Any], device: str, place: str) -> Any:
+    if not _takes_one(factory):
+        raise TeacherError(
+            f"a teacher's factory must be called with a device alone, but {place} does not take one argument; let it "
+            "take the device"
+        )
+    try:
+        return factory(device)
+    except TeacherError:
+        raise
+    except Exception as error:
+        raise TeacherError(
+            f"a teacher's factory must return a teacher, got {type(error).__name__} ({error}) from {place}; correct it"
+        ) from error
+
+
+def _takes_one(factory: Callable[[str], Any]) -> bool:
+    try:
+        inspect.signature(factory).bind("cpu")
+    except TypeError:
+        return False
+    except ValueError:
+        # Builtins may have no signature to look at.
+        return True
+    return True
+
+
 def _check_facts(teacher: Teacher, place: str) -> None:
+    for part, members in _PARTS.items():
+        value = getattr(teacher, part)
+        if missing := missing_members(value, members):
+            raise TeacherError(
+                f"a teacher's {part} must have {', '.join(members)} (advkd.diffusion), got a {type(value).__name__} "
+                f"without {', '.join(missing)} from {place}; "
+                f"take {'Pixels(shape)' if part == 'space' else 'UNCONDITIONAL'}, or one of your own"
+            )
+    for method in ("grid", "solver_config", "states"):
+        if not callable(getattr(teacher, method)):
+            raise TeacherError(
+                f"a teacher's {method} must be a method, got a {type(getattr(teacher, method)).__name__} from {place}; "
+                "define it as advkd.teachers.Teacher does"
+            )
     if not isinstance(teacher.name, str) or not _NAME.fullmatch(teacher.name):
         raise TeacherError(
             f"a teacher's name must be made of lower-case letters, digits and dashes, got {teacher.name!r} from "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from advkd.diffusion import CLEAN, TimeGrid, check_captures
 from advkd.teachers.base import SolverSpec
+from advkd.teachers.errors import TeacherError
 from advkd.teachers.schedulers import Scheduler, arithmetic_of, full_config
 from advkd.teachers.solvers import SOLVERS, set_passes
 
@@ -98,6 +99,7 @@ def solve(
 
     Raises:
         ValueError: `labels` lack the noise or the clean state, or a stochastic solver has no seeds.
+        TeacherError: what `predict` returns is no prediction for its states.
     """
     row, scheduler = SOLVERS[solver.kind], build_scheduler(config, solver)
     grid = row.grid(scheduler, solver.steps).labels
@@ -113,7 +115,7 @@ def solve(
     state, place, last = noise, 0, len(grid) - 1
     yield state
     for number, time in enumerate(times, start=1):
-        predicted = predict(seen_by_network(state, time), time)
+        predicted = _checked(predict(seen_by_network(state, time), time), state)
         if not row.learned_variance:
             predicted = predicted[:, :channels]
         state = scheduler.step(predicted, time, state, return_dict=True, **arguments).prev_sample
@@ -123,6 +125,18 @@ def solve(
             if grid[place] in wanted and (grid[place] != CLEAN or place == last):
                 yield state
     assert place == last, (place, grid)
+
+
+def _checked(predicted: object, state: Tensor) -> Tensor:
+    if isinstance(predicted, Tensor) and predicted.ndim == state.ndim:
+        sizes, wanted = predicted.shape, state.shape
+        if (sizes[0], *sizes[2:]) == (wanted[0], *wanted[2:]) and sizes[1] >= wanted[1]:
+            return predicted
+    what = list(predicted.shape) if isinstance(predicted, Tensor) else type(predicted).__name__
+    raise TeacherError(
+        f"a teacher must predict a tensor like its states, {list(state.shape)}, perhaps with a variance's channels "
+        f"behind theirs, got {what}; correct its predict, or its space"
+    )
 
 
 def _unscaled(state: Tensor, time: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ from advkd.teachers.latents import (
     load_component,
 )
 from advkd.teachers.network import FixedCondition, NetworkTeacher
-from advkd.teachers.schedulers import own_scheduler, read_scheduler
+from advkd.teachers.schedulers import arithmetic_of, own_scheduler, read_scheduler
 from advkd.teachers.text_folder import (
     TextParts,
     check_text_parts,
@@ -224,6 +224,7 @@ class TextFamily:
         shapes: returns the shapes of a prompt's embeddings, from the pipeline's folder and the network's config.
         check_network: raises `TeacherError` for a network's config that the family cannot use, told its folder.
         multiple: returns of which multiple latents' height and width are.
+        arithmetic: how all its networks are trained, of `advkd.teachers.schedulers`; None: as the scheduler says.
     """
 
     pipeline: str
@@ -234,6 +235,7 @@ class TextFamily:
     shapes: Callable[[Path, Mapping[str, Any]], dict[str, tuple[int, ...]]]
     check_network: Callable[[Mapping[str, Any], Path], None]
     multiple: Callable[[Mapping[str, Any]], int]
+    arithmetic: str | None = None
     takes_prompts: bool = True
 
     @property
@@ -247,7 +249,12 @@ class TextFamily:
         config = read_json(folder / self.network / "config.json")
         self.check_network(config, folder / self.network)
         check_autoencoder(folder, AUTOENCODER)
-        read_scheduler(folder / _SCHEDULER)
+        arithmetic = arithmetic_of(read_scheduler(folder / _SCHEDULER))
+        if self.arithmetic not in (None, arithmetic):
+            raise TeacherError(
+                f"the scheduler of a {self.pipeline} must be one of {self.arithmetic}, as its networks are trained, "
+                f"got a {arithmetic} one in {folder / _SCHEDULER}; save the pipeline with the scheduler of its training"
+            )
         check_text_parts(folder, self.text)
         self.embedded_shapes(folder, config)
         self.deciding_files(folder)

@@ -15,7 +15,7 @@ from torch import Tensor
 from advkd.diffusion import MASK, POOLED, TOKENS
 from advkd.teachers.base import SolverSpec
 from advkd.teachers.errors import TeacherError
-from advkd.teachers.schedulers import full_config
+from advkd.teachers.schedulers import FLOW, full_config
 from advkd.teachers.text import Embedded, TextFamily, TextTeacher
 from advkd.teachers.text_folder import (
     CLIP_TOKENIZERS,
@@ -219,6 +219,7 @@ STABLE_DIFFUSION_3 = TextFamily(
     shapes=_sd3_shapes,
     check_network=_square,
     multiple=lambda config: int(config["patch_size"]),
+    arithmetic=FLOW,
 )
 """The row of `StableDiffusion3Pipeline` in `TEACHERS`."""
 
@@ -234,6 +235,7 @@ FLUX = TextFamily(
     shapes=_flux_shapes,
     check_network=_packed,
     multiple=lambda config: 2,
+    arithmetic=FLOW,
 )
 """The row of `FluxPipeline` in `TEACHERS`."""
 
@@ -246,5 +248,6 @@ SANA = TextFamily(
     shapes=_sana_shapes,
     check_network=_plain_sana,
     multiple=lambda config: int(config["patch_size"]),
+    arithmetic=FLOW,
 )
 """The row of `SanaPipeline` in `TEACHERS`."""

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from advkd.device import torch_device
 from advkd.diffusion import Pixels, conditions_of
 from advkd.files import files_sha256
 from advkd.teachers.base import Teacher
-from advkd.teachers.class_unet import ClassUNet
+from advkd.teachers.class_unet import ClassUNet, memory_format_of
 from advkd.teachers.errors import TeacherChangedError, TeacherError
 from advkd.teachers.folder import files_stamp, slug
 from advkd.teachers.latents import load_component
@@ -43,7 +42,9 @@ class UNetTeacher(ClassUNet):
         self.name = name or slug(folder.resolve().name)
         self.fingerprint = files_sha256(folder, files)
         self.device = torch_device(device)
-        self.network: nn.Module = _load_unet(folder).to(self.device, memory_format=torch.channels_last)
+        network = _load_unet(folder)
+        self.memory_format = memory_format_of(network)
+        self.network: nn.Module = network.to(self.device, memory_format=self.memory_format)
         if files_stamp(deciding_files(folder)) != stamp:
             raise TeacherChangedError(
                 f"a teacher must stay as it is while it is read, but {folder} changed meanwhile; wait until it is "

@@ -58,18 +58,18 @@ def tiny_taesd(seed: int = 0) -> AutoencoderTiny:
 
 def tiny_latent_unet(seed: int = 0, channels: int = 3, **changes: Any) -> UNet2DModel:
     torch.manual_seed(seed)
-    return UNet2DModel(
-        sample_size=8,
-        in_channels=channels,
-        out_channels=channels,
-        layers_per_block=1,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        norm_num_groups=4,
-        add_attention=False,
-        **changes,
-    )
+    chosen: dict[str, Any] = {
+        "sample_size": 8,
+        "in_channels": channels,
+        "out_channels": channels,
+        "layers_per_block": 1,
+        "block_out_channels": (8, 8),
+        "down_block_types": ("DownBlock2D",) * 2,
+        "up_block_types": ("UpBlock2D",) * 2,
+        "norm_num_groups": 4,
+        "add_attention": False,
+    }
+    return UNet2DModel(**(chosen | changes))
 
 
 def ldm_folder(folder: Path, autoencoder: Any = None, **changes: Any) -> Path:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, LDMPipeline
+from diffusers import DDIMScheduler, DDPMPipeline, LDMPipeline
 
 from advkd.diffusion import Start
-from advkd.teachers import SolverSpec, TeacherError, check_folder, folder_fingerprint, load_teacher
+from advkd.teachers import NetworkTeacher, SolverSpec, TeacherError, check_folder, folder_fingerprint, load_teacher
 from storage import write_bytes
-from tests.advkd.teachers.latents import dit_folder, ldm_folder, tiny_kl, tiny_taesd, tiny_vq
+from tests.advkd.teachers.latents import dit_folder, ldm_folder, tiny_kl, tiny_latent_unet, tiny_taesd, tiny_vq
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,29 @@ def test_states_and_images_are_those_of_diffusers_own_loop(autoencoder: object, 
     images = (teacher.space.decode(states[-1]) / 2 + 0.5).clamp(0, 1)
     assert images.shape == (3, *teacher.space.image_shape) == (3, 3, 16, 16)
     torch.testing.assert_close(images, torch.from_numpy(own.images).permute(0, 3, 1, 2), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [8, 4])
+def test_its_memory_format_follows_from_the_channels_of_a_group(groups: int, tmp_path: Path) -> None:
+    unet = tiny_latent_unet(norm_num_groups=groups)
+    LDMPipeline(tiny_vq(), unet, DDIMScheduler(clip_sample=False)).save_pretrained(tmp_path / "ldm")
+    DDPMPipeline(unet, DDIMScheduler(clip_sample=False)).save_pretrained(tmp_path / "pixels")
+    layout = torch.contiguous_format if groups == 8 else torch.channels_last
+    unet.eval().to(memory_format=layout)
+    noise, solver = torch.randn(3, 3, 8, 8), SolverSpec(steps=2)
+    expected = noise.contiguous(memory_format=layout)
+    scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    scheduler.set_timesteps(2)
+    with torch.no_grad():
+        for time in scheduler.timesteps:
+            expected = scheduler.step(unet(expected, time).sample, time, expected).prev_sample
+    for name in ("ldm", "pixels"):
+        teacher = load_teacher(str(tmp_path / name))
+        assert isinstance(teacher, NetworkTeacher)
+        assert teacher.network.conv_in.weight.is_contiguous(memory_format=layout)  # type: ignore[attr-defined]
+        *_, clean = teacher.states(Start(noise), solver, teacher.grid(solver).labels)
+        assert clean.is_contiguous(memory_format=layout)
+        torch.testing.assert_close(clean, expected, rtol=0, atol=0)
 
 
 def test_its_space_names_the_autoencoder_by_content(folder: Path, tmp_path: Path) -> None:

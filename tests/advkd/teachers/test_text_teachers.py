@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
@@ -252,6 +253,15 @@ def test_missing_parts_are_named(prompts: Path, tmp_path: Path) -> None:
             check_folder(folder)
         config.write_text(whole)
     check_folder(folder)
+
+
+@pytest.mark.parametrize("make", [stable_diffusion_3_folder, flux_folder, sana_folder])
+def test_a_scheduler_of_another_training_does_not_fit_a_flow(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    folder = make(tmp_path / "flow")
+    check_folder(folder)
+    DDPMScheduler().save_pretrained(folder / "scheduler")
+    with pytest.raises(TeacherError, match=r"must be one of flow matching, .* got a variance preserving one in .*flow"):
+        check_folder(folder)
 
 
 def test_without_the_extra_it_is_named(
