@@ -5,7 +5,7 @@ Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6. Jackknife over
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 
 import torch
@@ -60,9 +60,13 @@ def frechet_deviation(a: FeatureSet, b: FeatureSet, *, paired: bool | None = Non
         _distance(moments_a, moments_b, features_a, features_b)
         for (moments_a, features_a), (moments_b, features_b) in zip(rest_a, rest_b, strict=True)
     ]
-    mean = sum(distances) / GROUPS
-    variance = (GROUPS - 1) / GROUPS * sum((distance - mean) ** 2 for distance in distances)
-    return math.sqrt(variance * kept / a.count)
+    return jackknifed(distances) * math.sqrt(kept / a.count)
+
+
+def jackknifed(values: Sequence[float]) -> float:
+    """Returns the standard deviation of a figure from its values without each of the `GROUPS` groups."""
+    mean = sum(values) / GROUPS
+    return math.sqrt((GROUPS - 1) / GROUPS * sum((value - mean) ** 2 for value in values))
 
 
 def _without_groups(features: Tensor) -> Iterator[tuple[Moments, Tensor | None]]:

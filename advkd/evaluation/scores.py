@@ -7,6 +7,7 @@ from advkd.distances import (
     frechet_deviation,
     frechet_distance,
     kernel_distance,
+    manifold_deviations,
     manifold_scores,
     maximum_mean_discrepancy,
 )
@@ -77,16 +78,20 @@ def score(
         fake: the samples.
         reference: what they are compared with.
         extractor: extractor of both.
-        deviations: whether to estimate the Frechet distance's deviation, which takes eight more of them.
+        deviations: whether to estimate deviations over noises, which takes eight times as long.
         paired: whether both are of the same noises.
     """
     cover, kernel = manifold_scores(fake, reference), kernel_distance(fake, reference)
     distance = frechet_distance(fake, reference)
     deviation = frechet_deviation(fake, reference, paired=paired) if deviations else None
+    spread = manifold_deviations(fake, reference, paired=paired) if deviations and cover is not None else None
     cmmd = maximum_mean_discrepancy(fake, reference) if extractor.name == CMMD_EXTRACTOR else None
 
     def share(kind: str) -> Metric | None:
-        return None if cover is None else _metric(kind, getattr(cover, kind), fake, reference, extractor)
+        if cover is None:
+            return None
+        moved = None if spread is None else getattr(spread, kind)
+        return _metric(kind, getattr(cover, kind), fake, reference, extractor, moved)
 
     return Scores(
         fd=_metric("FD", distance, fake, reference, extractor, deviation),

@@ -1,8 +1,11 @@
+from dataclasses import astuple
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from advkd.distances import FeatureSet, ManifoldScores, manifold_scores
+from advkd.distances import FeatureSet, ManifoldScores, manifold_deviations, manifold_scores
 from tests.advkd.distances.parts import gathered, normal
 
 
@@ -89,3 +92,36 @@ def test_statistics_have_no_neighbours() -> None:
     statistics = FeatureSet(name="statistics", moments=x.moments, features=None)
     assert manifold_scores(x, statistics) is None
     assert manifold_scores(statistics, x) is None
+    assert manifold_deviations(x, statistics, paired=False) is None
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_deviations_are_a_jackknife_over_groups(paired: bool) -> None:
+    fake, reference = normal(80, 4, 0), normal(80, 4, 1, shift=0.8)
+    stay = [[i for i in range(80) if i % 8 != group] for group in range(8)]
+    parts = np.array([astuple(scored(fake[rows], reference[rows] if paired else reference)) for rows in stay])
+    expected = np.sqrt(7 / 8 * ((parts - parts.mean(0)) ** 2).sum(0))
+    deviations = manifold_deviations(gathered(fake), gathered(reference), paired=paired)
+    assert deviations is not None
+    assert astuple(deviations) == pytest.approx(expected, rel=1e-9)
+    assert min(astuple(deviations)) > 0
+
+
+def test_deviations_are_about_those_over_seeds() -> None:
+    sets = [(normal(512, 8, seed, scale=0.8, shift=0.3), normal(512, 8, 100 + seed)) for seed in range(16)]
+    seen = np.std([astuple(scored(*pair)) for pair in sets], axis=0)
+    told = [manifold_deviations(gathered(fake), gathered(reference), paired=True) for fake, reference in sets[:4]]
+    estimated = np.mean([astuple(each) for each in told if each is not None], axis=0)
+    assert (estimated > 0.6 * seen).all()
+    assert (estimated < 2.5 * seen).all()
+
+
+def test_deviations_are_those_of_all_images_where_few_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, reference = normal(400, 4, 0), gathered(normal(100, 4, 1))
+    of_part = manifold_deviations(gathered(fake[:100]), reference, paired=False)
+    monkeypatch.setattr("advkd.distances.manifold.JACKKNIFED", 100)
+    of_all = manifold_deviations(gathered(fake), reference, paired=False)
+    assert of_part is not None
+    assert of_all is not None
+    assert astuple(of_all) == pytest.approx(np.array(astuple(of_part)) / 2)
+    assert manifold_deviations(gathered(fake[:15]), reference, paired=False) is None
