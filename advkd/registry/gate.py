@@ -71,9 +71,9 @@ def gate(candidate: Figures, champion: Figures | None, recall_margin: float = RE
     """Promotes the candidate if FD is not worse, and recall is not worse by more than `recall_margin`.
 
     Figures against the teacher are compared if both versions have the same teacher, else those against the same real
-    images. A candidate that was measured by another protocol is never promoted, nor one without figures, with figures that are no
-    headline, or with a recall of 0, even if it is the first version of its model. A champion without figures, or with
-    such figures, promoted by hand, is replaced by the first version with good ones.
+    images. A candidate that was measured by another protocol is never promoted, nor one without figures, with figures
+    that are no headline, or with a recall of 0, even if it is the first version of its model. A champion without
+    figures, or with such figures, promoted by hand, is replaced by the first version with good ones.
 
     Raises:
         ValueError: the margin is negative.
