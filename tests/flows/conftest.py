@@ -25,8 +25,9 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return deployed_home(tmp_path_factory)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def machine(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server, deployed: Path) -> Iterator[Machine]:
+    """Not the session's: its server and its worker take a tenth of a core while nobody needs them."""
     places = {
         "ADVKD_CACHE": str(tmp_path_factory.mktemp("cache")),
         "ADVKD_LOG": str(tmp_path_factory.mktemp("log") / "runs.jsonl"),

@@ -1,6 +1,7 @@
 """A server with a student, over stores in a real S3 server, and a browser to look with; one of each for all files."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -63,13 +64,21 @@ def site(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
             yield Site(address, root, spec, other, told, latents, proxy, student)
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+@contextmanager
+def opened_browser() -> Iterator[Browser]:
+    """One at a time in a process: Playwright allows no second one."""
     path = chromium()
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """A browser for a package whose conftest has this fixture; elsewhere it would stay until the session's end."""
+    with opened_browser() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,12 +1,18 @@
 """A report on a phone, in a real browser: its pictures come soon, and nothing scrolls sideways."""
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Browser
 
-from tests.advkd.browse.site import browser
+from tests.advkd.browse.site import opened_browser
 from tests.advkd.evaluation.parts import Evaluated
 
-__all__ = ["browser"]
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with opened_browser() as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
