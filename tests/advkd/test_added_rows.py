@@ -234,6 +234,7 @@ def test_the_flow_takes_such_a_teacher_the_whole_way(site: Path, toy_pipeline: P
     assert summary["fd"] is None
 
 
+@pytest.mark.slow
 def test_the_form_of_a_flow_takes_them(fork: Forker, site: Path, tmp_path: Path) -> None:
     (checked,) = fork.group(Job(code_with, (str(site), FORM, str(tmp_path))))
     done(checked)

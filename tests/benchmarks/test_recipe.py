@@ -17,6 +17,7 @@ __all__ = ["problem", "small"]
 
 
 @pytest.mark.parametrize("source", ["digits", "tests.benchmarks.peers.closed_form:colours"])
+@pytest.mark.slow
 def test_every_variant_is_another_recipe_with_a_student(source: str) -> None:
     base = planned(source)
     recipes = {BASE.name: base.recipe}

@@ -162,6 +162,7 @@ def test_a_killed_training_fails_clearly_and_goes_on_bit_for_bit(store, reported
         train(replace(TINY, warmup=0.5), store, "out")
 
 
+@pytest.mark.slow
 def test_a_time_out_ends_the_training_process(store, reported, monkeypatch):
     monkeypatch.setattr(train_module, "train_student", tasks.train_student.with_options(timeout_seconds=4))
     endless = TrainSpec(student=StudentSpec(width=16, blocks=1), samples=10_000_000)

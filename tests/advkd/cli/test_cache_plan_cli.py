@@ -122,6 +122,7 @@ class TestTheTeacherItself:
         assert guided["passes"] == 2 * plain["passes"]
         assert plain["teacher"] is None
 
+    @pytest.mark.slow
     def test_the_decoder_and_the_micro_batch(self, tmp_path: Path) -> None:
         folder = ldm_folder(tmp_path / "faces")
         options = ["--teacher", str(folder), "--samples", "32", "--block-samples", "16", "--shard-samples", "16"]

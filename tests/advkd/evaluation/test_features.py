@@ -205,7 +205,7 @@ def test_fewer_images_than_dimensions_are_refused_where_a_headline_is_asked(monk
     assert protocols(replace(spec, samples=64), gaussian_teacher())
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_student_of_coloured_images_is_judged_in_features_of_imagenet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

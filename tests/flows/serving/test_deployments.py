@@ -153,6 +153,7 @@ def test_the_server_refuses_parameters_that_the_flow_would(api, parameters, mess
     assert message in refused.value.response.text
 
 
+@pytest.mark.slow
 def test_deploying_again_changes_nothing_but_removes_what_is_no_longer_there(machine, api, capfd):
     with get_client(sync_client=True) as client:
         client.create_automation(AUTOMATIONS[0].model_copy(update={"name": "advkd: of an earlier revision"}))

@@ -83,6 +83,7 @@ def test_a_container_asks_for_its_gpus(api, gpus):
     assert host["ShmSize"] == 8 * 2**30
 
 
+@pytest.mark.slow
 def test_pools_and_their_deployments_are_taken_by_the_server(api, monkeypatch):
     monkeypatch.chdir(CHECKOUT)
     with get_client(sync_client=True) as client:

@@ -23,7 +23,7 @@ def test_a_calibration_with_nan_is_refused() -> None:
         require_finite([])
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_layer_that_hurts_most_stays_in_float(tmp_path: Path) -> None:
     subject = open_subject(save_layerwise(tmp_path / "student"))
     model = trace(subject, ImageNetwork(subject, states=False))
