@@ -1,20 +1,18 @@
 """The Frechet distance of two sets as Gaussians, and how far it moves with the noises.
 
-Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6. Jackknife over groups: Efron, Tibshirani 1993,
-"An Introduction to the Bootstrap", section 11.
+Heusel et al. 2017, https://arxiv.org/abs/1706.08500, equation 6.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import reduce
 
 import torch
 from torch import Tensor
 
 from advkd.distances.feature_set import FeatureSet, check_comparable
+from advkd.distances.jackknife import GROUPS, jackknifed, without_group
 from advkd.distances.moments import Moments
-
-GROUPS = 8
 
 
 def frechet_distance(a: FeatureSet, b: FeatureSet) -> float:
@@ -63,19 +61,12 @@ def frechet_deviation(a: FeatureSet, b: FeatureSet, *, paired: bool | None = Non
     return jackknifed(distances) * math.sqrt(kept / a.count)
 
 
-def jackknifed(values: Sequence[float]) -> float:
-    """Returns the standard deviation of a figure from its values without each of the `GROUPS` groups."""
-    mean = sum(values) / GROUPS
-    return math.sqrt((GROUPS - 1) / GROUPS * sum((value - mean) ** 2 for value in values))
-
-
 def _without_groups(features: Tensor) -> Iterator[tuple[Moments, Tensor | None]]:
     """Yields the moments without each of the groups, and the features where there are fewer than dimensions."""
     groups = [Moments.of(features[group::GROUPS]) for group in range(GROUPS)]
-    number = torch.arange(len(features)) % GROUPS
     for left_out in range(GROUPS):
         moments = reduce(Moments.merged, (group for each, group in enumerate(groups) if each != left_out))
-        yield moments, features[number != left_out] if moments.count <= moments.dims else None
+        yield moments, without_group(features, left_out) if moments.count <= moments.dims else None
 
 
 def _whole(features: FeatureSet) -> Tensor | None:

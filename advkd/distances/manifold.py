@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from advkd.distances.feature_set import FeatureSet, check_comparable
-from advkd.distances.frechet import GROUPS, jackknifed
+from advkd.distances.jackknife import GROUPS, jackknifed, without_group
 
 NEIGHBOURS = 3
 BLOCK = 1024
@@ -72,16 +72,12 @@ def manifold_deviations(fake: FeatureSet, reference: FeatureSet, *, paired: bool
     fakes, references = fake.features[:JACKKNIFED], reference.features[:JACKKNIFED]
     if min(len(fakes), len(references)) < 2 * GROUPS:
         return None
-    rest = [
-        asdict(_scores(_without(fakes, group), _without(references, group) if paired else references, NEIGHBOURS))
-        for group in range(GROUPS)
-    ]
+    rest = []
+    for group in range(GROUPS):
+        others = without_group(references, group) if paired else references
+        rest.append(asdict(_scores(without_group(fakes, group), others, NEIGHBOURS)))
     share = (len(fakes) / fake.count) ** 0.5
     return ManifoldScores(**{name: share * jackknifed([each[name] for each in rest]) for name in rest[0]})
-
-
-def _without(features: Tensor, group: int) -> Tensor:
-    return features[torch.arange(len(features)) % GROUPS != group]
 
 
 def _scores(fake: Tensor, reference: Tensor, neighbours: int) -> ManifoldScores:

@@ -67,7 +67,7 @@ def _takes_one(factory: Callable[[str], Any]) -> bool:
         return False
     except ValueError:
         # Builtins may have no signature to look at.
-        return True
+        pass
     return True
 
 

@@ -135,7 +135,6 @@ def test_a_command_says_how_it_is_used(command: list[str], word: str, environmen
     assert word in environment.run(*command)
 
 
-@pytest.mark.slow
 def test_a_store_is_computed_and_shown(environment: Environment) -> None:
     tiny = ["--samples", "32", "--steps", "2", "--captures", "2", "--block-samples", "16"]
     uri = environment.run("advkd", "precompute", *tiny, "--store", "stores").splitlines()[-1]

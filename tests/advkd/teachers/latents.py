@@ -17,6 +17,8 @@ from diffusers import (
     VQModel,
 )
 
+from tests.advkd.conftest import tiny_unet
+
 _BLOCKS: dict[str, Any] = {
     "down_block_types": ("DownEncoderBlock2D",) * 2,
     "up_block_types": ("UpDecoderBlock2D",) * 2,
@@ -57,19 +59,8 @@ def tiny_taesd(seed: int = 0) -> AutoencoderTiny:
 
 
 def tiny_latent_unet(seed: int = 0, channels: int = 3, **changes: Any) -> UNet2DModel:
-    torch.manual_seed(seed)
-    chosen: dict[str, Any] = {
-        "sample_size": 8,
-        "in_channels": channels,
-        "out_channels": channels,
-        "layers_per_block": 1,
-        "block_out_channels": (8, 8),
-        "down_block_types": ("DownBlock2D",) * 2,
-        "up_block_types": ("UpBlock2D",) * 2,
-        "norm_num_groups": 4,
-        "add_attention": False,
-    }
-    return UNet2DModel(**(chosen | changes))
+    """That of pixels (`tiny_unet`), for latents of so many channels."""
+    return tiny_unet(seed, **({"in_channels": channels, "out_channels": channels} | changes))
 
 
 def ldm_folder(folder: Path, autoencoder: Any = None, **changes: Any) -> Path:

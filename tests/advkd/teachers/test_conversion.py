@@ -50,7 +50,7 @@ def test_a_converted_teacher_is_the_same(
     assert not list((tmp_path / "new").rglob("*.bin"))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_shards_and_variants_are_kept(teacher_folder: FolderMaker, tmp_path: Path) -> None:
     expected, sharded, half = teacher_folder("expected"), teacher_folder("sharded"), teacher_folder("half")
     for folder, options in ((sharded, {"max_shard_size": "40KB"}), (half, {"variant": "fp16"})):

@@ -76,7 +76,6 @@ def test_the_process_that_fails_has_the_last_word(ranks):
     assert not isinstance(caught.value, ChildKilledError)
 
 
-@pytest.mark.slow
 def test_a_process_that_is_killed_is_worth_another_try(ranks):
     with pytest.raises(ChildKilledError, match="ranked kill must run to its end, but was killed by SIGKILL"):
         ranks("kill")
@@ -91,7 +90,6 @@ def test_an_interrupted_call_ends_every_process(ranks, tmp_path):
         ranks("wait", interrupt)
 
 
-@pytest.mark.slow
 def test_processes_end_with_a_launcher_that_is_killed(ranks, tmp_path):
     def kill(label, done, total, note=""):
         found = [file.read_text() for file in tmp_path.glob("*.pid")]
