@@ -105,7 +105,7 @@ def _protocol(problem: Problem, extractor: str, options: argparse.Namespace) -> 
     return (
         f"{options.trajectories or cache_spec(options.teacher, '').samples} trajectories of "
         f"{problem.facts.solver_steps} steps ({problem.facts.sampler}), {options.seconds:g} CPU seconds for each run, "
-        f"in {problem.recipe.computed_precision}; {options.evaluation_samples} noises, features of `{extractor}`. "
+        f"in {problem.recipe.computed_precision}; {options.evaluation_samples} noises, features of `{extractor}`, target of {options.target_steps} steps. "
         "Medians over the training seeds, worth with its range; parameters, multiply-adds and milliseconds of a "
         "student's pass over those of a teacher's."
     )

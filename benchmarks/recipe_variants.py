@@ -82,6 +82,7 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         Variant("3/2 of the width", _wider(1.5)),
         Variant("twice the patch, one level less", _coarser(2, 1.0, levels=-1)),
         Variant("twice the patch, one level less, 3/2 of the width", _coarser(2, 1.5, levels=-1)),
+        Variant("twice the patch, one level less, 9/4 of the width", _coarser(2, 2.25, levels=-1)),
         Variant("one block", _student(blocks=1)),
         Variant("attention", _student(attention=True)),
     ),

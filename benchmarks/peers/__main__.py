@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from advkd.evaluation.curve import solver_text
+from advkd.evaluation.curve import curve_of, solver_text
 from advkd.evaluation.pictures import labelled_rows
 from advkd.evaluation.reference import Reference, references_for
 from advkd.features import Extractor
@@ -71,7 +71,8 @@ def _compared(
 ) -> tuple[str, bytes]:
     """The section of the teacher, and its picture."""
     teacher, root = problem.teacher, options.root
-    (reference,) = references_for(teacher, [extractor], root=root, samples=options.evaluation_samples)
+    curve = curve_of(teacher, options.target_steps)
+    (reference,) = references_for(teacher, [extractor], root=root, curve=curve, samples=options.evaluation_samples)
     base = runs.get(BASE) or next(iter(runs.values()))
     bought = training_free.afforded(base[0])
     free: dict[str, Runs] = {}

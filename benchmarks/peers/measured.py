@@ -38,7 +38,13 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
     problem = Problem(teacher=teacher, store=task["store"], seconds=task["seconds"], seed=task["seed"], given=recipe)
     trained = PEERS[task["peer"]].train(problem)
     figures, images = evaluated(
-        trained.student, teacher, task["features"], root, task["evaluation_samples"], task["evaluation_seeds"]
+        trained.student,
+        teacher,
+        task["features"],
+        root,
+        task["evaluation_samples"],
+        task["evaluation_seeds"],
+        task["target_steps"],
     )
     Path(pictures).parent.mkdir(parents=True, exist_ok=True)
     np.save(pictures, images.numpy().astype(np.float16), allow_pickle=False)
@@ -52,7 +58,7 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
 
 
 def evaluated(
-    student: Any, teacher: Teacher, features: str, root: str, samples: int, seeds: int
+    student: Any, teacher: Teacher, features: str, root: str, samples: int, seeds: int, target_steps: int
 ) -> tuple[dict[str, float], torch.Tensor]:
     """Returns a student's figures in the first extractor's features, means over evaluation seeds; and first images."""
     extractor = chosen_features(features, teacher)[0]
@@ -60,7 +66,9 @@ def evaluated(
     pictures = torch.zeros(0)
     with torch_threads(1):
         for seed in range(seeds):
-            (reference,) = references_for(teacher, [extractor], root=root, seed=seed, samples=samples)
+            (reference,) = references_for(
+                teacher, [extractor], root=root, curve=curve_of(teacher, target_steps), seed=seed, samples=samples
+            )
             images = student_images(
                 student, teacher, [extractor], seed=seed, samples=samples, device="cpu", progress=lambda *_: None
             )

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from advkd.evaluation.curve import TARGET_STEPS, curve_of
 from advkd.evaluation.reference import SAMPLES, references_for
 from advkd.features import Extractor, chosen_features
 from advkd.runtime.reporting import progress
@@ -48,7 +49,8 @@ def prepared(options: argparse.Namespace) -> tuple[Problem, Extractor]:
 
 def refer(problem: Problem, extractor: Extractor, options: argparse.Namespace) -> None:
     """Computes the teacher's reference before any run needs it."""
-    references_for(problem.teacher, [extractor], root=options.root, samples=options.evaluation_samples)
+    curve = curve_of(problem.teacher, options.target_steps)
+    references_for(problem.teacher, [extractor], root=options.root, curve=curve, samples=options.evaluation_samples)
 
 
 def task_of(problem: Problem, peer: str, seed: int, recipe: TrainSpec, options: argparse.Namespace) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def task_of(problem: Problem, peer: str, seed: int, recipe: TrainSpec, options: 
         "features": options.features,
         "evaluation_samples": options.evaluation_samples,
         "evaluation_seeds": options.evaluation_seeds,
+        "target_steps": options.target_steps,
     }
 
 
@@ -99,6 +102,12 @@ def add_options(parser: argparse.ArgumentParser, root: str, page: str, seeds: in
     parser.add_argument("--features", default="auto", help="name of the extractor of figures")
     parser.add_argument("--evaluation-samples", type=int, default=SAMPLES)
     parser.add_argument("--evaluation-seeds", type=int, default=1)
+    parser.add_argument(
+        "--target-steps",
+        type=int,
+        default=TARGET_STEPS,
+        help="solver steps of the teacher's target, half as many end its curve",
+    )
     parser.add_argument("--workers", type=int, default=1, help="runs at once, one thread each")
     parser.add_argument("--root", default=root)
     parser.add_argument("--write", action="store_true", help=f"write {page}")
@@ -107,7 +116,7 @@ def add_options(parser: argparse.ArgumentParser, root: str, page: str, seeds: in
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Returns the options, or ends the command if one is out of range."""
     options = parser.parse_args()
-    for name in ("seeds", "evaluation_samples", "evaluation_seeds", "workers"):
+    for name in ("seeds", "evaluation_samples", "evaluation_seeds", "target_steps", "workers"):
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}; use 1 or more")
     if not options.seconds > 0:
