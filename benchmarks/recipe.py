@@ -38,7 +38,7 @@ Runs = Mapping[str, Sequence[Mapping[str, float]]]
 def main() -> None:
     options = _options()
     problem, extractor = prepared(options)
-    refer(problem, extractor, options)
+    refer(problem, options)
     runs, name = _measured(problem, options), problem.teacher.name
     text = f"## {name}\n\n{_protocol(problem, extractor.name, options)}\n\n" + "\n\n".join(
         _group(group, runs) for group in options.groups
@@ -105,7 +105,8 @@ def _protocol(problem: Problem, extractor: str, options: argparse.Namespace) -> 
     return (
         f"{options.trajectories or cache_spec(options.teacher, '').samples} trajectories of "
         f"{problem.facts.solver_steps} steps ({problem.facts.sampler}), {options.seconds:g} CPU seconds for each run, "
-        f"in {problem.recipe.computed_precision}; {options.evaluation_samples} noises, features of `{extractor}`, target of {options.target_steps} steps. "
+        f"in {problem.recipe.computed_precision}; {options.evaluation_samples} noises, features of "
+        f"`{extractor}`, target of {options.target_steps} steps. "
         "Medians over the training seeds, worth with its range; parameters, multiply-adds and milliseconds of a "
         "student's pass over those of a teacher's."
     )

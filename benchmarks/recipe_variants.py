@@ -82,9 +82,13 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         Variant("3/2 of the width", _wider(1.5)),
         Variant("twice the patch, one level less", _coarser(2, 1.0, levels=-1)),
         Variant("twice the patch, one level less, 3/2 of the width", _coarser(2, 1.5, levels=-1)),
-        Variant("twice the patch, one level less, 9/4 of the width", _coarser(2, 2.25, levels=-1)),
         Variant("one block", _student(blocks=1)),
         Variant("attention", _student(attention=True)),
+    ),
+    "cheaper": (
+        Variant("3/4 of the width", _wider(0.75)),
+        Variant("one block", _student(blocks=1)),
+        Variant("twice the patch, one level less, 9/4 of the width", _coarser(2, 2.25, levels=-1)),
     ),
     "submodules": (
         Variant("K 2, blocks 4", _grid(2, 0.5, blocks=4)),

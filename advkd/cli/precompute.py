@@ -34,9 +34,11 @@ def precompute_command(
     with progress() as report:
         result = precompute(spec, lambda done, total: report("trajectories", done, total), workers)
     state = "sealed" if result.sealed else "was sealed already"
-    replaced = replaced_text(open_store(result.uri).manifest.spec.sampler_config)
+    facts = open_store(result.uri).manifest.spec
+    replaced, whole = replaced_text(facts.sampler_config), result.shards * facts.shard_samples
+    more = f" of {whole} in whole shards" if whole > result.num_samples else ""
     tell(
-        f"store {state}: {result.num_samples} trajectories, {result.computed} of {result.shards} shards computed, "
+        f"store {state}: {result.num_samples} trajectories{more}, {result.computed} of {result.shards} shards computed, "
         f"{result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
         result.uri,
         asdict(result),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from advkd.evaluation.curve import curve_of, solver_text
+from advkd.evaluation.curve import solver_text
 from advkd.evaluation.pictures import labelled_rows
 from advkd.evaluation.reference import Reference, references_for
 from advkd.features import Extractor
@@ -22,7 +22,7 @@ from advkd.trajectories import sample_passes
 from benchmarks.measure import DOCS
 from benchmarks.measure import progress as say
 from benchmarks.peers import training_free
-from benchmarks.peers.measured import PICTURES
+from benchmarks.peers.measured import PICTURES, shortened
 from benchmarks.peers.page import Runs, section, written
 from benchmarks.peers.protocol import Problem, cache_spec
 from benchmarks.peers.runs import add_options, kept_run, parsed, places, prepared, refer, task_of
@@ -35,7 +35,7 @@ def main() -> None:
     problem, extractor = prepared(options)
     for name in options.peers:
         PEERS[name].check(problem)
-    refer(problem, extractor, options)
+    refer(problem, options)
     runs = _measured_runs(problem, options)
     text, pictures = _compared(problem, extractor, options, runs)
     print(text)
@@ -71,7 +71,7 @@ def _compared(
 ) -> tuple[str, bytes]:
     """The section of the teacher, and its picture."""
     teacher, root = problem.teacher, options.root
-    curve = curve_of(teacher, options.target_steps)
+    curve = shortened(teacher, options.target_steps, options.curve_steps)
     (reference,) = references_for(teacher, [extractor], root=root, curve=curve, samples=options.evaluation_samples)
     base = runs.get(BASE) or next(iter(runs.values()))
     bought = training_free.afforded(base[0])
@@ -86,7 +86,7 @@ def _compared(
         f"{samples} trajectories of {problem.facts.solver_steps} steps of {solver_text(problem.facts.sampler)}, "
         f"{options.seconds:g} CPU seconds for each student, in {problem.recipe.computed_precision}; "
         f"{options.evaluation_samples} noises and {options.evaluation_seeds} evaluation seed(s), features of "
-        f"`{extractor.name}`.",
+        f"`{extractor.name}`, target of {options.target_steps} steps.",
         runs,
         free,
         bought,

@@ -1,5 +1,6 @@
 """One run of a peer: its training, its figures, its first images."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 
 from advkd.device import torch_threads
 from advkd.evaluation.cost import measure_cost
-from advkd.evaluation.curve import curve_of, fits
+from advkd.evaluation.curve import Curve, curve_of, fits
 from advkd.evaluation.measured import measured_distances
 from advkd.evaluation.reference import references_for
 from advkd.evaluation.student_images import student_images
@@ -44,7 +45,7 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
         root,
         task["evaluation_samples"],
         task["evaluation_seeds"],
-        task["target_steps"],
+        shortened(teacher, task["target_steps"], task["curve_steps"]),
     )
     Path(pictures).parent.mkdir(parents=True, exist_ok=True)
     np.save(pictures, images.numpy().astype(np.float16), allow_pickle=False)
@@ -57,8 +58,16 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
     }
 
 
+def shortened(teacher: Teacher, target_steps: int, most: int | None) -> Curve:
+    """Returns a teacher's curve to a target of so many steps; of points, those of at most `most`."""
+    curve = curve_of(teacher, target_steps)
+    if most is None:
+        return curve
+    return replace(curve, points=tuple(point for point in curve.points if point.steps <= most or point == curve.half))
+
+
 def evaluated(
-    student: Any, teacher: Teacher, features: str, root: str, samples: int, seeds: int, target_steps: int
+    student: Any, teacher: Teacher, features: str, root: str, samples: int, seeds: int, curve: Curve
 ) -> tuple[dict[str, float], torch.Tensor]:
     """Returns a student's figures in the first extractor's features, means over evaluation seeds; and first images."""
     extractor = chosen_features(features, teacher)[0]
@@ -66,9 +75,7 @@ def evaluated(
     pictures = torch.zeros(0)
     with torch_threads(1):
         for seed in range(seeds):
-            (reference,) = references_for(
-                teacher, [extractor], root=root, curve=curve_of(teacher, target_steps), seed=seed, samples=samples
-            )
+            (reference,) = references_for(teacher, [extractor], root=root, curve=curve, seed=seed, samples=samples)
             images = student_images(
                 student, teacher, [extractor], seed=seed, samples=samples, device="cpu", progress=lambda *_: None
             )

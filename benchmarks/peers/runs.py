@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from advkd.evaluation.curve import TARGET_STEPS, curve_of
+from advkd.evaluation.curve import TARGET_STEPS
 from advkd.evaluation.reference import SAMPLES, references_for
 from advkd.features import Extractor, chosen_features
 from advkd.runtime.reporting import progress
@@ -18,7 +18,7 @@ from advkd.teachers import load_teacher
 from advkd.training import TrainSpec
 from advkd.trajectories import precompute
 from benchmarks.cache_process import call
-from benchmarks.peers.measured import train_and_measure
+from benchmarks.peers.measured import shortened, train_and_measure
 from benchmarks.peers.protocol import Problem, cache_spec, check_problem
 from storage.objects.access import write_json
 
@@ -47,10 +47,11 @@ def prepared(options: argparse.Namespace) -> tuple[Problem, Extractor]:
     return problem, extractors[0]
 
 
-def refer(problem: Problem, extractor: Extractor, options: argparse.Namespace) -> None:
-    """Computes the teacher's reference before any run needs it."""
-    curve = curve_of(problem.teacher, options.target_steps)
-    references_for(problem.teacher, [extractor], root=options.root, curve=curve, samples=options.evaluation_samples)
+def refer(problem: Problem, options: argparse.Namespace) -> None:
+    """Computes the teacher's references before any run needs them, in the features of all extractors."""
+    extractors = chosen_features(options.features, problem.teacher)
+    curve = shortened(problem.teacher, options.target_steps, options.curve_steps)
+    references_for(problem.teacher, extractors, root=options.root, curve=curve, samples=options.evaluation_samples)
 
 
 def task_of(problem: Problem, peer: str, seed: int, recipe: TrainSpec, options: argparse.Namespace) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def task_of(problem: Problem, peer: str, seed: int, recipe: TrainSpec, options: 
         "evaluation_samples": options.evaluation_samples,
         "evaluation_seeds": options.evaluation_seeds,
         "target_steps": options.target_steps,
+        "curve_steps": options.curve_steps,
     }
 
 
@@ -99,7 +101,11 @@ def add_options(parser: argparse.ArgumentParser, root: str, page: str, seeds: in
     parser.add_argument("--seconds", type=float, default=54.0, help="CPU seconds of training for each student")
     parser.add_argument("--seeds", type=int, default=seeds, help="training seeds; three where it decides [%(default)s]")
     parser.add_argument("--trajectories", type=int, help="of the cache, instead of the preset's")
-    parser.add_argument("--features", default="auto", help="name of the extractor of figures")
+    parser.add_argument(
+        "--features",
+        default="auto",
+        help="names of extractors: figures are of the first, the teacher's curve is computed for all",
+    )
     parser.add_argument("--evaluation-samples", type=int, default=SAMPLES)
     parser.add_argument("--evaluation-seeds", type=int, default=1)
     parser.add_argument(
@@ -107,6 +113,9 @@ def add_options(parser: argparse.ArgumentParser, root: str, page: str, seeds: in
         type=int,
         default=TARGET_STEPS,
         help="solver steps of the teacher's target, half as many end its curve",
+    )
+    parser.add_argument(
+        "--curve-steps", type=int, help="most steps of its curve besides, for teachers whose passes are dear"
     )
     parser.add_argument("--workers", type=int, default=1, help="runs at once, one thread each")
     parser.add_argument("--root", default=root)
@@ -116,8 +125,8 @@ def add_options(parser: argparse.ArgumentParser, root: str, page: str, seeds: in
 def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Returns the options, or ends the command if one is out of range."""
     options = parser.parse_args()
-    for name in ("seeds", "evaluation_samples", "evaluation_seeds", "target_steps", "workers"):
-        if getattr(options, name) < 1:
+    for name in ("seeds", "evaluation_samples", "evaluation_seeds", "target_steps", "curve_steps", "workers"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}; use 1 or more")
     if not options.seconds > 0:
         parser.error(f"--seconds must be positive CPU seconds, got {options.seconds:g}; give more")

@@ -65,6 +65,8 @@ def test_from_teacher_to_images(cli: Cli, tmp_path: Path) -> None:
     assert made.code == 0
     assert [one.uri for one in list_stores(str(tmp_path / "stores"))] == [made.uri]
     assert "store sealed: 32 trajectories, 2 of 2 shards computed" in made.out
+    fewer = cli("precompute", "--teacher", "mixture", "--store", tmp_path / "fewer", *TINY, "--samples", 20)
+    assert "store sealed: 20 trajectories of 32 in whole shards, 2 of 2 shards computed" in fewer.out
     again = cli("precompute", "--teacher", "mixture", "--store", tmp_path / "stores", *TINY)
     assert again.uri == made.uri
     assert "store was sealed already: 32 trajectories, 0 of 2 shards computed" in again.out
