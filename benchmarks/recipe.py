@@ -67,7 +67,7 @@ def _measured(problem: Problem, options: argparse.Namespace) -> dict[str, list[d
             name, figures = waiting[future].name, future.result()
             runs[name].append(figures)
             say(
-                f"{done}/{len(asked)} {name}: worth {figures['worth']:.2f}, FD {figures['fd']:.2f}, recall "
+                f"{done}/{len(asked)} {name}: worth {figures.get('worth', 0.0):.2f}, FD {figures['fd']:.2f}, recall "
                 f"{figures.get('recall', 0.0):.3f}, {figures['steps']:.0f} steps, {figures['params'] / 1000:.0f} k"
             )
     return runs
@@ -87,11 +87,17 @@ def _row(name: str, runs: Sequence[Mapping[str, float]]) -> list[str]:
         # A teacher in closed form has no parameters.
         return f"{middle(figure) / whole:.2f}" if whole else "-"
 
-    worths = sorted(run["worth"] for run in runs)
+    def spread(figure: str, form: str) -> str:
+        if figure not in runs[0]:
+            return "-"
+        values = sorted(run[figure] for run in runs)
+        ends = f" ({values[0]:{form}} to {values[-1]:{form}})" if len(values) > 1 else ""
+        return f"{middle(figure):{form}}{ends}"
+
     return [
         name,
-        f"{middle('worth'):.1f}" + (f" ({worths[0]:.1f} to {worths[-1]:.1f})" if len(worths) > 1 else ""),
-        f"{middle('fd'):.3g}",
+        spread("worth", ".1f"),
+        spread("fd", ".3g"),
         f"{middle('recall'):.3f}",
         f"{middle('coverage'):.3f}",
         f"{middle('params') / 1000:.0f} k",
@@ -102,12 +108,16 @@ def _row(name: str, runs: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _protocol(problem: Problem, extractor: str, options: argparse.Namespace) -> str:
+    beside = (
+        f"{options.evaluation_samples} noises, features of `{extractor}`, target of {options.target_steps} steps"
+        if options.held_out is None
+        else f"beside {options.held_out} of them, which no student was trained on, in the features of `{extractor}`"
+    )
     return (
         f"{options.trajectories or cache_spec(options.teacher, '').samples} trajectories of "
         f"{problem.facts.solver_steps} steps ({problem.facts.sampler}), {options.seconds:g} CPU seconds for each run, "
-        f"in {problem.recipe.computed_precision}; {options.evaluation_samples} noises, features of "
-        f"`{extractor}`, target of {options.target_steps} steps. "
-        "Medians over the training seeds, worth with its range; parameters, multiply-adds and milliseconds of a "
+        f"in {problem.recipe.computed_precision}; {beside}. Medians over the training seeds, worth and FD with "
+        "their ranges; parameters, multiply-adds and milliseconds of a "
         "student's pass over those of a teacher's."
     )
 

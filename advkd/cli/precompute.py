@@ -38,8 +38,8 @@ def precompute_command(
     replaced, whole = replaced_text(facts.sampler_config), result.shards * facts.shard_samples
     more = f" of {whole} in whole shards" if whole > result.num_samples else ""
     tell(
-        f"store {state}: {result.num_samples} trajectories{more}, {result.computed} of {result.shards} shards computed, "
-        f"{result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
+        f"store {state}: {result.num_samples} trajectories{more}, {result.computed} of {result.shards} shards "
+        f"computed, {result.seconds:.1f} s{f'; the solver has {replaced}' if replaced else ''}",
         result.uri,
         asdict(result),
         as_json,

@@ -17,6 +17,7 @@ from advkd.evaluation.student_images import student_images
 from advkd.features import chosen_features
 from advkd.teachers import SolverSpec, Teacher, load_teacher
 from advkd.training import TrainSpec, train_spec_from_json
+from benchmarks.peers.held_out import held_out_figures
 from benchmarks.peers.protocol import Problem
 from benchmarks.peers.table import PEERS
 
@@ -38,17 +39,13 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
     assert isinstance(recipe, TrainSpec)
     problem = Problem(teacher=teacher, store=task["store"], seconds=task["seconds"], seed=task["seed"], given=recipe)
     trained = PEERS[task["peer"]].train(problem)
-    figures, images = evaluated(
-        trained.student,
-        teacher,
-        task["features"],
-        root,
-        task["evaluation_samples"],
-        task["evaluation_seeds"],
-        shortened(teacher, task["target_steps"], task["curve_steps"]),
-    )
+    if task["held_out"] is not None:
+        extractor = chosen_features(task["features"], teacher)[0]
+        figures, images = held_out_figures(trained.student, problem, extractor, task["held_out"])
+    else:
+        figures, images = _beside_the_curve(trained.student, teacher, task, root)
     Path(pictures).parent.mkdir(parents=True, exist_ok=True)
-    np.save(pictures, images.numpy().astype(np.float16), allow_pickle=False)
+    np.save(pictures, images[:PICTURES].numpy().astype(np.float16), allow_pickle=False)
     return {
         **figures,
         **costs(trained.student, teacher),
@@ -56,6 +53,20 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
         "seconds": trained.seconds,
         "passes": trained.passes,
     }
+
+
+def _beside_the_curve(
+    student: Any, teacher: Teacher, task: dict[str, Any], root: str
+) -> tuple[dict[str, float], torch.Tensor]:
+    return evaluated(
+        student,
+        teacher,
+        task["features"],
+        root,
+        task["evaluation_samples"],
+        task["evaluation_seeds"],
+        shortened(teacher, task["target_steps"], task["curve_steps"]),
+    )
 
 
 def shortened(teacher: Teacher, target_steps: int, most: int | None) -> Curve:

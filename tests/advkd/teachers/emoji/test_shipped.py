@@ -1,4 +1,4 @@
-"""What the package ships of `emoji`: weights that are its recipe's, small, and draw the group that they are asked for."""
+"""What the package ships of `emoji`: weights that are its recipe's, small, and draw the group that is asked for."""
 
 import json
 
