@@ -26,7 +26,7 @@ HEADER = (
     "coverage",
     "parameters",
     "of the teacher's",
-    "of a pass",
+    "of a step",
     "latency, batch 1",
     "batch 64",
     "steps",
@@ -118,7 +118,7 @@ def _protocol(problem: Problem, extractor: str, options: argparse.Namespace) -> 
         f"{problem.facts.solver_steps} steps ({problem.facts.sampler}), {options.seconds:g} CPU seconds for each run, "
         f"in {problem.recipe.computed_precision}; {beside}. Medians over the training seeds, worth and FD with "
         "their ranges; parameters, multiply-adds and milliseconds of a "
-        "student's pass over those of a teacher's."
+        "student's pass over those of a step of the teacher, which is two passes under guidance."
     )
 
 

@@ -88,7 +88,7 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
     "cheaper": (
         Variant("3/4 of the width", _wider(0.75)),
         Variant("one block", _student(blocks=1)),
-        Variant("twice the patch, one level less, 9/4 of the width", _coarser(2, 2.25, levels=-1)),
+        Variant("twice the patch, one level less, twice the width", _coarser(2, 2.0, levels=-1)),
     ),
     "submodules": (
         Variant("K 2, blocks 4", _grid(2, 0.5, blocks=4)),

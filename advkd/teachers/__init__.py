@@ -48,10 +48,12 @@ from advkd.teachers.weights import Weights, WeightsError, weights_of
 
 DIGITS_FOLDER = Path(__file__).parent / "digits" / "pipeline"
 DIGITS_CLASSES_FOLDER = Path(__file__).parent / "digits_classes" / "pipeline"
+EMOJI_FOLDER = Path(__file__).parent / "emoji" / "pipeline"
 
 EMBEDDED: dict[str, Callable[[str], Teacher]] = {
     "digits": lambda device: UNetTeacher(DIGITS_FOLDER, name="digits", device=device),
     "digits-classes": lambda device: DiTTeacher(DIGITS_CLASSES_FOLDER, name="digits-classes", device=device),
+    "emoji": lambda device: UNetTeacher(EMOJI_FOLDER, name="emoji", device=device),
     "mixture": lambda device: digits_mixture_teacher(),
 }
 

@@ -62,7 +62,7 @@ def test_bad_teachers(
 @pytest.mark.parametrize("name", ["digit", "nobody/nothing"])
 def test_unknown_teachers(cli: Cli, tmp_path: Path, name: str) -> None:
     result = cli("precompute", "--teacher", name, "--store", tmp_path / "stores", *TINY)
-    assert_refused(result, f"got {name!r}", "['digits', 'digits-classes', 'mixture']")
+    assert_refused(result, f"got {name!r}", "['digits', 'digits-classes', 'emoji', 'mixture']")
     assert_refused(cli("teacher", "show", name), f"got {name!r}")
 
 

@@ -127,7 +127,7 @@ def test_attention_without_heads_is_refused(teacher_folder: FolderMaker) -> None
 @pytest.mark.parametrize("source", ["no-such-teacher", "./nowhere", "/nowhere/at/all", "a/b/c"])
 def test_unknown_names_list_the_embedded_ones(source: str) -> None:
     with pytest.raises(
-        TeacherError, match=r"got .* which is none of them; .*\['digits', 'digits-classes', 'mixture'\]"
+        TeacherError, match=r"got .* which is none of them; .*\['digits', 'digits-classes', 'emoji', 'mixture'\]"
     ):
         load_teacher(source)
 

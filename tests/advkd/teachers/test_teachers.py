@@ -310,5 +310,5 @@ def test_teachers_that_are_loaded_at_once_leave_torch_as_it_was(teacher_folder: 
 
 
 def test_the_embedded_names() -> None:
-    assert set(EMBEDDED) == {"digits", "digits-classes", "mixture"}
+    assert set(EMBEDDED) == {"digits", "digits-classes", "emoji", "mixture"}
     assert EMBEDDED["mixture"]("cpu").space.shape == (1, 16, 16)
