@@ -83,14 +83,14 @@ def fitted(preset: Preset, store: TrajectorySpec, changes: Changes = Changes()) 
         train = replace(train, timesteps=spread_captures(store.timesteps, changes.captures, 1.0))
     if changes.batch_size is not None:
         train = replace(train, batch_size=changes.batch_size)
-    if changes.width is not None:
-        train = with_width(train, changes.width)
     if isinstance(train, TrainSpec):
         train = _fitted_networks(train, preset, store, changes)
     elif changes.blocks is not None or changes.patch is not None:
         raise ValueError(
             f"blocks and patch are of layerwise students, got them for method {train.method!r}; leave them out"
         )
+    if changes.width is not None:
+        train = with_width(train, changes.width)
     return replace(train, accumulate=_parts(train, store, preset.part_bytes))
 
 

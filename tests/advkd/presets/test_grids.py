@@ -55,6 +55,24 @@ def test_every_pixel_may_depend_on_all_the_noise(preset: str, side: int) -> None
 
 
 @pytest.mark.parametrize(
+    ("preset", "shape", "levels", "width"),
+    [
+        ("quick", "1x16x16", 1, 32),
+        ("quick", "3x32x32", 2, 24),
+        ("full", "3x64x64", 3, 24),
+        ("large", "3x32x32", 2, 72),
+    ],
+)
+def test_above_coarser_levels_a_student_is_narrower(preset: str, shape: str, levels: int, width: int) -> None:
+    spec = fitted(PRESETS[preset], store_of(shape))
+    assert isinstance(spec, TrainSpec)
+    assert (spec.student.levels, spec.student.width) == (levels, width)
+    wished = fitted(PRESETS[preset], store_of(shape), Changes(width=40))
+    assert isinstance(wished, TrainSpec)
+    assert wished.student.width == 40
+
+
+@pytest.mark.parametrize(
     ("shape", "message"),
     [
         (
