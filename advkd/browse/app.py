@@ -15,7 +15,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from advkd.browse import api, pages, samples_api
+from advkd.browse import api, pages
 from advkd.browse.access import Guard
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.decoding import Decoders
@@ -54,7 +54,6 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
         routes=[
             *pages.ROUTES,
             *api.ROUTES,
-            *samples_api.ROUTES,
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],
         exception_handlers=handlers | {Exception: _own_up},

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from advkd.browse.decoding import Look
 from advkd.browse.errors import RequestError
-from advkd.browse.marks import Mark
 from advkd.browse.sorting import (
     MOST_SAMPLES,
     MOST_STUDENT_SAMPLES,
@@ -20,7 +19,7 @@ from advkd.browse.sorting import (
     sorted_order,
     subset,
 )
-from advkd.browse.store_view import StoreSnapshot
+from advkd.browse.store_view import Mark, StoreSnapshot
 from advkd.browse.students import ShownStudent, norm
 from storage import TrajectorySpec
 
@@ -112,7 +111,7 @@ def differences(
     return np.abs(ours.astype(np.float32) - theirs.astype(np.float32)), marks | more
 
 
-def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> SortedSamples:
+def by_distance(left: Side, right: Side, timestep: int, seed: int) -> SortedSamples:
     """Sorts a subset of the common samples by the root mean square between both sides, largest first.
 
     Raises:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from advkd.browse.display import Pixels
 from advkd.browse.errors import RequestError
-from advkd.browse.marks import Mark
 from advkd.browse.query import whole
+from advkd.browse.store_view import Mark
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2

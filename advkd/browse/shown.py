@@ -1,7 +1,7 @@
 """What a running server holds: its stores, its students, and a cache of pictures and answers."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,12 +12,11 @@ from advkd.browse.comparing import Side, differences, require_comparable
 from advkd.browse.decoding import Decoders, Look
 from advkd.browse.display import Pixels, difference_tiles, latent
 from advkd.browse.errors import NotShownError, RequestError
-from advkd.browse.marks import Mark
 from advkd.browse.notes import Notes
 from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, fitting_samples, hatched, require_fitting, sheet_of
 from advkd.browse.sorting import SortedSamples
-from advkd.browse.store_view import StoreSnapshot
+from advkd.browse.store_view import Mark, StoreSnapshot
 from advkd.browse.students import ShownStudent, Students, implies_clean
 from storage import TrajectorySpec
 
@@ -27,17 +26,9 @@ _BLANK = 64
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The key of a cached answer: its route, and a digest of everything that it depends on."""
-
-    route: str
-    digest: str
-
-
-def answer_key(route: str, *parts: Any) -> Answer:
-    """Returns the key of an answer; its size is constant, although a wall is requested by a hundred numbers."""
-    return Answer(route, hashlib.sha256(repr(parts).encode()).hexdigest())
+def answer_key(route: str, *parts: Any) -> tuple[str, str]:
+    """Returns the key of an answer: its route, and a digest of all that it depends on, which may be long."""
+    return route, hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -49,17 +40,13 @@ class Shown:
     decoders: Decoders
     notes: Notes | None
 
-    def sides(self, left: str, right: str) -> tuple[Side, Side]:
-        """Returns two sides of a page; raises the errors of `side`."""
-        ours = self.side(left)
-        return ours, self.side(right, beside=ours)
-
-    def side(self, text: str, beside: Side | None = None) -> Side:
+    def side(self, text: str, beside: Side | None = None, timestep: int | None = None) -> Side:
         """Returns `<store>` or `<store>~<student>` as a side of a page.
 
         Args:
             text: name of the side in URLs.
             beside: the page's other side; if it shows the same store, both show the same snapshot.
+            timestep: one that a student must show.
 
         Raises:
             NotShownError: there is no such store or student.
@@ -68,15 +55,15 @@ class Shown:
         name, separator, student = text.partition(_SEPARATOR)
         store = self.catalogue.store(name)
         view = beside.view if beside is not None and beside.view.store is store else store.view()
-        return Side(view, self.student(student, view) if separator else None)
+        predicted = None if timestep == view.spec.timesteps[0] else timestep
+        return Side(view, self.student(student, view, predicted) if separator else None)
 
-    def student(self, text: str, view: StoreSnapshot, timestep: int | None = None) -> ShownStudent | None:
-        """Returns the student whose number is in a URL, None if there is no number; raises the errors of `side`.
+    def chosen(self, numbers: Sequence[str], view: StoreSnapshot) -> list[ShownStudent]:
+        """Returns the students whose numbers are in a URL, each once; raises the errors of `side`."""
+        return [self.student(number, view) for number in sorted(set(numbers))]
 
-        A timestep that is given must be one that it predicts.
-        """
-        if text == "":
-            return None
+    def student(self, text: str, view: StoreSnapshot, timestep: int | None = None) -> ShownStudent:
+        """Returns the student whose number is in a URL, and which predicts a timestep; raises the errors of `side`."""
         number = whole(text)
         if number is None:
             raise NotShownError(f"a student is called by its number, got {text[:20]!r}; choose one from the page")
@@ -101,7 +88,7 @@ class Shown:
             for number, student in enumerate(loaded)
         ]
 
-    def answer(self, key: Answer, make: Callable[[], T], size: Callable[[T], int | None]) -> T:
+    def answer(self, key: tuple[str, str], make: Callable[[], T], size: Callable[[T], int | None]) -> T:
         """Returns an answer from the cache, or makes it; `size` returns None for an answer that must not be kept.
 
         These are answers in which samples are missing, because a repair brings them back and does not change the key.
@@ -115,7 +102,7 @@ class Shown:
             self.catalogue.kept.put(key, made, num_bytes)
         return made
 
-    def order(self, key: Answer, make: Callable[[], SortedSamples]) -> SortedSamples:
+    def order(self, key: tuple[str, str], make: Callable[[], SortedSamples]) -> SortedSamples:
         """Returns an order of samples, cached as by `answer`."""
         return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
 
@@ -167,7 +154,11 @@ class Shown:
         return looks if ours == theirs else (Look(left), Look(right))
 
     def _sheet(
-        self, key: Answer, samples: list[int], columns: int | None, make: Callable[[], tuple[Pixels, dict[int, Mark]]]
+        self,
+        key: tuple[str, str],
+        samples: list[int],
+        columns: int | None,
+        make: Callable[[], tuple[Pixels, dict[int, Mark]]],
     ) -> Sheet:
         def drawn() -> Sheet:
             pixels, marks = make()
@@ -180,8 +171,8 @@ class Shown:
 
 
 def grid_of(look: Look) -> dict[str, object]:
-    """Returns what a wall needs to know of a look: the size of its largest tile, and how many fit into a sheet."""
-    return {"tile": list(look.largest), "chunk": fitting_samples(*look.largest)}
+    """Returns what a wall needs to know of a look: its name, its largest tile, and how many fit into a sheet."""
+    return {"how": look.how, "tile": list(look.largest), "chunk": fitting_samples(*look.largest)}
 
 
 def grid_facts(spec: TrajectorySpec) -> dict[str, object]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, norm
+from advkd.browse.students import norm
 from storage import States
 
 MOST_SAMPLES = 4096
@@ -103,16 +103,6 @@ def by_statistic(view: StoreSnapshot, name: str, timestep: int, seed: int) -> So
     chosen = subset(view, seed, MOST_SAMPLES, [timestep])
     read = readable(view, chosen.samples, [timestep])
     return sorted_order(chosen, ((portion, STATISTICS[name](states[timestep])) for portion, states in read))
-
-
-def by_student(view: StoreSnapshot, student: ShownStudent, timestep: int, seed: int) -> SortedSamples:
-    """Sorts a subset by the root mean square between the student's state and the teacher's, largest first."""
-    first = view.spec.timesteps[0]
-    chosen = subset(view, seed, MOST_STUDENT_SAMPLES, [first, timestep])
-    read = readable(view, chosen.samples, [first, timestep])
-    return sorted_order(
-        chosen, ((portion, student.errors(view.spec, portion, states)[timestep]) for portion, states in read)
-    )
 
 
 def by_number(view: StoreSnapshot, timestep: int, seed: int) -> SortedSamples:

@@ -85,7 +85,7 @@ class ShownStudent:
         `stored` is their first state; see `start_of`.
         """
         noise = start_of(spec, samples, stored)
-        key = _Predicted(self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest())
+        key = "predicted", self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest()
         states: States | None = self.kept.get(key)
         if states is None:
             with _RUNNING:
@@ -113,14 +113,6 @@ class ShownStudent:
                 for t, state in zip(predicted, self.model.predictions(batch, **told), strict=True):
                     predicted[t].append(state.float().numpy())
         return {t: np.concatenate(parts) for t, parts in predicted.items()}
-
-
-@dataclass(frozen=True)
-class _Predicted:
-    """The key of a student's cached predictions."""
-
-    student: str
-    noise: str
 
 
 class Students:

@@ -30,21 +30,6 @@ function axes(times, ticks, [width, height]) {
   return { svg, x, y, path: (points) => `M${points.map(([t, value]) => `${x(t)} ${y(value)}`).join(" L")}` };
 }
 
-// Mean, one standard deviation and extremes; `rows` are `[t, mean, std, min, max]`.
-export function spreadChart(rows) {
-  const [low, high] = [least(rows.map((row) => row[3])), most(rows.map((row) => row[4]))];
-  const { svg, path } = axes(rows.map(([t]) => t), [high, high / 2 + low / 2, low], [560, 180]);
-  svg.setAttribute("aria-label", "Mean, one standard deviation and extremes of the values at every timestep");
-  const line = (value) => rows.map((row) => [row[0], value(row)]);
-  const band = (upper, lower) => `${path([...line(upper), ...line(lower).reverse()])} Z`;
-  svg.append(
-    make("path", { class: "extremes", d: band((row) => row[4], (row) => row[3]) }),
-    make("path", { class: "deviation", d: band((row) => row[1] + row[2], (row) => row[1] - row[2]) }),
-    make("path", { class: "mean", d: path(line((row) => row[1])) }),
-  );
-  return svg;
-}
-
 // Between which timesteps an error `[[t, rms], ...]` grows most; null where it does not.
 function growth(errors) {
   const steps = errors.slice(1).map((to, k) => ({ from: errors[k], to, by: to[1] - errors[k][1] }));

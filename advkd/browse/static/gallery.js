@@ -1,11 +1,12 @@
-// The gallery: order, timestep, look, filters and flags, and how they are kept in the URL.
+// The gallery: order, timestep, look, filters and flags, what stands beside, and how all of it is kept in the URL.
 
+import { setTime, walls as wallsOf } from "./beside.js";
 import { bars, brushed, counted, errorChart, growthText } from "./chart.js";
 import { bound, fittingSize, sized } from "./controls.js";
 import { Flags, exports } from "./flags.js";
 import { Player } from "./player.js";
-import { UrlState, byId, json, keys, make, nearest, page, thousands, timeText, trouble, watchShards } from "./page.js";
-import { ORDER, linked, listed, natural, ordered } from "./order.js";
+import { UrlState, byId, json, keys, make, nearest, page, thousands, timeText, trouble, watchStore } from "./page.js";
+import { ORDER, linked, listed, natural, ordered, side } from "./order.js";
 import { Sheets } from "./sheets.js";
 import { Wall } from "./wall.js";
 
@@ -15,10 +16,12 @@ const way = () => page.looks[url.get("as")] ?? page.looks[""];
 const large = Math.max(...page.looks[""].tile);
 const wanted = Math.min(Math.max(1, page.samples), large >= 128 ? 12 : large >= 48 ? 40 : large >= 24 ? 90 : 160);
 const url = new UrlState({
-  ...ORDER, t: String(clean), at: "0", size: String(fittingSize(byId("wall"), wanted)), show: "",
-  bt: String(clean), as: "", flags: "",
+  ...ORDER, by: page.beside?.refused === null ? "disagreement" : "number", t: String(clean), at: "0", flags: "",
+  size: String(fittingSize(byId("wall"), wanted)), bt: String(clean), as: "", most: "0.5",
 });
-let samples = page.samples;
+// Of what stands beside, only numbers that both have are shown.
+const end = page.beside?.samples ?? Infinity;
+let samples = Math.min(page.samples, end);
 let order = null;
 
 const sheets = new Sheets(page.store, () => wall.draw());
@@ -27,24 +30,29 @@ const wall = new Wall(byId("wall"), {
   ...way(),
   timesteps: page.timesteps,
   href: (number, t, rank) => linked(url, number, natural(url) ? "" : rank, page.store, {
-    t: t === clean ? "" : t, bt: natural(url) ? "" : orderTime(),
+    t: t === clean ? "" : t, bt: natural(url) ? "" : orderTime(), ...(natural(url) ? { show: "", with: "" } : {}),
   }),
   onscroll: (first) => url.set({ at: first }),
 });
+const walls = wallsOf(wall, url, () => sheets.side);
 const player = new Player(page.timesteps, (t) => {
-  wall.setTime(shownTime(t));
+  setTime(walls, shownTime(t));
   url.set({ t });
   parting.draw?.();
 });
 
 // A student may predict fewer timesteps than the store has: the nearest is shown, and said.
+const predicted = (number) => page.students.find((one) => String(one.number) === number)?.timesteps;
+
 function shownTime(t) {
-  const student = page.students.find((one) => String(one.number) === url.get("show"));
-  return !student || t === page.timesteps[0] ? t : nearest(student.timesteps, t);
+  const times = predicted(url.get("show"));
+  return !times || t === page.timesteps[0] ? t : nearest(times, t);
 }
 
 function orderTime() {
-  return url.get("by").startsWith("distance") ? shownTime(Number(url.get("bt"))) : Number(url.get("bt"));
+  const [[by, number], t] = [url.get("by").split(":"), Number(url.get("bt"))];
+  const times = by === "distance" ? predicted(number) : page.beside?.side.includes("~") && page.beside.timesteps;
+  return by === "distance" || by === "disagreement" ? nearest(times || page.timesteps, shownTime(t)) : t;
 }
 
 const flags = new Flags(url, () => wall.draw());
@@ -119,8 +127,10 @@ async function parting() {
 // Puts a rank of the order into the first row.
 function show(first) {
   const everything = { count: samples, natural: true, number: (rank) => rank };
-  wall.show(order ? listed(order, url) : everything);
-  wall.layout(first);
+  for (const each of walls) {
+    each.show(order ? listed(order, url, end) : everything);
+    each.layout(first);
+  }
   panel();
 }
 
@@ -135,7 +145,7 @@ async function reorder(first = 0) {
   const valued = by !== "number" && by !== "random";
   byId("seed").closest("label").hidden = natural(url);
   byId("least").hidden = !valued;
-  let text = samples ? `${thousands(samples)} samples` : "No samples yet: they show up as shards are committed.";
+  let text = samples ? count() : "No samples yet: they show up as shards are committed.";
   try {
     if (natural(url)) order = null;
     else {
@@ -155,12 +165,16 @@ async function reorder(first = 0) {
   byId("status").textContent = text;
 }
 
+const count = () => `${thousands(samples)} ${page.beside ? "numbers that both have" : "samples"}`;
+
 function look() {
-  wall.size = Number(url.get("size"));
-  sheets.side = url.get("show") === "" ? page.store : `${page.store}~${url.get("show")}`;
-  sheets.how = url.get("as") in page.looks ? url.get("as") : "";
+  sheets.side = side(page.store, url);
+  sheets.how = way().how;
   Object.assign(wall, way());
-  wall.layout();
+  for (const each of walls) {
+    each.size = Number(url.get("size"));
+    each.layout();
+  }
 }
 
 function direction() {
@@ -171,8 +185,13 @@ function direction() {
 
 for (const id of ["by", "seed", "label"]) bound(url, id, resort);
 bound(url, "find", resort, "q");
-bound(url, "show", () => { look(); wall.setTime(shownTime(player.t)); });
-bound(url, "as", look);
+bound(url, "show", () => {
+  look();
+  setTime(walls, shownTime(player.t));
+  if (url.get("by") === "disagreement") resort();
+});
+for (const id of ["as", "most"]) bound(url, id, look);
+bound(url, "with", () => { location.href = new URL(url.url(), location); });
 const sizes = sized(url, look);
 byId("panel").addEventListener("toggle", () => byId("panel").open && parting());
 byId("least").addEventListener("click", () => {
@@ -193,7 +212,7 @@ byId("jump").form.addEventListener("submit", (event) => {
 direction();
 player.swiped(wall.root);
 player.put(url.get("t"));
-wall.t = shownTime(player.t);
+setTime(walls, shownTime(player.t));
 const start = Number(url.get("at"));
 if (byId("panel").open) parting();
 look();
@@ -214,12 +233,12 @@ keys({
   },
 });
 
-watchShards(page.store, (shards, changed) => {
+watchStore(page.store, (now, changed) => {
+  if (changed || now.state === "sealed") for (const each of walls) each.sheets.refresh();
   if (!changed) return;
-  samples = shards.samples;
-  sheets.refresh();
+  samples = Math.min(now.samples, end);
   if (order) return;
   show(wall.first());
-  byId("status").textContent = `${thousands(samples)} samples${shards.state === "growing" ? ", growing" : ""}`;
+  byId("status").textContent = `${count()}${now.state === "growing" ? ", growing" : ""}`;
 });
 window.advkdWall = wall;

@@ -29,7 +29,7 @@ def test_the_list_leads_to_stores(site: Site, page: Page) -> None:
     expect(page).to_have_url(re.compile("sort=samples"))
     for name in (site.name, digest(site.other)[:16]):
         page.locator(f"input[value='{name}']").check()
-    chosen = f"/compare?left={site.name}&right={digest(site.other)[:16]}"
+    chosen = f"/s/{site.name}/gallery?with={digest(site.other)[:16]}"
     expect(page.locator("#compare")).to_have_attribute("href", chosen)
     page.locator("#filter").fill("WebDataset 16")
     shown = page.locator("#stores tbody tr:visible")
@@ -140,7 +140,7 @@ def test_a_trajectory_and_its_neighbours(site: Site, page: Page) -> None:
 
 
 def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
-    page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0")
+    page.goto(f"{site.address}/s/{site.name}/gallery?with={site.name}~0")
     expect(page.locator("#status")).to_contain_text("RMSE at clean, of 512 of 1,600 samples", timeout=60_000)
     page.keyboard.press("ArrowLeft")
     for side in ("left", "right", "apart"):
@@ -160,7 +160,7 @@ def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
 
 def test_linked_walls_show_the_same_rows_at_one_height(site: Site, page: Page) -> None:
     page.set_viewport_size({"width": 1024, "height": 700})
-    page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0&by=number")
+    page.goto(f"{site.address}/s/{site.name}/gallery?with={site.name}~0&by=number")
     loaded(page)
     page.locator("#right-wall").hover()
     page.mouse.wheel(0, 335)

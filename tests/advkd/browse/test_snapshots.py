@@ -18,23 +18,23 @@ OF_ONE = (
     "/s/{a}/sample/3.png",
     "/s/{a}/sample/3.gif",
     "/s/{a}/sample/3.npz",
-    "/compare?left={a}&right={a}~0",
+    "/s/{a}/gallery?with={a}~0",
     "/api/sheet/{a}?samples=0-9&t=0",
     "/api/sheet/{a}~0?samples=0-9&t=500",
-    "/api/stores/{a}/values/3?student=0",
+    "/api/stores/{a}/strip/3?student=0",
     "/api/stores/{a}/order?by=number",
     "/api/stores/{a}/order?by=norm",
     "/api/stores/{a}/order?by=random",
     "/api/stores/{a}/order?by=distance&t=500",
-    "/api/stores/{a}/shards",
+    "/api/stores/{a}/state",
     "/api/stores/{a}/histograms",
-    "/api/difference?left={a}&right={a}~0&samples=0-9&t=500",
-    "/api/compare/order?left={a}&right={a}~0&t=500",
+    "/api/sheet/{a}?less={a}~0&samples=0-9&t=500",
+    "/api/stores/{a}/order?by=distance&to={a}~0&t=500",
 )
 OF_TWO = (
-    "/compare?left={a}&right={b}",
-    "/api/difference?left={a}&right={b}&samples=0-9&t=500",
-    "/api/compare/order?left={a}&right={b}&t=500",
+    "/s/{a}/gallery?with={b}",
+    "/api/sheet/{a}?less={b}&samples=0-9&t=500",
+    "/api/stores/{a}/order?by=distance&to={b}&t=500",
 )
 
 
