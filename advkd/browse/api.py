@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from advkd.browse import query
-from advkd.browse.comparing import by_distance
 from advkd.browse.decoding import DECODED
 from advkd.browse.display import latent
 from advkd.browse.distributions import error_curve, histograms
@@ -22,13 +21,13 @@ from advkd.browse.labels import class_numbers, classes_of, condition_text, match
 from advkd.browse.sample_map import sample_map
 from advkd.browse.sheets import MOST_SAMPLES, parse_samples
 from advkd.browse.shown import Shown, answer_key
-from advkd.browse.sorting import STATISTICS, SortedSamples, at_random, by_number, by_statistic, kept
+from advkd.browse.sorting import STATISTICS, SortedSamples, by_distance, by_number, by_statistic, kept
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.strip import strip
 
 SCALES = ("0.5", "0.05", "0.1", "0.25", "1", "2")
 """Differences that are shown in white, the default first; values lie in [-1, 1]."""
-ORDERS = ("number", *STATISTICS, "distance", "random")
+ORDERS = ("number", *STATISTICS, "distance")
 _MOST_SEED = 10**15 - 1
 _LONGEST_WORDS = 100
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -112,8 +111,6 @@ def order(request: Request) -> Response:
     def sort() -> SortedSamples:
         if other is not None:
             return by_distance(side, other, t, seed)
-        if by == "random":
-            return at_random(view, seed)
         return by_number(view, t, seed) if by == "number" else by_statistic(view, by, t, seed)
 
     def make() -> SortedSamples:

@@ -125,18 +125,14 @@ class Catalogue:
     def store(self, name: str) -> StoreView:
         """Returns the store with a name; raises `NotShownError` for a name that this catalogue has not made."""
         if name not in self._stores:
-            if not (name.isascii() and name.replace("-", "").isalnum() and len(name) <= 2 * _NAME_DIGITS):
-                raise NotShownError(
-                    "a store is named by the first 16 digits of its digest, and this is none; go to the list"
-                )
             self._ask()
             with self._changed:
                 self._changed.wait_for(lambda: name in self._stores or not self._running)
         view = self._stores.get(name)
         if view is None:
             raise NotShownError(
-                f"the store of an address must be one that `advkd browse` was started with, and {name} is not; start "
-                "it with that store's URI too"
+                f"the store of an address must be one that `advkd browse` was started with, and {name[:40]!r} is not; "
+                "start it with that store's URI too"
             )
         return view
 

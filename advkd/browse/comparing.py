@@ -1,6 +1,6 @@
-"""Compares two sides of a page: a store's teacher, or a student on a store's noise, at the same samples."""
+"""Two sides of a page: a store's teacher, or a student on a store's noise; and their difference at the same samples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,8 @@ import numpy.typing as npt
 
 from advkd.browse.decoding import Look
 from advkd.browse.errors import RequestError
-from advkd.browse.sorting import (
-    MOST_SAMPLES,
-    MOST_STUDENT_SAMPLES,
-    SortedSamples,
-    Subset,
-    Values,
-    chunks,
-    sorted_order,
-    subset,
-)
 from advkd.browse.store_view import Mark, StoreSnapshot
-from advkd.browse.students import ShownStudent, norm
+from advkd.browse.students import ShownStudent
 from storage import TrajectorySpec
 
 
@@ -109,26 +99,3 @@ def differences(
         if images[0] is not None and images[1] is not None:
             ours, theirs = images
     return np.abs(ours.astype(np.float32) - theirs.astype(np.float32)), marks | more
-
-
-def by_distance(left: Side, right: Side, timestep: int, seed: int) -> SortedSamples:
-    """Sorts a subset of the common samples by the root mean square between both sides, largest first.
-
-    Raises:
-        RequestError: the sides have different shapes, or store the timestep at different resolutions.
-    """
-    require_comparable(left, right)
-    most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
-    chosen = subset(left.view, seed, most, [timestep])
-    both = chosen.samples < right.view.num_samples
-    if not both.all():
-        what = f"{both.sum():,} that both have, among {chosen.what}"
-        chosen = Subset(chosen.samples[both], what, whole=False)
-
-    def distances() -> Iterator[tuple[list[int], Values]]:
-        for portion in chunks(left.view, chosen.samples, [timestep]):
-            apart, marks = differences(left, right, portion, timestep)
-            good = [row for row, sample in enumerate(portion) if sample not in marks]
-            yield [portion[row] for row in good], norm(apart[good])
-
-    return sorted_order(chosen, distances())

@@ -116,20 +116,15 @@ def sample_map(request: Request) -> Response:
 
 
 def export(request: Request) -> Response:
-    """Answers `/s/{store}/export.{form}?samples=5,17&student=0`, or `/s/{store}/sample/{sample}.{form}`: a file."""
+    """Answers `/s/{store}/export.{form}?samples=5,17&student=0`: a file."""
     view, held, form = view_of(request), shown(request), request.path_params["form"]
     if form not in EXPORTS:
         raise RequestError(f"samples can be had as {', '.join(EXPORTS)}, got {form[:20]!r}; choose one of them")
-    name = f"{view.spec.teacher}-{view.store.name}"
-    if "sample" in request.path_params:
-        samples = [query.sample(request.path_params["sample"], view.num_samples)]
-        name += f"-sample-{samples[0]}"
-    else:
-        samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
-        name += f"-{len(samples)}-samples"
+    samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
+    what = f"sample-{samples[0]}" if len(samples) == 1 else f"{len(samples)}-samples"
     students = held.chosen(request.query_params.getlist("student"), view)
     body = exported(view, samples, students, form, held.decoders.look(view))
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
+    headers = {"Content-Disposition": f'attachment; filename="{view.spec.teacher}-{view.store.name}-{what}.{form}"'}
     return Response(body, media_type=EXPORTS[form], headers=headers)
 
 
@@ -146,11 +141,6 @@ def jump(request: Request) -> Response:
     view = view_of(request)
     index = query.sample(request.query_params.get("i", "").strip().replace(",", ""), view.num_samples)
     return RedirectResponse(f"/s/{view.store.name}/sample/{index}", 303)
-
-
-def favicon(request: Request) -> Response:
-    """Answers the default address of the icon."""
-    return RedirectResponse("/static/favicon.svg", 308)
 
 
 def error_page(request: Request, kind: Told, message: str, headers: dict[str, str]) -> Response:
@@ -195,12 +185,10 @@ def _page(
 
 ROUTES = [
     Route("/", stores),
-    Route("/favicon.ico", favicon),
     Route("/s/{store}", store),
     Route("/s/{store}/gallery", gallery),
     Route("/s/{store}/map", sample_map),
     Route("/s/{store}/export.{form}", export),
     Route("/s/{store}/sample", jump),
-    Route("/s/{store}/sample/{sample}.{form}", export),
     Route("/s/{store}/sample/{sample}", sample),
 ]

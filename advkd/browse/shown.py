@@ -17,7 +17,7 @@ from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, fitting_samples, hatched, require_fitting, sheet_of
 from advkd.browse.sorting import SortedSamples
 from advkd.browse.store_view import Mark, StoreSnapshot
-from advkd.browse.students import ShownStudent, Students, implies_clean
+from advkd.browse.students import ShownStudent, Students
 from storage import TrajectorySpec
 
 _SEPARATOR = "~"
@@ -179,7 +179,6 @@ def grid_facts(spec: TrajectorySpec) -> dict[str, object]:
     """Returns the facts of a store's grid and shape that the pages' scripts need."""
     return {
         "timesteps": list(spec.timesteps),
-        "clean": [t for t in spec.timesteps if implies_clean(spec, t)],
         "shape": list(spec.sample_shape),
         "latent": latent(spec),
     }

@@ -141,10 +141,9 @@ function resort() {
 }
 
 async function reorder(first = 0) {
-  const [by] = url.get("by").split(":");
-  const valued = by !== "number" && by !== "random";
+  const valued = url.get("by") !== "number";
   byId("seed").closest("label").hidden = natural(url);
-  byId("least").hidden = !valued;
+  byId("least").closest("label").hidden = !valued;
   let text = samples ? count() : "No samples yet: they show up as shards are committed.";
   try {
     if (natural(url)) order = null;
@@ -154,7 +153,7 @@ async function reorder(first = 0) {
       order = await ordered(page.store, url, t);
       const missing = order.unreadable ? `, ${thousands(order.unreadable)} could not be read` : "";
       const at = valued ? ` at ${t === 0 ? "the clean state" : timeText(t)}` : "";
-      text = `${by === "random" ? "" : "Of "}${order.what}${at}${missing}`;
+      text = `Of ${order.what}${at}${missing}`;
     }
     trouble("order", null);
     show(first);
@@ -177,12 +176,6 @@ function look() {
   }
 }
 
-function direction() {
-  const least = url.get("least") === "1";
-  byId("least").setAttribute("aria-pressed", least);
-  byId("least").textContent = least ? "↑" : "↓";
-}
-
 for (const id of ["by", "seed", "label"]) bound(url, id, resort);
 bound(url, "find", resort, "q");
 bound(url, "show", () => {
@@ -194,11 +187,7 @@ for (const id of ["as", "most"]) bound(url, id, look);
 bound(url, "with", () => { location.href = new URL(url.url(), location); });
 const sizes = sized(url, look);
 byId("panel").addEventListener("toggle", () => byId("panel").open && parting());
-byId("least").addEventListener("click", () => {
-  url.set({ least: url.get("least") === "1" ? "" : "1" });
-  direction();
-  if (order) show(0);
-});
+bound(url, "least", () => order && show(0));
 byId("jump").form.addEventListener("submit", (event) => {
   // In the order of numbers a jump scrolls there; in any other it opens the sample.
   const number = Number(byId("jump").value.replace(/\D/g, ""));
@@ -209,7 +198,6 @@ byId("jump").form.addEventListener("submit", (event) => {
   wall.root.focus();
 });
 
-direction();
 player.swiped(wall.root);
 player.put(url.get("t"));
 setTime(walls, shownTime(player.t));
@@ -225,12 +213,6 @@ keys({
   Home: () => wall.go(0),
   End: () => wall.go(wall.source.count - 1),
   x: () => meant() !== undefined && flags.toggle(Number(meant())),
-  r: () => {
-    byId("by").value = "random";
-    byId("seed").value = Number(url.get("by") === "random" ? url.get("seed") : -1) + 1;
-    url.set({ by: "random", seed: byId("seed").value });
-    reorder();
-  },
 });
 
 watchStore(page.store, (now, changed) => {

@@ -41,7 +41,6 @@ export function words(url, students) {
   const [by, number] = url.get("by").split(":");
   const name = students.find((one) => String(one.number) === (number ?? "0"))?.name;
   const least = url.get("least") === "1" ? ", least first" : "";
-  if (by === "random") return "at random";
   return `by ${by}${by === "distance" ? ` to ${name}` : ""}${by === "number" ? "" : ` at ${timeText(Number(url.get("bt")))}`}${least}`;
 }
 

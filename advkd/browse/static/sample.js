@@ -123,10 +123,6 @@ async function go(by) {
   if (here + by >= 0 && here + by < source.count) location.href = address(here + by);
 }
 
-function random() {
-  location.href = address(Math.floor(Math.random() * source.count));
-}
-
 function rankOf(sample) {
   if (natural(url)) return sample;
   const told = Number(url.get("rank"));
@@ -169,7 +165,6 @@ function aim() {
   }
 }
 
-byId("random").addEventListener("click", random);
 byId("flag").addEventListener("click", () => flags.toggle(page.sample));
 byId("downloads").append(...exports([page.sample], ["PNG", "GIF", "npz", "CSV"]));
 for (const id of ["own", "as"]) bound(url, id, load);
@@ -177,7 +172,6 @@ keys({
   ...player.keys,
   ArrowUp: () => go(-1),
   ArrowDown: () => go(1),
-  r: random,
   x: () => flags.toggle(page.sample),
 });
 const flags = new Flags(url, (held) => {

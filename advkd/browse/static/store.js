@@ -1,7 +1,7 @@
 // A store's page: how its values are spread, and whether it grows.
 
 import { bars } from "./chart.js";
-import { brief, byId, json, keys, make, page, thousands, timeText, trouble, watchStore } from "./page.js";
+import { brief, byId, json, make, page, thousands, timeText, trouble, watchStore } from "./page.js";
 
 async function histograms() {
   const place = byId("histograms");
@@ -36,5 +36,4 @@ watchStore(page.store, (now, changed) => {
   // What else is on this page comes from the server: when the store is sealed, or has its first shard.
   if ((now.state === "sealed") !== page.sealed || (changed && !page.samples && now.samples)) location.reload();
 });
-keys({ g: () => { location.href = `/s/${page.store}/gallery`; } });
 histograms();
