@@ -4,7 +4,7 @@
     store_view.py reads one store             strip.py      the rows of a trajectory
     display.py    values to pixels            sheets.py     many samples in one PNG
     students.py   predictions of students     sorting.py    the order of the samples
-    comparing.py  two sides, side by side     distributions.py, sample_map.py   what many samples show
+    comparing.py  two sides, side by side     overview.py   what many samples show
     export.py     files                       notes.py      flags and notes in a file
     decoding.py   latents to pictures         labels.py     classes and prompts
     access.py     access control              app.py, pages.py, api.py   the routes

@@ -15,10 +15,9 @@ from starlette.routing import Route
 from advkd.browse import query
 from advkd.browse.decoding import DECODED
 from advkd.browse.display import latent
-from advkd.browse.distributions import error_curve, histograms
 from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.labels import class_numbers, classes_of, condition_text, matching
-from advkd.browse.sample_map import sample_map
+from advkd.browse.overview import error_curve, histograms, sample_map
 from advkd.browse.sheets import MOST_SAMPLES, parse_samples
 from advkd.browse.shown import Shown, answer_key
 from advkd.browse.sorting import STATISTICS, SortedSamples, by_distance, by_number, by_statistic, kept
@@ -56,17 +55,16 @@ def sheet(request: Request) -> Response:
     other = held.side(asked["less"], beside=side) if asked.get("less") else None
     there = view.num_samples if other is None else min(view.num_samples, other.view.num_samples)
     samples = parse_samples(asked.get("samples", ""), there)
+    columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
+    how = query.choice(request, "as", tuple(held.decoders.ways(view)))
+    less = None if other is None else (other, float(query.choice(request, "most", SCALES)))
+    made = held.sheet(side, samples, t, columns, how, less)
     # Not cached by the browser: a student may have another number in the next session, marked shards may be
     # repaired, and the seal and `--decode` change how latents are shown.
-    if other is not None:
-        made, same = held.difference(side, other, samples, t, float(query.choice(request, "most", SCALES))), False
-    else:
-        columns = query.integer(request, "columns", 0, 1, MOST_SAMPLES) or None
-        made = held.sheet(side, samples, t, columns, query.choice(request, "as", tuple(held.decoders.ways(view))))
-        fixed = not latent(view.spec) or (view.sealed and "as" in asked)
-        same = fixed and side.student is None and not made.marks
+    same = not latent(view.spec) or (view.sealed and "as" in asked)
+    keep = same and side.student is None and other is None and not made.marks
     facts = json.dumps(made.to_json(), separators=(",", ":"))
-    return Response(made.png, media_type="image/png", headers=(_KEEP if same else _NO_STORE) | {"X-Advkd-Sheet": facts})
+    return Response(made.png, media_type="image/png", headers=(_KEEP if keep else _NO_STORE) | {"X-Advkd-Sheet": facts})
 
 
 def trajectory(request: Request) -> Response:
@@ -123,7 +121,8 @@ def order(request: Request) -> Response:
         return kept(samples, class_numbers(view, samples.samples), [label], told)
 
     against = None if other is None else (other.name, other.view.stamp)
-    ordered = held.order(answer_key("order", side.name, view.stamp, by, t, seed, label, words, against), make)
+    key = answer_key("order", side.name, view.stamp, by, t, seed, label, words, against)
+    ordered = held.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
     told = {"labels": class_numbers(view, ordered.samples).tolist()} if classes else {}
     return JSONResponse(ordered.to_json() | told, headers=_NO_STORE)
 

@@ -43,11 +43,6 @@ class Side:
         return self.student.states(spec, samples, looked.states[first])[timestep], looked.marks
 
 
-def nearest(timesteps: Sequence[int], timestep: int) -> int:
-    """Returns the nearest timestep of another grid."""
-    return min(timesteps, key=lambda t: (abs(t - timestep), t))
-
-
 def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
     """Returns why the samples of two stores cannot be subtracted, None if they can: sample i starts from one x_T."""
     facts: list[tuple[str, Callable[[TrajectorySpec], object]]] = [
@@ -70,13 +65,6 @@ def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
     )
 
 
-def require_comparable(left: Side, right: Side) -> None:
-    """Raises `RequestError` if two sides cannot be compared at any timestep."""
-    refused = comparable(left.view, right.view)
-    if refused is not None:
-        raise RequestError(refused)
-
-
 def differences(
     left: Side, right: Side, samples: Sequence[int], timestep: int, looks: tuple[Look, Look] | None = None
 ) -> tuple[npt.NDArray[np.float32], dict[int, Mark]]:
@@ -85,10 +73,14 @@ def differences(
     It is that of the images if `looks` decode both, else that of the states.
 
     Raises:
-        RequestError: the sides store the timestep at different resolutions.
+        RequestError: the sides cannot be compared, or store the timestep at different resolutions.
     """
+    refused = comparable(left.view, right.view)
+    if refused is not None:
+        raise RequestError(refused)
     ours, marks = left.states(samples, timestep)
-    theirs, more = right.states(samples, nearest(right.timesteps(), timestep))
+    nearest = min(right.timesteps(), key=lambda t: (abs(t - timestep), t))
+    theirs, more = right.states(samples, nearest)
     if ours.shape != theirs.shape:
         raise RequestError(
             f"states of one resolution can be subtracted, got {list(ours.shape[1:])} and {list(theirs.shape[1:])}; "

@@ -8,15 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from advkd.browse.catalogue import Catalogue
-from advkd.browse.comparing import Side, differences, require_comparable
+from advkd.browse.comparing import Side, differences
 from advkd.browse.decoding import Decoders, Look
-from advkd.browse.display import Pixels, difference_tiles, latent
+from advkd.browse.display import difference_tiles, latent
 from advkd.browse.errors import NotShownError, RequestError
 from advkd.browse.notes import Notes
 from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, fitting_samples, hatched, require_fitting, sheet_of
-from advkd.browse.sorting import SortedSamples
-from advkd.browse.store_view import Mark, StoreSnapshot
+from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, Students
 from storage import TrajectorySpec
 
@@ -102,10 +101,6 @@ class Shown:
             self.catalogue.kept.put(key, made, num_bytes)
         return made
 
-    def order(self, key: tuple[str, str], make: Callable[[], SortedSamples]) -> SortedSamples:
-        """Returns an order of samples, cached as by `answer`."""
-        return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
-
     def sheet(
         self,
         side: Side,
@@ -113,61 +108,42 @@ class Shown:
         timestep: int,
         columns: int | None = None,
         how: str = "",
+        less: tuple[Side, float] | None = None,
     ) -> Sheet:
-        """Returns a picture of a side's samples at a timestep, from the cache if possible; see `Decoders` for `how`."""
-        view = side.view
-        look = self.decoders.look(view, how)
-        require_fitting(len(samples), columns, look.tile(timestep))
+        """Returns a picture of a side's samples at a timestep, from the cache if possible; see `Decoders` for `how`.
 
-        def make() -> tuple[Pixels, dict[int, Mark]]:
-            states, marks = side.states(samples, timestep)
-            if len(marks) == len(set(samples)):
-                width, height = look.tile(timestep)
-                return np.zeros((len(samples), min(height, _BLANK), min(width, _BLANK)), dtype=np.uint8), marks
-            return look.pixels(states, timestep), marks
-
-        key = answer_key("sheet", side.name, samples, timestep, columns, look.how, view.stamp)
-        return self._sheet(key, samples, columns, make)
-
-    def difference(self, left: Side, right: Side, samples: list[int], timestep: int, most: float) -> Sheet:
-        """Returns a picture of the differences between two sides, decoded where both are, white from `most` on.
+        With `less` it shows how far another side is apart, decoded where both are, white from a difference on.
 
         Raises:
             RequestError: the sides cannot be compared, or not at this timestep.
         """
-        require_comparable(left, right)
-        looks = self.looks(left.view, right.view)
-        require_fitting(len(samples), None, looks[0].tile(timestep))
+        view = side.view
+        looks = (self.decoders.look(view, how),) * 2 if less is None else self.looks(view, less[0].view)
+        (width, height), distinct = looks[0].tile(timestep), len(set(samples))
+        require_fitting(len(samples), columns, (width, height))
 
-        def make() -> tuple[Pixels, dict[int, Mark]]:
-            apart, marks = differences(left, right, samples, timestep, looks)
-            return difference_tiles(apart, most), marks
+        def draw() -> Sheet:
+            if less is not None:
+                apart, marks = differences(side, less[0], samples, timestep, looks)
+                pixels = difference_tiles(apart, less[1])
+            else:
+                states, marks = side.states(samples, timestep)
+                blank = len(samples), min(height, _BLANK), min(width, _BLANK)
+                pixels = looks[0].pixels(states, timestep) if len(marks) < distinct else np.zeros(blank, dtype=np.uint8)
+            for row, sample in enumerate(samples):
+                if sample in marks:
+                    pixels[row] = hatched(pixels.shape[1:])
+            return sheet_of(pixels, marks, columns)
 
-        stamps = left.view.stamp, right.view.stamp, looks[0].how
-        key = answer_key("difference", left.name, right.name, samples, timestep, most, stamps)
-        return self._sheet(key, samples, None, make)
+        against = less and (less[0].name, less[0].view.stamp, less[1])
+        key = answer_key("sheet", side.name, view.stamp, samples, timestep, columns, looks[0].how, against)
+        return self.answer(key, draw, lambda made: None if made.marks else len(made.png))
 
     def looks(self, left: StoreSnapshot, right: StoreSnapshot) -> tuple[Look, Look]:
         """Returns how two stores are shown beside each other: decoded only if both can be, to images of one shape."""
         looks = self.decoders.look(left), self.decoders.look(right)
         ours, theirs = (None if look.space is None else look.space.image_shape for look in looks)
         return looks if ours == theirs else (Look(left), Look(right))
-
-    def _sheet(
-        self,
-        key: tuple[str, str],
-        samples: list[int],
-        columns: int | None,
-        make: Callable[[], tuple[Pixels, dict[int, Mark]]],
-    ) -> Sheet:
-        def drawn() -> Sheet:
-            pixels, marks = make()
-            for row, sample in enumerate(samples):
-                if sample in marks:
-                    pixels[row] = hatched(pixels.shape[1:])
-            return sheet_of(pixels, marks, columns)
-
-        return self.answer(key, drawn, lambda made: None if made.marks else len(made.png))
 
 
 def grid_of(look: Look) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.comparing import Side, differences, require_comparable
+from advkd.browse.comparing import Side, differences
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import norm
 from storage import States
@@ -110,9 +110,8 @@ def by_distance(left: Side, right: Side, timestep: int, seed: int) -> SortedSamp
     """Sorts a subset of the common samples by the root mean square between both sides, largest first.
 
     Raises:
-        RequestError: the sides have different shapes, or store the timestep at different resolutions.
+        RequestError: the sides cannot be compared, or store the timestep at different resolutions.
     """
-    require_comparable(left, right)
     most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
     chosen = subset(left.view, seed, most, [timestep])
     both = chosen.samples < right.view.num_samples

@@ -1,14 +1,12 @@
 // The gallery: order, timestep, look, filters and flags, what stands beside, and how all of it is kept in the URL.
 
-import { setTime, walls as wallsOf } from "./beside.js";
 import { bars, brushed, counted, errorChart, growthText } from "./chart.js";
-import { bound, fittingSize, sized } from "./controls.js";
+import { Player, bound, fittingSize, sized } from "./controls.js";
 import { Flags, exports } from "./flags.js";
-import { Player } from "./player.js";
 import { UrlState, byId, json, keys, make, nearest, page, thousands, timeText, trouble, watchStore } from "./page.js";
 import { ORDER, linked, listed, natural, ordered, side } from "./order.js";
 import { Sheets } from "./sheets.js";
-import { Wall } from "./wall.js";
+import { Wall, beside, setTime } from "./wall.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];
 const way = () => page.looks[url.get("as")] ?? page.looks[""];
@@ -34,7 +32,7 @@ const wall = new Wall(byId("wall"), {
   }),
   onscroll: (first) => url.set({ at: first }),
 });
-const walls = wallsOf(wall, url, () => sheets.side);
+const walls = beside(wall, url, () => sheets.side);
 const player = new Player(page.timesteps, (t) => {
   setTime(walls, shownTime(t));
   url.set({ t });

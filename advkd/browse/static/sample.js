@@ -1,9 +1,8 @@
 // One trajectory: its strip, what it implies, and the students beside it.
 
 import { errorChart, growthText } from "./chart.js";
-import { bound } from "./controls.js";
+import { Player, bound } from "./controls.js";
 import { Flags, exports } from "./flags.js";
-import { Player } from "./player.js";
 import { ORDER, listed, natural, ordered, words } from "./order.js";
 import { UrlState, brief, byId, json, keys, make, page, thousands, timeText, trouble } from "./page.js";
 

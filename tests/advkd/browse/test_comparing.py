@@ -49,7 +49,7 @@ def test_samples_of_other_noise_are_not_subtracted(
     page = html.unescape(client.get(f"/s/{left}/gallery?with={right}").text)
     assert fact in page
     assert "apart-wall" not in page
-    assert "largest disagreement" not in page
+    assert "by disagreement" not in page
     assert 'id="right-wall"' in page
 
 

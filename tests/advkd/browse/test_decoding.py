@@ -86,12 +86,12 @@ def test_every_picture_is_decoded_as_the_wall_is(latents, opened: Opened) -> Non
 
     tiles, _ = sheet(client, name, samples="0-3", t=0)
     np.testing.assert_allclose(tiles[3].astype(int), drawn(3, 0), atol=1)
-    strip = image_of(client.get(f"/s/{name}/sample/3.png").content)
+    strip = image_of(client.get(f"/s/{name}/export.png?samples=3").content)
     step = strip.shape[0] // side
     for k, t in enumerate(spec.timesteps):
         part = strip[:, k * step * side : (k + 1) * step * side][::step, ::step]
         np.testing.assert_allclose(part.astype(int), drawn(3, t), atol=1)
-    film = Image.open(io.BytesIO(client.get(f"/s/{name}/sample/3.gif").content))
+    film = Image.open(io.BytesIO(client.get(f"/s/{name}/export.gif?samples=3").content))
     film.seek(2)
     assert np.abs(np.asarray(film.convert("RGB"))[::step, ::step].astype(int) - drawn(3, 0)).mean() < 12
     page = html.unescape(client.get(f"/s/{name}").text)

@@ -78,7 +78,7 @@ class TestDamage:
         assert told["kind"] == "corrupt"
         assert f"advkd cache repair {uri}" in told["message"]
         assert client.get(f"/s/{name}/sample/40").status_code == 200
-        assert client.get(f"/s/{name}/sample/40.png").status_code == 422
+        assert client.get(f"/s/{name}/export.png?samples=40").status_code == 422
         order = client.get(f"/api/stores/{name}/order?by=norm&t=999").json()
         assert (len(order["samples"]), order["unreadable"]) == (64, 32)
         compared = client.get(f"/api/stores/{name}/order?by=distance&to={name}&t=999").json()

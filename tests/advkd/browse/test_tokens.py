@@ -39,7 +39,7 @@ class TestToken:
         for route in (
             f"/api/sheet/{name}?samples=0-3",
             "/static/wall.js",
-            f"/s/{name}/sample/0.npz",
+            f"/s/{name}/export.npz?samples=0",
         ):
             assert client.get(route).status_code == 401
         assert client.get("/static/style.css").status_code == 200

@@ -27,10 +27,11 @@ def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
     fill(str(tmp_path), spec, 64)
     name = digest(spec)[:16]
     routes = [
-        "/", f"/s/{name}", f"/s/{name}/gallery", f"/s/{name}/sample/3", f"/s/{name}/sample/3.png",
-        f"/s/{name}/sample/3.gif", f"/s/{name}/sample/3.npz", f"/s/{name}/gallery?with={name}", "/static/wall.js",
+        "/", f"/s/{name}", f"/s/{name}/gallery", f"/s/{name}/sample/3", f"/s/{name}/export.png?samples=3",
+        f"/s/{name}/export.gif?samples=3", f"/s/{name}/export.npz?samples=3", f"/s/{name}/gallery?with={name}",
+        "/static/wall.js",
         f"/api/sheet/{name}?samples=0-9", f"/api/stores/{name}/strip/3",
-        f"/api/stores/{name}/order?by=norm", f"/api/stores/{name}/order?by=random", f"/api/stores/{name}/state",
+        f"/api/stores/{name}/order?by=norm", f"/api/stores/{name}/state",
         f"/api/stores/{name}/histograms",
         f"/api/stores/{name}/order?by=distance&to={name}",
     ]  # fmt: skip
