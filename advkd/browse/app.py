@@ -72,14 +72,14 @@ async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
 
 def _require_fitting(shown: Shown) -> None:
     """Refuses a student that fits none of the stores, before anything is served."""
-    if not len(shown.students):
+    if not shown.students.all:
         return
     listed = shown.catalogue.stores(newest=True)
     specs = [one.summary.spec for one in listed if one.summary.spec is not None]
-    for number in range(len(shown.students)):
-        refusals = [shown.students.student(number).refusal(spec) for spec in specs]
+    for student in shown.students.all:
+        refusals = [student.refusal(spec) for spec in specs]
         if refusals and all(refusals):
-            raise ValueError(f"{shown.students.names[number]}: {refusals[0]}")
+            raise ValueError(f"{student.name}: {refusals[0]}")
 
 
 def _tell(request: Request, error: Exception) -> Response:

@@ -50,8 +50,7 @@ def stores(request: Request) -> Response:
         for one in listed
         if one.name is not None and one.summary.spec is not None
     }
-    data = {"page": "stores"}
-    return _page(request, "stores.html", rows=listed, previews=previews, reading=catalogue.reading, data=data)
+    return _page(request, "stores.html", rows=listed, previews=previews, reading=catalogue.reading)
 
 
 def store(request: Request) -> Response:
@@ -90,7 +89,7 @@ def gallery(request: Request) -> Response:
         facts = {"side": text, "timesteps": other.timesteps(), "samples": other.view.num_samples, **grid_of(both[1])}
         more["beside"] = {"store": other.view.store.name, "refused": comparable(view, other.view), **facts}
     return _page(
-        request, "gallery.html", **_of(request, view, more), classes=classes_of(view), searched=conditioned(view),
+        request, "gallery.html", **_of(request, view, more), classes=classes_of(view),
         ways={value: _NAMES.get(look.how, f"channel {look.how}") for value, look in ways.items()},
         choices=_choices(held, [view] if other is None or other.view is view else [view, other.view]),
         scales=sorted(SCALES, key=float),
@@ -155,13 +154,12 @@ def error_page(request: Request, kind: Told, message: str, headers: dict[str, st
 def token_page(request: Request) -> Response:
     """Returns the page that asks for the token."""
     asked = request.scope.get(NEXT, "/")
-    return _page(request, "token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
+    return _page(request, "token.html", status=401, tried=request.method == "POST", asked=asked)
 
 
 def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = None) -> dict[str, Any]:
     """Returns the template variables of every page of a store."""
     data = {
-        "page": Path(request.url.path).name,
         "store": view.store.name,
         "sealed": view.sealed,
         "samples": view.num_samples,
@@ -178,7 +176,7 @@ def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = Non
 def _page(
     request: Request, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any
 ) -> Response:
-    context["guarded"] = request.scope.get(GUARDED, False)
+    context |= {"guarded": request.scope.get(GUARDED, False), "tab": Path(template).stem}
     context["data_json"] = json.dumps(context.get("data", {}), separators=(",", ":"))
     return HTMLResponse(_TEMPLATES.get_template(template).render(**context), status, headers=headers)
 

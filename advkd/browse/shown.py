@@ -76,7 +76,6 @@ class Shown:
 
     def students_of(self, spec: TrajectorySpec) -> list[dict[str, object]]:
         """Returns all students for a page: number, name, and why a student does not fit."""
-        loaded = [self.students.student(number) for number in range(len(self.students))]
         return [
             {
                 "number": number,
@@ -84,7 +83,7 @@ class Shown:
                 "refused": student.refusal(spec),
                 "timesteps": student.shared_timesteps(spec),
             }
-            for number, student in enumerate(loaded)
+            for number, student in enumerate(self.students.all)
         ]
 
     def answer(self, key: tuple[str, str], make: Callable[[], T], size: Callable[[T], int | None]) -> T:

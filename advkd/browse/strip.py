@@ -31,12 +31,12 @@ class Row:
     @cached_property
     def most(self) -> float:
         """The largest magnitude of a difference."""
-        return max(float(np.abs(state).max()) for state in self.states.values())
+        return max(float(np.abs(self.look.seen(state)).max()) for state in self.states.values())
 
     @cached_property
     def rms(self) -> list[float]:
         """The root mean square of the difference of every timestep."""
-        return [float(norm(state)[0]) for state in self.states.values()]
+        return [float(norm(self.look.seen(state))[0]) for state in self.states.values()]
 
     def to_json(self, rows: Sequence["Row"], own: bool) -> dict[str, Any]:
         """Returns the row as plain JSON: a PNG in base64, and its scale, alone or with those of `rows` alike."""
@@ -69,7 +69,7 @@ def strip(view: StoreSnapshot, sample: int, students: Sequence[ShownStudent], lo
     looked = view.read([sample], spec.timesteps)
     if looked.marks:
         raise looked.marks[sample].error()
-    noise = looked.states[first]
+    noise, end = looked.states[first], looked.states[last]
 
     def shown(kind: str, name: str, states: States) -> tuple[States, list[Row]]:
         clean = {t: clean_image(state, noise, spec, t) for t, state in states.items() if implies_clean(spec, t)}
@@ -81,7 +81,7 @@ def strip(view: StoreSnapshot, sample: int, students: Sequence[ShownStudent], lo
         ]
 
     clean, rows = shown("teacher", "teacher", looked.states)
-    final = {t: image - looked.states[last] for t, image in clean.items() if t != last and image.shape == noise.shape}
+    final = {t: image - end for t, image in clean.items() if t != last and image.shape == end.shape}
     rows.append(Row(kind="difference", note="implied, less final", scale="final", states=final, look=plain))
     for student in students:
         predicted = student.states(spec, [sample], noise)

@@ -2,7 +2,9 @@
 
 import { json, timeText } from "./page.js";
 
-export const ORDER = { by: "number", bt: "", least: "", seed: "0", label: "", q: "", from: "", to: "", rank: "", show: "", with: "" };
+export const ORDER = {
+  by: "number", bt: "", least: "", seed: "0", label: "", q: "", from: "", to: "", rank: "", show: "", with: "",
+};
 
 // Whether it is the order of all numbers, which needs no list.
 export const natural = (url) => ["label", "q"].every((name) => !url.get(name)) && url.get("by") === "number";

@@ -60,8 +60,10 @@ function strip() {
   }));
   const body = rows.map((row) => {
     const title = row.name ? [make("b", {}, row.name), make("br"), row.note] : [row.note];
-    if (row.scale) title.push(make("span", { class: "signed", title: "blue is below zero, black is zero, orange above" }, `−${brief(row.most)}`, make("i"), `+${brief(row.most)}`));
-    return make("tr", { class: row.kind }, make("th", { scope: "row" }, ...title), ...page.timesteps.map((t) => cell(row, t)));
+    const colours = { class: "signed", title: "blue is below zero, black is zero, orange above" };
+    if (row.scale) title.push(make("span", colours, `−${brief(row.most)}`, make("i"), `+${brief(row.most)}`));
+    const cells = page.timesteps.map((t) => cell(row, t));
+    return make("tr", { class: row.kind }, make("th", { scope: "row" }, ...title), ...cells);
   });
   const table = byId("strip");
   table.replaceChildren(table.caption ?? "", make("thead", {}, head), make("tbody", {}, ...body));

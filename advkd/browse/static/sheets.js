@@ -51,7 +51,8 @@ export class Sheets {
     for (const { samples, t } of this.wanted) {
       if (this.running.size >= AT_ONCE) return;
       const key = this.key(samples, t);
-      if (this.held.get(key)?.stale === false || this.running.has(key) || this.failed.get(key) > performance.now()) continue;
+      const [found, waits] = [this.held.get(key), this.failed.get(key) > performance.now()];
+      if ((found && !found.stale) || this.running.has(key) || waits) continue;
       this.fetch(key, samples, t);
     }
   }
@@ -63,7 +64,7 @@ export class Sheets {
       const answer = await get(`${this.path()}&samples=${samples}&t=${t}`, control.signal);
       const facts = JSON.parse(answer.headers.get("X-Advkd-Sheet"));
       const image = await createImageBitmap(await answer.blob());
-      this.keep(key, { ...facts, image, stale: false });
+      this.keep(key, { ...facts, image });
       this.failed.delete(key);
       trouble(`sheets ${this.side}`, null);
       this.onload();
@@ -95,7 +96,7 @@ export class Sheets {
     sheet.image.close();
   }
 
-  // Sheets with marks may be whole by now, since a shard was committed or repaired; they stay until the new ones are here.
+  // Sheets with marks may be whole by now: a shard was committed, or repaired. They stay until the new ones are here.
   refresh() {
     for (const sheet of this.held.values()) sheet.stale = Object.keys(sheet.marks).length > 0;
     this.failed.clear();

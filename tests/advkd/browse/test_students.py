@@ -140,5 +140,5 @@ def test_one_of_a_smaller_grid_shows_what_it_has(tmp_path: Path, opened: Opened)
 
 def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
     folders = [student_folder(tmp_path / name) for name in ("x/quick/student", "y/quick/student", "z/full")]
-    assert Students(folders, ByteCache(2**20), "runs").names == ["x/quick", "y/quick", "z/full"]
-    assert Students(folders[:1], ByteCache(2**20), "runs").names == ["quick"]
+    for given, names in ((folders, ["x/quick", "y/quick", "z/full"]), (folders[:1], ["quick"])):
+        assert [one.name for one in Students(given, ByteCache(2**20), "runs").all] == names
