@@ -40,17 +40,17 @@ const player = new Player(page.timesteps, (t) => {
 });
 
 // A student may predict fewer timesteps than the store has: the nearest is shown, and said.
-const predicted = (number) => page.students.find((one) => String(one.number) === number)?.timesteps;
-
-function shownTime(t) {
-  const times = predicted(url.get("show"));
-  return !times || t === page.timesteps[0] ? t : nearest(times, t);
+function timesOf(number) {
+  const student = page.students.find((one) => String(one.number) === number);
+  return student ? [page.timesteps[0], ...student.timesteps] : page.timesteps;
 }
+
+const shownTime = (t) => nearest(timesOf(url.get("show")), t);
 
 function orderTime() {
   const [[by, number], t] = [url.get("by").split(":"), Number(url.get("bt"))];
-  const times = by === "distance" ? predicted(number) : page.beside?.side.includes("~") && page.beside.timesteps;
-  return by === "distance" || by === "disagreement" ? nearest(times || page.timesteps, shownTime(t)) : t;
+  if (by !== "disagreement") return nearest(timesOf(number), t);
+  return page.beside?.side.includes("~") ? nearest(page.beside.timesteps, shownTime(t)) : shownTime(t);
 }
 
 const flags = new Flags(url, () => wall.draw());
@@ -151,7 +151,7 @@ async function reorder(first = 0) {
       order = await ordered(page.store, url, t);
       const missing = order.unreadable ? `, ${thousands(order.unreadable)} could not be read` : "";
       const at = valued ? ` at ${t === 0 ? "the clean state" : timeText(t)}` : "";
-      text = `Of ${order.what}${at}${missing}`;
+      text = `${samples < page.samples ? "What both have of" : "Of"} ${order.what}${at}${missing}`;
     }
     trouble("order", null);
     show(first);
@@ -170,6 +170,7 @@ function look() {
   Object.assign(wall, way());
   for (const each of walls) {
     each.size = Number(url.get("size"));
+    if (each !== walls[1]) each.timesteps = timesOf(url.get("show"));
     each.layout();
   }
 }

@@ -200,7 +200,7 @@ export class Wall {
 
   link(begin, end) {
     while (this.pool.length < end - begin) {
-      const made = make("a", { class: "tile" });
+      const made = make("a", { class: "tile" }, make("small"));
       this.pool.push(made);
       this.links.append(made);
     }
@@ -225,7 +225,8 @@ export class Wall {
       link.setAttribute("aria-label", mark ? `${name}, ${mark}` : name);
       link.title = name;
       const text = value === undefined ? "" : Math.abs(value) < 100 ? value.toFixed(3) : brief(value);
-      link.replaceChildren(...(this.caption ? [make("small", {}, `${text} ${told}`.trim())] : []));
+      const caption = `${text} ${told}`.trim();
+      if (link.textContent !== caption) link.firstChild.textContent = caption;
     });
   }
 }
