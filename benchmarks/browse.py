@@ -124,7 +124,7 @@ def _one_server(uri: str, name: str, scale: Scale, environment: dict[str, str]) 
         found["wall, cold"] = milliseconds(wall)
         found["wall, warm"] = median(milliseconds(wall) for _ in range(9))
         found["small"] = median(milliseconds(f"/api/stores/{name}/conditions?samples=0") for _ in range(60))
-        found["trajectory, cold"] = milliseconds(f"/api/stores/{name}/values/{scale.samples - 5}")
+        found["trajectory, cold"] = milliseconds(f"/api/stores/{name}/strip/{scale.samples - 5}")
         found["slider"] = frames_per_second(f"{address}/s/{name}/gallery", scale.seconds)
         first, frames = map_figures(f"{address}/s/{name}/map", scale.samples, scale.seconds)
         found["map, cold"], found["map, panned"] = first, frames
@@ -157,8 +157,8 @@ async def _viewers(address: str, name: str, scale: Scale) -> float:
                 for path in (
                     f"/s/{name}/gallery",
                     f"/api/sheet/{name}?samples={first}-{first + 99}&t={CLEAN}",
-                    f"/api/stores/{name}/values/{first}",
-                    f"/api/stores/{name}/shards",
+                    f"/api/stores/{name}/strip/{first}",
+                    f"/api/stores/{name}/state",
                 ):
                     await asyncio.sleep(generator.uniform(0.5, 1.5))
                     began = time.perf_counter()
@@ -280,8 +280,8 @@ def page(goals: list[Goal]) -> str:
         f"Chromium share. Each layout was measured with {REPEATS} freshly started servers; figures are medians, with "
         "the lowest and the highest in brackets. Times are those that a client on the loopback sees. The store has "
         "4096 samples of 5 states 3x32x32 in float16 (126 MB). *Cold* means the first request of its kind to a server "
-        "that has read nothing of that block yet. A viewer requests a page, a wall of 100, a trajectory and the shard "
-        "map in turn, about a second apart. The list is of small stores, and its pictures are not asked for. "
+        "that has read nothing of that block yet. A viewer requests a page, a wall of 100, a trajectory and the "
+        "store's state in turn, about a second apart. The list is of small stores, and its pictures are not asked for. "
         "Memory is the resident memory after 1000 walls of 100 random samples, "
         "without a student (torch is then not imported).\n\n"
         f"{rows}"

@@ -54,7 +54,7 @@ def main() -> None:
                 "map": (f"/s/{name}/map?student=0", "light"),
                 "phone": (f"/s/{name}/gallery?by=distance:0", "dark"),
                 "sample": (f"/s/{name}/sample/5?t={spec.timesteps[-2]}", "light"),
-                "compare": (f"/compare?left={name}&right={name}~0", "light"),
+                "compare": (f"/s/{name}/gallery?with={name}~0", "light"),
                 "error": (f"/s/{name}/sample/999999999", "light"),
                 "growing": (f"/s/{growing}", "light"),
                 "damaged": (f"/s/{damaged}/gallery?at={spec.shard_samples - 20}", "light"),

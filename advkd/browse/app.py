@@ -15,7 +15,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from advkd.browse import api, pages, samples_api
+from advkd.browse import api, pages
 from advkd.browse.access import Guard
 from advkd.browse.catalogue import Catalogue
 from advkd.browse.decoding import Decoders
@@ -54,7 +54,6 @@ def create_app(spec: BrowseSpec, port: int | None = None) -> ASGIApp:
         routes=[
             *pages.ROUTES,
             *api.ROUTES,
-            *samples_api.ROUTES,
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],
         exception_handlers=handlers | {Exception: _own_up},
@@ -73,14 +72,14 @@ async def _few_threads(_app: Starlette) -> AsyncIterator[None]:
 
 def _require_fitting(shown: Shown) -> None:
     """Refuses a student that fits none of the stores, before anything is served."""
-    if not len(shown.students):
+    if not shown.students.all:
         return
     listed = shown.catalogue.stores(newest=True)
     specs = [one.summary.spec for one in listed if one.summary.spec is not None]
-    for number in range(len(shown.students)):
-        refusals = [shown.students.student(number).refusal(spec) for spec in specs]
+    for student in shown.students.all:
+        refusals = [student.refusal(spec) for spec in specs]
         if refusals and all(refusals):
-            raise ValueError(f"{shown.students.names[number]}: {refusals[0]}")
+            raise ValueError(f"{student.name}: {refusals[0]}")
 
 
 def _tell(request: Request, error: Exception) -> Response:

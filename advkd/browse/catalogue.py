@@ -125,18 +125,14 @@ class Catalogue:
     def store(self, name: str) -> StoreView:
         """Returns the store with a name; raises `NotShownError` for a name that this catalogue has not made."""
         if name not in self._stores:
-            if not (name.isascii() and name.replace("-", "").isalnum() and len(name) <= 2 * _NAME_DIGITS):
-                raise NotShownError(
-                    "a store is named by the first 16 digits of its digest, and this is none; go to the list"
-                )
             self._ask()
             with self._changed:
                 self._changed.wait_for(lambda: name in self._stores or not self._running)
         view = self._stores.get(name)
         if view is None:
             raise NotShownError(
-                f"the store of an address must be one that `advkd browse` was started with, and {name} is not; start "
-                "it with that store's URI too"
+                f"the store of an address must be one that `advkd browse` was started with, and {name[:40]!r} is not; "
+                "start it with that store's URI too"
             )
         return view
 
@@ -175,18 +171,16 @@ def _below(uri: str) -> Iterator[Listed]:
 
 
 def _at(uri: str) -> Listed | None:
+    """Lists the store at a URI with its size; one that is too large for pages as unreadable, with the reason."""
     try:
         summary = summarize(uri)
-        return None if summary is None else _entry(summary)
     except (StoreError, OSError) as error:
         return _unreadable(uri, error)
-
-
-def _entry(summary: StoreSummary) -> Listed:
-    """Lists a store with its size; one that is too large for pages as unreadable, with the reason."""
+    if summary is None:
+        return None
     problem = None if summary.spec is None else too_large(summary.spec)
     if problem is not None:
-        return Listed(replace(summary, state="unreadable", spec=None, problem=problem), None)
+        return _unreadable(uri, problem)
     try:
         return Listed(summary, None, *size_and_time(summary))
     except (StoreError, OSError):
@@ -194,9 +188,9 @@ def _entry(summary: StoreSummary) -> Listed:
         return Listed(summary, None)
 
 
-def _unreadable(uri: str, error: Exception) -> Listed:
+def _unreadable(uri: str, problem: object) -> Listed:
     told: dict[str, Any] = {"spec": None, "num_samples": 0, "num_shards": 0, "total_bytes": None}
-    return Listed(StoreSummary(uri=uri, state="unreadable", problem=str(error), **told), None)
+    return Listed(StoreSummary(uri=uri, state="unreadable", problem=str(problem), **told), None)
 
 
 def _require_root(uri: str) -> None:

@@ -1,6 +1,6 @@
-"""Compares two sides of a page: a store's teacher, or a student on a store's noise, at the same samples."""
+"""Two sides of a page: a store's teacher, or a student on a store's noise; and their difference at the same samples."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,19 +9,8 @@ import numpy.typing as npt
 
 from advkd.browse.decoding import Look
 from advkd.browse.errors import RequestError
-from advkd.browse.marks import Mark
-from advkd.browse.sorting import (
-    MOST_SAMPLES,
-    MOST_STUDENT_SAMPLES,
-    SortedSamples,
-    Subset,
-    Values,
-    chunks,
-    sorted_order,
-    subset,
-)
-from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, norm
+from advkd.browse.store_view import Mark, StoreSnapshot
+from advkd.browse.students import ShownStudent
 from storage import TrajectorySpec
 
 
@@ -54,11 +43,6 @@ class Side:
         return self.student.states(spec, samples, looked.states[first])[timestep], looked.marks
 
 
-def nearest(timesteps: Sequence[int], timestep: int) -> int:
-    """Returns the nearest timestep of another grid."""
-    return min(timesteps, key=lambda t: (abs(t - timestep), t))
-
-
 def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
     """Returns why the samples of two stores cannot be subtracted, None if they can: sample i starts from one x_T."""
     facts: list[tuple[str, Callable[[TrajectorySpec], object]]] = [
@@ -81,13 +65,6 @@ def comparable(left: StoreSnapshot, right: StoreSnapshot) -> str | None:
     )
 
 
-def require_comparable(left: Side, right: Side) -> None:
-    """Raises `RequestError` if two sides cannot be compared at any timestep."""
-    refused = comparable(left.view, right.view)
-    if refused is not None:
-        raise RequestError(refused)
-
-
 def differences(
     left: Side, right: Side, samples: Sequence[int], timestep: int, looks: tuple[Look, Look] | None = None
 ) -> tuple[npt.NDArray[np.float32], dict[int, Mark]]:
@@ -96,10 +73,14 @@ def differences(
     It is that of the images if `looks` decode both, else that of the states.
 
     Raises:
-        RequestError: the sides store the timestep at different resolutions.
+        RequestError: the sides cannot be compared, or store the timestep at different resolutions.
     """
+    refused = comparable(left.view, right.view)
+    if refused is not None:
+        raise RequestError(refused)
     ours, marks = left.states(samples, timestep)
-    theirs, more = right.states(samples, nearest(right.timesteps(), timestep))
+    nearest = min(right.timesteps(), key=lambda t: (abs(t - timestep), t))
+    theirs, more = right.states(samples, nearest)
     if ours.shape != theirs.shape:
         raise RequestError(
             f"states of one resolution can be subtracted, got {list(ours.shape[1:])} and {list(theirs.shape[1:])}; "
@@ -110,26 +91,3 @@ def differences(
         if images[0] is not None and images[1] is not None:
             ours, theirs = images
     return np.abs(ours.astype(np.float32) - theirs.astype(np.float32)), marks | more
-
-
-def by_disagreement(left: Side, right: Side, timestep: int, seed: int) -> SortedSamples:
-    """Sorts a subset of the common samples by the root mean square between both sides, largest first.
-
-    Raises:
-        RequestError: the sides have different shapes, or store the timestep at different resolutions.
-    """
-    require_comparable(left, right)
-    most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
-    chosen = subset(left.view, seed, most, [timestep])
-    both = chosen.samples < right.view.num_samples
-    if not both.all():
-        what = f"{both.sum():,} that both have, among {chosen.what}"
-        chosen = Subset(chosen.samples[both], what, whole=False)
-
-    def distances() -> Iterator[tuple[list[int], Values]]:
-        for portion in chunks(left.view, chosen.samples, [timestep]):
-            apart, marks = differences(left, right, portion, timestep)
-            good = [row for row, sample in enumerate(portion) if sample not in marks]
-            yield [portion[row] for row in good], norm(apart[good])
-
-    return sorted_order(chosen, distances())

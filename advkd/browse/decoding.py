@@ -62,8 +62,11 @@ class Look:
         made = self.images(states)
         if made is not None:
             return tiles(made)
-        shown = states if self.how in (ALL, DECODED) else states[:, int(self.how)][:, None]
-        return tiles(shown, value_range(self.view.manifest, t))
+        return tiles(self.seen(states), value_range(self.view.manifest, t))
+
+    def seen(self, states: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the channels of states `[B, C, H, W]` that are shown."""
+        return states if self.how in (ALL, DECODED) else states[:, int(self.how)][:, None]
 
 
 class Decoders:

@@ -18,11 +18,14 @@ _COLOURS = 3
 _LATENT_SPREAD = 3.0
 
 
-_HEAT = np.stack(
-    [np.interp(np.arange(256), (0, 128, 255), ends) for ends in ((0, 224, 255), (0, 96, 255), (0, 16, 255))]
-)
-_HEAT = (_HEAT.T + 0.5).astype(np.uint8)
-"""256 colours `[256, 3]`, which distinguish a difference from a picture."""
+def _colours(places: tuple[int, ...], *channels: tuple[int, ...]) -> Pixels:
+    made = np.stack([np.interp(np.arange(256), places, ends) for ends in channels], axis=1)
+    return (made + 0.5).astype(np.uint8)
+
+
+_HEAT = _colours((0, 128, 255), (0, 224, 255), (0, 96, 255), (0, 16, 255))
+_SIGNED = _colours((0, 127, 128, 255), (59, 0, 0, 245), (125, 0, 0, 109), (250, 0, 0, 34))
+"""256 colours `[256, 3]` each, which distinguish a difference from a picture."""
 
 
 def latent(spec: TrajectorySpec) -> bool:
@@ -71,15 +74,26 @@ def tiles(states: npt.NDArray[Any], ends: tuple[float, float] = PICTURE) -> Pixe
     return _mosaic(pixels)
 
 
-def difference_tiles(apart: npt.NDArray[np.float32], most: float) -> Pixels:
+def difference_tiles(apart: npt.NDArray[np.float32], most: float, *, signed: bool = False) -> Pixels:
     """Converts |difference| `[B, C, H, W]` to tiles `[B, h, w, 3]`: black at 0, then orange, white from `most` on.
 
-    Pictures show the mean over their channels, latents each channel.
+    With its sign it is blue below 0 and orange above, brightest at `most`. Pictures show the mean over their channels,
+    latents each channel.
     """
     picture = apart.shape[1] in (1, _COLOURS)
-    shown = apart.mean(axis=1) if picture else apart
-    shares = (np.clip(shown / most, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(_HEAT[shares if picture else _mosaic(shares)])
+    shown = (apart.mean(axis=1) if picture else apart) / most
+    shares = np.clip((shown + 1) / 2 if signed else shown, 0, 1)
+    places = (shares * 255 + 0.5).astype(np.uint8)
+    return np.ascontiguousarray((_SIGNED if signed else _HEAT)[places if picture else _mosaic(places)])
+
+
+def enlarged(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Repeats the pixels of tiles `[B, h, w, ...]` as often as a width and height hold them; the rest is black."""
+    (width, height), (down, across) = size, pixels.shape[1:3]
+    made = np.zeros((len(pixels), height, width, *pixels.shape[3:]), dtype=np.uint8)
+    drawn = pixels.repeat(height // down, axis=1).repeat(width // across, axis=2)
+    made[:, : drawn.shape[1], : drawn.shape[2]] = drawn
+    return made
 
 
 def _mosaic(pixels: Pixels) -> Pixels:

@@ -10,13 +10,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from advkd.browse.decoding import Look
+from advkd.browse.display import enlarged
 from advkd.browse.errors import RequestError
 from advkd.browse.labels import condition_text
 from advkd.browse.sheets import grid_of, hatched, png_bytes, require_fitting
 from advkd.browse.sorting import MOST_BYTES, readable
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, norm
-from storage import ShardCorruptError, States, StoreIncompleteError
+from storage import States
 
 FORMS = {"npz": "application/zip", "png": "image/png", "csv": "text/csv", "gif": "image/gif"}
 _SIDE = 160
@@ -44,8 +45,7 @@ def exported(view: StoreSnapshot, samples: list[int], students: Sequence[ShownSt
     looked = view.read(samples, view.spec.timesteps)
     good = np.array([sample not in looked.marks for sample in samples])
     if not good.any():
-        mark = looked.marks[samples[0]]
-        raise (StoreIncompleteError if mark.kind == "pending" else ShardCorruptError)(mark.message)
+        raise looked.marks[samples[0]].error()
     predicted = [student.states(view.spec, samples, looked.states[view.spec.timesteps[0]]) for student in students]
     if form == "npz":
         return _arrays(view, np.array(samples), good, looked.states, dict(zip(students, predicted, strict=True)))
@@ -102,9 +102,7 @@ def _picture(view: StoreSnapshot, good: npt.NDArray[np.bool_], shown: list[State
         # Students start from the store's noise.
         for column, t in enumerate(times):
             if t in (there := {times[0]: shown[0][times[0]]} | states):
-                drawn = look.pixels(there[t], t)
-                enlarged = drawn.repeat(height // drawn.shape[1], axis=1).repeat(width // drawn.shape[2], axis=2)
-                sheet[column, :, row, : enlarged.shape[1], : enlarged.shape[2]] = enlarged
+                sheet[column, :, row] = enlarged(look.pixels(there[t], t), (width, height))
     sheet[:, ~good] = hatched(sheet.shape[3:])
     tiles = sheet.reshape(len(times), -1, *sheet.shape[3:])
     if form == "png":

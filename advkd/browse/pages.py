@@ -1,6 +1,7 @@
 """The pages: the HTML holds what is known when it is made, and a script of the same name updates it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.routing import Route
 from advkd.browse import query
 from advkd.browse.access import GUARDED, NEXT
 from advkd.browse.api import SCALES, shown, view_of
-from advkd.browse.comparing import comparable
+from advkd.browse.comparing import Side, comparable
 from advkd.browse.decoding import ALL, DECODED
 from advkd.browse.display import largest_tile
 from advkd.browse.errors import RequestError, Told
@@ -20,7 +21,7 @@ from advkd.browse.export import FORMS as EXPORTS
 from advkd.browse.export import exported
 from advkd.browse.labels import classes_of, condition_text, conditioned
 from advkd.browse.sheets import first_samples, parse_samples
-from advkd.browse.shown import grid_facts, grid_of
+from advkd.browse.shown import Shown, grid_facts, grid_of
 from advkd.browse.store_view import StoreSnapshot
 from advkd.text import age_text, facts_rows, grid_rows, size_text, statistics_rows
 from storage import StoreSummary, measure_growth
@@ -30,7 +31,6 @@ _BAND, _DECODED_BAND, _PREVIEW = 16, 4, 8
 """Samples at the head of a store's page, where they are decoded, and in a row of the list."""
 _STATISTICS = ("timestep", "mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail")
 _GRID = ("timestep", "stored as", "a_t", "s_t", "H x W", "bytes/sample")
-_SIDES = ("left", "right")
 _NAMES = {DECODED: "decoded", ALL: "all channels"}
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -50,8 +50,7 @@ def stores(request: Request) -> Response:
         for one in listed
         if one.name is not None and one.summary.spec is not None
     }
-    data = {"page": "stores"}
-    return _page(request, "stores.html", rows=listed, previews=previews, reading=catalogue.reading, data=data)
+    return _page(request, "stores.html", rows=listed, previews=previews, reading=catalogue.reading)
 
 
 def store(request: Request) -> Response:
@@ -74,22 +73,39 @@ def store(request: Request) -> Response:
         "Statistics of all samples": (_STATISTICS, statistics_rows(manifest) if manifest else []),
         "Grid": (_GRID, grid_rows(view.spec)),
     }
-    known = manifest.statistics.items() if manifest else []
-    spread = [(t, one.mean, one.std, one.min, one.max) for t, one in known]
-    return _page(request, "store.html", **_of(request, view, {"spread": spread}), facts=facts, band=band, tables=tables)
+    return _page(request, "store.html", **_of(request, view), facts=facts, band=band, tables=tables)
 
 
 def gallery(request: Request) -> Response:
-    """Answers `/s/{store}/gallery`: a wall of samples."""
-    view, decoders = view_of(request), shown(request).decoders
-    ways = decoders.ways(view)
+    """Answers `/s/{store}/gallery`: a wall of samples; with `with={side}` another beside it, and their difference."""
+    view, held, text = view_of(request), shown(request), request.query_params.get("with", "")
+    other = held.side(text, beside=Side(view)) if text else None
+    both = None if other is None else held.looks(view, other.view)
+    looks = [held.decoders.look(view, how) for how in held.decoders.ways(view)] if both is None else [both[0]]
     # The empty value is the default.
-    looks = {how if k else "": grid_of(decoders.look(view, how)) for k, how in enumerate(ways)}
-    names = {value: _NAMES.get(how, f"channel {how}") for value, how in zip(looks, ways, strict=True)}
+    ways = {look.how if k else "": look for k, look in enumerate(looks)}
+    more: dict[str, Any] = {"looks": {value: grid_of(look) for value, look in ways.items()}}
+    if other is not None and both is not None:
+        facts = {"side": text, "timesteps": other.timesteps(), "samples": other.view.num_samples, **grid_of(both[1])}
+        more["beside"] = {"store": other.view.store.name, "refused": comparable(view, other.view), **facts}
     return _page(
-        request, "gallery.html", **_of(request, view, {"looks": looks}), classes=classes_of(view), ways=names,
-        searched=conditioned(view),
+        request, "gallery.html", **_of(request, view, more), classes=classes_of(view),
+        ways={value: _NAMES.get(look.how, f"channel {look.how}") for value, look in ways.items()},
+        choices=_choices(held, [view] if other is None or other.view is view else [view, other.view]),
+        scales=sorted(SCALES, key=float),
     )  # fmt: skip
+
+
+def _choices(held: Shown, views: Sequence[StoreSnapshot]) -> dict[str, str]:
+    """Returns what a wall can stand beside, by its name in links: stores, and the students that fit them."""
+    choices = {}
+    for view in views:
+        name, spec = view.store.name, view.spec
+        choices[name] = f"{spec.teacher} {name[:8]} ({spec.sampler}, {spec.solver_steps} steps)"
+        for student in held.students_of(spec):
+            if student["refused"] is None:
+                choices[f"{name}~{student['number']}"] = f"{student['name']} on {name[:8]}"
+    return choices
 
 
 def sample_map(request: Request) -> Response:
@@ -99,20 +115,15 @@ def sample_map(request: Request) -> Response:
 
 
 def export(request: Request) -> Response:
-    """Answers `/s/{store}/export.{form}?samples=5,17&student=0`, or `/s/{store}/sample/{sample}.{form}`: a file."""
+    """Answers `/s/{store}/export.{form}?samples=5,17&student=0`: a file."""
     view, held, form = view_of(request), shown(request), request.path_params["form"]
     if form not in EXPORTS:
         raise RequestError(f"samples can be had as {', '.join(EXPORTS)}, got {form[:20]!r}; choose one of them")
-    name = f"{view.spec.teacher}-{view.store.name}"
-    if "sample" in request.path_params:
-        samples = [query.sample(request.path_params["sample"], view.num_samples)]
-        name += f"-sample-{samples[0]}"
-    else:
-        samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
-        name += f"-{len(samples)}-samples"
-    students = [held.student(number, view) for number in sorted(set(request.query_params.getlist("student")))]
-    body = exported(view, samples, [one for one in students if one is not None], form, held.decoders.look(view))
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"'}
+    samples = parse_samples(request.query_params.get("samples", ""), view.num_samples)
+    what = f"sample-{samples[0]}" if len(samples) == 1 else f"{len(samples)}-samples"
+    students = held.chosen(request.query_params.getlist("student"), view)
+    body = exported(view, samples, students, form, held.decoders.look(view))
+    headers = {"Content-Disposition": f'attachment; filename="{view.spec.teacher}-{view.store.name}-{what}.{form}"'}
     return Response(body, media_type=EXPORTS[form], headers=headers)
 
 
@@ -131,52 +142,6 @@ def jump(request: Request) -> Response:
     return RedirectResponse(f"/s/{view.store.name}/sample/{index}", 303)
 
 
-def compare(request: Request) -> Response:
-    """Answers `/compare?left=..&right=..`: two stores, or two students, side by side."""
-    held = shown(request)
-    choices = []
-    for listed in held.catalogue.stores():
-        spec, name = listed.summary.spec, listed.name
-        if spec is None or name is None:
-            continue
-        label = f"{spec.teacher} {name[:8]} ({spec.sampler}, {spec.solver_steps} steps, {spec.layout})"
-        choices.append({"value": name, "label": label})
-        for student in held.students_of(spec):
-            if student["refused"] is None:
-                choices.append({"value": f"{name}~{student['number']}", "label": f"{student['name']} on {name[:8]}"})
-    texts = [request.query_params.get(which, "") for which in _SIDES]
-    if choices:
-        texts = [text or choices[min(k, len(choices) - 1)]["value"] for k, text in enumerate(texts)]
-    if not all(texts):
-        return _page(request, "compare.html", sides={}, data={"page": "compare"})
-    compared = held.sides(*texts)
-    left, right = (side.view for side in compared)
-    refused = comparable(left, right)
-    sides = {
-        which: {
-            "side": text,
-            "store": side.view.store.name,
-            "samples": side.view.num_samples,
-            **grid_facts(side.view.spec),
-            **grid_of(look),
-            "how": look.how,
-            "timesteps": list(side.timesteps()),
-            "student": None if side.student is None else side.student.name,
-        }
-        for which, text, side, look in zip(_SIDES, texts, compared, held.looks(left, right), strict=True)
-    }
-    data = {"page": "compare", "sides": sides, "subtracted": refused is None}
-    return _page(
-        request, "compare.html", choices=choices, sides=sides, refused=refused, data=data,
-        scales=sorted(SCALES, key=float),
-    )  # fmt: skip
-
-
-def favicon(request: Request) -> Response:
-    """Answers the default address of the icon."""
-    return RedirectResponse("/static/favicon.svg", 308)
-
-
 def error_page(request: Request, kind: Told, message: str, headers: dict[str, str]) -> Response:
     """Returns a page with the error and its remedy, which reloads itself if trying again may help."""
     _, kind_of_page, name, *rest = [*request.url.path.split("/"), "", ""]
@@ -189,13 +154,12 @@ def error_page(request: Request, kind: Told, message: str, headers: dict[str, st
 def token_page(request: Request) -> Response:
     """Returns the page that asks for the token."""
     asked = request.scope.get(NEXT, "/")
-    return _page(request, "token.html", status=401, data={"page": "token"}, tried=request.method == "POST", asked=asked)
+    return _page(request, "token.html", status=401, tried=request.method == "POST", asked=asked)
 
 
 def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = None) -> dict[str, Any]:
     """Returns the template variables of every page of a store."""
     data = {
-        "page": Path(request.url.path).name,
         "store": view.store.name,
         "sealed": view.sealed,
         "samples": view.num_samples,
@@ -212,20 +176,17 @@ def _of(request: Request, view: StoreSnapshot, more: dict[str, Any] | None = Non
 def _page(
     request: Request, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **context: Any
 ) -> Response:
-    context["guarded"] = request.scope.get(GUARDED, False)
+    context |= {"guarded": request.scope.get(GUARDED, False), "tab": Path(template).stem}
     context["data_json"] = json.dumps(context.get("data", {}), separators=(",", ":"))
     return HTMLResponse(_TEMPLATES.get_template(template).render(**context), status, headers=headers)
 
 
 ROUTES = [
     Route("/", stores),
-    Route("/compare", compare),
-    Route("/favicon.ico", favicon),
     Route("/s/{store}", store),
     Route("/s/{store}/gallery", gallery),
     Route("/s/{store}/map", sample_map),
     Route("/s/{store}/export.{form}", export),
     Route("/s/{store}/sample", jump),
-    Route("/s/{store}/sample/{sample}.{form}", export),
     Route("/s/{store}/sample/{sample}", sample),
 ]

@@ -1,24 +1,22 @@
 """What a running server holds: its stores, its students, and a cache of pictures and answers."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
 from advkd.browse.catalogue import Catalogue
-from advkd.browse.comparing import Side, differences, require_comparable
+from advkd.browse.comparing import Side, differences
 from advkd.browse.decoding import Decoders, Look
-from advkd.browse.display import Pixels, difference_tiles, latent
+from advkd.browse.display import difference_tiles, latent
 from advkd.browse.errors import NotShownError, RequestError
-from advkd.browse.marks import Mark
 from advkd.browse.notes import Notes
 from advkd.browse.query import whole
 from advkd.browse.sheets import Sheet, fitting_samples, hatched, require_fitting, sheet_of
-from advkd.browse.sorting import SortedSamples
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, Students, implies_clean
+from advkd.browse.students import ShownStudent, Students
 from storage import TrajectorySpec
 
 _SEPARATOR = "~"
@@ -27,17 +25,9 @@ _BLANK = 64
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The key of a cached answer: its route, and a digest of everything that it depends on."""
-
-    route: str
-    digest: str
-
-
-def answer_key(route: str, *parts: Any) -> Answer:
-    """Returns the key of an answer; its size is constant, although a wall is requested by a hundred numbers."""
-    return Answer(route, hashlib.sha256(repr(parts).encode()).hexdigest())
+def answer_key(route: str, *parts: Any) -> tuple[str, str]:
+    """Returns the key of an answer: its route, and a digest of all that it depends on, which may be long."""
+    return route, hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -49,17 +39,13 @@ class Shown:
     decoders: Decoders
     notes: Notes | None
 
-    def sides(self, left: str, right: str) -> tuple[Side, Side]:
-        """Returns two sides of a page; raises the errors of `side`."""
-        ours = self.side(left)
-        return ours, self.side(right, beside=ours)
-
-    def side(self, text: str, beside: Side | None = None) -> Side:
+    def side(self, text: str, beside: Side | None = None, timestep: int | None = None) -> Side:
         """Returns `<store>` or `<store>~<student>` as a side of a page.
 
         Args:
             text: name of the side in URLs.
             beside: the page's other side; if it shows the same store, both show the same snapshot.
+            timestep: one that a student must show.
 
         Raises:
             NotShownError: there is no such store or student.
@@ -68,15 +54,15 @@ class Shown:
         name, separator, student = text.partition(_SEPARATOR)
         store = self.catalogue.store(name)
         view = beside.view if beside is not None and beside.view.store is store else store.view()
-        return Side(view, self.student(student, view) if separator else None)
+        predicted = None if timestep == view.spec.timesteps[0] else timestep
+        return Side(view, self.student(student, view, predicted) if separator else None)
 
-    def student(self, text: str, view: StoreSnapshot, timestep: int | None = None) -> ShownStudent | None:
-        """Returns the student whose number is in a URL, None if there is no number; raises the errors of `side`.
+    def chosen(self, numbers: Sequence[str], view: StoreSnapshot) -> list[ShownStudent]:
+        """Returns the students whose numbers are in a URL, each once; raises the errors of `side`."""
+        return [self.student(number, view) for number in sorted(set(numbers))]
 
-        A timestep that is given must be one that it predicts.
-        """
-        if text == "":
-            return None
+    def student(self, text: str, view: StoreSnapshot, timestep: int | None = None) -> ShownStudent:
+        """Returns the student whose number is in a URL, and which predicts a timestep; raises the errors of `side`."""
         number = whole(text)
         if number is None:
             raise NotShownError(f"a student is called by its number, got {text[:20]!r}; choose one from the page")
@@ -90,7 +76,6 @@ class Shown:
 
     def students_of(self, spec: TrajectorySpec) -> list[dict[str, object]]:
         """Returns all students for a page: number, name, and why a student does not fit."""
-        loaded = [self.students.student(number) for number in range(len(self.students))]
         return [
             {
                 "number": number,
@@ -98,10 +83,10 @@ class Shown:
                 "refused": student.refusal(spec),
                 "timesteps": student.shared_timesteps(spec),
             }
-            for number, student in enumerate(loaded)
+            for number, student in enumerate(self.students.all)
         ]
 
-    def answer(self, key: Answer, make: Callable[[], T], size: Callable[[T], int | None]) -> T:
+    def answer(self, key: tuple[str, str], make: Callable[[], T], size: Callable[[T], int | None]) -> T:
         """Returns an answer from the cache, or makes it; `size` returns None for an answer that must not be kept.
 
         These are answers in which samples are missing, because a repair brings them back and does not change the key.
@@ -115,10 +100,6 @@ class Shown:
             self.catalogue.kept.put(key, made, num_bytes)
         return made
 
-    def order(self, key: Answer, make: Callable[[], SortedSamples]) -> SortedSamples:
-        """Returns an order of samples, cached as by `answer`."""
-        return self.answer(key, make, lambda made: None if made.unreadable else made.held_bytes)
-
     def sheet(
         self,
         side: Side,
@@ -126,39 +107,36 @@ class Shown:
         timestep: int,
         columns: int | None = None,
         how: str = "",
+        less: tuple[Side, float] | None = None,
     ) -> Sheet:
-        """Returns a picture of a side's samples at a timestep, from the cache if possible; see `Decoders` for `how`."""
-        view = side.view
-        look = self.decoders.look(view, how)
-        require_fitting(len(samples), columns, look.tile(timestep))
+        """Returns a picture of a side's samples at a timestep, from the cache if possible; see `Decoders` for `how`.
 
-        def make() -> tuple[Pixels, dict[int, Mark]]:
-            states, marks = side.states(samples, timestep)
-            if len(marks) == len(set(samples)):
-                width, height = look.tile(timestep)
-                return np.zeros((len(samples), min(height, _BLANK), min(width, _BLANK)), dtype=np.uint8), marks
-            return look.pixels(states, timestep), marks
-
-        key = answer_key("sheet", side.name, samples, timestep, columns, look.how, view.stamp)
-        return self._sheet(key, samples, columns, make)
-
-    def difference(self, left: Side, right: Side, samples: list[int], timestep: int, most: float) -> Sheet:
-        """Returns a picture of the differences between two sides, decoded where both are, white from `most` on.
+        With `less` it shows how far another side is apart, decoded where both are, white from a difference on.
 
         Raises:
             RequestError: the sides cannot be compared, or not at this timestep.
         """
-        require_comparable(left, right)
-        looks = self.looks(left.view, right.view)
-        require_fitting(len(samples), None, looks[0].tile(timestep))
+        view = side.view
+        looks = (self.decoders.look(view, how),) * 2 if less is None else self.looks(view, less[0].view)
+        (width, height), distinct = looks[0].tile(timestep), len(set(samples))
+        require_fitting(len(samples), columns, (width, height))
 
-        def make() -> tuple[Pixels, dict[int, Mark]]:
-            apart, marks = differences(left, right, samples, timestep, looks)
-            return difference_tiles(apart, most), marks
+        def draw() -> Sheet:
+            if less is not None:
+                apart, marks = differences(side, less[0], samples, timestep, looks)
+                pixels = difference_tiles(apart, less[1])
+            else:
+                states, marks = side.states(samples, timestep)
+                blank = len(samples), min(height, _BLANK), min(width, _BLANK)
+                pixels = looks[0].pixels(states, timestep) if len(marks) < distinct else np.zeros(blank, dtype=np.uint8)
+            for row, sample in enumerate(samples):
+                if sample in marks:
+                    pixels[row] = hatched(pixels.shape[1:])
+            return sheet_of(pixels, marks, columns)
 
-        stamps = left.view.stamp, right.view.stamp, looks[0].how
-        key = answer_key("difference", left.name, right.name, samples, timestep, most, stamps)
-        return self._sheet(key, samples, None, make)
+        against = less and (less[0].name, less[0].view.stamp, less[1])
+        key = answer_key("sheet", side.name, view.stamp, samples, timestep, columns, looks[0].how, against)
+        return self.answer(key, draw, lambda made: None if made.marks else len(made.png))
 
     def looks(self, left: StoreSnapshot, right: StoreSnapshot) -> tuple[Look, Look]:
         """Returns how two stores are shown beside each other: decoded only if both can be, to images of one shape."""
@@ -166,29 +144,16 @@ class Shown:
         ours, theirs = (None if look.space is None else look.space.image_shape for look in looks)
         return looks if ours == theirs else (Look(left), Look(right))
 
-    def _sheet(
-        self, key: Answer, samples: list[int], columns: int | None, make: Callable[[], tuple[Pixels, dict[int, Mark]]]
-    ) -> Sheet:
-        def drawn() -> Sheet:
-            pixels, marks = make()
-            for row, sample in enumerate(samples):
-                if sample in marks:
-                    pixels[row] = hatched(pixels.shape[1:])
-            return sheet_of(pixels, marks, columns)
-
-        return self.answer(key, drawn, lambda made: None if made.marks else len(made.png))
-
 
 def grid_of(look: Look) -> dict[str, object]:
-    """Returns what a wall needs to know of a look: the size of its largest tile, and how many fit into a sheet."""
-    return {"tile": list(look.largest), "chunk": fitting_samples(*look.largest)}
+    """Returns what a wall needs to know of a look: its name, its largest tile, and how many fit into a sheet."""
+    return {"how": look.how, "tile": list(look.largest), "chunk": fitting_samples(*look.largest)}
 
 
 def grid_facts(spec: TrajectorySpec) -> dict[str, object]:
     """Returns the facts of a store's grid and shape that the pages' scripts need."""
     return {
         "timesteps": list(spec.timesteps),
-        "clean": [t for t in spec.timesteps if implies_clean(spec, t)],
         "shape": list(spec.sample_shape),
         "latent": latent(spec),
     }

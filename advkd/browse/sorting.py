@@ -1,4 +1,4 @@
-"""Sorts samples: by a statistic, by the distance to a student or another store, or at random.
+"""Sorts samples: by a statistic, or by the distance to a student or another store.
 
 Sorting a store of 10^8 samples would mean reading it. So a subset is sorted, and every answer names it: all samples of
 a small store, else whole blocks drawn at random with a seed.
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from advkd.browse.comparing import Side, differences
 from advkd.browse.store_view import StoreSnapshot
-from advkd.browse.students import ShownStudent, norm
+from advkd.browse.students import norm
 from storage import States
 
 MOST_SAMPLES = 4096
@@ -105,32 +106,32 @@ def by_statistic(view: StoreSnapshot, name: str, timestep: int, seed: int) -> So
     return sorted_order(chosen, ((portion, STATISTICS[name](states[timestep])) for portion, states in read))
 
 
-def by_student(view: StoreSnapshot, student: ShownStudent, timestep: int, seed: int) -> SortedSamples:
-    """Sorts a subset by the root mean square between the student's state and the teacher's, largest first."""
-    first = view.spec.timesteps[0]
-    chosen = subset(view, seed, MOST_STUDENT_SAMPLES, [first, timestep])
-    read = readable(view, chosen.samples, [first, timestep])
-    return sorted_order(
-        chosen, ((portion, student.errors(view.spec, portion, states)[timestep]) for portion, states in read)
-    )
+def by_distance(left: Side, right: Side, timestep: int, seed: int) -> SortedSamples:
+    """Sorts a subset of the common samples by the root mean square between both sides, largest first.
+
+    Raises:
+        RequestError: the sides cannot be compared, or store the timestep at different resolutions.
+    """
+    most = MOST_SAMPLES if left.student is right.student is None else MOST_STUDENT_SAMPLES
+    chosen = subset(left.view, seed, most, [timestep])
+    both = chosen.samples < right.view.num_samples
+    if not both.all():
+        what = f"{both.sum():,} that both have, among {chosen.what}"
+        chosen = Subset(chosen.samples[both], what, whole=False)
+
+    def distances() -> Iterator[tuple[list[int], Values]]:
+        for portion in chunks(left.view, chosen.samples, [timestep]):
+            apart, marks = differences(left, right, portion, timestep)
+            good = [row for row, sample in enumerate(portion) if sample not in marks]
+            yield [portion[row] for row in good], norm(apart[good])
+
+    return sorted_order(chosen, distances())
 
 
 def by_number(view: StoreSnapshot, timestep: int, seed: int) -> SortedSamples:
     """Returns the subset that `by_statistic` sorts, ordered by number; reads nothing."""
     chosen = subset(view, seed, MOST_SAMPLES, [timestep])
     return SortedSamples(chosen.samples, chosen.what, chosen.whole, np.zeros(0), 0)
-
-
-def at_random(view: StoreSnapshot, seed: int) -> SortedSamples:
-    """Draws single samples with a seed, each at most once."""
-    there = view.committed
-    count = len(there) * view.spec.shard_samples if there is not None else view.num_samples
-    samples = np.random.default_rng(seed).choice(count, min(count, MOST_SAMPLES), replace=False)
-    if there is not None:
-        size = view.spec.shard_samples
-        samples = there[samples // size] * size + samples % size
-    what = f"{len(samples):,} of {count:,} samples drawn with seed {seed}"
-    return SortedSamples(samples, what, len(samples) == count, np.zeros(0), 0)
 
 
 def kept(order: SortedSamples, classes: npt.NDArray[np.int64], labels: Iterable[int], told: str) -> SortedSamples:

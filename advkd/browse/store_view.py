@@ -1,4 +1,4 @@
-"""Reads a store for the pages: samples in any order, marks of bad shards, and growth.
+"""Reads a store for the pages: samples in any order, marks of those that cannot be read, and growth.
 
 Everything is read through `storage`'s readers, in ranges that are checked and cached.
 """
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.marks import Mark, Marks
 from storage import (
     ByteCache,
     Manifest,
@@ -37,9 +36,20 @@ SEALED_SECONDS = 8.0
 PATIENCE_SECONDS = 2.0
 """Seconds after a failure before the store is read again."""
 _READERS = 6
-_MOST_RECHECKED = 8
 
 _READING = ThreadPoolExecutor(_READERS, thread_name_prefix="advkd-look")
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """Why a sample cannot be read: `kind` is "corrupt" or "pending"."""
+
+    kind: str
+    message: str
+
+    def error(self) -> StoreError:
+        """Returns it as an error."""
+        return (StoreIncompleteError if self.kind == "pending" else ShardCorruptError)(self.message)
 
 
 @dataclass(frozen=True)
@@ -88,21 +98,6 @@ class StoreSnapshot:
         except (ShardCorruptError, StoreIncompleteError, ManifestError):
             return self._read_by_shard(samples, timesteps)
 
-    def recheck(self) -> None:
-        """Reads samples that could not be read again from time to time; a shard that was repaired loses its mark."""
-        if not self.store.recheck_is_due():
-            return
-        for shard, mark in self.store.marks.turn(_MOST_RECHECKED):
-            if mark.sample < self.num_samples:
-                try:
-                    _read(self.reader, [mark.sample], self.spec.timesteps)
-                except (ShardCorruptError, ManifestError):
-                    continue
-                except StoreIncompleteError:
-                    # The shard has disappeared, which is no damage.
-                    pass
-            self.store.marks.clear(shard, mark)
-
     def _read_by_shard(self, samples: Sequence[int], timesteps: Sequence[int]) -> Looked:
         spec = self.spec
         indices = np.asarray(samples, dtype=np.int64)
@@ -115,9 +110,12 @@ class StoreSnapshot:
             try:
                 read = _read(self.reader, indices[here].tolist(), timesteps)
             except StoreIncompleteError as error:
-                mark = Mark("pending", str(error), int(indices[here[0]]))
+                mark = Mark("pending", str(error))
             except (ShardCorruptError, ManifestError) as error:
-                mark = self._mark(shard, Mark("corrupt", str(error), int(indices[here[0]])))
+                mark = Mark("corrupt", str(error))
+                self.store.failures += 1
+                # Cached pieces of the shard from before the damage would hide it.
+                forget_objects(self.store.kept, {join(self.store.uri, key) for key in self.manifest.shards.keys(shard)})
             else:
                 for t, values in read.items():
                     if not states[t].flags.writeable:
@@ -126,13 +124,6 @@ class StoreSnapshot:
                 continue
             marks |= dict.fromkeys(indices[here].tolist(), mark)
         return Looked(states, marks)
-
-    def _mark(self, shard: int, mark: Mark) -> Mark:
-        # Cached pieces of the shard from before the damage would hide it.
-        keys = self.manifest.shards.keys(shard)
-        forget_objects(self.store.kept, {join(self.store.uri, key) for key in keys})
-        self.store.marks.put(shard, mark)
-        return mark
 
 
 @dataclass(frozen=True)
@@ -157,11 +148,11 @@ class StoreView:
     def __init__(self, uri: str, name: str, kept: ByteCache) -> None:
         self.uri = uri
         self.name = name
-        self.marks = Marks()
         self.kept = kept
+        self.failures = 0
+        """How often a damaged shard was met: an answer that was made meanwhile lacks samples."""
         self._asking = threading.Lock()
         self._asked: _Asked | None = None
-        self._recheck_due = 0.0
 
     def view(self) -> StoreSnapshot:
         """Returns a recent snapshot of the store; does not wait if another thread is reading the store's records.
@@ -185,14 +176,6 @@ class StoreView:
             raise asked.failure.with_traceback(None)
         assert asked.view is not None
         return asked.view
-
-    def recheck_is_due(self) -> bool:
-        """Returns whether marks are due for a check; True once per interval."""
-        # Two threads may both find them due, which costs a check more.
-        due = time.monotonic() >= self._recheck_due
-        if due:
-            self._recheck_due = time.monotonic() + SEALED_SECONDS
-        return due
 
     def _ask(self) -> _Asked:
         held = None if self._asked is None else self._asked.view

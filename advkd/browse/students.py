@@ -85,7 +85,7 @@ class ShownStudent:
         `stored` is their first state; see `start_of`.
         """
         noise = start_of(spec, samples, stored)
-        key = _Predicted(self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest())
+        key = "predicted", self.name, hashlib.sha256(np.ascontiguousarray(noise).data).hexdigest()
         states: States | None = self.kept.get(key)
         if states is None:
             with _RUNNING:
@@ -115,14 +115,6 @@ class ShownStudent:
         return {t: np.concatenate(parts) for t, parts in predicted.items()}
 
 
-@dataclass(frozen=True)
-class _Predicted:
-    """The key of a student's cached predictions."""
-
-    student: str
-    noise: str
-
-
 class Students:
     """The students that were named at the start, each loaded once.
 
@@ -133,24 +125,17 @@ class Students:
     """
 
     def __init__(self, places: Sequence[str], kept: ByteCache, runs: str) -> None:
-        self._loaded = [_load(place, name, kept, runs) for place, name in zip(places, _names(places), strict=True)]
-
-    def __len__(self) -> int:
-        return len(self._loaded)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the students in the given order, by which URLs number them."""
-        return [student.name for student in self._loaded]
+        self.all = [_load(place, name, kept, runs) for place, name in zip(places, _names(places), strict=True)]
+        """In the given order, by which URLs number them."""
 
     def student(self, number: int) -> ShownStudent:
         """Returns a student by number; raises `NotShownError` for an unknown number."""
-        if not 0 <= number < len(self._loaded):
+        if not 0 <= number < len(self.all):
             raise NotShownError(
                 f"a student must be one of those that `advkd browse` was started with, got number {number} of "
-                f"{len(self._loaded)}; give --student"
+                f"{len(self.all)}; give --student"
             )
-        return self._loaded[number]
+        return self.all[number]
 
     def fitting(self, number: int, spec: TrajectorySpec) -> ShownStudent:
         """Returns a student by number; raises `RequestError` with the reason if it does not fit the store."""

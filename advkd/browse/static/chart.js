@@ -1,4 +1,4 @@
-// Small charts: values along the timesteps, and a histogram that filters by brushing.
+// Small charts: errors along the timesteps, and a histogram that filters by brushing.
 
 import { brief, make, timeText } from "./page.js";
 
@@ -6,44 +6,6 @@ const [LEFT, RIGHT, TOP, BELOW] = [48, 16, 8, 16];
 const HUES = ["var(--student)", "#a07cf0", "#3aa7a0", "#c9a227"];
 const most = (numbers) => numbers.reduce((a, b) => Math.max(a, b), -Infinity);
 const least = (numbers) => numbers.reduce((a, b) => Math.min(a, b), Infinity);
-
-// A chart without contents over `times`, with rules at `ticks`, greatest first; and how to draw `[t, value]` in it.
-function axes(times, ticks, [width, height]) {
-  const [high, low] = [ticks[0], ticks[ticks.length - 1]];
-  // In units of the greatest, since the distance of two floats may be none.
-  const unit = Math.max(Math.abs(low), Math.abs(high)) || 1;
-  const spread = high / unit - low / unit || 1;
-  const x = (t) => LEFT + ((width - LEFT - RIGHT) * times.indexOf(t)) / Math.max(1, times.length - 1);
-  const y = (value) => TOP + ((height - TOP - BELOW) * (high / unit - value / unit)) / spread;
-  const svg = make("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img" });
-  for (const tick of ticks) {
-    svg.append(make("line", { class: "rule", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }));
-    svg.append(make("text", { class: "tick end", x: LEFT - 5, y: y(tick) + 4 }, brief(tick)));
-  }
-  // With many timesteps only some have room for their name.
-  const every = Math.ceil(times.length / (width / 50));
-  const last = times.length - 1;
-  times.forEach((t, k) => {
-    if (k !== last && (k % every || last - k < every)) return;
-    svg.append(make("text", { class: "tick middle", x: x(t), y: height - 2 }, t === 0 ? "clean" : String(t)));
-  });
-  return { svg, x, y, path: (points) => `M${points.map(([t, value]) => `${x(t)} ${y(value)}`).join(" L")}` };
-}
-
-// Mean, one standard deviation and extremes; `rows` are `[t, mean, std, min, max]`.
-export function spreadChart(rows) {
-  const [low, high] = [least(rows.map((row) => row[3])), most(rows.map((row) => row[4]))];
-  const { svg, path } = axes(rows.map(([t]) => t), [high, high / 2 + low / 2, low], [560, 180]);
-  svg.setAttribute("aria-label", "Mean, one standard deviation and extremes of the values at every timestep");
-  const line = (value) => rows.map((row) => [row[0], value(row)]);
-  const band = (upper, lower) => `${path([...line(upper), ...line(lower).reverse()])} Z`;
-  svg.append(
-    make("path", { class: "extremes", d: band((row) => row[4], (row) => row[3]) }),
-    make("path", { class: "deviation", d: band((row) => row[1] + row[2], (row) => row[1] - row[2]) }),
-    make("path", { class: "mean", d: path(line((row) => row[1])) }),
-  );
-  return svg;
-}
 
 // Between which timesteps an error `[[t, rms], ...]` grows most; null where it does not.
 function growth(errors) {
@@ -61,11 +23,25 @@ export function growthText(errors) {
 
 // `series`: [{ name, errors: [[t, rms], ...] }]; a click on a timestep calls `choose`. The largest step is thick.
 export function errorChart(series, now, choose) {
+  const [width, height] = [300, 74];
   const points = series.flatMap(({ errors }) => errors);
   const times = [...new Set(points.map(([t]) => t))].sort((a, b) => b - a);
-  const { svg, x, y, path } = axes(times, [most(points.map(([, rms]) => rms)) || 1, 0], [300, 74]);
-  svg.classList.add("errors");
+  const greatest = most(points.map(([, rms]) => rms)) || 1;
+  const x = (t) => LEFT + ((width - LEFT - RIGHT) * times.indexOf(t)) / Math.max(1, times.length - 1);
+  const y = (rms) => TOP + (height - TOP - BELOW) * (1 - rms / greatest);
+  const path = (errors) => `M${errors.map(([t, rms]) => `${x(t)} ${y(rms)}`).join(" L")}`;
+  const svg = make("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img" });
   svg.setAttribute("aria-label", series.map(({ name, errors }) => `${name}: ${growthText(errors)}`).join("; "));
+  for (const tick of [greatest, 0]) {
+    svg.append(make("line", { class: "rule", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }));
+    svg.append(make("text", { class: "tick end", x: LEFT - 5, y: y(tick) + 4 }, brief(tick)));
+  }
+  // With many timesteps only some have room for their name.
+  const [every, last] = [Math.ceil(times.length / 6), times.length - 1];
+  times.forEach((t, k) => {
+    if (k !== last && (k % every || last - k < every)) return;
+    svg.append(make("text", { class: "tick middle", x: x(t), y: height - 2 }, t === 0 ? "clean" : String(t)));
+  });
   series.forEach(({ name, errors }, k) => {
     const [stroke, step] = [HUES[k % HUES.length], growth(errors)];
     svg.append(make("path", { d: path(errors), fill: "none", stroke, "stroke-width": 1.5 }));
@@ -76,7 +52,7 @@ export function errorChart(series, now, choose) {
     }
   });
   for (const t of times) {
-    const room = make("rect", { class: "pick", x: x(t) - 10, y: 0, width: 20, height: 74, "data-t": t });
+    const room = make("rect", { class: "pick", x: x(t) - 10, y: 0, width: 20, height, "data-t": t });
     room.addEventListener("click", () => choose(t));
     svg.append(room);
   }

@@ -1,6 +1,6 @@
-// Controls whose values live in the link.
+// Controls: those whose values live in the link, and the slider over timesteps with its play button.
 
-import { byId } from "./page.js";
+import { byId, timeText } from "./page.js";
 
 const SIZES = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 
@@ -34,4 +34,95 @@ export function sized(url, changed) {
 export function fittingSize({ clientWidth, clientHeight }, wanted) {
   const holds = (size) => Math.floor(clientWidth / (size + 3)) * Math.floor(clientHeight / (size + 3)) >= wanted;
   return Math.max(64, [...SIZES].reverse().find(holds) ?? 64);
+}
+
+const STEP_MS = 420;
+const HOLD_MS = 1300;
+
+// Plays from noise to clean, waits, and begins again.
+export class Player {
+  constructor(timesteps, onchange) {
+    this.timesteps = timesteps;
+    this.onchange = onchange;
+    this.slider = byId("time");
+    this.text = byId("time-text");
+    this.button = byId("play");
+    this.slider.addEventListener("input", () => {
+      this.stop();
+      this.tell();
+    });
+    this.button.addEventListener("click", () => this.toggle());
+  }
+
+  get t() {
+    return this.timesteps[Number(this.slider.value)];
+  }
+
+  // Without telling: where the page was opened.
+  put(t) {
+    const position = this.timesteps.indexOf(Number(t));
+    this.slider.value = position < 0 ? this.timesteps.length - 1 : position;
+    this.label();
+  }
+
+  // By hand, to one of the timesteps.
+  choose(t) {
+    this.stop();
+    this.put(t);
+    this.tell();
+  }
+
+  get keys() {
+    return { ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1), " ": () => this.toggle() };
+  }
+
+  // A swipe to the left on what is shown leads towards noise, as the key does.
+  swiped(element) {
+    let from = null;
+    element.addEventListener("touchstart", ({ touches }) => { from = touches.length === 1 ? touches[0] : null; }, { passive: true });
+    element.addEventListener("touchend", ({ changedTouches: [to] }) => {
+      const [across, down] = from ? [to.clientX - from.clientX, to.clientY - from.clientY] : [0, 0];
+      if (Math.abs(across) > 40 && Math.abs(across) > 2 * Math.abs(down)) this.step(Math.sign(across));
+    }, { passive: true });
+  }
+
+  step(by) {
+    this.stop();
+    this.slider.value = Number(this.slider.value) + by;
+    this.tell();
+  }
+
+  toggle() {
+    if (this.timer) this.stop();
+    else this.play();
+  }
+
+  play() {
+    this.button.textContent = "❚❚";
+    this.button.setAttribute("aria-label", "Pause");
+    const last = this.timesteps.length - 1;
+    const next = () => {
+      this.slider.value = Number(this.slider.value) === last ? 0 : Number(this.slider.value) + 1;
+      this.tell();
+      this.timer = setTimeout(next, Number(this.slider.value) === last ? HOLD_MS : STEP_MS);
+    };
+    this.timer = setTimeout(next, 0);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.button.textContent = "▶";
+    this.button.setAttribute("aria-label", "Play the denoising");
+  }
+
+  label() {
+    this.text.textContent = timeText(this.t);
+    this.slider.setAttribute("aria-valuetext", timeText(this.t));
+  }
+
+  tell() {
+    this.label();
+    this.onchange(this.t);
+  }
 }

@@ -1,13 +1,12 @@
-// The gallery: order, timestep, look, filters and flags, and how they are kept in the URL.
+// The gallery: order, timestep, look, filters and flags, what stands beside, and how all of it is kept in the URL.
 
 import { bars, brushed, counted, errorChart, growthText } from "./chart.js";
-import { bound, fittingSize, sized } from "./controls.js";
+import { Player, bound, fittingSize, sized } from "./controls.js";
 import { Flags, exports } from "./flags.js";
-import { Player } from "./player.js";
-import { UrlState, byId, json, keys, make, nearest, page, thousands, timeText, trouble, watchShards } from "./page.js";
-import { ORDER, linked, listed, natural, ordered } from "./order.js";
+import { UrlState, byId, json, keys, make, nearest, page, thousands, timeText, trouble, watchStore } from "./page.js";
+import { ORDER, linked, listed, natural, ordered, side } from "./order.js";
 import { Sheets } from "./sheets.js";
-import { Wall } from "./wall.js";
+import { Wall, beside, setTime } from "./wall.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];
 const way = () => page.looks[url.get("as")] ?? page.looks[""];
@@ -15,10 +14,12 @@ const way = () => page.looks[url.get("as")] ?? page.looks[""];
 const large = Math.max(...page.looks[""].tile);
 const wanted = Math.min(Math.max(1, page.samples), large >= 128 ? 12 : large >= 48 ? 40 : large >= 24 ? 90 : 160);
 const url = new UrlState({
-  ...ORDER, t: String(clean), at: "0", size: String(fittingSize(byId("wall"), wanted)), show: "",
-  bt: String(clean), as: "", flags: "",
+  ...ORDER, by: page.beside?.refused === null ? "disagreement" : "number", t: String(clean), at: "0", flags: "",
+  size: String(fittingSize(byId("wall"), wanted)), bt: String(clean), as: "", most: "0.5",
 });
-let samples = page.samples;
+// Of what stands beside, only numbers that both have are shown.
+const end = page.beside?.samples ?? Infinity;
+let samples = Math.min(page.samples, end);
 let order = null;
 
 const sheets = new Sheets(page.store, () => wall.draw());
@@ -27,24 +28,29 @@ const wall = new Wall(byId("wall"), {
   ...way(),
   timesteps: page.timesteps,
   href: (number, t, rank) => linked(url, number, natural(url) ? "" : rank, page.store, {
-    t: t === clean ? "" : t, bt: natural(url) ? "" : orderTime(),
+    t: t === clean ? "" : t, bt: natural(url) ? "" : orderTime(), ...(natural(url) ? { show: "", with: "" } : {}),
   }),
   onscroll: (first) => url.set({ at: first }),
 });
+const walls = beside(wall, url, () => sheets.side);
 const player = new Player(page.timesteps, (t) => {
-  wall.setTime(shownTime(t));
+  setTime(walls, shownTime(t));
   url.set({ t });
   parting.draw?.();
 });
 
 // A student may predict fewer timesteps than the store has: the nearest is shown, and said.
-function shownTime(t) {
-  const student = page.students.find((one) => String(one.number) === url.get("show"));
-  return !student || t === page.timesteps[0] ? t : nearest(student.timesteps, t);
+function timesOf(number) {
+  const student = page.students.find((one) => String(one.number) === number);
+  return student ? [page.timesteps[0], ...student.timesteps] : page.timesteps;
 }
 
+const shownTime = (t) => nearest(timesOf(url.get("show")), t);
+
 function orderTime() {
-  return url.get("by").startsWith("distance") ? shownTime(Number(url.get("bt"))) : Number(url.get("bt"));
+  const [[by, number], t] = [url.get("by").split(":"), Number(url.get("bt"))];
+  if (by !== "disagreement") return nearest(timesOf(number), t);
+  return page.beside?.side.includes("~") ? nearest(page.beside.timesteps, shownTime(t)) : shownTime(t);
 }
 
 const flags = new Flags(url, () => wall.draw());
@@ -119,8 +125,10 @@ async function parting() {
 // Puts a rank of the order into the first row.
 function show(first) {
   const everything = { count: samples, natural: true, number: (rank) => rank };
-  wall.show(order ? listed(order, url) : everything);
-  wall.layout(first);
+  for (const each of walls) {
+    each.show(order ? listed(order, url, end) : everything);
+    each.layout(first);
+  }
   panel();
 }
 
@@ -131,11 +139,10 @@ function resort() {
 }
 
 async function reorder(first = 0) {
-  const [by] = url.get("by").split(":");
-  const valued = by !== "number" && by !== "random";
+  const valued = url.get("by") !== "number";
   byId("seed").closest("label").hidden = natural(url);
-  byId("least").hidden = !valued;
-  let text = samples ? `${thousands(samples)} samples` : "No samples yet: they show up as shards are committed.";
+  byId("least").closest("label").hidden = !valued;
+  let text = samples ? count() : "No samples yet: they show up as shards are committed.";
   try {
     if (natural(url)) order = null;
     else {
@@ -144,7 +151,7 @@ async function reorder(first = 0) {
       order = await ordered(page.store, url, t);
       const missing = order.unreadable ? `, ${thousands(order.unreadable)} could not be read` : "";
       const at = valued ? ` at ${t === 0 ? "the clean state" : timeText(t)}` : "";
-      text = `${by === "random" ? "" : "Of "}${order.what}${at}${missing}`;
+      text = `${samples < page.samples ? "What both have of" : "Of"} ${order.what}${at}${missing}`;
     }
     trouble("order", null);
     show(first);
@@ -155,31 +162,31 @@ async function reorder(first = 0) {
   byId("status").textContent = text;
 }
 
-function look() {
-  wall.size = Number(url.get("size"));
-  sheets.side = url.get("show") === "" ? page.store : `${page.store}~${url.get("show")}`;
-  sheets.how = url.get("as") in page.looks ? url.get("as") : "";
-  Object.assign(wall, way());
-  wall.layout();
-}
+const count = () => `${thousands(samples)} ${page.beside ? "numbers that both have" : "samples"}`;
 
-function direction() {
-  const least = url.get("least") === "1";
-  byId("least").setAttribute("aria-pressed", least);
-  byId("least").textContent = least ? "↑" : "↓";
+function look() {
+  sheets.side = side(page.store, url);
+  sheets.how = way().how;
+  Object.assign(wall, way());
+  for (const each of walls) {
+    each.size = Number(url.get("size"));
+    if (each !== walls[1]) each.timesteps = timesOf(url.get("show"));
+    each.layout();
+  }
 }
 
 for (const id of ["by", "seed", "label"]) bound(url, id, resort);
 bound(url, "find", resort, "q");
-bound(url, "show", () => { look(); wall.setTime(shownTime(player.t)); });
-bound(url, "as", look);
+bound(url, "show", () => {
+  look();
+  setTime(walls, shownTime(player.t));
+  if (url.get("by") === "disagreement") resort();
+});
+for (const id of ["as", "most"]) bound(url, id, look);
+bound(url, "with", () => { location.href = new URL(url.url(), location); });
 const sizes = sized(url, look);
 byId("panel").addEventListener("toggle", () => byId("panel").open && parting());
-byId("least").addEventListener("click", () => {
-  url.set({ least: url.get("least") === "1" ? "" : "1" });
-  direction();
-  if (order) show(0);
-});
+bound(url, "least", () => order && show(0));
 byId("jump").form.addEventListener("submit", (event) => {
   // In the order of numbers a jump scrolls there; in any other it opens the sample.
   const number = Number(byId("jump").value.replace(/\D/g, ""));
@@ -190,10 +197,9 @@ byId("jump").form.addEventListener("submit", (event) => {
   wall.root.focus();
 });
 
-direction();
 player.swiped(wall.root);
 player.put(url.get("t"));
-wall.t = shownTime(player.t);
+setTime(walls, shownTime(player.t));
 const start = Number(url.get("at"));
 if (byId("panel").open) parting();
 look();
@@ -206,20 +212,14 @@ keys({
   Home: () => wall.go(0),
   End: () => wall.go(wall.source.count - 1),
   x: () => meant() !== undefined && flags.toggle(Number(meant())),
-  r: () => {
-    byId("by").value = "random";
-    byId("seed").value = Number(url.get("by") === "random" ? url.get("seed") : -1) + 1;
-    url.set({ by: "random", seed: byId("seed").value });
-    reorder();
-  },
 });
 
-watchShards(page.store, (shards, changed) => {
+watchStore(page.store, (now, changed) => {
+  if (changed || now.state === "sealed") for (const each of walls) each.sheets.refresh();
   if (!changed) return;
-  samples = shards.samples;
-  sheets.refresh();
+  samples = Math.min(now.samples, end);
   if (order) return;
   show(wall.first());
-  byId("status").textContent = `${thousands(samples)} samples${shards.state === "growing" ? ", growing" : ""}`;
+  byId("status").textContent = `${count()}${now.state === "growing" ? ", growing" : ""}`;
 });
 window.advkdWall = wall;

@@ -1,8 +1,7 @@
 // The map: samples as points, a student's beside its teacher's; drag pans, the wheel zooms, shift and drag selects.
 
 import { Flags, exports } from "./flags.js";
-import { Player } from "./player.js";
-import { bound } from "./controls.js";
+import { Player, bound } from "./controls.js";
 import { UrlState, byId, colour, drawn, fitted, json, keys, make, nearest, page, thousands, trouble } from "./page.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];

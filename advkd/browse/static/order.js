@@ -2,7 +2,9 @@
 
 import { json, timeText } from "./page.js";
 
-export const ORDER = { by: "number", bt: "", least: "", seed: "0", label: "", q: "", from: "", to: "", rank: "", left: "", right: "" };
+export const ORDER = {
+  by: "number", bt: "", least: "", seed: "0", label: "", q: "", from: "", to: "", rank: "", show: "", with: "",
+};
 
 // Whether it is the order of all numbers, which needs no list.
 export const natural = (url) => ["label", "q"].every((name) => !url.get(name)) && url.get("by") === "number";
@@ -10,20 +12,24 @@ export const natural = (url) => ["label", "q"].every((name) => !url.get(name)) &
 // The server's list, largest first, at timestep `t`.
 export async function ordered(store, url, t) {
   const [by, student] = url.get("by").split(":");
-  const query = new URLSearchParams({ t, seed: url.get("seed") || "0" });
-  const among = by === "disagreement" ? ["left", "right"] : ["label", "q"];
-  for (const name of among) if (url.get(name)) query.set(name, url.get(name));
-  if (by !== "disagreement") query.set("by", by);
-  if (student !== undefined) query.set("student", student);
-  const route = by === "disagreement" ? "/api/compare/order" : `/api/stores/${store}/order`;
-  return json(`${route}?${query}`);
+  const query = new URLSearchParams({ by, t, seed: url.get("seed") || "0" });
+  for (const name of ["label", "q"]) if (url.get(name)) query.set(name, url.get(name));
+  if (student !== undefined) query.set("to", `${store}~${student}`);
+  if (by !== "disagreement") return json(`/api/stores/${store}/order?${query}`);
+  query.set("by", "distance");
+  query.set("to", url.get("with"));
+  return json(`/api/stores/${side(store, url)}/order?${query}`);
 }
 
-// What a wall shows of a list: the part whose values lie in the range that was brushed, from either end.
-export function listed({ samples, values }, url) {
+// What a store's own wall shows, as the server calls it: the store, or a student on its noise.
+export const side = (store, url) => (url.get("show") === "" ? store : `${store}~${url.get("show")}`);
+
+// What a wall shows of a list: numbers below `end` whose values lie in the range that was brushed, from either end.
+export function listed({ samples, values }, url, end = Infinity) {
   const [from, to] = [url.get("from"), url.get("to")].map(Number);
   const ranged = url.get("from") && values.length;
-  const kept = samples.map((_, k) => k).filter((k) => !ranged || (values[k] >= from && values[k] <= to));
+  const within = (k) => samples[k] < end && (!ranged || (values[k] >= from && values[k] <= to));
+  const kept = samples.map((_, k) => k).filter(within);
   if (url.get("least") === "1") kept.reverse();
   return {
     count: kept.length,
@@ -37,7 +43,6 @@ export function words(url, students) {
   const [by, number] = url.get("by").split(":");
   const name = students.find((one) => String(one.number) === (number ?? "0"))?.name;
   const least = url.get("least") === "1" ? ", least first" : "";
-  if (by === "random") return "at random";
   return `by ${by}${by === "distance" ? ` to ${name}` : ""}${by === "number" ? "" : ` at ${timeText(Number(url.get("bt")))}`}${least}`;
 }
 

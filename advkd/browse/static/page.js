@@ -70,36 +70,27 @@ export function trouble(source, error) {
   shown.querySelector("small").hidden = first.passing === false;
 }
 
-// Calls `look` again after the seconds that it returns, later while the page is hidden; trouble is shown and goes away.
-function watch(source, look) {
-  let timer = 0;
+// Tells now and then, later while the page is hidden, how far a store has grown, and whether it has changed.
+export function watchStore(store, tell) {
+  let [timer, stamp] = [0, null];
   const again = (pause) => {
     clearTimeout(timer);
     timer = setTimeout(step, (document.hidden ? 10 : 1) * 1000 * pause);
   };
   async function step() {
     try {
-      const pause = await look();
-      trouble(source, null);
-      again(pause);
+      const now = await json(`/api/stores/${store}/state`);
+      tell(now, stamp !== null && stamp !== now.stamp);
+      stamp = now.stamp;
+      trouble(`store ${store}`, null);
+      again(now.state === "growing" ? 1.5 : 8);
     } catch (error) {
-      trouble(source, error);
+      trouble(`store ${store}`, error);
       again(2);
     }
   }
   document.addEventListener("visibilitychange", () => !document.hidden && again(0));
   step();
-}
-
-// Tells of a store's shards now and then, and whether they have changed.
-export function watchShards(store, tell) {
-  let stamp = null;
-  watch(`store ${store}`, async () => {
-    const shards = await json(`/api/stores/${store}/shards`);
-    tell(shards, stamp !== null && stamp !== shards.stamp);
-    stamp = shards.stamp;
-    return shards.state === "growing" ? 1.5 : 8;
-  });
 }
 
 // The state of a page lives in its URL: read once, written whenever it changes, without the defaults.

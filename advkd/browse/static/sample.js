@@ -1,12 +1,10 @@
-// One trajectory: its strip, what it implies, the students beside it, and numbers under the pointer.
+// One trajectory: its strip, what it implies, and the students beside it.
 
 import { errorChart, growthText } from "./chart.js";
-import { bound } from "./controls.js";
+import { Player, bound } from "./controls.js";
 import { Flags, exports } from "./flags.js";
-import { Player } from "./player.js";
 import { ORDER, listed, natural, ordered, words } from "./order.js";
-import { UrlState, brief, byId, get, keys, make, page, thousands, timeText, trouble } from "./page.js";
-import { planes } from "./pixels.js";
+import { UrlState, brief, byId, json, keys, make, page, thousands, timeText, trouble } from "./page.js";
 
 const clean = page.timesteps[page.timesteps.length - 1];
 const url = new UrlState({ ...ORDER, t: String(clean), own: "", as: "", flags: "" });
@@ -16,177 +14,100 @@ const player = new Player(page.timesteps, (t) => {
   choose(t);
   aim();
 });
-let found = [];
 const everything = { count: page.samples, number: (rank) => rank };
 let source = everything;
 // The rank of this sample, -1 until it is known.
 let here = natural(url) ? page.sample : -1;
-let last = [0.5, 0.5];
+// Each: what it is called, a picture with a tile for each of its timesteps, and for differences their scale and RMSE.
 let rows = [];
 
-const find = (row, kind, t) => {
-  const plane = found.find((one) => one.row === row && one.kind === kind && one.t === t);
-  return plane && kind !== "decoded" && url.get("as") !== "" ? plane.only(Number(url.get("as"))) : plane;
-};
-
-function range(plane) {
-  if (!page.latent || plane.kind === "decoded") return [-1, 1];
-  const values = [...plane.values].sort((a, b) => a - b);
-  const [low, high] = [values[Math.floor(values.length * 0.01)], values[Math.floor(values.length * 0.99)]];
-  return [low, high > low ? high : low + 1];
-}
-
-// Each row: what it is called, a plane per timestep, how it is drawn, and a number below, if there is one.
-function arrange() {
-  const over = (make) => new Map(page.timesteps.map((t) => [t, make(t)]).filter(([, plane]) => plane));
-  rows = [
-    { kind: "teacher", name: "teacher", note: "state", planes: over((t) => find("teacher", "state", t)) },
-    { kind: "teacher", name: "", note: "decoded", planes: over((t) => find("teacher", "decoded", t)) },
-    { kind: "teacher", name: "", note: "implied clean", planes: over((t) => find("teacher", "clean", t)) },
-    { kind: "difference", name: "", note: "implied, less final", scale: "final", planes: over((t) => {
-      const [here, last] = [find("teacher", "clean", t), find("teacher", "state", clean)];
-      return t !== clean && here && here.sameShape(last) ? here.minus(last) : null;
-    }) },
-  ];
-  for (const { number, name } of students) {
-    const row = `student ${number}`;
-    const less = (kind) => over((t) => {
-      const [ours, theirs] = [find(row, kind, t), find("teacher", kind, t)];
-      return ours && ours.sameShape(theirs) ? ours.minus(theirs) : null;
-    });
-    rows.push(
-      { kind: "student", name, note: "state", planes: over((t) => find(row, "state", t)) },
-      { kind: "student", name: "", note: "decoded", planes: over((t) => find(row, "decoded", t)) },
-      { kind: "student", name: "", note: "implied clean", planes: over((t) => find(row, "clean", t)) },
-      { kind: "difference", name: "", note: "state error", scale: "error", planes: less("state"), errors: true, whose: name },
-      { kind: "difference", name: "", note: "clean error", scale: "error", planes: less("clean"), errors: true },
-    );
-  }
-  rows = rows.filter((row) => row.planes.size);
-}
-
-const largest = (rows, of) => Math.max(0, ...rows.flatMap((row) => [...row.planes.values()].map(of))) || 1;
-const furthest = (plane) => plane.values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-
-// The rows that share a scale: all errors, so that two students can be compared; or the row alone.
-const alike = (row) => (url.get("own") === "1" ? [row] : rows.filter((other) => other.scale === row.scale));
-
-function draw(plane, canvas, row) {
-  // Pixels are squares, but an image that is shown smaller than it is has none.
-  canvas.classList.toggle("pixels", plane.mosaic.width <= 96);
-  if (row.kind === "difference") plane.drawDifference(canvas, row.most);
-  else plane.draw(canvas, ...range(plane));
-}
-
-function strip() {
-  const head = make("tr", {}, make("td"), ...page.timesteps.map((t) => {
-    const pick = make("button", { type: "button", class: "link", "data-t": t }, timeText(t));
-    pick.addEventListener("click", () => { player.choose(t); });
-    return make("th", { scope: "col", "data-t": t }, pick);
-  }));
-  for (const row of rows.filter((one) => one.scale)) {
-    row.most = largest(alike(row), furthest);
-    row.rms = largest(alike(row), (plane) => plane.rms);
-  }
-  const body = rows.map((row) => {
-    const title = row.name ? [make("b", {}, row.name), make("br"), row.note] : [row.note];
-    if (row.most) title.push(make("span", { class: "signed", title: "blue is below zero, black is zero, orange above" }, `−${brief(row.most)}`, make("i"), `+${brief(row.most)}`));
-    const cells = page.timesteps.map((t) => {
-      const plane = row.planes.get(t);
-      const cell = make("td", { "data-t": t });
-      if (!plane) return cell;
-      const canvas = make("canvas", { class: "cell", role: "img" });
-      canvas.setAttribute("aria-label", `${row.name || row.kind} ${row.note} at ${timeText(t)}`);
-      draw(plane, canvas, row);
-      canvas.addEventListener("pointermove", (event) => point(event, canvas));
-      canvas.addEventListener("click", () => { player.choose(t); });
-      cell.append(canvas);
-      if (row.errors) cell.append(error(plane, row));
-      return cell;
-    });
-    return make("tr", { class: row.kind }, make("th", { scope: "row" }, ...title), ...cells);
-  });
-  const table = byId("strip");
-  table.replaceChildren(table.caption ?? "", make("thead", {}, head), make("tbody", {}, ...body));
-  table.removeAttribute("aria-busy");
-  parting();
-}
-
-// Where students part from their teacher: their errors as a chart, and the largest step of growth in words.
-function parting() {
-  const series = rows.filter((row) => row.whose).map(({ whose, planes }) => ({
-    name: whose, errors: [...planes].filter(([t]) => t !== page.timesteps[0]).map(([t, plane]) => [t, plane.rms]),
-  }));
-  const lines = series.map(({ name, errors }) => make("li", {}, make("b", {}, name), `: ${growthText(errors)}`));
-  const chart = series.length ? [make("li", {}, errorChart(series, player.t, (t) => { player.choose(t); }))] : [];
-  byId("growth").replaceChildren(...lines, ...chart);
-}
-
-// RMSE of a difference, with a bar against the greatest of the rows that share its scale.
-function error(plane, row) {
-  const bar = make("i");
-  bar.style.width = `${(100 * plane.rms) / row.rms}%`;
-  return make("span", { class: "rmse" }, bar, make("span", { title: "root mean square error" }, plane.rms.toFixed(4)));
-}
-
-// What the stage shows: the image that a latent is decoded to, unless one channel was chosen.
-function shown(t) {
-  return (url.get("as") === "" && find("teacher", "decoded", t)) || find("teacher", "state", t);
-}
-
-function choose(t) {
-  const plane = shown(t);
-  const stage = byId("stage");
-  if (plane) {
-    plane.draw(stage, ...range(plane));
-    stage.classList.toggle("pixels", plane.mosaic.width <= stage.clientWidth);
-    stage.setAttribute("aria-label", `Sample ${page.sample} at ${timeText(t)}`);
-  }
-  for (const each of document.querySelectorAll("#strip [data-t]")) each.classList.toggle("now", each.dataset.t === String(t));
-  under(last);
-  if (rows.length) parting();
-}
-
-function point(event, canvas) {
-  const box = canvas.getBoundingClientRect();
-  last = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  under(last);
-}
-
-// The same place in every row, at the chosen timestep.
-function under(place) {
-  if (!place || !rows.length) return;
-  const t = player.t;
-  const body = [];
-  let whose = "";
-  for (const row of rows) {
-    whose = row.name || whose;
-    const plane = row.planes.get(t);
-    if (!plane) continue;
-    const { x, y, channel, values } = plane.at(...place);
-    const where = channel === undefined ? `x ${x}, y ${y}` : `channel ${channel}, x ${x}, y ${y}`;
-    if (!body.length) byId("where").textContent = `${where}, ${timeText(t)}: ${values.map((value) => value.toFixed(4)).join(" ")}`;
-    const cells = values.map((value) => make("td", {}, value.toFixed(4)));
-    body.push(make("tr", { class: row.kind }, make("th", { scope: "row" }, `${whose} ${row.note}`), ...cells));
-  }
-  byId("under").replaceChildren(make("tbody", {}, ...body));
-}
-
 async function load() {
+  const query = new URLSearchParams({ own: url.get("own"), as: url.get("as") });
+  for (const { number } of students) query.append("student", number);
   try {
-    const query = students.map(({ number }) => `student=${number}`).join("&");
-    found = await planes(await get(`/api/stores/${page.store}/values/${page.sample}?${query}`));
+    const found = (await json(`/api/stores/${page.store}/strip/${page.sample}?${query}`)).rows;
+    for (const row of found) {
+      row.image = await createImageBitmap(new Blob([Uint8Array.from(atob(row.png), (letter) => letter.charCodeAt(0))]));
+    }
+    rows = found;
     trouble("sample", null);
-    arrange();
     strip();
     choose(player.t);
   } catch (refused) {
     const table = byId("strip");
     table.removeAttribute("aria-busy");
     table.replaceChildren(make("tbody", {}, make("tr", {}, make("td", { class: "refused" }, refused.message))));
-    if (refused.passing || refused.kind === "corrupt" || refused.kind === "pending") setTimeout(load, 4000);
+    if (refused.passing || refused.kind === "corrupt") setTimeout(load, 4000);
     if (refused.kind !== "corrupt") trouble("sample", refused);
   }
+}
+
+// The tile of a timestep; false where the row has none.
+function draw(canvas, { image, times, columns, width, height }, t) {
+  const place = times.indexOf(t);
+  if (place < 0) return false;
+  Object.assign(canvas, { width, height });
+  const [x, y] = [(place % columns) * width, Math.floor(place / columns) * height];
+  canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
+  return true;
+}
+
+function strip() {
+  const head = make("tr", {}, make("td"), ...page.timesteps.map((t) => {
+    const pick = make("button", { type: "button", class: "link" }, timeText(t));
+    pick.addEventListener("click", () => player.choose(t));
+    return make("th", { scope: "col", "data-t": t }, pick);
+  }));
+  const body = rows.map((row) => {
+    const title = row.name ? [make("b", {}, row.name), make("br"), row.note] : [row.note];
+    const colours = { class: "signed", title: "blue is below zero, black is zero, orange above" };
+    if (row.scale) title.push(make("span", colours, `−${brief(row.most)}`, make("i"), `+${brief(row.most)}`));
+    const cells = page.timesteps.map((t) => cell(row, t));
+    return make("tr", { class: row.kind }, make("th", { scope: "row" }, ...title), ...cells);
+  });
+  const table = byId("strip");
+  table.replaceChildren(table.caption ?? "", make("thead", {}, head), make("tbody", {}, ...body));
+  table.removeAttribute("aria-busy");
+}
+
+function cell(row, t) {
+  const label = `${row.name || row.kind} ${row.note} at ${timeText(t)}`;
+  // Pixels are squares, but an image that is shown smaller than it is has none.
+  const canvas = make("canvas", { class: row.width <= 96 ? "cell pixels" : "cell", role: "img", "aria-label": label });
+  if (!draw(canvas, row, t)) return make("td", { "data-t": t });
+  canvas.addEventListener("click", () => player.choose(t));
+  return make("td", { "data-t": t }, canvas, ...(row.scale === "error" ? [rmse(row, t)] : []));
+}
+
+// RMSE of a difference, with a bar against the greatest of the rows that share its scale.
+function rmse({ times, rms, longest }, t) {
+  const [bar, value] = [make("i"), rms[times.indexOf(t)]];
+  bar.style.width = `${(100 * value) / longest}%`;
+  return make("span", { class: "rmse" }, bar, make("span", { title: "root mean square error" }, value.toFixed(4)));
+}
+
+// Where students part from their teacher: their errors as a chart, and the largest step of growth in words.
+function parting() {
+  const names = rows.filter(({ kind, name }) => kind === "student" && name).map(({ name }) => name);
+  const series = rows.filter(({ note }) => note === "state error")
+    .map(({ times, rms }, k) => ({ name: names[k], errors: times.map((t, place) => [t, rms[place]]) }));
+  const lines = series.map(({ name, errors }) => make("li", {}, make("b", {}, name), `: ${growthText(errors)}`));
+  const chart = series.length ? [make("li", {}, errorChart(series, player.t, (t) => player.choose(t)))] : [];
+  byId("growth").replaceChildren(...lines, ...chart);
+}
+
+// The stage shows the image that a latent is decoded to, unless one channel was chosen.
+function choose(t) {
+  const teacher = rows.filter((row) => row.kind === "teacher");
+  const decoded = url.get("as") === "" ? teacher.filter((row) => row.note === "decoded") : [];
+  const [stage, shown] = [byId("stage"), [...decoded, ...teacher].find((row) => row.times.includes(t))];
+  if (shown) {
+    draw(stage, shown, t);
+    stage.classList.toggle("pixels", shown.width <= stage.clientWidth);
+    stage.setAttribute("aria-label", `Sample ${page.sample} at ${timeText(t)}`);
+  }
+  for (const each of document.querySelectorAll("#strip [data-t]")) each.classList.toggle("now", each.dataset.t === String(t));
+  parting();
 }
 
 // The address of a rank of the order, with everything else as it is.
@@ -201,10 +122,6 @@ function address(rank) {
 async function go(by) {
   await placed;
   if (here + by >= 0 && here + by < source.count) location.href = address(here + by);
-}
-
-function random() {
-  location.href = address(Math.floor(Math.random() * source.count));
 }
 
 function rankOf(sample) {
@@ -249,16 +166,13 @@ function aim() {
   }
 }
 
-byId("stage").addEventListener("pointermove", (event) => point(event, byId("stage")));
-byId("random").addEventListener("click", random);
 byId("flag").addEventListener("click", () => flags.toggle(page.sample));
 byId("downloads").append(...exports([page.sample], ["PNG", "GIF", "npz", "CSV"]));
-for (const id of ["own", "as"]) bound(url, id, () => { arrange(); strip(); choose(player.t); });
+for (const id of ["own", "as"]) bound(url, id, load);
 keys({
   ...player.keys,
   ArrowUp: () => go(-1),
   ArrowDown: () => go(1),
-  r: random,
   x: () => flags.toggle(page.sample),
 });
 const flags = new Flags(url, (held) => {

@@ -51,7 +51,8 @@ export class Sheets {
     for (const { samples, t } of this.wanted) {
       if (this.running.size >= AT_ONCE) return;
       const key = this.key(samples, t);
-      if (this.held.has(key) || this.running.has(key) || (this.failed.get(key) || 0) > performance.now()) continue;
+      const [found, waits] = [this.held.get(key), this.failed.get(key) > performance.now()];
+      if ((found && !found.stale) || this.running.has(key) || waits) continue;
       this.fetch(key, samples, t);
     }
   }
@@ -63,7 +64,7 @@ export class Sheets {
       const answer = await get(`${this.path()}&samples=${samples}&t=${t}`, control.signal);
       const facts = JSON.parse(answer.headers.get("X-Advkd-Sheet"));
       const image = await createImageBitmap(await answer.blob());
-      this.keep(key, { ...facts, image, at: performance.now() });
+      this.keep(key, { ...facts, image });
       this.failed.delete(key);
       trouble(`sheets ${this.side}`, null);
       this.onload();
@@ -80,6 +81,7 @@ export class Sheets {
   }
 
   keep(key, sheet) {
+    if (this.held.has(key)) this.drop(key, this.held.get(key));
     this.held.set(key, sheet);
     this.pixels += sheet.image.width * sheet.image.height;
     for (const [oldest, other] of this.held) {
@@ -94,10 +96,10 @@ export class Sheets {
     sheet.image.close();
   }
 
-  // Sheets with marks may be whole by now: a shard was committed, or repaired.
+  // Sheets with marks may be whole by now: a shard was committed, or repaired. They stay until the new ones are here.
   refresh() {
-    for (const [key, sheet] of [...this.held]) if (Object.keys(sheet.marks).length) this.drop(key, sheet);
+    for (const sheet of this.held.values()) sheet.stale = Object.keys(sheet.marks).length > 0;
     this.failed.clear();
-    this.onload();
+    this.start();
   }
 }

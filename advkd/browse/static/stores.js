@@ -32,7 +32,7 @@ const ticked = [];
 function compare() {
   for (const box of document.querySelectorAll("#stores input")) box.checked = ticked.includes(box.value);
   byId("compare").hidden = ticked.length < 2;
-  byId("compare").href = `/compare?${new URLSearchParams({ left: ticked[0] ?? "", right: ticked[1] ?? "" })}`;
+  byId("compare").href = `/s/${ticked[0]}/gallery?with=${ticked[1]}`;
 }
 
 // The page itself holds the rows: it is asked for again, and what changed takes its place.

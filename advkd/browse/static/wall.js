@@ -1,6 +1,8 @@
-// A wall of samples: one canvas that is drawn from sprite sheets, links over it, endless in both directions.
+// A wall of samples: one canvas that is drawn from sprite sheets, links over it, endless in both directions. And walls
+// beside a store's own: what it is compared with, and how far both are apart; one slider, one scroll.
 
-import { brief, colour, drawn, fitted, make, thousands } from "./page.js";
+import { brief, byId, colour, drawn, fitted, make, nearest, page, thousands, timeText } from "./page.js";
+import { Sheets } from "./sheets.js";
 
 const TALLEST = 4e6; // browsers give up at about 3e7 pixels; a store of 10^8 samples is shown through a window
 const GAP = 3;
@@ -27,7 +29,7 @@ export class Wall {
 
   show(source) {
     this.source = source;
-    for (const link of this.pool) delete link.dataset.sample;
+    for (const link of this.pool) delete link.dataset.shown;
     this.layout();
   }
 
@@ -105,14 +107,12 @@ export class Wall {
     const [width, height] = [this.root.clientWidth, this.root.clientHeight];
     const pen = fitted(this.canvas, width, height);
     pen.imageSmoothingQuality = "high";
-    pen.font = `11px ${getComputedStyle(this.root).fontFamily}`;
-    pen.textAlign = "center";
-    const ink = { line: colour("line"), bad: colour("bad"), soft: colour("soft"), flag: colour("student") };
+    const blank = colour("line");
     const top = this.root.scrollTop;
     const begin = (this.base + Math.floor(top / this.rowHeight)) * this.columns;
     const rows = Math.ceil(height / this.rowHeight) + 1;
     const end = Math.min(this.source.count, begin + rows * this.columns);
-    for (let rank = begin; rank < end; rank += 1) this.paintTile(pen, rank, top, ink);
+    for (let rank = begin; rank < end; rank += 1) this.paintTile(pen, rank, top, blank);
     this.link(begin, end);
     this.ask(begin, end);
     this.painted = (this.painted || 0) + 1;
@@ -133,64 +133,30 @@ export class Wall {
     return [GAP + (rank % this.columns) * (this.tileWidth + GAP), GAP + row * this.rowHeight];
   }
 
-  paintTile(pen, rank, top, ink) {
+  paintTile(pen, rank, top, blank) {
     const [x, down] = this.place(rank);
     const y = down - top;
     const samples = this.samples(Math.floor(rank / this.chunk));
-    const number = this.source.number(rank);
     let sheet = this.sheets.get(samples, this.t);
     if (!sheet) {
       // Until it is there: what was there last, faint.
       sheet = this.lastT !== undefined && this.sheets.get(samples, this.lastT);
       pen.globalAlpha = 0.3;
     }
-    if (!sheet) {
-      pen.globalAlpha = 1;
-      pen.fillStyle = ink.line;
-      pen.fillRect(x, y, this.tileWidth, this.tileHeight);
-      return;
+    if (sheet) {
+      const cell = rank % this.chunk;
+      const [column, row] = [cell % sheet.columns, Math.floor(cell / sheet.columns)];
+      // Pixels are squares, but an image that is shown smaller than it is has none.
+      pen.imageSmoothingEnabled = sheet.width > this.tileWidth;
+      pen.drawImage(
+        sheet.image, column * sheet.width, row * sheet.height, sheet.width, sheet.height,
+        x, y, this.tileWidth, this.tileHeight,
+      );
     }
-    const cell = rank % this.chunk;
-    const column = cell % sheet.columns;
-    const row = Math.floor(cell / sheet.columns);
-    // Pixels are squares, but an image that is shown smaller than it is has none.
-    pen.imageSmoothingEnabled = sheet.width > this.tileWidth;
-    pen.drawImage(
-      sheet.image, column * sheet.width, row * sheet.height, sheet.width, sheet.height,
-      x, y, this.tileWidth, this.tileHeight,
-    );
     pen.globalAlpha = 1;
-    const mark = sheet.marks[number];
-    if (mark) this.paintMark(pen, mark, x, y, ink);
-    if (this.caption) {
-      pen.fillStyle = ink.soft;
-      pen.fillText(this.words(rank, number, pen), x + this.tileWidth / 2, y + this.tileHeight + 11);
-    }
-    if (this.flagged?.(number)) {
-      pen.strokeStyle = ink.flag;
-      pen.lineWidth = 3;
-      pen.strokeRect(x + 1.5, y + 1.5, this.tileWidth - 3, this.tileHeight - 3);
-    }
-  }
-
-  // Value and condition below a tile, cut to its width.
-  words(rank, number, pen) {
-    const value = this.source.value?.(rank);
-    const number_ = value === undefined ? "" : Math.abs(value) < 100 ? value.toFixed(3) : brief(value);
-    let text = [number_, this.told?.get(number) ?? ""].join(" ").trim();
-    while (text.length > 1 && pen.measureText(text).width > this.tileWidth) text = `${text.slice(0, -2)}…`;
-    return text;
-  }
-
-  paintMark(pen, mark, x, y, ink) {
-    const [width, height] = [this.tileWidth, this.tileHeight];
-    pen.strokeStyle = mark === "corrupt" ? ink.bad : ink.soft;
-    pen.lineWidth = 2;
-    pen.strokeRect(x + 1, y + 1, width - 2, height - 2);
-    pen.fillStyle = pen.strokeStyle;
-    pen.font = `bold ${Math.min(18, width / 2)}px sans-serif`;
-    pen.fillText(mark === "corrupt" ? "✕" : "…", x + width / 2, y + height / 2 + 6);
-    pen.font = `11px ${getComputedStyle(this.root).fontFamily}`;
+    if (sheet) return;
+    pen.fillStyle = blank;
+    pen.fillRect(x, y, this.tileWidth, this.tileHeight);
   }
 
   // Samples of a chunk of ranks, as the server wants them.
@@ -234,7 +200,7 @@ export class Wall {
 
   link(begin, end) {
     while (this.pool.length < end - begin) {
-      const made = make("a", { class: "tile" });
+      const made = make("a", { class: "tile" }, make("small"));
       this.pool.push(made);
       this.links.append(made);
     }
@@ -248,16 +214,55 @@ export class Wall {
       link.style.width = `${this.tileWidth}px`;
       link.style.height = `${this.tileHeight}px`;
       const mark = this.sheets.get(this.samples(Math.floor(rank / this.chunk)), this.t)?.marks[number] ?? "";
-      const same = link.dataset.sample === String(number) && link.dataset.t === String(this.t);
-      if (same && link.dataset.mark === mark && !this.told) return;
-      link.dataset.mark = mark;
-      link.dataset.sample = number;
-      link.dataset.t = this.t;
+      const told = this.told?.get(number) ?? "";
+      const value = this.source.value?.(rank);
+      const [flagged, shown] = [this.flagged?.(number) ?? false, [number, this.t, rank, mark, told, value].join()];
+      link.classList.toggle("flagged", flagged);
+      if (link.dataset.shown === shown) return;
+      Object.assign(link.dataset, { shown, mark, sample: number, t: this.t });
       link.href = this.href(number, this.t, rank);
-      const told = this.told?.get(number);
       const name = `Sample ${thousands(number)}${told ? `, ${told}` : ""}`;
       link.setAttribute("aria-label", mark ? `${name}, ${mark}` : name);
       link.title = name;
+      const text = value === undefined ? "" : Math.abs(value) < 100 ? value.toFixed(3) : brief(value);
+      const caption = `${text} ${told}`.trim();
+      if (link.textContent !== caption) link.firstChild.textContent = caption;
     });
+  }
+}
+
+// All walls of the page, the store's own first; `own` names what that shows.
+export function beside(wall, url, own) {
+  const other = page.beside;
+  if (!other) return [wall];
+  const right = new Sheets(other.side, () => made[1].draw());
+  right.how = other.how;
+  const less = () => `/api/sheet/${own()}?${new URLSearchParams({ less: other.side, most: url.get("most") })}`;
+  const apart = new Sheets("difference", () => made[2].draw(), less);
+  const { timesteps, href } = wall;
+  const made = [
+    wall,
+    new Wall(byId("right-wall"), { ...other, sheets: right, href }),
+    ...(other.refused ? [] : [new Wall(byId("apart-wall"), { ...page.looks[""], timesteps, sheets: apart, href })]),
+  ];
+  for (const each of made) {
+    each.linked = made.filter((one) => one !== each);
+    // A wall that is scrolled takes the others along, to the same part of the same row.
+    each.onscroll = (first) => {
+      if (each.root.scrollTop === each.put) return;
+      for (const one of each.linked) one.goRow(each.row);
+      url.set({ at: first });
+    };
+  }
+  return made;
+}
+
+// Shows a timestep on every wall, or the nearest that it has; the first shows `t` itself.
+export function setTime(made, t) {
+  for (const [k, wall] of made.entries()) {
+    const here = k === 0 ? t : nearest(wall.timesteps, t);
+    wall.setTime(here);
+    const title = byId(`${wall.root.id}-time`);
+    if (title) title.textContent = timeText(here);
   }
 }

@@ -1,9 +1,9 @@
-"""What a page would see of answers: sheets cut into tiles, planes of numbers."""
+"""What a page would see of answers: sheets cut into tiles, rows of a trajectory."""
 
+import base64
 import io
 import json
 import re
-import struct
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,15 @@ def sheet(client: TestClient, side: str, **query: Any) -> tuple[npt.NDArray[np.u
     answer = client.get(f"/api/sheet/{side}", params=query)
     assert answer.status_code == 200, answer.text
     facts = json.loads(answer.headers["x-advkd-sheet"])
-    pixels = image_of(answer.content)
-    down, across = pixels.shape[0] // facts["height"], facts["columns"]
-    cut = pixels.reshape(down, facts["height"], across, facts["width"], *pixels.shape[2:])
-    tiles = np.moveaxis(cut, 2, 1).reshape(down * across, facts["height"], facts["width"], *pixels.shape[2:])
-    return tiles, facts["marks"]
+    return cut(image_of(answer.content), facts), facts["marks"]
+
+
+def cut(pixels: npt.NDArray[np.uint8], facts: dict[str, Any]) -> npt.NDArray[np.uint8]:
+    """The tiles of a sheet, `[places, h, w, ...]`."""
+    height, width = facts["height"], facts["width"]
+    down, across = pixels.shape[0] // height, facts["columns"]
+    parts = pixels.reshape(down, height, across, width, *pixels.shape[2:])
+    return np.moveaxis(parts, 2, 1).reshape(down * across, height, width, *pixels.shape[2:])
 
 
 def rows(client: TestClient) -> list[str]:
@@ -34,15 +38,23 @@ def rows(client: TestClient) -> list[str]:
     return re.findall(r'<tr data-store="([^"]*)"', client.get("/").text)
 
 
-def planes(body: bytes) -> dict[tuple[str, str, int], npt.NDArray[np.float32]]:
-    """The numbers of a trajectory by row, kind and timestep."""
-    (length,) = struct.unpack("<I", body[:4])
-    floats = np.frombuffer(body[4 + length :], dtype="<f4")
-    found = {}
-    for one in json.loads(body[4 : 4 + length])["planes"]:
-        size = int(np.prod(one["shape"]))
-        found[one["row"], one["kind"], one["t"]] = floats[one["at"] : one["at"] + size].reshape(one["shape"])
-    return found
+def strip(client: TestClient, store: str, sample: int, **query: Any) -> list[dict[str, Any]]:
+    """Rows of a trajectory, with their tiles by timestep."""
+    answer = client.get(f"/api/stores/{store}/strip/{sample}", params=query)
+    assert answer.status_code == 200, answer.text
+    rows = answer.json()["rows"]
+    for row in rows:
+        tiles = cut(image_of(base64.b64decode(row["png"])), row)
+        row["tiles"] = dict(zip(row["times"], tiles, strict=False))
+    return rows
+
+
+def arrays(client: TestClient, store: str, sample: int, **query: Any) -> dict[str, npt.NDArray[Any]]:
+    """The numbers of a trajectory, as they are exported."""
+    answer = client.get(f"/s/{store}/export.npz", params={"samples": sample} | query)
+    assert answer.status_code == 200, answer.text
+    with np.load(io.BytesIO(answer.content), allow_pickle=False) as file:
+        return {name: file[name][0] for name in file if file[name].ndim}
 
 
 def grey(states: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -32,3 +32,17 @@ def loaded(page: Page) -> None:
     page.evaluate(twice)
     page.wait_for_function("() => window.advkdWall.settled")
     page.evaluate(twice)
+
+
+def canvas_pixels(page: Page, selector: str) -> np.ndarray:
+    """A grey canvas's pixels, `[h, w]`, once there is one."""
+    page.locator(selector).wait_for()
+    found = page.evaluate(
+        """(selector) => {
+          const canvas = document.querySelector(selector);
+          const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          return [width, [...data].filter((_, k) => k % 4 === 0)];
+        }""",
+        selector,
+    )
+    return np.array(found[1], dtype=np.uint8).reshape(-1, found[0])

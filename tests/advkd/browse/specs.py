@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from advkd.browse.sample_map import DIGITS_FINGERPRINTS
+from advkd.browse.overview import DIGITS_FINGERPRINTS
 from advkd.students import LayerwiseStudent
 from storage import TrajectorySpec
 from storage.testing.trajectories import make_spec

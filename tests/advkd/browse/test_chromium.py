@@ -1,6 +1,7 @@
 """What people do, in a real browser against a real server process over a real S3 server."""
 
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from advkd.students.loading import load_student
 from storage import digest
 from storage.testing.oracles import shown_states
 from tests.advkd.browse.pictures import grey
-from tests.advkd.browse.screen import loaded, wall_tile
+from tests.advkd.browse.screen import canvas_pixels, loaded, wall_tile
 from tests.advkd.browse.site import SAMPLES, Site
 
 
@@ -29,7 +30,7 @@ def test_the_list_leads_to_stores(site: Site, page: Page) -> None:
     expect(page).to_have_url(re.compile("sort=samples"))
     for name in (site.name, digest(site.other)[:16]):
         page.locator(f"input[value='{name}']").check()
-    chosen = f"/compare?left={site.name}&right={digest(site.other)[:16]}"
+    chosen = f"/s/{site.name}/gallery?with={digest(site.other)[:16]}"
     expect(page.locator("#compare")).to_have_attribute("href", chosen)
     page.locator("#filter").fill("WebDataset 16")
     shown = page.locator("#stores tbody tr:visible")
@@ -122,10 +123,9 @@ def test_a_trajectory_and_its_neighbours(site: Site, page: Page) -> None:
     strip = page.locator("#strip")
     expect(strip).to_contain_text("tiny")
     expect(strip.locator("canvas")).to_have_count(3 + 2 + 1 + 2 + 2 + 2 + 2)
-    page.locator("#stage").hover(position={"x": 5, "y": 5})
-    value = float(shown_states(site.spec, 2, 3)[500][0, 0, 0, 0])
-    expect(page.locator("#where")).to_have_text(f"x 0, y 0, t = 500: {value:.4f}")
-    expect(page.locator("#under tr").first).to_contain_text(f"{value:.4f}")
+    for at, t in (("#stage", 500), ("#strip tr.teacher:first-child [data-t='0'] canvas", 0)):
+        expected = grey(shown_states(site.spec, 2, 3)[t])[0]
+        np.testing.assert_array_equal(canvas_pixels(page, at), expected)
     page.keyboard.press("ArrowDown")
     expect(page).to_have_url(re.compile(r"/sample/3\?t=500"))
     with page.expect_download() as started:
@@ -140,31 +140,39 @@ def test_a_trajectory_and_its_neighbours(site: Site, page: Page) -> None:
 
 
 def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
-    page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0")
-    expect(page.locator("#status")).to_contain_text("RMSE at clean, of 512 of 1,600 samples", timeout=60_000)
+    page.goto(f"{site.address}/s/{site.name}/gallery?with={site.name}~0")
+    expect(page.locator("#by")).to_have_value("disagreement")
+    expect(page.locator("#status")).to_contain_text("Of 512 of 1,600 samples", timeout=60_000)
+    expect(page.locator("#status")).to_contain_text("at the clean state")
     page.keyboard.press("ArrowLeft")
-    for side in ("left", "right", "apart"):
-        expect(page.locator(f"#{side}-time")).to_have_text("t = 500")
-    page.locator("#left-wall").hover()
+    for wall in ("wall", "right-wall", "apart-wall"):
+        expect(page.locator(f"#{wall}-time")).to_have_text("t = 500")
+    page.locator("#wall").hover()
     page.mouse.wheel(0, 600)
     for side in ("right", "apart"):
         page.wait_for_function("(id) => document.getElementById(id).scrollTop > 300", arg=f"{side}-wall")
-    with page.expect_response(lambda answer: "/api/difference" in answer.url and "most=0.05" in answer.url) as answered:
+    with page.expect_response(
+        lambda answer: f"less={site.name}~0" in unquote(answer.url) and "most=0.05" in answer.url
+    ) as answered:
         page.locator("#most").select_option("0.05")
     assert answered.value.status == 200
     expect(page).to_have_url(re.compile("most=0.05"))
-    page.locator("#right").select_option(digest(site.other)[:16])
+    page.locator("#with").select_option("")
+    expect(page.locator("#right-wall")).to_have_count(0)
+    page.locator("#with").select_option(f"{site.name}~0")
+    expect(page.locator("#right-wall")).to_have_count(1)
+    page.goto(f"{site.store}/gallery?with={digest(site.other)[:16]}")
     expect(page.locator("#status")).to_contain_text("that both have")
     assert page.locator("#apart-wall").count() == 1
 
 
 def test_linked_walls_show_the_same_rows_at_one_height(site: Site, page: Page) -> None:
     page.set_viewport_size({"width": 1024, "height": 700})
-    page.goto(f"{site.address}/compare?left={site.name}&right={site.name}~0&by=number")
+    page.goto(f"{site.address}/s/{site.name}/gallery?with={site.name}~0&by=number")
     loaded(page)
     page.locator("#right-wall").hover()
     page.mouse.wheel(0, 335)
-    walls = "const last = window.advkdWall; const walls = [...last.linked, last];"
+    walls = "const first = window.advkdWall; const walls = [first, ...first.linked];"
     page.wait_for_function(f"() => {{ {walls} return walls.every((wall) => wall.root.scrollTop === 335); }}")
     told = page.evaluate(
         f"""() => {{
@@ -173,7 +181,7 @@ def test_linked_walls_show_the_same_rows_at_one_height(site: Site, page: Page) -
         }}"""
     )
     assert told[0] == told[1] == told[2]
-    page.locator("#left-wall").hover()
+    page.locator("#wall").hover()
     page.keyboard.press("ArrowDown")
     page.wait_for_function(f"() => {{ {walls} return walls.every((wall) => wall.root.scrollTop > 390); }}")
 
@@ -196,12 +204,14 @@ def test_an_order_leads_from_sample_to_sample(site: Site, page: Page) -> None:
 def test_errors_share_one_scale_unless_each_row_has_its_own(site: Site, page: Page) -> None:
     page.goto(f"{site.store}/sample/2")
     scales = page.locator("#strip .signed")
+    texts = "[...document.querySelectorAll('#strip .signed')].map((one) => one.textContent)"
     expect(scales).to_have_count(3)
     shown = scales.all_text_contents()
     assert shown[1] == shown[2]
     assert re.fullmatch("\u2212[0-9.]+\\+[0-9.]+", shown[1])
     page.locator("#own").check()
     expect(page).to_have_url(re.compile("own=1"))
+    page.wait_for_function(f"(old) => String({texts}) !== String(old)", arg=shown)
     own = scales.all_text_contents()
     assert own[1] != own[2]
     assert shown[1] in own[1:]
@@ -241,7 +251,14 @@ def test_a_phone_has_one_row_of_large_controls_and_swipes_through_time(site: Sit
 def test_every_page_fits_a_phone_and_names_what_it_has(site: Site, browser: Browser, scheme: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
-    for path in ("/", f"/s/{site.name}", f"/s/{site.name}/gallery", f"/s/{site.name}/sample/1", "/compare", "/s/none"):
+    for path in (
+        "/",
+        f"/s/{site.name}",
+        f"/s/{site.name}/gallery",
+        f"/s/{site.name}/sample/1",
+        f"/s/{site.name}/gallery?with={site.name}~0",
+        "/s/none",
+    ):
         page.goto(site.address + path)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390, path

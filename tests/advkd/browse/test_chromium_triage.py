@@ -169,10 +169,12 @@ def test_ticks_fit_beside_a_chart(site: Site, page: Page, value: str, text: str)
 
 def test_a_chart_of_extremes_has_places_for_all_of_them(site: Site, page: Page) -> None:
     page.goto(site.store)
-    expect(page.locator("#spread path")).to_have_count(3)
-    expect(page.locator("#spread .tick.middle")).to_have_text(["999", "500", "clean"])
-    rows = "[[999, 0, 1e308, -1e308, 1e308], [0, 0, 1e308, -1e308, 1e308]]"
-    drawn = page.evaluate(f"async () => (await import('/static/chart.js')).spreadChart({rows}).outerHTML")
-    assert "NaN" not in drawn
-    assert "Infinity" not in drawn
+    expect(page.locator("#histograms figure")).to_have_count(3)
+    expect(page.locator("#histograms figcaption b")).to_have_text(["t = 999", "t = 500", "clean"])
+    series = "[{ name: 'a', errors: [[500, 1e308], [0, 2e307]] }]"
+    drawn = page.evaluate(f"async () => (await import('/static/chart.js')).errorChart({series}, 0, null).outerHTML")
+    for wrong in ("NaN", "Infinity"):
+        assert wrong not in drawn
     assert ">1e+308<" in drawn
+    same = page.evaluate("async () => (await import('/static/chart.js')).bars([3, 0], -1e308, 1e308).outerHTML")
+    assert "NaN" not in same

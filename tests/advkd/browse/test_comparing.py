@@ -19,10 +19,10 @@ def test_stores_of_other_shapes_are_not_subtracted(tmp_path, opened: Opened) -> 
         fill(str(tmp_path), spec, 32)
     left, right = (digest(spec)[:16] for spec in specs)
     client = opened(str(tmp_path))
-    answer = client.get(f"/api/compare/order?left={left}&right={right}")
+    answer = client.get(f"/api/stores/{left}/order?by=distance&to={right}")
     assert answer.status_code == 400
     assert "differ in shape ([1, 8, 8] and [1, 4, 4])" in answer.json()["error"]["message"]
-    assert client.get(f"/compare?left={left}&right={right}").status_code == 200
+    assert client.get(f"/s/{left}/gallery?with={right}").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,15 @@ def test_samples_of_other_noise_are_not_subtracted(
         fill(str(tmp_path), spec, 32)
     left, right = (digest(spec)[:16] for spec in specs)
     client = opened(str(tmp_path))
-    for route in ("compare/order", "difference"):
-        answer = client.get(f"/api/{route}?left={left}&right={right}&samples=0-3&t=0")
+    for route in (f"stores/{left}/order?by=distance&to={right}", f"sheet/{left}?less={right}&samples=0-3"):
+        answer = client.get(f"/api/{route}&t=0")
         assert answer.status_code == 400
         assert fact in answer.json()["error"]["message"]
-    page = html.unescape(client.get(f"/compare?left={left}&right={right}").text)
+    page = html.unescape(client.get(f"/s/{left}/gallery?with={right}").text)
     assert fact in page
     assert "apart-wall" not in page
-    assert "largest disagreement" not in page
+    assert "by disagreement" not in page
+    assert 'id="right-wall"' in page
 
 
 def test_disagreement_is_the_distance_of_both(tmp_path, opened: Opened) -> None:
@@ -57,7 +58,7 @@ def test_disagreement_is_the_distance_of_both(tmp_path, opened: Opened) -> None:
     fill(str(tmp_path), one, 64)
     fill(str(tmp_path), other, 32)
     client = opened(str(tmp_path))
-    found = client.get(f"/api/compare/order?left={digest(one)[:16]}&right={digest(other)[:16]}&t=500").json()
+    found = client.get(f"/api/stores/{digest(one)[:16]}/order?by=distance&to={digest(other)[:16]}&t=500").json()
     states = [shown_states(spec, 0, 32)[500].astype(np.float64) for spec in (one, other)]
     expected = np.sqrt(((states[0] - states[1]) ** 2).reshape(32, -1).mean(1))
     assert found["samples"] == np.argsort(-expected).tolist()

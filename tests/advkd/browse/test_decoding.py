@@ -17,7 +17,7 @@ from storage import TrajectorySpec, digest, open_writer, seal
 from storage.testing.oracles import shown_states
 from storage.testing.trajectories import fill, shard_states
 from tests.advkd.browse.conftest import Opened
-from tests.advkd.browse.pictures import image_of, planes, sheet
+from tests.advkd.browse.pictures import image_of, sheet, strip
 from tests.advkd.browse.specs import image_spec
 from tests.advkd.teachers.latents import tiny_kl
 
@@ -45,8 +45,10 @@ def test_decoded_pictures_are_those_of_the_autoencoder(latents, opened: Opened) 
     page = client.get(f"/s/{name}/gallery").text
     assert ">decoded<" in page
     assert ">channel 3<" in page
-    found = planes(client.get(f"/api/stores/{name}/values/2").content)
-    np.testing.assert_allclose(found["teacher", "decoded", 0], images[2], atol=1e-5)
+    state, row, *_ = strip(client, name, 2)
+    assert (state["note"], row["note"], row["times"]) == ("state", "decoded", [999, 500, 0])
+    np.testing.assert_allclose(row["tiles"][0].astype(int), expected.transpose(0, 2, 3, 1)[2], atol=1)
+    assert state["tiles"][0].shape == (16, 16)
 
 
 def test_channels_are_shown_one_by_one(latents, opened: Opened) -> None:
@@ -84,19 +86,19 @@ def test_every_picture_is_decoded_as_the_wall_is(latents, opened: Opened) -> Non
 
     tiles, _ = sheet(client, name, samples="0-3", t=0)
     np.testing.assert_allclose(tiles[3].astype(int), drawn(3, 0), atol=1)
-    strip = image_of(client.get(f"/s/{name}/sample/3.png").content)
+    strip = image_of(client.get(f"/s/{name}/export.png?samples=3").content)
     step = strip.shape[0] // side
     for k, t in enumerate(spec.timesteps):
         part = strip[:, k * step * side : (k + 1) * step * side][::step, ::step]
         np.testing.assert_allclose(part.astype(int), drawn(3, t), atol=1)
-    film = Image.open(io.BytesIO(client.get(f"/s/{name}/sample/3.gif").content))
+    film = Image.open(io.BytesIO(client.get(f"/s/{name}/export.gif?samples=3").content))
     film.seek(2)
     assert np.abs(np.asarray(film.convert("RGB"))[::step, ::step].astype(int) - drawn(3, 0)).mean() < 12
     page = html.unescape(client.get(f"/s/{name}").text)
     assert re.findall(r"samples=0-3&t=\d+&columns=4", page)
-    same = image_of(client.get(f"/api/difference?left={name}&right={name}&samples=0-3&t=0").content)
+    same = image_of(client.get(f"/api/sheet/{name}?less={name}&samples=0-3&t=0").content)
     assert same.shape == (2 * side, 2 * side, 3)
-    assert f'"tile":[{side},{side}]' in html.unescape(client.get(f"/compare?left={name}").text)
+    assert f'"tile":[{side},{side}]' in html.unescape(client.get(f"/s/{name}/gallery?with={name}").text)
 
 
 def test_the_list_draws_latents_by_channel_and_says_so(latents, opened: Opened) -> None:
@@ -113,7 +115,7 @@ def test_differences_are_those_of_the_images(latents, opened: Opened) -> None:
     left, right = (digest(one)[:16] for one in (spec, other))
     states = [torch.from_numpy(shown_states(one, 0, 1)[500].astype(np.float32)) for one in (spec, other)]
     expected = difference_tiles(np.abs(np.subtract(*(space.decode(one).numpy() for one in states))), 2.0)[0]
-    route = f"/api/difference?left={left}&right={right}&samples=0&t=500&most=2"
+    route = f"/api/sheet/{left}?less={right}&samples=0&t=500&most=2"
     found = image_of(opened(root, decode=True).get(route).content)
     assert np.abs(found.astype(int) - expected).max() <= 3
     assert found.any()

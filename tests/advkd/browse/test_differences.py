@@ -40,13 +40,13 @@ def test_a_student_against_its_teacher(tmp_path: Path, opened: Opened) -> None:
     with torch.no_grad():
         noise = torch.from_numpy(states[999].astype(np.float32))
         predicted = LayerwiseStudent.from_pretrained(folder).eval().predictions(noise)[0].numpy()
-    route = f"/api/difference?left={name}&right={name}~0&samples=4-7&t=500&most=2"
+    route = f"/api/sheet/{name}?less={name}~0&samples=4-7&t=500&most=2"
     shown = image_of(client.get(route).content)
     expected = difference_tiles(np.abs(states[500].astype(np.float32) - predicted)[4:8], 2.0)
     tiles = shown.reshape(2, 8, 2, 8, 3).transpose(0, 2, 1, 3, 4).reshape(4, 8, 8, 3)
     assert np.abs(tiles.astype(int) - expected).max() <= 3
     assert tiles.any()
-    same = image_of(client.get(f"/api/difference?left={name}&right={name}&samples=0-3&t=500").content)
+    same = image_of(client.get(f"/api/sheet/{name}?less={name}&samples=0-3&t=500").content)
     assert not same.any()
 
 
@@ -55,14 +55,14 @@ def test_what_cannot_be_subtracted_is_refused_and_said_on_the_page(tmp_path: Pat
     for spec, samples in ((one, 64), (other, 32)):
         fill(str(tmp_path), spec, samples)
     client, left, right = opened(str(tmp_path)), digest(one)[:16], digest(other)[:16]
-    refused = client.get(f"/api/difference?left={left}&right={right}&samples=0-3&t=0")
+    refused = client.get(f"/api/sheet/{left}?less={right}&samples=0-3&t=0")
     assert refused.status_code == 400
     assert "differ in shape ([1, 8, 8] and [1, 4, 4])" in refused.json()["error"]["message"]
-    page = client.get(f"/compare?left={left}&right={right}").text
+    page = client.get(f"/s/{left}/gallery?with={right}").text
     assert "differ in shape" in page
     assert "apart-wall" not in page
-    assert "apart-wall" in client.get(f"/compare?left={left}&right={left}").text
-    beyond = client.get(f"/api/difference?left={right}&right={left}&samples=40-41&t=0")
+    assert "apart-wall" in client.get(f"/s/{left}/gallery?with={left}").text
+    beyond = client.get(f"/api/sheet/{right}?less={left}&samples=40-41&t=0")
     assert "numbers from 0 to 31" in beyond.json()["error"]["message"]
-    scale = client.get(f"/api/difference?left={left}&right={left}&samples=0-1&most=9")
+    scale = client.get(f"/api/sheet/{left}?less={left}&samples=0-1&most=9")
     assert scale.status_code == 400

@@ -70,9 +70,9 @@ def test_objects_decide_what_is_allocated(tmp_path: Path, opened: Opened) -> Non
         f"/api/sheet/{name}?samples=0-3",
         f"/api/stores/{name}/order?by=norm",
         f"/api/stores/{name}/histograms",
-        f"/api/stores/{name}/values/0",
+        f"/api/stores/{name}/strip/0",
         f"/s/{name}",
-        f"/s/{name}/sample/0.gif",
+        f"/s/{name}/export.gif?samples=0",
     )
     for route in asked:
         assert peak_memory(lambda route=route: client.get(route)) < 2**24, route

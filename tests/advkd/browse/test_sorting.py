@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advkd.browse.sorting import MOST_SAMPLES, at_random, chunks, subset
+from advkd.browse.sorting import MOST_SAMPLES, chunks, subset
 from tests.advkd.browse.specs import image_spec
 
 
@@ -37,14 +37,6 @@ def test_a_hundred_million_are_drawn_from_evenly() -> None:
     samples = subset(view(10**8), 0, MOST_SAMPLES, [0]).samples
     counts, _ = np.histogram(samples // 4, bins=8, range=(0, 10**8 // 4))
     assert counts.min() > 0.7 * counts.mean()
-
-
-@given(st.integers(1, 10**9), st.integers(0, 100))
-def test_random_samples_are_distinct_and_of_the_seed(count: int, seed: int) -> None:
-    order = at_random(view(count), seed)
-    assert len(np.unique(order.samples)) == len(order.samples) == min(count, MOST_SAMPLES)
-    assert order.samples.max() < count
-    np.testing.assert_array_equal(order.samples, at_random(view(count), seed).samples)
 
 
 def test_large_states_are_fewer_at_once() -> None:

@@ -13,8 +13,8 @@ import pytest
 from starlette.testclient import TestClient
 
 import advkd.browse.store_view as looking
+from advkd.browse import api
 from advkd.browse.catalogue import Catalogue
-from advkd.browse.marks import Mark, Marks
 from storage import (
     StoreUnreachableError,
     TrajectorySpec,
@@ -69,30 +69,31 @@ class TestDamage:
         assert sheet(client, name, samples="32", t=0)[1] == {}  # kept from better times
         address, good = damage(uri, 1)
         assert sheet(client, name, samples="32-63", t=999)[1] != {}
-        assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
         numbers = [31, 32, 63, 64]
         tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
         assert marks == {"32": "corrupt", "63": "corrupt"}
         np.testing.assert_array_equal(tiles[[0, 3]], grey(shown_states(spec, 0, 96)[999][[31, 64]]))
         assert len(np.unique(tiles[1])) == 2
-        found = client.get(f"/api/stores/{name}/shards").json()
-        assert (found["runs"], found["apart"]) == ([[0, 3, "present"]], {"1": "corrupt"})
-        assert f"advkd cache repair {uri}" in found["problems"]["1"]
-        assert client.get(f"/api/stores/{name}/values/40").json()["error"]["kind"] == "corrupt"
+        told = client.get(f"/api/stores/{name}/strip/40").json()["error"]
+        assert told["kind"] == "corrupt"
+        assert f"advkd cache repair {uri}" in told["message"]
         assert client.get(f"/s/{name}/sample/40").status_code == 200
-        assert client.get(f"/s/{name}/sample/40.png").status_code == 422
+        assert client.get(f"/s/{name}/export.png?samples=40").status_code == 422
         order = client.get(f"/api/stores/{name}/order?by=norm&t=999").json()
         assert (len(order["samples"]), order["unreadable"]) == (64, 32)
-        compared = client.get(f"/api/compare/order?left={name}&right={name}&t=999").json()
+        compared = client.get(f"/api/stores/{name}/order?by=distance&to={name}&t=999").json()
         assert (len(compared["samples"]), compared["unreadable"]) == (64, 32)
         write_bytes(address, good)
-        for asked in (f"/api/stores/{name}/order?by=norm&t=999", f"/api/compare/order?left={name}&right={name}&t=999"):
+        for asked in (
+            f"/api/stores/{name}/order?by=norm&t=999",
+            f"/api/stores/{name}/order?by=distance&to={name}&t=999",
+        ):
             order = client.get(asked).json()
             assert (sorted(order["samples"]), order["unreadable"]) == (list(range(96)), 0)
         tiles, marks = sheet(client, name, samples="31,32,63,64", t=999)
         assert marks == {}
         np.testing.assert_array_equal(tiles, grey(shown_states(spec, 0, 96)[999][numbers]))
-        assert client.get(f"/api/stores/{name}/shards").json()["apart"] == {}
+        assert client.get(f"/api/stores/{name}/strip/40").status_code == 200
 
 
 class TestGrowth:
@@ -105,20 +106,19 @@ class TestGrowth:
         client = opened(uri)
 
         def state() -> Any:
-            return client.get(f"/api/stores/{name}/shards").json()
+            return client.get(f"/api/stores/{name}/state").json()
 
         assert (state()["state"], state()["samples"]) == ("growing", 32)
         template = open_store_key(uri, spec, 1)
         write_bytes(join(uri, template), b"not all of it yet")
-        assert state()["runs"] == [[0, 1, "present"], [1, 2, "missing"]]
-        assert state()["apart"] == {"1": "writing"}
+        assert state()["samples"] == 32
         writer.write_shard(1, shard_states(spec, 1))
         eventually(lambda: state()["samples"] == 64)
         seal(root, spec, 60)
         eventually(lambda: (state()["state"], state()["samples"]) == ("sealed", 60))
         assert "statistics" in client.get(f"/s/{name}").text.lower()
         writer.write_shard(2, shard_states(spec, 2))
-        assert state()["shards"] == 3
+        assert state()["samples"] == 60
         seal(root, spec, 96)
         eventually(lambda: state()["samples"] == 96)
         assert sheet(client, name, samples="60-95", t=0)[1] == {}
@@ -141,7 +141,7 @@ class TestAway:
         assert client.get(f"/s/{name}").status_code == 200
         shutil.move(uri, tmp_path / "moved")
         eventually(lambda: client.get(f"/s/{name}").status_code == 410)
-        page, answer = client.get(f"/s/{name}"), client.get(f"/api/stores/{name}/shards")
+        page, answer = client.get(f"/s/{name}"), client.get(f"/api/stores/{name}/state")
         assert (page.status_code, answer.status_code) == (410, 410)
         assert "The store is gone" in page.text
         assert answer.json()["error"]["passing"]
@@ -172,29 +172,27 @@ class TestAway:
 
 
 class TestMarks:
-    """Which are looked at again."""
+    """An answer from which samples are missing is not kept."""
 
-    def test_every_one_has_its_turn(self) -> None:
-        marks = Marks()
-        for shard in range(20):
-            marks.put(shard, Mark("corrupt", "", shard))
-        seen = [shard for _ in range(3) for shard, _ in marks.turn(8)]
-        assert sorted(set(seen)) == list(range(20))
-
-    def test_they_are_looked_at_now_and_then_not_at_every_request(
+    def test_a_distribution_is_made_again_until_it_is_whole(
         self, tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spec = image_spec()
         fill(str(tmp_path), spec, 64)
         client, name = opened(str(tmp_path)), digest(spec)[:16]
-        damage(store_uri(str(tmp_path), spec), 1)
-        assert sheet(client, name, samples="32", t=999)[1] == {"32": "corrupt"}
-        monkeypatch.setattr(looking, "SEALED_SECONDS", 3600.0)
-        turns: list[int] = []
-        monkeypatch.setattr(Marks, "turn", lambda self, most: turns.append(most) or [])
-        for _ in range(5):
-            assert client.get(f"/api/stores/{name}/shards").json()["counts"]["corrupt"] == 1
-        assert turns == [8]
+        address, good = damage(store_uri(str(tmp_path), spec), 1)
+        made: list[str] = []
+        original = api.histograms
+        monkeypatch.setattr(api, "histograms", lambda view: made.append(view.store.name) or original(view))
+
+        def counted() -> int:
+            found = client.get(f"/api/stores/{name}/histograms").json()
+            return sum(found["timesteps"]["999"]["counts"])
+
+        assert [counted(), counted()] == [32 * 64, 32 * 64]
+        write_bytes(address, good)
+        assert [counted(), counted()] == [64 * 64, 64 * 64]
+        assert len(made) == 3
 
 
 def test_who_has_seen_a_store_does_not_wait_while_another_asks_it(

@@ -1,5 +1,6 @@
 """Students beside their teacher: the mathematics against `advkd.diffusion.schedule`, what does not fit is refused."""
 
+import html
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from storage import ByteCache, digest
 from storage.testing.oracles import shown_states, spec_of_kind
 from storage.testing.trajectories import fill
 from tests.advkd.browse.conftest import Opened
-from tests.advkd.browse.pictures import planes, sheet
+from tests.advkd.browse.pictures import arrays, sheet, strip
 from tests.advkd.browse.specs import image_spec, student_folder
 
 
@@ -57,12 +58,12 @@ def test_a_student_of_classes_gets_the_label_of_each_sample(tmp_path: Path, open
         predicted = model.predictions(noise, class_labels=labels)
     name, plain = digest(spec)[:16], digest(unlabelled)[:16]
     for index in (0, 9, 63):
-        found = planes(client.get(f"/api/stores/{name}/values/{index}?student=0").content)
+        found = arrays(client, name, index, student=0)
         for t, states in zip((500, 0), predicted, strict=True):
-            np.testing.assert_allclose(found["student 0", "state", t], states[index].numpy(), atol=1e-5)
+            np.testing.assert_allclose(found[f"student0_t{t:04d}"], states[index].numpy(), atol=1e-5)
     truth = shown_states(spec, 0, 64)[500].astype(np.float32)
     distance = np.sqrt(((predicted[0].numpy() - truth) ** 2).reshape(64, -1).mean(1))
-    order = client.get(f"/api/stores/{name}/order?by=distance&t=500&student=0").json()
+    order = client.get(f"/api/stores/{name}/order?by=distance&t=500&to={name}~0").json()
     assert order["samples"] == np.argsort(-distance, kind="stable").tolist()
     ones = client.get(f"/api/stores/{name}/order?by=number&t=0&label=1").json()
     assert ones["what"].endswith(' of class "1" among all 64 samples')
@@ -71,7 +72,7 @@ def test_a_student_of_classes_gets_the_label_of_each_sample(tmp_path: Path, open
     page = client.get(f"/s/{name}/gallery").text
     assert all(f'<option value="{k}">{k}</option>' in page for k in range(3))
     assert client.get(f"/api/stores/{plain}/order?by=number&t=0&label=1").status_code == 400
-    refused = client.get(f"/api/stores/{plain}/values/0?student=0")
+    refused = client.get(f"/api/stores/{plain}/strip/0?student=0")
     assert refused.status_code == 400
     assert "of its own conditions, got one that takes 'labels' for a store of noise alone" in refused.text
 
@@ -82,23 +83,24 @@ def test_its_states_are_those_of_the_student(tmp_path: Path, opened: Opened) -> 
     folders = [student_folder(tmp_path / "runs" / name / "student", seed=seed) for seed, name in enumerate("ab")]
     client, name = opened(str(tmp_path / "stores"), students=tuple(folders)), digest(spec)[:16]
     noise = torch.from_numpy(shown_states(spec, 0, 64)[999].astype(np.float32))
-    found = planes(client.get(f"/api/stores/{name}/values/9?student=0&student=1").content)
+    found = arrays(client, name, 9, student=[0, 1])
     for number, folder in enumerate(folders):
         with torch.no_grad():
             predicted = LayerwiseStudent.from_pretrained(folder).eval().predictions(noise)
         for t, states in zip((500, 0), predicted, strict=True):
-            np.testing.assert_allclose(found[f"student {number}", "state", t], states[9].numpy(), atol=1e-5)
+            np.testing.assert_allclose(found[f"student{number}_t{t:04d}"], states[9].numpy(), atol=1e-5)
         truth = shown_states(spec, 0, 64)[500].astype(np.float32)
         distance = np.sqrt(((predicted[0].numpy() - truth) ** 2).reshape(64, -1).mean(1))
-        order = client.get(f"/api/stores/{name}/order?by=distance&t=500&student={number}").json()
+        order = client.get(f"/api/stores/{name}/order?by=distance&t=500&to={name}~{number}").json()
         assert order["samples"] == np.argsort(-distance, kind="stable").tolist()
         np.testing.assert_allclose(order["values"], np.sort(distance)[::-1], atol=1e-4)
         assert sheet(client, f"{name}~{number}", samples="0-9", t=500)[1] == {}
     answer = client.get(f"/api/sheet/{name}~0?samples=0-9&t=500")
     assert answer.headers["cache-control"] == "no-store"
-    both = client.get(f"/api/compare/order?left={name}~0&right={name}~1").json()
+    both = client.get(f"/api/stores/{name}~0/order?by=distance&to={name}~1").json()
     assert len(both["samples"]) == 64
-    assert client.get(f"/compare?left={name}~0&right={name}~1").text.count("selected") == 2
+    page = html.unescape(client.get(f"/s/{name}/gallery?show=0&with={name}~1").text)
+    assert f'"beside":{{"store":"{name}","refused":null,"side":"{name}~1","timesteps":[999,500,0]' in page
 
 
 def test_one_of_another_shape_is_refused(tmp_path: Path, opened: Opened) -> None:
@@ -113,7 +115,7 @@ def test_one_of_another_shape_is_refused(tmp_path: Path, opened: Opened) -> None
     fill(str(tmp_path / "both"), other, 32)
     client, name = opened(str(tmp_path / "both"), students=(folder,)), digest(spec)[:16]
     assert "is not shown: a student is shown beside" in client.get(f"/s/{name}/sample/0").text
-    for route in (f"/api/sheet/{name}~0?samples=0-3", f"/api/stores/{name}/values/0?student=0"):
+    for route in (f"/api/sheet/{name}~0?samples=0-3", f"/api/stores/{name}/strip/0?student=0"):
         assert "got one of [1, 4, 4]" in client.get(route).json()["error"]["message"]
     assert client.get(f"/api/sheet/{name}~1?samples=0-3").status_code == 404
     assert client.get(f"/api/sheet/{digest(other)[:16]}~0?samples=0-3&t=0").status_code == 200
@@ -130,13 +132,13 @@ def test_one_of_a_smaller_grid_shows_what_it_has(tmp_path: Path, opened: Opened)
     fill(str(tmp_path / "one"), spec, 32)
     folder = student_folder(tmp_path / "coarse", timesteps=(999, 0))
     client, name = opened(str(tmp_path / "one"), students=(folder,)), digest(spec)[:16]
-    found = planes(client.get(f"/api/stores/{name}/values/0?student=0").content)
-    assert [key for key in found if key[0] == "student 0"] == [("student 0", "state", 0), ("student 0", "clean", 0)]
-    answer = client.get(f"/api/stores/{name}/order?by=distance&t=500&student=0").json()
+    found = [row for row in strip(client, name, 0, student=0) if row["kind"] == "student"]
+    assert [(row["note"], row["times"]) for row in found] == [("state", [0]), ("implied clean", [0])]
+    answer = client.get(f"/api/stores/{name}/order?by=distance&t=500&to={name}~0").json()
     assert "the student predicts the timesteps [0], got t=500" in answer["error"]["message"]
 
 
 def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
     folders = [student_folder(tmp_path / name) for name in ("x/quick/student", "y/quick/student", "z/full")]
-    assert Students(folders, ByteCache(2**20), "runs").names == ["x/quick", "y/quick", "z/full"]
-    assert Students(folders[:1], ByteCache(2**20), "runs").names == ["quick"]
+    for given, names in ((folders, ["x/quick", "y/quick", "z/full"]), (folders[:1], ["quick"])):
+        assert [one.name for one in Students(given, ByteCache(2**20), "runs").all] == names

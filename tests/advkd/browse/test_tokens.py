@@ -30,7 +30,7 @@ class TestToken:
 
     def test_without_it_nothing_is_told(self, store: str, opened: Opened) -> None:
         client, name = opened(store, token=TOKEN), Path(store).name
-        for route in ("/", f"/s/{name}", f"/s/{name}/sample/0", "/compare", "/?token=wrong", "/?token="):
+        for route in ("/", f"/s/{name}", f"/s/{name}/sample/0", f"/s/{name}/map", "/?token=wrong", "/?token="):
             answer = client.get(route)
             assert answer.status_code == 401
             assert "Token" in answer.text
@@ -39,7 +39,7 @@ class TestToken:
         for route in (
             f"/api/sheet/{name}?samples=0-3",
             "/static/wall.js",
-            f"/s/{name}/sample/0.npz",
+            f"/s/{name}/export.npz?samples=0",
         ):
             assert client.get(route).status_code == 401
         assert client.get("/static/style.css").status_code == 200

@@ -27,12 +27,13 @@ def test_the_server_holds_no_torch_without_students(tmp_path: Path) -> None:
     fill(str(tmp_path), spec, 64)
     name = digest(spec)[:16]
     routes = [
-        "/", f"/s/{name}", f"/s/{name}/gallery", f"/s/{name}/sample/3", f"/s/{name}/sample/3.png",
-        f"/s/{name}/sample/3.gif", f"/s/{name}/sample/3.npz", f"/compare?left={name}&right={name}", "/static/wall.js",
-        f"/api/sheet/{name}?samples=0-9", f"/api/stores/{name}/values/3",
-        f"/api/stores/{name}/order?by=norm", f"/api/stores/{name}/order?by=random", f"/api/stores/{name}/shards",
+        "/", f"/s/{name}", f"/s/{name}/gallery", f"/s/{name}/sample/3", f"/s/{name}/export.png?samples=3",
+        f"/s/{name}/export.gif?samples=3", f"/s/{name}/export.npz?samples=3", f"/s/{name}/gallery?with={name}",
+        "/static/wall.js",
+        f"/api/sheet/{name}?samples=0-9", f"/api/stores/{name}/strip/3",
+        f"/api/stores/{name}/order?by=norm", f"/api/stores/{name}/state",
         f"/api/stores/{name}/histograms",
-        f"/api/compare/order?left={name}&right={name}",
+        f"/api/stores/{name}/order?by=distance&to={name}",
     ]  # fmt: skip
     code = """
 import sys
@@ -69,8 +70,8 @@ def test_memory_with_a_student_is_bounded(tmp_path: Path) -> None:
             routes = (
                 f"/api/sheet/{name}~0?samples={first}-{first + 23}&t={t}",
                 f"/api/sheet/{name}?samples={first}-{first + 23}&t={t}",
-                f"/api/stores/{name}/values/{first}?student=0",
-                f"/api/stores/{name}/order?by=distance&t=0&student=0&seed={number}",
+                f"/api/stores/{name}/strip/{first}?student=0",
+                f"/api/stores/{name}/order?by=distance&t=0&to={name}~0&seed={number}",
             )
             assert client.get(generator.choices(routes, (10, 10, 10, 0.1))[0]).status_code == 200
         assert server.memory_info().rss < 900e6
@@ -94,11 +95,11 @@ def test_looking_at_one_sample_reads_no_whole_shard(
     monkeypatch.setattr(
         DirectSource, "read_into", lambda self, entry, give: sizes.append(entry.size) or whole(self, entry, give)
     )
-    assert client.get(f"/api/stores/{name}/values/1050").status_code == 200
+    assert client.get(f"/api/stores/{name}/strip/1050").status_code == 200
     shard = sum(entry.size for entry in open_store(store_uri(root, spec)).manifest.shards.entries(1))
     assert 0 < sum(sizes) < 0.2 * shard + 3000
     before = len(sizes)
-    assert client.get(f"/api/stores/{name}/values/1050").status_code == 200
+    assert client.get(f"/api/stores/{name}/strip/1050").status_code == 200
     assert len(sizes) == before
 
 

@@ -1,8 +1,9 @@
-"""A map of samples: the first two principal components of what they show, for a stated subset.
+"""What many samples show, of a stated subset: histograms of their values, a student's errors, and a map of samples.
 
-Features are those of the evaluation where they need no teacher's network, which a store does not hold: of the embedded
-teachers of digits as pixels. Else they are the states, pooled to at most 8x8; the page says which. The components are
-those of the teacher's clean states at every timestep, so that samples can be followed through time.
+The map shows the first two principal components of features. These are the evaluation's where they need no teacher's
+network, which a store does not hold: of the embedded teachers of digits as pixels. Else they are the states, pooled to
+at most 8x8; the page says which. The components are those of the teacher's clean states at every timestep, so that
+samples can be followed through time.
 """
 
 from collections.abc import Callable
@@ -11,11 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from advkd.browse.display import latent
 from advkd.browse.labels import class_numbers, conditioned
 from advkd.browse.sorting import MOST_SAMPLES, MOST_STUDENT_SAMPLES, readable, subset
 from advkd.browse.store_view import StoreSnapshot
 from advkd.browse.students import ShownStudent, clean_image, implies_clean
 
+BINS = 48
+_MOST_OF_HISTOGRAMS = 512
+_MOST_OF_A_CURVE = 128
+"""As many as a wall shows at once: every gallery asks for a curve."""
+_CLIPPED = 1.001
+"""Magnitude from which on a value is beyond [-1, 1], rounding aside."""
 _SIDE = 8
 _DIGITS = (1, 16, 16)
 DIGITS_FINGERPRINTS = frozenset(
@@ -26,6 +34,38 @@ DIGITS_FINGERPRINTS = frozenset(
 )
 """Teachers of digits as pixels (`advkd.features.shows_digits`), written out because their rooms import torch."""
 Features = npt.NDArray[np.float64]
+
+
+def histograms(view: StoreSnapshot) -> dict[str, Any]:
+    """Returns, as plain JSON, the range of the bins and the counts for each timestep.
+
+    `beyond` is the share of the clean values that pictures clip.
+    """
+    spec = view.spec
+    if view.num_samples == 0:
+        return {"what": "no samples yet", "timesteps": {}, "beyond": 0.0}
+    chosen = subset(view, 0, _MOST_OF_HISTOGRAMS, spec.timesteps)
+    read = [states for _, states in readable(view, chosen.samples, spec.timesteps)]
+    bins: dict[str, Any] = {}
+    beyond = 0.0
+    for t in spec.timesteps if read else ():
+        parts = [states[t] for states in read]
+        low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
+        counts = sum(np.histogram(part.astype(np.float64), BINS, (low, high))[0] for part in parts)
+        bins[str(t)] = {"low": low, "high": high, "counts": np.asarray(counts).tolist()}
+        if t == spec.timesteps[-1] and not latent(spec):
+            beyond = sum(int((np.abs(part) > _CLIPPED).sum()) for part in parts) / sum(part.size for part in parts)
+    return {"what": chosen.what, "timesteps": bins, "beyond": beyond}
+
+
+def error_curve(view: StoreSnapshot, student: ShownStudent, seed: int) -> dict[str, Any]:
+    """Returns, as plain JSON, `[t, root mean square error]` of every submodule, and the subset in words."""
+    shared = student.shared_timesteps(view.spec)
+    wanted = [view.spec.timesteps[0], *shared]
+    chosen = subset(view, seed, _MOST_OF_A_CURVE, wanted)
+    parts = [student.errors(view.spec, *read) for read in readable(view, chosen.samples, wanted)]
+    rms = {t: np.sqrt(np.mean(np.concatenate([part[t] for part in parts]) ** 2)) for t in shared if parts}
+    return {"what": chosen.what, "errors": [[t, float(error)] for t, error in rms.items()]}
 
 
 def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from advkd.browse.sample_map import components, pooled
+from advkd.browse.overview import components, pooled
 from advkd.features.digits import digits_extractor
 from advkd.students import load_student
 from storage import digest
