@@ -159,6 +159,8 @@ def test_compare_scrolls_and_slides_both(site: Site, page: Page) -> None:
     expect(page).to_have_url(re.compile("most=0.05"))
     page.locator("#with").select_option("")
     expect(page.locator("#right-wall")).to_have_count(0)
+    # Another page: what is chosen before its script runs is not heard.
+    page.wait_for_function("() => window.advkdWall?.settled")
     page.locator("#with").select_option(f"{site.name}~0")
     expect(page.locator("#right-wall")).to_have_count(1)
     page.goto(f"{site.store}/gallery?with={digest(site.other)[:16]}")
