@@ -11,12 +11,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from advkd.training import TrainSpec
 from benchmarks.measure import DOCS, table, write_section
 from benchmarks.measure import progress as say
+from benchmarks.peers.held_out import trained_on_others
 from benchmarks.peers.protocol import Problem, cache_spec
 from benchmarks.peers.runs import add_options, kept_run, parsed, prepared, refer, task_of
 from benchmarks.peers.table import BASE as OURS
-from benchmarks.recipe_variants import BASE, GROUPS
+from benchmarks.recipe_variants import BASE, GROUPS, Variant
 
 HEADER = (
     "variant",
@@ -38,7 +40,8 @@ Runs = Mapping[str, Sequence[Mapping[str, float]]]
 def main() -> None:
     options = _options()
     problem, extractor = prepared(options)
-    refer(problem, options)
+    if options.held_out is None:
+        refer(problem, options)
     runs, name = _measured(problem, options), problem.teacher.name
     text = f"## {name}\n\n{_protocol(problem, extractor.name, options)}\n\n" + "\n\n".join(
         _group(group, runs) for group in options.groups
@@ -58,7 +61,7 @@ def _measured(problem: Problem, options: argparse.Namespace) -> dict[str, list[d
         waiting = {
             pool.submit(
                 kept_run,
-                task_of(problem, OURS, seed, variant.change(problem.recipe, problem.facts), options),
+                task_of(problem, OURS, seed, _recipe(variant, problem, options), options),
                 options.root,
             ): variant
             for variant, seed in asked
@@ -66,11 +69,17 @@ def _measured(problem: Problem, options: argparse.Namespace) -> dict[str, list[d
         for done, future in enumerate(as_completed(waiting), 1):
             name, figures = waiting[future].name, future.result()
             runs[name].append(figures)
+            worth = f"worth {figures['worth']:.2f}, " if "worth" in figures else ""
             say(
-                f"{done}/{len(asked)} {name}: worth {figures.get('worth', 0.0):.2f}, FD {figures['fd']:.2f}, recall "
+                f"{done}/{len(asked)} {name}: {worth}FD {figures['fd']:.2f}, recall "
                 f"{figures.get('recall', 0.0):.3f}, {figures['steps']:.0f} steps, {figures['params'] / 1000:.0f} k"
             )
     return runs
+
+
+def _recipe(variant: Variant, problem: Problem, options: argparse.Namespace) -> TrainSpec:
+    changed = variant.change(problem.recipe, problem.facts)
+    return changed if options.held_out is None else trained_on_others(changed, problem, options.held_out)
 
 
 def _group(name: str, runs: Runs) -> str:
@@ -126,6 +135,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=list(GROUPS))
     add_options(parser, "runs/recipe", "the teacher's section of docs/benchmarks/recipe.md", seeds=1)
+    parser.add_argument(
+        "--held-out", type=int, help="compare with so many trajectories of the cache, not with a curve: no worth"
+    )
     return parsed(parser)
 
 

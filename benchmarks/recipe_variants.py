@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from advkd.diffusion import spread_captures
+from advkd.presets import in_eights
 from advkd.training import TrainSpec
 from storage import TrajectorySpec
 
@@ -31,10 +32,9 @@ def _discriminator(**fields: Any) -> Change:
     return lambda recipe, store: replace(recipe, discriminator=replace(recipe.discriminator, **fields))
 
 
-def _wider(factor: float) -> Change:
-    # Kernels are computed in eights.
+def _wider(factor: float, **fields: Any) -> Change:
     return lambda recipe, store: replace(
-        recipe, student=replace(recipe.student, width=max(8, 8 * round(factor * recipe.student.width / 8)))
+        recipe, student=replace(recipe.student, width=in_eights(factor * recipe.student.width), **fields)
     )
 
 
@@ -85,10 +85,10 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         Variant("one block", _student(blocks=1)),
         Variant("attention", _student(attention=True)),
     ),
-    "cheaper": (
-        Variant("3/4 of the width", _wider(0.75)),
-        Variant("one block", _student(blocks=1)),
-        Variant("twice the patch, one level less, twice the width", _coarser(2, 2.0, levels=-1)),
+    "levels": (
+        Variant("4/3 of the width", _wider(4 / 3)),
+        Variant("4/3 of the width, one block", _wider(4 / 3, blocks=1)),
+        Variant("twice the patch, one level less, 8/3 of the width", _coarser(2, 8 / 3, levels=-1)),
     ),
     "submodules": (
         Variant("K 2, blocks 4", _grid(2, 0.5, blocks=4)),

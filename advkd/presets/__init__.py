@@ -3,7 +3,7 @@
 from advkd.presets.budget import Budget
 from advkd.presets.choice import Choice, Wish, choose
 from advkd.presets.fitting import Changes, fitted, fitted_store, fitted_window
-from advkd.presets.grids import Geometry, check_sight, geometry
+from advkd.presets.grids import Geometry, check_sight, geometry, in_eights
 from advkd.presets.memory import trajectory_bytes
 from advkd.presets.speed import pass_multiply_adds, passes_at_once, sample_seconds, step_seconds
 from advkd.presets.table import DEFAULT_PRESET, PRESETS, Preset, preset
@@ -26,6 +26,7 @@ __all__ = [
     "fitted_store",
     "fitted_window",
     "geometry",
+    "in_eights",
     "pass_multiply_adds",
     "passes_at_once",
     "preset",

@@ -13,7 +13,9 @@ from advkd.students import StudentSpec, check_division
 Shape = tuple[int, int, int]
 _COARSEST = 8
 _BOTTOM = 2
-_NARROWER, _EIGHT = 0.75, 8
+_NARROWER = 0.75
+EIGHT = 8
+"""Widths are its multiples: kernels are computed in eights."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,14 @@ def fitted_student(
     chosen = geometry(shape, finest, patch, _reach(student, submodules))
     fitted = replace(student, patch=chosen.patch, levels=chosen.levels)
     if chosen.levels > 1:
-        fitted = replace(fitted, width=max(_EIGHT, _EIGHT * round(_NARROWER * student.width / _EIGHT)))
+        fitted = replace(fitted, width=in_eights(_NARROWER * student.width))
     check_sight(fitted, shape, submodules)
     return fitted
+
+
+def in_eights(width: float) -> int:
+    """Returns the multiple of eight that is nearest to a width, at least eight."""
+    return max(EIGHT, EIGHT * round(width / EIGHT))
 
 
 def check_sight(student: StudentSpec, shape: Shape, submodules: int) -> None:

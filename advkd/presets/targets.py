@@ -7,11 +7,11 @@ from typing import TypeVar
 import torch
 
 from advkd.networks import multiply_adds, parameters
+from advkd.presets.grids import EIGHT
 from advkd.training import PaperSpec, RunSpec, TrainSpec, build_method, example_condition
 from storage import TrajectorySpec
 
 Bounded = TypeVar("Bounded", bound=RunSpec)
-_STEP = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def within(
     if not bounds:
         return spec
     widest = width_of(spec)
-    for width in [widest, *(narrower for narrower in range(widest - 1, 0, -1) if narrower % _STEP == 0)]:
+    for width in [widest, *(narrower for narrower in range(widest - 1, 0, -1) if narrower % EIGHT == 0)]:
         narrow = with_width(spec, width)
         cost = student_cost(narrow, store)
         above = {name: bound for name, bound in bounds.items() if getattr(cost, name) > bound.most}

@@ -3,68 +3,55 @@
 For teachers whose curve takes hours. It has no worth: the target is the cache's own solver, not a fine solution.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from advkd.diffusion import conditions_of
-from advkd.distances import Accumulator, FeatureSet
+from advkd.diffusion import conditions_of, start_of
+from advkd.distances import collected
 from advkd.evaluation.scores import score
-from advkd.evaluation.student_states import BATCH
+from advkd.evaluation.student_states import BATCH, student_states
 from advkd.features import Extractor, state_features
-from advkd.training.data import TrajectoryBatch, to_torch
+from advkd.training import TrainSpec
 from benchmarks.peers.protocol import Problem
-from storage import TrajectoryLoader
+from storage import open_store
 
 
-@torch.no_grad()
+def trained_on_others(recipe: TrainSpec, problem: Problem, count: int) -> TrainSpec:
+    """Returns the recipe for all but the last `count` trajectories of the cache.
+
+    Raises:
+        ValueError: the others are fewer than a batch, or fewer than two are held out.
+    """
+    samples = open_store(problem.store).manifest.num_samples
+    if not 2 <= count <= samples - recipe.batch_size:
+        raise ValueError(
+            f"between 2 and {samples - recipe.batch_size} of {samples} trajectories can be held out, as others are at "
+            f"least a batch, got {count}; hold out another number"
+        )
+    others = samples - count
+    return replace(recipe, trajectories=min(recipe.trajectories or others, others))
+
+
 def held_out_figures(
     student: Any, problem: Problem, extractor: Extractor, count: int
 ) -> tuple[dict[str, float], Tensor]:
-    """Returns a student's figures beside the last `count` trajectories of the cache, and its images `[count, C, H, W]`.
+    """Returns a student's figures beside the last `count` trajectories of the cache, and its states `[count, C, H, W]`.
 
-    The student must have been trained on the others alone (`TrainSpec.trajectories`).
+    The student must have been trained on the others alone (`trained_on_others`).
     """
-    kept = _last(problem, count)
-    condition = [{name: values[rows] for name, values in kept.condition.items()} for rows in _rows(count)]
-    made = torch.cat(
-        [student(kept.noise[rows], **told).float() for rows, told in zip(_rows(count), condition, strict=True)]
+    facts, reader = problem.facts, open_store(problem.store)
+    indices = range(reader.manifest.num_samples - count, reader.manifest.num_samples)
+    first, last = facts.timesteps[0], facts.timesteps[-1]
+    states = {t: torch.from_numpy(values).float() for t, values in reader.read_samples(indices, [first, last]).items()}
+    conditions = conditions_of(facts.conditioning)
+    start = start_of(states[first], conditions, facts.base_seed, indices)
+    made = torch.cat([student_states(student, part, "cpu", conditions) for part in start.split(BATCH)])
+    ours, theirs = (
+        collected(name, state_features(extractor, problem.teacher.space, images, "cpu"))
+        for name, images in (("student", made), ("cache", states[last]))
     )
-    ours, theirs = (_features(states, extractor, problem) for states in (made, kept.states[-1]))
     scores = score(ours, theirs, extractor)
-    return {metric.name.partition("(")[0].lower(): metric.value for metric in scores.metrics()}, made
-
-
-def _last(problem: Problem, count: int) -> TrajectoryBatch:
-    """Noise and clean state of the last trajectories, in the order of their numbers, with their conditions."""
-    facts = problem.facts
-    ends = (facts.timesteps[0], facts.timesteps[-1])
-    loader = TrajectoryLoader(problem.store, timesteps=ends, batch_size=BATCH, seed=0, window=1, drop_last=False)
-    first = loader.num_samples - count
-    parts = []
-    for stored in loader.epoch(0):
-        batch = to_torch(stored, ends, torch.device("cpu"))
-        batch = batch.conditioned(conditions_of(facts.conditioning), facts.base_seed, stored.indices)
-        parts += [
-            (int(index), row)
-            for index, row in zip(stored.indices, batch.split(len(stored.indices)), strict=True)
-            if index >= first
-        ]
-    rows = [row for _, row in sorted(parts, key=lambda part: part[0])]
-    return TrajectoryBatch(
-        noise=torch.cat([row.noise for row in rows]),
-        states=(torch.cat([row.states[-1] for row in rows]),),
-        condition={name: torch.cat([row.condition[name] for row in rows]) for name in rows[0].condition},
-    )
-
-
-def _features(states: Tensor, extractor: Extractor, problem: Problem) -> FeatureSet:
-    gathered = Accumulator(extractor.dims)
-    for rows in _rows(len(states)):
-        gathered.add(state_features(extractor, problem.teacher.space, states[rows], "cpu"))
-    return gathered.finished("student")
-
-
-def _rows(count: int) -> list[slice]:
-    return [slice(first, min(first + BATCH, count)) for first in range(0, count, BATCH)]
+    return {name: metric.value for name, metric in vars(scores).items() if metric is not None}, made

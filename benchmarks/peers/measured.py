@@ -43,7 +43,7 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
         extractor = chosen_features(task["features"], teacher)[0]
         figures, images = held_out_figures(trained.student, problem, extractor, task["held_out"])
     else:
-        figures, images = _beside_the_curve(trained.student, teacher, task, root)
+        figures, images = evaluated(trained.student, teacher, task, root)
     Path(pictures).parent.mkdir(parents=True, exist_ok=True)
     np.save(pictures, images[:PICTURES].numpy().astype(np.float16), allow_pickle=False)
     return {
@@ -55,20 +55,6 @@ def train_and_measure(task: dict[str, Any], root: str, pictures: str) -> dict[st
     }
 
 
-def _beside_the_curve(
-    student: Any, teacher: Teacher, task: dict[str, Any], root: str
-) -> tuple[dict[str, float], torch.Tensor]:
-    return evaluated(
-        student,
-        teacher,
-        task["features"],
-        root,
-        task["evaluation_samples"],
-        task["evaluation_seeds"],
-        shortened(teacher, task["target_steps"], task["curve_steps"]),
-    )
-
-
 def shortened(teacher: Teacher, target_steps: int, most: int | None) -> Curve:
     """Returns a teacher's curve to a target of so many steps; of points, those of at most `most`."""
     curve = curve_of(teacher, target_steps)
@@ -77,15 +63,14 @@ def shortened(teacher: Teacher, target_steps: int, most: int | None) -> Curve:
     return replace(curve, points=tuple(point for point in curve.points if point.steps <= most or point == curve.half))
 
 
-def evaluated(
-    student: Any, teacher: Teacher, features: str, root: str, samples: int, seeds: int, curve: Curve
-) -> tuple[dict[str, float], torch.Tensor]:
+def evaluated(student: Any, teacher: Teacher, task: dict[str, Any], root: str) -> tuple[dict[str, float], torch.Tensor]:
     """Returns a student's figures in the first extractor's features, means over evaluation seeds; and first images."""
-    extractor = chosen_features(features, teacher)[0]
+    extractor, samples = chosen_features(task["features"], teacher)[0], task["evaluation_samples"]
+    curve = shortened(teacher, task["target_steps"], task["curve_steps"])
     runs: list[dict[str, float]] = []
     pictures = torch.zeros(0)
     with torch_threads(1):
-        for seed in range(seeds):
+        for seed in range(task["evaluation_seeds"]):
             (reference,) = references_for(teacher, [extractor], root=root, curve=curve, seed=seed, samples=samples)
             images = student_images(
                 student, teacher, [extractor], seed=seed, samples=samples, device="cpu", progress=lambda *_: None

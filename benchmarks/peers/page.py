@@ -23,6 +23,8 @@ COLUMNS = (
     "precision",
     "seeds",
 )
+_LARGE = 10
+"""A kernel distance from which on decimals say nothing: its size is that of the features."""
 _HEAD = (
     "# Ours and its peers\n\n"
     "`make bench-peers`: every method trains a student of one pass from the same cache, which has every state "
@@ -54,7 +56,7 @@ def row(title: str, passes: str, runs: Runs) -> list[str]:
         shown("steps", ".0f"),
         f"{less}{shown('worth', '.1f')}",
         shown("fd", ".2f"),
-        shown("kd", ".0f"),
+        shown("kd", ".0f" if max(run.get("kd", 0.0) for run in runs) >= _LARGE else ".3g"),
         shown("recall", ".3f"),
         shown("precision", ".3f"),
         str(len(runs)),

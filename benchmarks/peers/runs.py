@@ -6,7 +6,7 @@
 import argparse
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from advkd.trajectories import precompute
 from benchmarks.cache_process import call
 from benchmarks.peers.measured import shortened, train_and_measure
 from benchmarks.peers.protocol import Problem, cache_spec, check_problem
-from storage import open_store
 from storage.objects.access import write_json
 
 
@@ -51,8 +50,6 @@ def prepared(options: argparse.Namespace) -> tuple[Problem, Extractor]:
 def refer(problem: Problem, options: argparse.Namespace) -> None:
     """Computes the teacher's references before any run needs them, in the features of all extractors."""
     extractors = chosen_features(options.features, problem.teacher)
-    if options.held_out is not None:
-        return
     curve = shortened(problem.teacher, options.target_steps, options.curve_steps)
     references_for(problem.teacher, extractors, root=options.root, curve=curve, samples=options.evaluation_samples)
 
@@ -64,7 +61,7 @@ def task_of(problem: Problem, peer: str, seed: int, recipe: TrainSpec, options: 
         "teacher": options.teacher,
         "fingerprint": problem.teacher.fingerprint,
         "store": problem.store,
-        "recipe": asdict(_trained_on(recipe, problem, options.held_out)),
+        "recipe": asdict(recipe),
         "seconds": options.seconds,
         "seed": seed,
         "features": options.features,
@@ -74,14 +71,6 @@ def task_of(problem: Problem, peer: str, seed: int, recipe: TrainSpec, options: 
         "curve_steps": options.curve_steps,
         "held_out": options.held_out,
     }
-
-
-def _trained_on(recipe: TrainSpec, problem: Problem, held_out: int | None) -> TrainSpec:
-    """The recipe, without the trajectories that are held out."""
-    if held_out is None:
-        return recipe
-    others = open_store(problem.store).manifest.num_samples - held_out
-    return replace(recipe, trajectories=min(recipe.trajectories or others, others))
 
 
 def places(task: dict[str, Any], root: str) -> tuple[Path, Path]:
@@ -129,9 +118,8 @@ def add_options(parser: argparse.ArgumentParser, root: str, page: str, seeds: in
     parser.add_argument(
         "--curve-steps", type=int, help="most steps of its curve besides, for teachers whose passes are dear"
     )
-    parser.add_argument(
-        "--held-out", type=int, help="compare with so many trajectories of the cache, not with a curve: no worth"
-    )
+    # Peers are compared by worth; `benchmarks.recipe` has the option.
+    parser.set_defaults(held_out=None)
     parser.add_argument("--workers", type=int, default=1, help="runs at once, one thread each")
     parser.add_argument("--root", default=root)
     parser.add_argument("--write", action="store_true", help=f"write {page}")
