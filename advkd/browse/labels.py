@@ -92,7 +92,8 @@ def _name(view: StoreSnapshot, conditions: Labels | Prompts, number: int) -> str
     if isinstance(conditions, Prompts):
         texts = _texts(view, conditions)
         return texts[number] if number < len(texts) else f"prompt {number:,}"
-    return f"{number} {conditions.names[number] if conditions.names else ''}".strip()
+    name = conditions.names[number] if conditions.names else ""
+    return str(number) if name in ("", str(number)) else f"{number} {name}"
 
 
 def _texts(view: StoreSnapshot, conditions: Prompts) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkd.browse.decoding import Look
+from advkd.browse.decoding import ALL, Look
 from advkd.browse.display import Pixels, difference_tiles, enlarged
 from advkd.browse.sheets import sheet_of
 from advkd.browse.store_view import StoreSnapshot
@@ -74,10 +74,11 @@ def strip(view: StoreSnapshot, sample: int, students: Sequence[ShownStudent], lo
     def shown(kind: str, name: str, states: States) -> tuple[States, list[Row]]:
         clean = {t: clean_image(state, noise, spec, t) for t, state in states.items() if implies_clean(spec, t)}
         whole = {t: state for t, state in states.items() if state.shape[1:] == tuple(spec.sample_shape)}
+        image = decoded if decoded.space is not None and plain.how == ALL else plain
         return clean, [
             Row(kind=kind, name=name, note="state", states=states, look=plain),
             Row(kind=kind, note="decoded", states=whole if decoded.space is not None else {}, look=decoded),
-            Row(kind=kind, note="implied clean", states=clean, look=plain),
+            Row(kind=kind, note="implied clean", states=clean, look=image),
         ]
 
     clean, rows = shown("teacher", "teacher", looked.states)

@@ -65,7 +65,7 @@ function told(number) {
   if (!asked.has(first)) {
     asked.add(first);
     json(`/api/stores/${page.store}/conditions?samples=${first}-${Math.min(first + 99, samples - 1)}`).then((answer) => {
-      answer.texts.forEach((text, k) => texts.set(first + k, text.replace(/^class \d+ /, "")));
+      answer.texts.forEach((text, k) => texts.set(first + k, text.replace(/^class (\d+ )?/, "")));
       wall.draw();
     }, () => asked.delete(first));
   }
@@ -129,6 +129,8 @@ function show(first) {
     each.show(order ? listed(order, url, end) : everything);
     each.layout(first);
   }
+  // All samples are the same ones whatever the seed is.
+  byId("seed").closest("label").hidden = order?.whole ?? true;
   panel();
 }
 
@@ -140,7 +142,6 @@ function resort() {
 
 async function reorder(first = 0) {
   const valued = url.get("by") !== "number";
-  byId("seed").closest("label").hidden = natural(url);
   byId("least").closest("label").hidden = !valued;
   let text = samples ? count() : "No samples yet: they show up as shards are committed.";
   try {

@@ -39,7 +39,7 @@ function compare() {
 async function look() {
   let pause = 10;
   try {
-    const answer = await fetch("/", { headers: { Accept: "text/html" } });
+    const answer = await fetch("/?all", { headers: { Accept: "text/html" } });
     if (!answer.ok) throw Object.assign(new Error(answer.statusText), { title: `Error ${answer.status}` });
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     const [held, changed] = [new Map(rows().map((row) => [of(row), row])), []];
