@@ -64,7 +64,7 @@ TOGETHER = (
     # Files that judge one evaluation, which takes as long as their tests.
     ("advkd/registry/test_artifacts", "advkd/registry/test_tracking"),
     # Files that look at one server with one browser.
-    ("advkd/browse/test_chromium", "advkd/browse/test_chromium_changes", "advkd/browse/test_chromium_triage"),
+    tuple(f"advkd/browse/test_chromium{what}" for what in ("", "_changes", "_honest", "_triage")),
 )
 """Files that one process runs one after the other."""
 

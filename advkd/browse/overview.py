@@ -84,7 +84,8 @@ def sample_map(view: StoreSnapshot, t: int, seed: int, student: ShownStudent | N
             shown["student"] = student.states(spec, portion, states[first])[t]
         parts["basis"].append(extract(states[clean]))
         for who, state in shown.items():
-            parts[who].append(extract(clean_image(state, states[first], spec, t) if implied else state))
+            image = clean_image(state, states[first], spec, t) if implied else state
+            parts[who].append(parts["basis"][-1] if image is states[clean] else extract(image))
     if not samples:
         return {"what": chosen.what, "how": "no sample can be read", "samples": [], "teacher": [], "student": []}
     mean, axes, shares = components(np.concatenate(parts["basis"]))
@@ -125,10 +126,16 @@ def _extractor(view: StoreSnapshot) -> tuple[Callable[[npt.NDArray[Any]], Featur
 
 def pooled(states: npt.NDArray[Any]) -> Features:
     """Returns the box means of states `[B, C, H, W]`, `[B, C * h * w]` with h and w at most 8."""
-    ends = [np.linspace(0, size, min(_SIDE, size) + 1).astype(int) for size in states.shape[2:]]
-    rows = np.add.reduceat(states.astype(np.float32), ends[0][:-1], axis=2)
-    boxes = np.add.reduceat(rows, ends[1][:-1], axis=3) / np.outer(*(np.diff(each) for each in ends))
-    return boxes.reshape(len(states), -1).astype(np.float64)
+    (channels, height, width), values = states.shape[1:], states.astype(np.float32)
+    # As products of matrices, a fifth of the time of sums over slices.
+    means = _boxes(height).T @ (values.reshape(-1, width) @ _boxes(width)).reshape(len(states) * channels, height, -1)
+    return means.reshape(len(states), -1).astype(np.float64)
+
+
+def _boxes(size: int) -> npt.NDArray[np.float32]:
+    """Returns the matrix `[size, boxes]` that takes the means of at most 8 boxes."""
+    ends, place = np.linspace(0, size, min(_SIDE, size) + 1).astype(int), np.arange(size)[:, None]
+    return (((ends[:-1] <= place) & (place < ends[1:])) / np.diff(ends)).astype(np.float32)
 
 
 def components(features: Features) -> tuple[Features, Features, tuple[float, float]]:

@@ -29,6 +29,8 @@ from storage.records import committed_shards
 
 _BAND, _DECODED_BAND, _PREVIEW = 16, 4, 8
 """Samples at the head of a store's page, where they are decoded, and in a row of the list."""
+_FIRST_ROWS = 30
+"""Rows of a list that is being read, until the page's script asks for the others: more would be there later."""
 _STATISTICS = ("timestep", "mean", "std", "min", "max", "max error", "bound", "rms error", "rms detail")
 _GRID = ("timestep", "stored as", "a_t", "s_t", "H x W", "bytes/sample")
 _NAMES = {DECODED: "decoded", ALL: "all channels"}
@@ -44,13 +46,15 @@ _TEMPLATES.filters |= {"thousands": "{:,}".format, "size": size_text, "age": age
 def stores(request: Request) -> Response:
     """Answers `/`: all stores. A list decodes nothing, for it may be long."""
     catalogue = shown(request).catalogue
-    listed = catalogue.stores()
+    listed, reading = catalogue.stores(), catalogue.reading
+    if reading and "all" not in request.query_params:
+        listed = listed[:_FIRST_ROWS]
     previews = {
         one.name: first_samples(one.summary.num_samples, _PREVIEW, largest_tile(one.summary.spec))
         for one in listed
         if one.name is not None and one.summary.spec is not None
     }
-    return _page(request, "stores.html", rows=listed, previews=previews, reading=catalogue.reading)
+    return _page(request, "stores.html", rows=listed, previews=previews, reading=reading)
 
 
 def store(request: Request) -> Response:
@@ -111,7 +115,9 @@ def _choices(held: Shown, views: Sequence[StoreSnapshot]) -> dict[str, str]:
 def sample_map(request: Request) -> Response:
     """Answers `/s/{store}/map`: samples by the first two principal components."""
     view = view_of(request)
-    return _page(request, "map.html", **_of(request, view), classes=classes_of(view))
+    # Then the browser can ask for the places before its scripts are there.
+    plain = not {"t", "seed", "student"} & request.query_params.keys()
+    return _page(request, "map.html", **_of(request, view), classes=classes_of(view), plain=plain)
 
 
 def export(request: Request) -> Response:

@@ -6,6 +6,7 @@ a small store, else whole blocks drawn at random with a seed.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkd.browse.comparing import Side, differences
-from advkd.browse.store_view import StoreSnapshot
+from advkd.browse.store_view import Looked, StoreSnapshot
 from advkd.browse.students import norm
 from storage import States
 
@@ -22,6 +23,7 @@ MOST_STUDENT_SAMPLES = 512
 MOST_BYTES = 64 * 2**20
 _AT_ONCE = 256
 _VALUES_AT_ONCE = 2**22
+_AHEAD = ThreadPoolExecutor(12, thread_name_prefix="advkd-ahead")
 Values = npt.NDArray[np.float64]
 
 
@@ -155,9 +157,16 @@ def chunks(
 def readable(
     view: StoreSnapshot, samples: Sequence[int] | npt.NDArray[np.int64], timesteps: Sequence[int]
 ) -> Iterator[tuple[list[int], States]]:
-    """Yields those of some samples that can be read with their states, in the portions of `chunks`; none is empty."""
-    for portion in chunks(view, samples, timesteps):
-        looked = view.read(portion, timesteps)
+    """Yields those of some samples that can be read with their states, in the portions of `chunks`; none is empty.
+
+    The next portion is read meanwhile.
+    """
+    begin: Callable[[list[int]], Future[Looked]] = lambda portion: _AHEAD.submit(view.read, portion, timesteps)  # noqa: E731
+    portions = list(chunks(view, samples, timesteps))
+    begun = list(map(begin, portions[:1]))
+    for number, portion in enumerate(portions):
+        begun += map(begin, portions[number + 1 : number + 2])
+        looked = begun.pop(0).result()
         good = np.array([sample not in looked.marks for sample in portion])
         if good.all():
             yield portion, looked.states

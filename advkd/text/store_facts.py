@@ -20,7 +20,6 @@ from storage import (
     TrajectorySpec,
     digest,
     measure_growth,
-    read_manifest,
 )
 
 _VALUE_WIDTH = 82
@@ -163,15 +162,15 @@ def size_and_time(store: StoreSummary) -> tuple[int | None, float | None]:
     if store.spec is None:
         return None, None
     if store.state == "sealed":
-        return store.total_bytes, _sealed_at(read_manifest(store.uri))
+        return store.total_bytes, _seconds(store.sealed)
     growth = measure_growth(store.uri, store.spec)
     return growth.total_bytes, growth.latest_commit
 
 
-def _sealed_at(manifest: Manifest) -> float | None:
-    """Returns when a store was sealed; None if the record's time does not parse."""
+def _seconds(time: str) -> float | None:
+    """Returns a record's time in seconds since the epoch; None if it does not parse."""
     try:
-        return datetime.fromisoformat(manifest.sealed).timestamp()
+        return datetime.fromisoformat(time).timestamp()
     except ValueError:
         return None
 
@@ -191,7 +190,7 @@ def _sealed_rows(manifest: Manifest, extension: int) -> dict[str, str]:
         "computed in": f"{duration_text(seconds)}, summed over shards"
         + (f": {computed / seconds:,.1f} samples per second" if seconds else ""),
         "created": manifest.created,
-        "last sealed": f"{manifest.sealed}, {age_text(_sealed_at(manifest))} ago",
+        "last sealed": f"{manifest.sealed}, {age_text(_seconds(manifest.sealed))} ago",
         "author": manifest.author or "not named",
         "writer": f"{manifest.writer}, code {', '.join(manifest.revisions)}",
     }

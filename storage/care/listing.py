@@ -25,6 +25,8 @@ class StoreSummary:
     num_shards: int
     total_bytes: int | None
     """Bytes of the data objects, None unless sealed."""
+    sealed: str = ""
+    """When it was last sealed, ISO 8601; "" unless sealed."""
     problem: str | None = None
     """Why the store is unreadable."""
 
@@ -72,6 +74,7 @@ def _summary_of_sealed(uri: str, manifest: Manifest) -> StoreSummary:
         num_samples=manifest.num_samples,
         num_shards=manifest.num_shards,
         total_bytes=manifest.total_bytes,
+        sealed=manifest.sealed,
     )
 
 

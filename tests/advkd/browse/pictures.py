@@ -33,9 +33,9 @@ def cut(pixels: npt.NDArray[np.uint8], facts: dict[str, Any]) -> npt.NDArray[np.
     return np.moveaxis(parts, 2, 1).reshape(down * across, height, width, *pixels.shape[2:])
 
 
-def rows(client: TestClient) -> list[str]:
+def rows(client: TestClient, path: str = "/") -> list[str]:
     """Names of the stores on the list."""
-    return re.findall(r'<tr data-store="([^"]*)"', client.get("/").text)
+    return re.findall(r'<tr data-store="([^"]*)"', client.get(path).text)
 
 
 def strip(client: TestClient, store: str, sample: int, **query: Any) -> list[dict[str, Any]]:

@@ -36,13 +36,18 @@ def loaded(page: Page) -> None:
 
 def canvas_pixels(page: Page, selector: str) -> np.ndarray:
     """A grey canvas's pixels, `[h, w]`, once there is one."""
+    return canvas_colours(page, selector)[..., 0].astype(np.uint8)
+
+
+def canvas_colours(page: Page, selector: str) -> np.ndarray:
+    """A canvas's pixels, `[h, w, 3]`, once there is one."""
     page.locator(selector).wait_for()
     found = page.evaluate(
         """(selector) => {
           const canvas = document.querySelector(selector);
           const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          return [width, [...data].filter((_, k) => k % 4 === 0)];
+          return [width, [...data]];
         }""",
         selector,
     )
-    return np.array(found[1], dtype=np.uint8).reshape(-1, found[0])
+    return np.array(found[1]).reshape(-1, found[0], 4)[..., :3]
