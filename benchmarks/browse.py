@@ -108,7 +108,7 @@ def _many_stores(bucket: str, scale: Scale, environment: dict[str, str]) -> list
 
 
 def _one_server(uri: str, name: str, scale: Scale, environment: dict[str, str]) -> dict[str, float]:
-    """All figures of one server that has just started, in the order in which they stay cold."""
+    """All figures of one server that has just started, in the order in which they stay cold, and those of another."""
     found: dict[str, float] = {}
     with served(uri, **environment) as address, httpx.Client(base_url=address, timeout=60) as client:
         client.get("/static/favicon.svg")
@@ -123,17 +123,19 @@ def _one_server(uri: str, name: str, scale: Scale, environment: dict[str, str]) 
         found["page"] = milliseconds(f"/s/{name}")
         found["wall, cold"] = milliseconds(wall)
         found["wall, warm"] = median(milliseconds(wall) for _ in range(9))
-        found["small"] = median(milliseconds(f"/api/stores/{name}/conditions?samples=0") for _ in range(60))
+        small = sorted(milliseconds(f"/api/stores/{name}/conditions?samples=0") for _ in range(60))
+        found["small"], found["small, p95"] = median(small), small[int(0.95 * len(small))]
         found["trajectory, cold"] = milliseconds(f"/api/stores/{name}/strip/{scale.samples - 5}")
         found["slider"] = frames_per_second(f"{address}/s/{name}/gallery", scale.seconds)
-        first, frames = map_figures(f"{address}/s/{name}/map", scale.samples, scale.seconds)
-        found["map, cold"], found["map, panned"] = first, frames
         found["p99"] = asyncio.run(_viewers(address, name, scale))
         generator = random.Random(0)
         for _ in range(scale.random_samples // 100):
             numbers = ",".join(str(number) for number in generator.sample(range(scale.samples), 100))
             milliseconds(f"/api/sheet/{name}?samples={numbers}&t={CLEAN}")
         found["memory"] = _server_memory()
+    with served(uri, **environment) as address:
+        first, frames = map_figures(f"{address}/s/{name}/map", scale.samples, scale.seconds)
+        found["map, cold"], found["map, panned"] = first, frames
     for what, figure in found.items():
         progress(f"  {what}: {figure:.4g}")
     return found
@@ -250,6 +252,7 @@ _LIMITS: tuple[tuple[str, str, str, str, Callable[[float], bool]], ...] = (
     ("wall, cold", "100 thumbnails at 32x32, cold", "< 500 ms", "ms", lambda found: found < 500),
     ("wall, warm", "the same, warm", "< 50 ms", "ms", lambda found: found < 50),
     ("small", "a small answer on a kept connection, of 60", "<= 3 ms", "ms", lambda found: found <= 3),
+    ("small, p95", "the 95th percentile of these", "< 40 ms", "ms", lambda found: found < 40),
     ("trajectory, cold", "one trajectory, cold", "< 150 ms", "ms", lambda found: found < 150),
     ("slider", "slider in Chromium, after the first load", ">= 30 frames/s", "frames/s", lambda found: found >= 30),
     ("map, cold", "map of 4096 samples, cold, to its first painting", "<= 1.5 s", "s", lambda found: found <= 1.5),
@@ -281,7 +284,9 @@ def page(goals: list[Goal]) -> str:
         "the lowest and the highest in brackets. Times are those that a client on the loopback sees. The store has "
         "4096 samples of 5 states 3x32x32 in float16 (126 MB). *Cold* means the first request of its kind to a server "
         "that has read nothing of that block yet. A viewer requests a page, a wall of 100, a trajectory and the "
-        "store's state in turn, about a second apart. The list is of small stores, and its pictures are not asked for. "
+        "store's state in turn, about a second apart. The map is measured on a server of its own. The list is of small "
+        "stores, and its pictures are not asked for. A small answer that waited for the client's delayed "
+        "acknowledgement would take 40 ms. "
         "Memory is the resident memory after 1000 walls of 100 random samples, "
         "without a student (torch is then not imported).\n\n"
         f"{rows}"

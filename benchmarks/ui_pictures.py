@@ -1,6 +1,6 @@
-"""`python -m benchmarks.ui_pictures`: a tiny distillation in Prefect's UI, for `docs/operations.md`, in a real browser.
+"""`python -m benchmarks.ui_pictures`: a small distillation in Prefect's UI, for `docs/operations.md`, in Chromium.
 
-Starts a server, deploys, and runs `distill/quick` on the closed-form teacher through a worker: minutes on two cores.
+Starts a server, deploys, and runs `distill/quick` on a quarter of its samples through a worker: minutes on two cores.
 `--run ID` shows a run of the server at PREFECT_API_URL instead.
 """
 
@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.sync_api import Page, sync_playwright
@@ -19,10 +20,8 @@ from tests.flows.machine import prefect_machine
 
 PATIENCE_MS = 120_000
 PARAMETERS = (
-    "teacher=mixture",
-    'precompute={"samples": 512, "shard_samples": 128}',
-    'train={"samples": 6400, "student": {"width": 16, "blocks": 1}, "rise_samples": 640}',
-    "samples=256",
+    'precompute={"samples": 1024}',
+    'train={"samples": 16000}',
     # Below the clone: what pictures show holds no path of this machine.
     "root=runs/pictures",
 )
@@ -44,15 +43,19 @@ def main() -> None:
 
 
 def take(api: str, run: str) -> None:
-    """Pictures of a finished run: the timeline, its list of artifacts, and those worth a look."""
+    """Pictures of a finished run: the timeline, what its training logged, its artifacts, and those worth a look."""
     address = api.removesuffix("/api")
-    asked = {"artifacts": {"flow_run_id": {"any_": [run]}}}
-    artifacts = {one["key"]: one["id"] for one in httpx.post(f"{api}/artifacts/filter", json=asked, timeout=60).json()}
+    made = _found(api, "artifacts", artifacts={"flow_run_id": {"any_": [run]}})
+    artifacts = {one["key"]: one["id"] for one in made}
     report = min(artifacts, key=len)
+    stage = {"parent_flow_run_id": {"any_": [run]}}
+    (training,) = (one["id"] for one in _found(api, "flow_runs", flow_runs=stage, flows={"name": {"any_": ["train"]}}))
     pages = {
         "run": (f"/v2/runs/flow-run/{run}", 900),
+        "training": (f"/v2/runs/flow-run/{training}", 1200),
         "artifacts": (f"/v2/runs/flow-run/{run}?tab=Artifacts", 900),
         "report": (f"/v2/artifacts/artifact/{artifacts[report]}", 760),
+        "distances": (f"/v2/artifacts/artifact/{artifacts[f'{report}-fd']}", 760),
         "strips": (f"/v2/artifacts/artifact/{artifacts[f'{report}-strips']}", 760),
     }
     with sync_playwright() as playwright:
@@ -64,6 +67,13 @@ def take(api: str, run: str) -> None:
             page.set_viewport_size({"width": 1200, "height": height})
             _shoot(page, address + path, DOCS / "images" / f"prefect-{name}.png")
         browser.close()
+
+
+def _found(api: str, what: str, **wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = httpx.post(f"{api}/{what}/filter", json=wanted, timeout=60)
+    answer.raise_for_status()
+    found: list[dict[str, Any]] = answer.json()
+    return found
 
 
 def _shoot(page: Page, address: str, picture: Path) -> None:

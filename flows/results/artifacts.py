@@ -53,13 +53,14 @@ def _try(what: str, show: Callable[[], object]) -> None:
 
 def _markdown(result: DistillResult) -> str:
     facts = result.facts
-    model, shards = facts["model"], facts["shards"]
+    model, shards, params = facts["model"], facts["shards"], facts["params"]
+    teacher = f"{params['teacher']:,}" if params["teacher"] else "a formula, none"
     browse = store_link(Path(facts["store"]).name)
     lines = [
         f"# {facts['teacher']}: {_worth(facts)}",
         f"- model: {_model_link(model)} version {model['version']} ({model['alias']})",
         *(_measured(measured) for measured in facts["features"].values()),
-        f"- parameters: {facts['params']['student']} (teacher: {facts['params']['teacher'] or 'a formula, none'})",
+        f"- parameters: {params['student']:,} (teacher: {teacher})",
         f"- trajectories: [{browse}]({browse}), where `advkd browse` serves that store",
         f"- store: `{facts['store']}` ({shards['computed']} shards computed, {shards['reused']} reused)",
         f"- report: `{facts['report']}`, below `{result.root}`",
