@@ -132,11 +132,12 @@ def _distillation(runs: Sequence[Figures]) -> str:
         "through the deployment, from the request to the end": "deployed",
         "the same in CPU time, server and worker included": "deployed_worked",
         "of that wall time: until a worker takes the run": "taken",
-        "of that wall time: starting the process, imports, loading the flow": "started",
+        "of that wall time: starting the process, loading the flow": "started",
         "of that wall time: the flow itself": "ran",
     }
     rows = [[what, spread([run[name] for run in runs], ".1f")] for what, name in steps.items()]
     compared = {
+        "from `Pending` to `Running`, seconds": "started",
         "the stage `train`, seconds": "training",
         "the flow itself, seconds": "ran",
         "from the request to the end, seconds": "deployed",
@@ -149,12 +150,12 @@ def _distillation(runs: Sequence[Figures]) -> str:
     return (
         "## A distillation\n"
         "256 trajectories of the closed-form teacher, training on 512 samples, evaluation on 64 images: nearly all of "
-        "the time is overhead. Plain calls train in the same process; the flow trains in a process that a worker's "
-        "process has forked after its imports and before its first thread, so that nothing is imported twice. Both "
-        "export.\n\n"
+        "the time is overhead. Plain calls train in the same process, which has imported everything before they begin; "
+        "the flow and its training are forked from a process that has (`python -m flows.worker`, as under `make "
+        "serve`). Both export.\n\n"
         + table(["", "seconds"], rows)
-        + "\n\nThe same deployment by the entry point `flows.distill.distill`, whose training is a new interpreter, in "
-        "turns with the above:\n\n" + table(["", "a new interpreter", "forked"], forked)
+        + "\n\nThe same deployment with a variable that leaves its start to Prefect, as every run of `prefect worker "
+        "start`, in turns with the above:\n\n" + table(["", "new interpreters", "forked"], forked)
     )
 
 

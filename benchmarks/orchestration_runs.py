@@ -61,9 +61,11 @@ def real_spec(root: str, shards: int) -> PrecomputeSpec:
 
 def distill_plainly(root: str) -> dict[str, float]:
     """Seconds of the stages of `distill`, called as functions of the library: all of them, and the export alone."""
-    # Recipes know no Prefect.
     from flows.recipe.planning import recipe
+    from flows.warm import import_later
 
+    # A process that has already imported everything, as that is from which a worker's runs are forked.
+    import_later()
     began = time.perf_counter()
     asked = {**TINY, "precompute": PrecomputeSpec(**TINY["precompute"]), "train": _train_spec()}
     plan = recipe(preset="quick", root=root, **asked)

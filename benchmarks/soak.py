@@ -1,10 +1,10 @@
 """`make soak`: tiny distillations below `make serve`, of which something is killed at a random instant.
 
-SIGKILL hits the worker, the flow's process, the training process, the server with all of its processes, or a worker
-of the Ray cluster that computes the shards of its run, in turns. Two further targets take away what runs stand on:
-PostgreSQL, in which the server keeps its state, and the S3 server in which a run keeps all that it makes.
-Each kill is a file `runs/soak/kill-*.json`, so that the next call goes on with the next one: `--kills` is how many
-there shall be in all. A kill that finds nobody, since the run has ended, is not counted.
+SIGKILL hits the worker, the flow's process, the process that forked it, the training process, the server with all of
+its processes, or a worker of the Ray cluster that computes the shards of its run, in turns. Two further targets take
+away what runs stand on: PostgreSQL, in which the server keeps its state, and the S3 server in which a run keeps all
+that it makes. Each kill is a file `runs/soak/kill-*.json`, so that the next call goes on with the next one:
+`--kills` is how many there shall be in all. A kill that finds nobody, since the run has ended, is not counted.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from benchmarks.measure import ROOT, progress
 from benchmarks.soak_page import overdue, write_page
 from benchmarks.soak_services import Services, services
+from flows.processes.fork_server import FORK_SERVER_NAME
 from flows.processes.process_tree import marked_processes
 from flows.processes.server import free_port
 from flows.serving.automations import RETRY_SECONDS, SILENCE_SECONDS
@@ -38,7 +39,7 @@ from flows.serving.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
 from storage import list_stores, verify
 
 KEPT = ROOT / "runs" / "soak"
-TARGETS = ("worker", "training", "server", "flow", "ray", "postgres", "s3")
+TARGETS = ("worker", "training", "server", "flow", "forks", "ray", "postgres", "s3")
 _SERVICES = ("postgres", "s3")
 _START_SECONDS = 60.0
 """In which a killed server or worker comes up."""
@@ -192,13 +193,13 @@ def _kill_one(
     if target in _SERVICES:
         return _take_away(below, root, target, run, began + chosen.uniform(0.0, usual))
     if target in _PART:
-        while not _victims(serve, target, run) and _state(run) not in _ENDS:
+        while not _victims(serve, target) and _state(run) not in _ENDS:
             time.sleep(_LOOK_SECONDS)
         began_part, length = time.monotonic(), _PART[target] * usual
     else:
         began_part, length = began, usual
     instant = began_part + chosen.uniform(0.0, length)
-    while time.monotonic() < instant or (not (victims := _victims(serve, target, run)) and _state(run) not in _ENDS):
+    while time.monotonic() < instant or (not (victims := _victims(serve, target)) and _state(run) not in _ENDS):
         time.sleep(_LOOK_SECONDS)
     before = _state(run)
     if not victims or before in _ENDS:
@@ -237,24 +238,20 @@ def _report(target: str, root: str, run: UUID, before: StateType | None, began: 
     }
 
 
-def _victims(serve: psutil.Process, target: str, run: UUID) -> list[psutil.Process]:
-    """The processes of a kind; of the flow's, this run's: that of the run before may still be ending."""
-    wanted = {
-        "worker": ("prefect", "worker", "start"),
-        "training": ("-m", "advkd", "train"),
+def _victims(serve: psutil.Process, target: str) -> list[psutil.Process]:
+    """The processes of a kind. What is forked has its parent's command line, and a name of its own."""
+    command = {
+        "worker": ("-m", "flows.worker"),
         "server": ("prefect", "server", "start"),
-        "flow": ("-m", "prefect.engine"),
         # So a worker calls itself while it is at a task.
         "ray": ("ray::compute_shard",),
-    }[target]
+    }
+    name = {"training": "advkd train", "flow": "prefect.engine", "forks": FORK_SERVER_NAME}
     found = []
     for process in serve.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             words = process.cmdline()
-            forked = process.name().startswith("advkd")
-            if target == "flow" and (forked or process.environ().get("PREFECT__FLOW_RUN_ID") != str(run)):
-                continue
-            if all(word in words for word in wanted) or (target == "training" and process.name() == "advkd train"):
+            if process.name() == name.get(target) or all(word in words for word in command.get(target, (None,))):
                 found += [process, *(process.children(recursive=True) if target == "server" else [])]
     return found
 

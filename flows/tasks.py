@@ -80,10 +80,10 @@ _SHARED: Any = {
     "retry_delay_seconds": [5, 30],
     "retry_condition_fn": worth_retrying,
 }
-"""Of tasks that are spread over threads or a cluster."""
+"""Of tasks that are spread over threads or a cluster. Prefect would ask for a slot of each tag, twice a task: no tags."""
 
 
-@task(**_SHARED, task_run_name="shard-{index:06d}", tags=["shard"])
+@task(**_SHARED, task_run_name="shard-{index:06d}")
 def compute_shard(spec: PrecomputeSpec, index: int) -> int:
     """Computes and commits a shard and returns its bytes; 0 if another run has computed it or is computing it."""
     return _share_shard(spec, index)
@@ -128,7 +128,7 @@ def train_student(spec: RunSpec, store: str, out: str, processes: int = 1) -> st
         return run_module("advkd", arguments, Milestones(report, said), logger.log, processes, by_spare)
 
 
-@task(**_SHARED, tags=["shard"])
+@task(**_SHARED)
 def compute_pieces(spec: EvaluateSpec, pieces: Sequence[Piece]) -> int:
     """Computes pieces of the teacher's reference that no other run computes; returns the network passes."""
     return _share_pieces(spec, pieces)

@@ -16,7 +16,7 @@ FLAT = {
     "flows": {
         "__init__",
         *("distill", "evaluate", "export", "precompute", "register", "train", "watch"),
-        *("deploy", "deployed", "serve", "upkeep"),
+        *("deploy", "deployed", "engine", "serve", "upkeep", "warm", "worker"),
         *("command", "requests", "tasks"),
     },
 }

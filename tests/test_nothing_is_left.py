@@ -41,13 +41,14 @@ def test_that_never_ends(s3_server):
 RUNNING_FLOW = """
 import time
 from tests.flows.processes.test_child import wait_until
-from tests.flows.serving.test_deployments import TINY, processes_about
+from tests.flows.machine import processes_below
+from tests.flows.serving.test_deployments import TINY
 
 def test_that_never_ends(machine, tmp_path):
     endless = 'train={"samples": 10000000, "student": {"width": 16, "blocks": 1}}'
     given = [word for one in (*TINY[:2], endless, f"root={tmp_path}") for word in ("--param", one)]
     started = machine.prefect("deployment", "run", "distill/quick", *given)
-    assert wait_until(lambda: processes_about(tmp_path), 400), started.stdout + machine.worker_log.read_text()
+    assert wait_until(lambda: processes_below("advkd train"), 400), started.stdout + machine.worker_log.read_text()
     _say_that_all_runs()
     time.sleep(900)
 """
@@ -117,7 +118,9 @@ def _wait(condition: Callable[[], object], seconds: float) -> bool:
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        # What was forked has its parent's command line, and a name of its own.
+        return command and f"{command}({Path(f'/proc/{pid}/comm').read_text().strip()})"
     except OSError:
         return ""
 

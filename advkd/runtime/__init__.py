@@ -5,6 +5,7 @@ from advkd.runtime.environment import let_idle_threads_sleep, spare_loopback
 from advkd.runtime.factories import imported, is_factory, missing_members
 from advkd.runtime.heaps import limit_heaps
 from advkd.runtime.masking import masked
+from advkd.runtime.messages import receive, send
 from advkd.runtime.orphans import die_with_parent
 from advkd.runtime.relay import parse_log_line, relay_logs
 from advkd.runtime.reporting import FORM_VARIABLE, LOG_VARIABLE, Report, Tally, console, parse_line, progress
@@ -38,7 +39,9 @@ __all__ = [
     "parse_line",
     "parse_log_line",
     "progress",
+    "receive",
     "relay_logs",
+    "send",
     "spare_loopback",
     "speaks",
     "started_by_torchrun",

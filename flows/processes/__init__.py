@@ -3,6 +3,8 @@
 from flows.processes.child import ChildKilledError, run_module
 from flows.processes.events import DISCOVERED, REFUSED, STARTED, tell_of_model, tell_of_teacher
 from flows.processes.fan_out import FanOut, shard_runner, shards_per_gpu
+from flows.processes.fork_server import FORK_SERVER_NAME, run_fork_server
+from flows.processes.forking import become
 from flows.processes.interrupts import interrupt_on_hangup
 from flows.processes.logs import defaults, identify_lines, log_place
 from flows.processes.milestones import BESIDE_A_BAR, Milestones
@@ -17,6 +19,7 @@ from flows.processes.supervision import MAX_RUNS, crash_if_cut_off, own_this_pro
 __all__ = [
     "BESIDE_A_BAR",
     "DISCOVERED",
+    "FORK_SERVER_NAME",
     "MAX_RUNS",
     "REFUSED",
     "STARTED",
@@ -26,6 +29,7 @@ __all__ = [
     "Milestones",
     "ProcessCount",
     "answers",
+    "become",
     "crash_if_cut_off",
     "defaults",
     "descendants",
@@ -37,6 +41,7 @@ __all__ = [
     "marked_processes",
     "own_server",
     "own_this_process",
+    "run_fork_server",
     "run_module",
     "set_aside",
     "shard_runner",

@@ -1,35 +1,23 @@
 """A child that is forked before it is needed, and runs one of our modules without importing everything once more.
 
-A fork is safe only while a process has a single thread of Python and has computed nothing: locks of other threads,
-OpenMP's pool, CUDA and connections to S3 do not survive it. OpenBLAS, whose threads begin with numpy, ends them for a
-fork by itself; ONNX Runtime, whose thread begins with its import, is imported where it is used.
-
-So a flow's process sets its spare child aside when its modules are imported and nothing has begun (`flows.deployed`,
+A flow's process sets its spare child aside when its modules are imported and nothing has begun (`flows.deployed`,
 `python -m flows.distill`). Until it is needed the child waits for its order at the end of a pipe, shares its parent's
 memory, and ends with its parent.
 """
 
 import atexit
-import ctypes
 import json
-import logging
 import multiprocessing
 import os
 import runpy
-import signal
 import subprocess
-import sys
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
-from advkd.runtime import die_with_parent
-
-_PR_SET_NAME = 15
-_NAME_BYTES = 15
+from flows.processes.forking import Order, become, can_fork, leave_parent, name_process
 
 _spare: "Spare | None" = None
 
@@ -40,7 +28,7 @@ def set_aside() -> bool:
     It is unsafe beside other threads, and off Linux; then `take_spare` returns None, and a child is a new interpreter.
     """
     global _spare
-    if _spare is None and sys.platform.startswith("linux") and threading.active_count() == 1:
+    if _spare is None and can_fork():
         _spare = Spare()
     return _spare is not None
 
@@ -90,11 +78,11 @@ class Spare:
 
     def run(self, module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Has the child do what `python -m module arguments...` does in the current folder, and end."""
-        order = {"module": module, "arguments": list(arguments), "environment": dict(environment)}
+        order = Order(module, str(Path.cwd()), dict(environment), list(arguments))
         # A child that was killed meanwhile says so by its exit code.
         with suppress(BrokenPipeError), os.fdopen(self._orders, "wb") as orders:
             self._orders = -1
-            orders.write(json.dumps(order | {"folder": str(Path.cwd())}).encode())
+            orders.write(json.dumps(asdict(order)).encode())
 
     def poll(self) -> int | None:
         """Returns `returncode`."""
@@ -131,57 +119,13 @@ class Spare:
 
 def _wait(orders: int, said: int, complained: int, parent: int) -> None:
     """Waits for an order in the child, and carries it out."""
-    os.setsid()
-    if (end_with_parent := die_with_parent()) is not None:
-        end_with_parent()
-    if os.getppid() != parent:
+    if not leave_parent(parent, said, complained, kept={orders}):
         return
-    for number, handler in (
-        (signal.SIGTERM, signal.SIG_DFL),
-        (signal.SIGHUP, signal.SIG_DFL),
-        (signal.SIGINT, signal.default_int_handler),
-    ):
-        signal.signal(number, handler)
-    _own_files(orders, said, complained)
-    _name_process("advkd spare")
+    name_process("advkd spare")
     with os.fdopen(orders, "rb") as pipe:
         text = pipe.read()
     if not text:
         return
-    order = json.loads(text)
-    os.chdir(order["folder"])
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    _own_output()
-    _name_process(" ".join((order["module"], *order["arguments"][:1])))
-    if os.environ.get("PYTHONWARNINGS") == "ignore":
-        warnings.simplefilter("ignore")
-    sys.argv = [order["module"], *order["arguments"]]
-    runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
-
-
-def _name_process(name: str) -> None:
-    """Names the process for `top` and `/proc/PID/comm`; its command line stays that of its parent."""
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode()[:_NAME_BYTES])
-
-
-def _own_files(orders: int, said: int, complained: int) -> None:
-    """Lets go of the parent's files and connections, but keeps their numbers: objects may close them once more."""
-    os.dup2(said, 1)
-    os.dup2(complained, 2)
-    numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in numbers:
-        if number not in {0, 1, 2, orders, nothing}:
-            os.dup2(nothing, number, inheritable=False)
-
-
-def _own_output() -> None:
-    """Makes stdout, stderr and the loggers those of a new interpreter: without a handler of Prefect's."""
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-    logging.root.setLevel(logging.WARNING)
-    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):
-            logger.handlers.clear()
-            logger.propagate = True
+    order = Order(**json.loads(text))
+    become(order)
+    runpy.run_module(order.module, run_name="__main__", alter_sys=True)

@@ -7,11 +7,14 @@ from typing import Any
 from prefect import Flow, flow
 from prefect.runtime import flow_run
 
+from flows.processes.heartbeats import end_without_waiting
 from flows.processes.logs import defaults, identify_lines, run_digest
 from flows.processes.supervision import crash_if_cut_off, supervise
 
 Words = Callable[[Mapping[str, Any]], str]
 _DIGITS = 8
+
+end_without_waiting()
 
 
 def stage(

@@ -142,7 +142,7 @@ def serve(host: str, port: int, postgres: str | None = None) -> int:
             )
         if deployed.returncode:
             return _refuse(f"deploying failed:\n{(deployed.stdout + deployed.stderr).decode(errors='replace')}")
-        workers = [_worker(prefect, environment, home)]
+        workers = [_worker(environment, home)]
         workers += [
             _gpu_worker(prefect, environment, home, gpu, queues, limit)
             for gpu in range(gpu_count())
@@ -172,15 +172,18 @@ def _address(host: str) -> str:
     return f"[{reached}]" if ":" in reached else reached
 
 
-def _worker(prefect: Sequence[str], environment: Mapping[str, str], home: Path) -> Service:
-    command = [*prefect, "worker", "start", "--pool", "cpu", "--name", "worker-cpu"]
+def _worker(environment: Mapping[str, str], home: Path) -> Service:
+    command = [sys.executable, "-m", "flows.worker", "--pool", "cpu", "--name", "worker-cpu"]
     return Service("worker cpu", command, environment, home / "worker-cpu.log")
 
 
 def _gpu_worker(
     prefect: Sequence[str], environment: Mapping[str, str], home: Path, gpu: int, queues: Sequence[str], limit: int
 ) -> Service:
-    """Builds a worker that sees one GPU, for the given queues and number of concurrent runs."""
+    """Builds a worker that sees one GPU, for the given queues and number of concurrent runs.
+
+    Its runs are not forked: a fork server for each would hold half a gigabyte, and none was tried with CUDA.
+    """
     name = f"worker gpu {gpu} {queues[0]}"
     slug = name.replace(" ", "-")
     own = {**environment, "CUDA_VISIBLE_DEVICES": str(gpu)}

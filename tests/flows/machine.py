@@ -7,11 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from flows.processes.server import own_server, stop
 from tests.flows.deployed_home import CHECKOUT, clean_environment, copy_database, deploy_in
 from tests.reaper import die_with_parent
 
-__all__ = ["CHECKOUT", "Machine", "prefect_machine"]
+__all__ = ["CHECKOUT", "OUR_WORKER", "Machine", "prefect_machine", "processes_below"]
+
+OUR_WORKER = ("flows.worker",)
+PREFECTS_WORKER = ("prefect", "worker", "start")
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,12 @@ class Machine:
 
 @contextlib.contextmanager
 def prefect_machine(
-    folder: Path, more: Mapping[str, str], *, deployed: Path | None = None, ui: bool = False
+    folder: Path,
+    more: Mapping[str, str],
+    *,
+    deployed: Path | None = None,
+    ui: bool = False,
+    worker: Sequence[str] = PREFECTS_WORKER,
 ) -> Iterator[Machine]:
     """Server, deployments and worker, until the block ends, however it ends.
 
@@ -58,6 +68,7 @@ def prefect_machine(
         more: what they have in their environment besides.
         deployed: a home with the deployments, whose server has ended (`deployed_home`); None deploys here.
         ui: serve Prefect's pages too.
+        worker: what is behind `python -m`; OUR_WORKER forks its runs, which costs some seconds to prepare.
     """
     home = folder / "home"
     if deployed is None:
@@ -77,13 +88,23 @@ def prefect_machine(
             **more,
         }
         machine = Machine(environment, folder / "worker.log")
-        with _worker(machine):
+        with _worker(machine, worker):
             yield machine
 
 
+def processes_below(name: str) -> list[psutil.Process]:
+    """Returns the processes of a name that this process has started, or one of those: a training is `advkd train`."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == name and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 @contextlib.contextmanager
-def _worker(machine: Machine) -> Iterator[None]:
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cpu", "--type", "process"]
+def _worker(machine: Machine, worker: Sequence[str] = PREFECTS_WORKER) -> Iterator[None]:
+    command = [sys.executable, "-m", *worker, "--pool", "cpu", "--type", "process"]
     with machine.worker_log.open("w") as log:
         # Anywhere but in the checkout: the deployment must know where its code is.
         worker = subprocess.Popen(

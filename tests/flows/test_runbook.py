@@ -19,7 +19,7 @@ from tests.flows.machine import CHECKOUT, Machine
 pytestmark = pytest.mark.slow
 
 ELSEWHERE = {
-    "prefect worker start --pool cpu": "tests/flows/test_typed_lines.py",
+    "python -m flows.worker --pool cpu": "tests/flows/test_typed_lines.py",
     "python -m flows.serve --postgres postgresql://USER@HOST/NAME": "tests/flows/serving/test_serve.py",
 }
 """What does not end by itself, and the test that runs it."""

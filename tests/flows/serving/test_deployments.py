@@ -1,6 +1,5 @@
 """The deployments as a user runs them: `prefect deployment run`, a real server, a real worker."""
 
-import contextlib
 import json
 import re
 from dataclasses import fields
@@ -22,7 +21,7 @@ from flows.serving.deploying import deploy
 from storage import open_store
 from storage.records.commits import committed_shards, read_commit
 from tests.flows.deployed_home import deploying_to
-from tests.flows.machine import CHECKOUT
+from tests.flows.machine import CHECKOUT, processes_below
 from tests.flows.processes.test_child import wait_until
 from tests.flows.processes.test_logs import lines_of
 
@@ -197,23 +196,10 @@ def test_a_cancelled_run_ends_its_training_process(machine, api, tmp_path):
         run = client.create_flow_run_from_deployment(
             client.read_deployment_by_name("distill/quick").id, parameters=given
         )
-        assert wait_until(lambda: processes_about(run.id), 240), machine.worker_log.read_text()
+        assert wait_until(lambda: processes_below("advkd train"), 240), machine.worker_log.read_text()
         # As `prefect flow-run cancel`.
         client.set_flow_run_state(run.id, Cancelling())
-    assert wait_until(lambda: not processes_about(run.id))
+    assert wait_until(lambda: not processes_below("advkd train"))
     assert wait_until(lambda: "Finished in state Cancelled" in machine.worker_log.read_text()), (
         machine.worker_log.read_text()
     )
-
-
-def processes_about(mark):
-    """Running trainings in whose command line or first environment a folder or the id of a run stands."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            named = (process / "comm").read_text().strip() == "advkd train"
-            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            if (named or b"advkd" in words) and str(mark).encode() in told:
-                found.append(int(process.name))
-    return found

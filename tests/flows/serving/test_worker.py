@@ -1,0 +1,112 @@
+"""The worker of `make serve`: it forks our runs, leaves others to Prefect, and a forked run can be cancelled."""
+
+import os
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
+
+from flows.engine import FORK_SERVER
+from flows.serving.worker import ForkingConfiguration, Forks, declared_environment
+from tests.flows.machine import OUR_WORKER, prefect_machine, processes_below
+from tests.flows.processes.test_child import wait_until
+
+ENDLESS = {"samples": 10_000_000, "student": {"width": 16, "blocks": 1}}
+TINY = {"teacher": "mixture", "precompute": {"samples": 256, "shard_samples": 128}, "train": ENDLESS}
+
+
+@pytest.fixture(scope="module")
+def forking(tmp_path_factory, deployed):
+    more = {"ADVKD_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    folder = tmp_path_factory.mktemp("forking")
+    with prefect_machine(folder, more, deployed=deployed, worker=OUR_WORKER) as running:
+        assert wait_until(lambda: len(processes_below("advkd forks")) == 1, 120)
+        yield running
+
+
+@pytest.fixture
+def client(forking):
+    url = forking.environment["PREFECT_API_URL"]
+    with temporary_settings(updates={PREFECT_API_URL: url}), get_client(sync_client=True) as made:
+        yield made
+
+
+def test_a_run_is_forked_and_completes(forking, tmp_path):
+    store = f'spec={{"teacher": "mixture", "store": "{tmp_path}", "samples": 128, "shard_samples": 128}}'
+    ended = forking.run_deployment("precompute/store", [store])
+    log = forking.worker_log.read_text()
+    assert ended.returncode == 0, ended.stdout + log
+    assert "forked: process" in log
+    assert "an interpreter is started instead" not in log
+    assert "Warning" not in log
+    assert list(tmp_path.glob("**/commits/*.json"))
+    assert wait_until(lambda: not processes_below("prefect.engine"))
+
+
+def test_a_forked_run_is_cancelled_with_its_training_and_the_worker_loads_no_torch(forking, client, tmp_path):
+    deployment = client.read_deployment_by_name("distill/quick")
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={**TINY, "root": str(tmp_path)})
+    assert wait_until(lambda: processes_below("advkd train"), 240), forking.worker_log.read_text()
+    # As `prefect flow-run cancel`.
+    client.set_flow_run_state(run.id, Cancelling())
+    assert wait_until(lambda: not processes_below("advkd train") and not processes_below("prefect.engine"))
+    assert wait_until(lambda: client.read_flow_run(run.id).state.is_cancelled()), forking.worker_log.read_text()
+    (worker,) = (one for one in psutil.Process().children() if "flows.worker" in one.cmdline())
+    assert "libtorch" not in Path(f"/proc/{worker.pid}/maps").read_text()
+    (forks,) = processes_below("advkd forks")
+    assert "libtorch" in Path(f"/proc/{forks.pid}/maps").read_text()
+
+
+@pytest.fixture
+def configured(monkeypatch, tmp_path):
+    """The configuration of a run, by what its deployment says."""
+    forks = Forks(str(tmp_path), declared_environment())
+    monkeypatch.setattr(forks, "ensure", lambda: None)
+    monkeypatch.setattr(ForkingConfiguration, "forks", forks)
+
+    def configure(entrypoint="flows.deployed.distill", **given):
+        made = ForkingConfiguration(**given)
+        run = FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), name="a-run")
+        deployment = DeploymentResponse.model_construct(id=uuid.uuid4(), name="quick", entrypoint=entrypoint)
+        made.prepare_for_flow_run(run, deployment)
+        return made
+
+    return configure
+
+
+def test_a_run_as_declared_is_forked(configured):
+    made = configured(env=declared_environment())
+    assert "flows.engine" in made.command
+    assert made.env[FORK_SERVER].endswith("socket")
+    assert configured(env={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}).env[FORK_SERVER]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"env": {"OMP_NUM_THREADS": "3"}},
+        {"env": {"CUDA_VISIBLE_DEVICES": "1"}},
+        {"env": {"PATH": None}},
+        {"command": "python -m prefect.engine"},
+        {"entrypoint": "mine.py:distill"},
+        {"entrypoint": None},
+    ],
+)
+def test_a_run_that_needs_its_own_interpreter_is_left_to_prefect(configured, given):
+    made = configured(**given)
+    assert "flows.engine" not in made.command
+    assert FORK_SERVER not in made.env
+
+
+def test_what_deployments_set_is_in_the_fork_servers_environment():
+    assert declared_environment() == {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_CLIENT_MAX_RETRIES": "7",
+    }
