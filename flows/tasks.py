@@ -80,7 +80,7 @@ _SHARED: Any = {
     "retry_delay_seconds": [5, 30],
     "retry_condition_fn": worth_retrying,
 }
-"""Of tasks that are spread over threads or a cluster. Prefect would ask for a slot of each tag, twice a task: no tags."""
+"""Of tasks that are spread over threads or a cluster. No tags: Prefect would ask for a slot of each, twice a task."""
 
 
 @task(**_SHARED, task_run_name="shard-{index:06d}")
