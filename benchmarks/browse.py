@@ -226,7 +226,8 @@ def _sizes(folder: Path, scale: Scale) -> Goal:
     for samples in scale.simulated:
         roots[samples] = str(folder / f"simulated-{samples}")
         call(simulate, roots[samples], -(-samples // spec.shard_samples))
-    for _ in range(REPEATS):
+    # A page takes some tens of milliseconds, so that one pair says little.
+    for _ in range(3 * REPEATS):
         runs.append({samples: _first_page(store_uri(root, spec)) for samples, root in roots.items()})
         progress(f"  first pages: {runs[-1]}")
     small, large = scale.simulated

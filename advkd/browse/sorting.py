@@ -161,11 +161,14 @@ def readable(
 
     The next portion is read meanwhile.
     """
-    begin: Callable[[list[int]], Future[Looked]] = lambda portion: _AHEAD.submit(view.read, portion, timesteps)  # noqa: E731
+
+    def begin(portion: list[int]) -> Future[Looked]:
+        return _AHEAD.submit(view.read, portion, timesteps)
+
     portions = list(chunks(view, samples, timesteps))
-    begun = list(map(begin, portions[:1]))
+    begun = [begin(portion) for portion in portions[:1]]
     for number, portion in enumerate(portions):
-        begun += map(begin, portions[number + 1 : number + 2])
+        begun += [begin(following) for following in portions[number + 1 : number + 2]]
         looked = begun.pop(0).result()
         good = np.array([sample not in looked.marks for sample in portion])
         if good.all():

@@ -1,8 +1,13 @@
 """What must not mislead, in a browser: refused differences, exploded teachers, crafted stores, decoded latents."""
 
 import re
+import socket
+import statistics
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -17,6 +22,7 @@ from tests.advkd.browse.served import served
 from tests.advkd.browse.site import Site
 from tests.advkd.browse.specs import image_spec
 from tests.advkd.browse.test_limits import CRAFTED, fill_identity
+from tests.advkd.browse.test_store_view import damage
 from tests.advkd.teachers.latents import tiny_kl
 
 TOKEN = "correct horse battery"
@@ -81,6 +87,45 @@ def test_the_map_is_asked_for_once_and_before_its_scripts(site: Site, page: Page
     page.wait_for_function("() => window.advkdMap?.found.samples.length === 1600")
     asked = "() => performance.getEntriesByType('resource').filter((one) => one.name.includes('/map?'))"
     assert page.evaluate(f"() => ({asked})().map((one) => one.initiatorType)") == ["link"]
+
+
+def test_small_answers_come_at_once(site: Site, page: Page) -> None:
+    page.goto(site.store)
+    times = page.evaluate(
+        """async () => {
+          const times = [];
+          for (let k = 0; k < 60; k++) {
+            const began = performance.now();
+            await (await fetch("/static/favicon.svg", {cache: "no-store"})).text();
+            times.push(performance.now() - began);
+          }
+          return times;
+        }"""
+    )
+    # If answers waited for a delayed acknowledgement, each would take 40 ms; some are slow on a busy machine anyway.
+    assert statistics.quantiles(times, n=4)[0] < 30
+
+
+def test_half_open_connections_do_not_lock_a_browser_out(tmp_path: Path, page: Page) -> None:
+    spec = image_spec()
+    fill(str(tmp_path), spec, 32)
+    with served(str(tmp_path), descriptors=256) as address, ExitStack() as held:
+        for _ in range(300):
+            half = held.enter_context(socket.create_connection(("127.0.0.1", urlsplit(address).port or 0), timeout=10))
+            half.sendall(b"GET / HTTP/1.1\r\n")
+        page.goto(address)
+        expect(page.locator(f"tr[data-store='{digest(spec)[:16]}']")).to_be_visible()
+
+
+def test_a_command_to_copy_is_one_for_a_shell(tmp_path: Path, page: Page) -> None:
+    root, spec = str(tmp_path / "it's a store"), image_spec()
+    fill(root, spec, 64)
+    damage(store_uri(root, spec), 1)
+    with served(root) as address:
+        page.goto(f"{address}/s/{digest(spec)[:16]}/sample/40")
+        command = f"advkd cache repair {quote(store_uri(root, spec))}"
+        assert "'" in command
+        expect(page.locator("main")).to_contain_text(command)
 
 
 def test_a_token_is_asked_for_and_given_up(strange, page: Page) -> None:

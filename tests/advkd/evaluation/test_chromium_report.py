@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.advkd.browse.site import opened_browser
 from tests.advkd.evaluation.parts import Evaluated
@@ -26,3 +26,11 @@ def test_a_phone_shows_the_first_picture_without_much_scrolling(
     assert top < 1.5 * 844
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     context.close()
+
+
+def test_few_images_have_no_worth_in_the_headline(browser: Browser, evaluated: Evaluated) -> None:
+    page = browser.new_page()
+    page.goto((evaluated.folder / "report.html").as_uri())
+    few = evaluated.spec.samples
+    expect(page.locator("h1")).to_have_text(f"Not comparable: {few} images, where a worth needs 2000.")
+    page.close()
