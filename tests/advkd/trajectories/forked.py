@@ -5,6 +5,7 @@ get a SIGTERM, as `torchrun` does it.
 """
 
 import contextlib
+import gc
 import importlib
 import multiprocessing
 import os
@@ -186,6 +187,8 @@ def forker() -> Iterator[Forker]:
 
 
 def _lead(serve: Callable[[Connection], None], connection: Connection) -> None:
+    # What is imported stays; a fork that looks for garbage in it would copy it.
+    gc.disable()
     os.setpgrp()
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
@@ -197,10 +200,17 @@ def _serve(connection: Connection) -> None:
         importlib.import_module(name)
     # No test reads how long its samplers take.
     cost.MIN_REPEATS = cost.MAX_REPEATS = 1
+    ready_to_fork()
     connection.send("ready")
     while True:
         number, jobs = connection.recv()
         connection.send((number, _group(jobs)))
+
+
+def ready_to_fork() -> None:
+    """Forks look for garbage again, but not in what they have from this process."""
+    gc.freeze()
+    gc.enable()
 
 
 def assert_one_thread() -> None:

@@ -20,7 +20,7 @@ from typing import Protocol
 from advkd.trajectories import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from storage import list_prefix
 from storage.records.provenance import code_revision
-from tests.advkd.trajectories.forked import ENVIRONMENT, assert_one_thread, forking
+from tests.advkd.trajectories.forked import ENVIRONMENT, assert_one_thread, forking, ready_to_fork
 from tests.advkd.trajectories.kill_instants import Moment, die_at
 
 HUNG_SECONDS = 400.0
@@ -110,6 +110,7 @@ def _serve(connection: Connection) -> None:
     # All that a writer would import, fit or look up in its first moments.
     trajectory_spec(PrecomputeSpec(teacher="mixture"), cached_teacher("mixture", "cpu"))
     code_revision()
+    ready_to_fork()
     connection.send("ready")
     while True:
         connection.send(_forked_round(*connection.recv()))
