@@ -63,6 +63,7 @@ TOGETHER = (
         "advkd/training/test_distributed",
         "advkd/training/test_object_store",
         "advkd/training/test_train_kills",
+        "advkd/trajectories/test_kills",
         "advkd/trajectories/test_sharing",
     ),
     # Files that judge one evaluation, which takes as long as their tests.
