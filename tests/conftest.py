@@ -1,5 +1,6 @@
 """Fixtures that every test folder may use."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from xdist.scheduler import LoadFileScheduling
 from storage.objects import s3
 from tests.reaper import watch_this_process
 from tests.s3_server import S3Server, serve_s3
+
+# Modules and tests stay until the end, so to look for garbage among them takes a quarter of a collection for nothing.
+gc.disable()
 
 # In a shell's background a process ignores Ctrl-C, and with it whatever it starts: tests that interrupt would wait.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -59,6 +63,7 @@ TOGETHER = (
         "advkd/training/test_distributed",
         "advkd/training/test_object_store",
         "advkd/training/test_train_kills",
+        "advkd/trajectories/test_kills",
         "advkd/trajectories/test_sharing",
     ),
     # Files that judge one evaluation, which takes as long as their tests.
@@ -83,6 +88,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if LIVE.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.thorough)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """From now on garbage is looked for, but not among all that was imported and collected."""
+    gc.freeze()
+    gc.enable()
 
 
 def _file(nodeid: str) -> str:

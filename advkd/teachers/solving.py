@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from copy import deepcopy
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from advkd.teachers.errors import TeacherError
 from advkd.teachers.schedulers import Scheduler, arithmetic_of, full_config
 from advkd.teachers.solvers import SOLVERS, set_passes
 
+Made = TypeVar("Made")
 Predict = Callable[[Tensor, Tensor], Tensor]
 _REPLACED = (
     "timestep_spacing",
@@ -26,6 +28,9 @@ _REPLACED = (
     "use_karras_sigmas",
 )
 _REPLACED_WHERE_BOTH_HAVE_IT = ("final_sigmas_type",)
+_KEPT: dict[tuple[object, ...], Any] = {}
+"""Grids and facts, by all that they depend on: an evaluation asks hundreds of times, and a scheduler takes long."""
+_MOST_KEPT = 256
 
 
 def build_scheduler(config: Mapping[str, Any], solver: SolverSpec) -> Scheduler:
@@ -45,7 +50,10 @@ def build_scheduler(config: Mapping[str, Any], solver: SolverSpec) -> Scheduler:
 
 def time_grid(config: Mapping[str, Any], solver: SolverSpec) -> TimeGrid:
     """Returns all states that a solver passes through; raises `ValueError` as `build_scheduler` and its grid do."""
-    return SOLVERS[solver.kind].grid(build_scheduler(config, solver), solver.steps)
+    row = SOLVERS[solver.kind]
+    return _kept(
+        (row.grid, solver.steps), config, solver, lambda: row.grid(build_scheduler(config, solver), solver.steps)
+    )
 
 
 def scheduler_facts(config: Mapping[str, Any], solver: SolverSpec) -> dict[str, Any]:
@@ -53,6 +61,27 @@ def scheduler_facts(config: Mapping[str, Any], solver: SolverSpec) -> dict[str, 
 
     `replaced` lists the settings of the teacher's own scheduler that the solver does not follow: [its own, the used].
     """
+    # A copy, which may be changed.
+    return deepcopy(_kept((scheduler_facts,), config, solver, lambda: _scheduler_facts(config, solver)))
+
+
+def _kept(what: tuple[object, ...], config: Mapping[str, Any], solver: SolverSpec, make: Callable[[], Made]) -> Made:
+    try:
+        key = (*what, solver.kind, SOLVERS[solver.kind].build, json.dumps(config, sort_keys=True))
+    except TypeError:
+        # Of values that JSON does not know, a text need not hold all.
+        return make()
+    # Other threads may empty it at any time.
+    kept: Made | None = _KEPT.get(key)
+    if kept is None:
+        kept = make()
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        _KEPT[key] = kept
+    return kept
+
+
+def _scheduler_facts(config: Mapping[str, Any], solver: SolverSpec) -> dict[str, Any]:
     scheduler = build_scheduler(config, solver)
     used = {key: _plain(value) for key, value in scheduler.config.items() if not key.startswith("_")}
     if isinstance(used.get("trained_betas"), list):

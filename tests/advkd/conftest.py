@@ -15,7 +15,7 @@ from hypothesis import settings
 import advkd.runtime.reporting
 from advkd.cli.main import main
 from advkd.discriminators import DiscriminatorSpec
-from advkd.evaluation import EvaluateSpec, cost
+from advkd.evaluation import METRICS, EvalReport, EvaluateSpec, cost
 from advkd.evaluation.evaluation import evaluate
 from advkd.students import StudentSpec
 from advkd.teachers import EMBEDDED, SolverSpec
@@ -26,6 +26,7 @@ from tests.advkd.cli.calls import Cli, Result
 from tests.advkd.evaluation.parts import Evaluated, gaussian_teacher, make_student
 from tests.advkd.training.methods.paper_runs import PYRAMID
 from tests.advkd.trajectories.forked import Forker, forker
+from tests.made_once import made_once
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Other work on the same cores must fail no test.
@@ -105,20 +106,28 @@ def mixture_store(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     """A small student of one Gaussian beside its teacher, named "gaussian"; tests only read it."""
-    root, teacher = tmp_path_factory.mktemp("evaluated"), gaussian_teacher()
-    make_student(teacher).save_pretrained(root / "run" / "student")
-    spec = EvaluateSpec(
-        student=str(root / "run"),
-        teacher="gaussian",
-        out=str(root / "report"),
-        references=str(root / "references"),
-        features="digits",
-        samples=160,
-        trajectory_samples=96,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EMBEDDED, "gaussian", lambda device: teacher)
-        return Evaluated(spec, evaluate(spec), root / "report")
+
+    def asked(root: Path) -> EvaluateSpec:
+        return EvaluateSpec(
+            student=str(root / "run"),
+            teacher="gaussian",
+            out=str(root / "report"),
+            references=str(root / "references"),
+            features="digits",
+            samples=160,
+            trajectory_samples=96,
+        )
+
+    def make(root: Path) -> None:
+        teacher = gaussian_teacher()
+        make_student(teacher).save_pretrained(root / "run" / "student")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(EMBEDDED, "gaussian", lambda device: teacher)
+            evaluate(asked(root))
+
+    root = made_once(tmp_path_factory, "evaluated", make)
+    report = EvalReport.from_json((root / "report" / METRICS).read_bytes())
+    return Evaluated(asked(root), report, root / "report")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ A first start migrates for nine seconds of a core, and a deployment imports ever
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.processes import server
 from flows.processes.server import own_server
 from flows.serving.deploying import deploy
+from tests.made_once import made_once
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLACE = "ADVKD_DEPLOYED_HOME"
@@ -31,17 +31,7 @@ def deployed_home(places: pytest.TempPathFactory) -> Path:
     """The folder to copy from; of several test processes the first makes it, and the others wait."""
     if PLACE in os.environ:
         return Path(os.environ[PLACE])
-    several = "PYTEST_XDIST_WORKER" in os.environ
-    shared = places.getbasetemp().parent if several else places.getbasetemp()
-    home = shared / "deployed-home"
-    with (shared / "deployed-home.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not home.exists():
-            unfinished = shared / "deployed-home.unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            deploy_in(unfinished)
-            unfinished.rename(home)
-    return home
+    return made_once(places, "deployed-home", deploy_in)
 
 
 def copy_database(template: Path, home: Path) -> None:

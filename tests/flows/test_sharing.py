@@ -1,5 +1,6 @@
 """Two runs of one spec at the same time: the work is done once, whoever is killed; other specs finish beside them."""
 
+import contextvars
 import os
 import re
 import signal
@@ -92,7 +93,8 @@ def test_a_flow_waits_for_another_run_s_shard_and_takes_it_over_when_that_is_kil
     try:
         assert holder.stdout.readline() == "held\n"
         with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(precompute, spec)
+            # In this thread's context: settings hold in it, without which the flow would start a server of its own.
+            running = pool.submit(contextvars.copy_context().run, precompute, spec)
             assert wait_until(lambda: "1 shards are being computed by" in caplog.text, 240)
             assert library.what_is_missing(spec)[1] == [5]
             assert not running.done()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -21,7 +22,7 @@ from advkd.diffusion import Start
 from advkd.teachers import SolverSpec, Teacher, TeacherError, load_teacher
 from advkd.teachers.mixture import MixtureTeacher
 from advkd.teachers.schedulers import ARITHMETIC, FLOW, VARIANCE_PRESERVING
-from advkd.teachers.solving import scheduler_facts, solve
+from advkd.teachers.solving import scheduler_facts, solve, time_grid
 from tests.advkd.conftest import SIZE, FolderMaker, tiny_unet
 from tests.advkd.teachers.test_teachers import mixture_teacher, noise_of
 
@@ -232,3 +233,18 @@ def test_flow_matching_of_the_closed_form_leads_where_its_diffusion_leads() -> N
     torch.testing.assert_close(straight, fine(teacher, noise), rtol=0, atol=0.05)
     assert scheduler_facts(config, solver)["class"] == "FlowMatchEulerDiscreteScheduler"
     assert FLOW == "flow matching"
+
+
+def test_facts_and_grids_are_those_of_their_own_config_and_solver_however_often_they_are_asked_for() -> None:
+    config = {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000, "clip_sample": False}
+    ddim, fewer = SolverSpec(steps=10), SolverSpec(steps=5)
+    first = scheduler_facts(config, ddim)
+    first["beta_start"] = "changed by its receiver"
+    assert scheduler_facts(config, ddim)["beta_start"] == 0.0001
+    assert scheduler_facts(config | {"beta_start": 0.002}, ddim)["beta_start"] == 0.002
+    assert scheduler_facts(config, SolverSpec(kind="ddpm", steps=10))["class"] == "DDPMScheduler"
+    assert [len(time_grid(config, solver).labels) for solver in (ddim, fewer, ddim)] == [11, 6, 11]
+    assert time_grid(config | {"num_train_timesteps": 500}, ddim).labels[0] == 499
+    # Values that JSON does not know.
+    betas = np.linspace(0.001, 0.01, 1000)
+    assert time_grid(config | {"trained_betas": betas}, ddim).sigma != time_grid(config, ddim).sigma

@@ -5,6 +5,7 @@ get a SIGTERM, as `torchrun` does it.
 """
 
 import contextlib
+import gc
 import importlib
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,27 @@ class Forker:
         self._connection = connection
         self._asked = 0
 
-    def group(self, *jobs: Job) -> list[Ended]:
-        """Runs jobs at once, until all have ended."""
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self._asked += 1
-        self._connection.send((self._asked, jobs))
+        self._connection.send((self._asked, function, arguments))
         # A test that timed out has left without its answer.
         while (answer := self._connection.recv())[0] != self._asked:
             pass
-        found: list[Ended] = answer[1]
+        return answer[1]
+
+    def group(self, *jobs: Job) -> list[Ended]:
+        """Runs jobs at once, until all have ended."""
+        found: list[Ended] = self._ask(_group, jobs)
         return found
+
+    @contextlib.contextmanager
+    def serving(self, serve: Callable[[Connection], None], variables: Mapping[str, str]) -> Iterator[Connection]:
+        """A process that is forked to serve one connection, with more variables; it ends with the block."""
+        with tempfile.TemporaryDirectory() as folder, Listener(f"{folder}/socket", "AF_UNIX") as listener:
+            self._ask(_fork_to_serve, listener.address, serve, variables)
+            with listener.accept() as connection:
+                assert connection.recv() == "ready"
+                yield connection
 
     def application(self, code: str, *arguments: object, folder: Path) -> Ended:
         """Runs code as `application` does, in a folder."""
@@ -186,6 +199,8 @@ def forker() -> Iterator[Forker]:
 
 
 def _lead(serve: Callable[[Connection], None], connection: Connection) -> None:
+    # What is imported stays; a fork that looks for garbage in it would copy it.
+    gc.disable()
     os.setpgrp()
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
@@ -197,10 +212,28 @@ def _serve(connection: Connection) -> None:
         importlib.import_module(name)
     # No test reads how long its samplers take.
     cost.MIN_REPEATS = cost.MAX_REPEATS = 1
+    ready_to_fork()
     connection.send("ready")
     while True:
-        number, jobs = connection.recv()
-        connection.send((number, _group(jobs)))
+        number, function, arguments = connection.recv()
+        connection.send((number, function(*arguments)))
+
+
+def _fork_to_serve(address: str, serve: Callable[[Connection], None], variables: Mapping[str, str]) -> None:
+    assert_one_thread()
+    multiprocessing.get_context("fork").Process(target=_serve_at, args=(address, serve, variables)).start()
+
+
+def _serve_at(address: str, serve: Callable[[Connection], None], variables: Mapping[str, str]) -> None:
+    os.environ.update(variables)
+    with contextlib.suppress(EOFError, ConnectionError), Client(address) as connection:
+        serve(connection)
+
+
+def ready_to_fork() -> None:
+    """Forks look for garbage again, but not in what they have from this process."""
+    gc.freeze()
+    gc.enable()
 
 
 def assert_one_thread() -> None:

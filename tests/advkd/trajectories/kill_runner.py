@@ -1,8 +1,8 @@
 """Real writer processes that are killed with SIGKILL: forked ones, which cost milliseconds, and the CLI's own.
 
-`ForkedWriters` is one process that has imported everything, has built the teacher, has a single thread and forks every
-writer; `CommandWriters` runs `python -m advkd precompute`. Both play a round: all writers start at once, in the
-environment of whoever asks for it, and each meets its fate. A forked one may also kill itself at an exact instant.
+`ForkedWriters` is a fork of the process that has imported everything; it builds the teacher, has a single thread and
+forks every writer. `CommandWriters` runs `python -m advkd precompute`. Both play a round: all writers start at once, in
+the environment of whoever asks for it, and each meets its fate. A forked one may also kill itself at an exact instant.
 """
 
 import contextlib
@@ -20,17 +20,15 @@ from typing import Protocol
 from advkd.trajectories import PrecomputeSpec, cached_teacher, precompute, trajectory_spec
 from storage import list_prefix
 from storage.records.provenance import code_revision
-from tests.advkd.trajectories.forked import ENVIRONMENT, assert_one_thread, forking
+from tests.advkd.trajectories.forked import ENVIRONMENT, Forker, assert_one_thread
 from tests.advkd.trajectories.kill_instants import Moment, die_at
 
 HUNG_SECONDS = 400.0
 """A writer that nobody meant to kill is killed after that long, and the round says so by its exit code."""
 
 _FORKED_POLL_SECONDS, _COMMAND_POLL_SECONDS = 0.001, 0.01
-_ENVIRONMENT = ENVIRONMENT | {
-    # No checkout: a commit that someone makes meanwhile would change the revision in the records.
-    "GIT_DIR": os.devnull,
-}
+# No checkout: a commit that someone makes meanwhile would change the revision in the records.
+_NO_CHECKOUT = {"GIT_DIR": os.devnull}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,7 @@ class CommandWriters:
         started: list[subprocess.Popen[bytes]] = []
         try:
             for _ in fates:
-                started.append(subprocess.Popen(command, env=os.environ | _ENVIRONMENT, **quiet))
+                started.append(subprocess.Popen(command, env=os.environ | ENVIRONMENT | _NO_CHECKOUT, **quiet))
             polls, kills = [one.poll for one in started], [one.kill for one in started]
             return _follow(spec, fates, polls, kills, _COMMAND_POLL_SECONDS)
         finally:
@@ -100,9 +98,9 @@ class ForkedWriters:
 
 
 @contextlib.contextmanager
-def forked_writers() -> Iterator[ForkedWriters]:
-    """Starts the forking process and ends it and all of its writers with the block."""
-    with forking(_serve, _ENVIRONMENT) as connection:
+def forked_writers(fork: Forker) -> Iterator[ForkedWriters]:
+    """Ends the process that forks them, and all of its writers, with the block."""
+    with fork.serving(_serve, _NO_CHECKOUT) as connection:
         yield ForkedWriters(connection)
 
 

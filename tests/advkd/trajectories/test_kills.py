@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from storage import store_uri, verify
+from tests.advkd.trajectories.forked import Forker
 from tests.advkd.trajectories.kill_instants import Moment
 from tests.advkd.trajectories.kill_runner import CommandWriters, Fate, ForkedWriters, Writers, forked_writers
 from tests.advkd.trajectories.killed_store import (
@@ -45,8 +46,8 @@ def many(few: int, more: int) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def forked() -> Iterator[ForkedWriters]:
-    with forked_writers() as writers:
+def forked(fork: Forker) -> Iterator[ForkedWriters]:
+    with forked_writers(fork) as writers:
         yield writers
 
 

@@ -17,7 +17,6 @@ from advkd.networks import decoder_places, load_embeddings
 from advkd.students import load_student
 from tests.advkd.export.onnx.subjects import (
     TEXTS,
-    save_labelled,
     save_latent,
     save_layerwise,
     save_levels,
@@ -57,9 +56,9 @@ def student_noise(student: Student, index: int) -> np.ndarray:
     return generator.standard_normal(student.shape, dtype=np.float32)
 
 
-def test_labels_are_an_input_and_drawn_as_by_sample(tmp_path: Path) -> None:
-    student = load_student(save_labelled(tmp_path / "student"))
-    ours = exported(tmp_path / "student", tmp_path / "out")
+def test_labels_are_an_input_and_drawn_as_by_sample(labelled: Path) -> None:
+    student = load_student(labelled / "student")
+    ours = Student(labelled / "out", threads=1)
     labels = torch.tensor([2, 0, 1])
     expected = as_images(student.sample(3, seed=4, class_labels=labels).images)
     np.testing.assert_allclose(ours.images(3, seed=4, label=["fox", 0, "dog"]), expected, rtol=0, atol=1e-5)
@@ -114,20 +113,18 @@ def test_int8_is_smaller_and_close_and_says_how_it_was_made(tmp_path: Path) -> N
     assert noted["distance_to_teacher"] is None
 
 
-def test_the_model_itself_says_what_it_is(tmp_path: Path) -> None:
-    save_labelled(tmp_path / "student")
-    exported(tmp_path / "student", tmp_path / "out")
-    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+def test_the_model_itself_says_what_it_is(labelled: Path) -> None:
+    session = onnxruntime.InferenceSession(labelled / "out" / "model.onnx")
     noted = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-    facts = json.loads((tmp_path / "out" / "metadata.json").read_text())
+    facts = json.loads((labelled / "out" / "metadata.json").read_text())
     assert noted.pop("advkd.precision") == "fp32"
     measured = ("models", "refused", "asked_for_teacher")
     assert noted == {f"advkd.{key}": value for key, value in facts.items() if key not in measured}
     assert facts["condition"]["names"] == ["cat", "dog", "fox"]
     assert facts["seeding"]["noise"].startswith("numpy.random.Generator(Philox(key=[seed, 2 * i]))")
     assert facts["inputs"][1]["range"] == "whole numbers from 0 to 2"
-    text = (tmp_path / "out" / "model.onnx").read_bytes()
-    for path in (str(Path.cwd()), str(Path.home()), str(tmp_path)):
+    text = (labelled / "out" / "model.onnx").read_bytes()
+    for path in (str(Path.cwd()), str(Path.home()), str(labelled)):
         assert path.encode() not in text
 
 

@@ -13,7 +13,7 @@ from advkd.export import ExportSpec, export_student
 from advkd.export.onnx import running
 from advkd.students import load_student
 from storage.records import condition_generator, initial_noise
-from tests.advkd.export.onnx.subjects import save_labelled, save_layerwise
+from tests.advkd.export.onnx.subjects import save_layerwise
 
 # A fresh environment: nothing can be imported but what Python, numpy and onnxruntime bring.
 FRESH = """
@@ -27,13 +27,9 @@ np.save("images.npy", images)
 """
 
 
-@pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("export")
-    save_labelled(root / "student")
-    quick = {"noises": 4, "seconds": 0.0, "memory": False}
-    export_student(ExportSpec(student=str(root / "student"), out=str(root / "out"), **quick))
-    return root / "out"
+@pytest.fixture
+def export(labelled: Path) -> Path:
+    return labelled / "out"
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])

@@ -27,7 +27,7 @@ def test_the_embedded_teacher_of_emoji_is_small_and_its_own_recipe() -> None:
 def test_the_embedded_teacher_draws_the_group_that_it_is_asked_for() -> None:
     """Symbols fill their square with a colour, faces are yellow discs, and flags are wider than high: on white."""
     teacher = load_teacher("emoji#guidance=2")
-    start = evaluation_start(teacher, 11, 128)
+    start = evaluation_start(teacher, 11, 64)
     solver = SolverSpec(kind="unipc", steps=10)
     images = teacher_states(teacher, start, solver, clean_timesteps(teacher, solver))[-1]
     groups = start.condition["class_labels"]
