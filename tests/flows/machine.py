@@ -92,10 +92,10 @@ def prefect_machine(
             yield machine
 
 
-def processes_below(name: str) -> list[psutil.Process]:
-    """Returns the processes of a name that this process has started, or one of those: a training is `advkd train`."""
+def processes_below(name: str, pid: int | None = None) -> list[psutil.Process]:
+    """Returns the descendants of a process, or of this one, that have a name: a training is `advkd train`."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.name() == name and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)

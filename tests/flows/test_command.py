@@ -16,9 +16,8 @@ from flows.distill import distill
 from flows.precompute import precompute
 from flows.recipe.planning import recipe
 from tests.flows.deployed_home import copy_database
-from tests.flows.machine import CHECKOUT
+from tests.flows.machine import CHECKOUT, processes_below
 from tests.flows.processes.test_child import wait_until
-from tests.flows.serving.test_deployments import processes_about
 
 NOISE = ("Traceback", "Warning", "prefect.", "Beginning flow run", "Error logging")
 
@@ -153,8 +152,8 @@ def test_nothing_runs_on_when_the_command_ends(endings, machine, deployed, tmp_p
         copy_database(deployed, tmp_path / ending.name / "prefect")
     commands = {ending: start(machine, tmp_path / ending.name) for ending in endings}
     try:
-        for ending in commands:
-            assert wait_until(lambda ending=ending: processes_about(tmp_path / ending.name), 280)
+        for command in commands.values():
+            assert wait_until(lambda command=command: processes_below("advkd train", command.pid), 280)
         time.sleep(1)
         started = {ending: psutil.Process(one.pid).children(recursive=True) for ending, one in commands.items()}
         assert all(len(processes) >= 2 for processes in started.values())
@@ -177,7 +176,7 @@ def test_nothing_runs_on_when_the_command_ends(endings, machine, deployed, tmp_p
         assert codes[SIGKILL] == -SIGKILL
     for ending, processes in started.items():
         assert wait_until(lambda processes=processes: not any(one.is_running() for one in processes)), ending
-    assert not processes_about(tmp_path)
+    assert not processes_below("advkd train")
 
 
 def start(machine, root):
