@@ -20,6 +20,7 @@ def test_passes_are_those_of_all_solutions() -> None:
     assert plan.seconds > 0
 
 
+@pytest.mark.thorough
 def test_under_guidance_they_are_two_per_step() -> None:
     passes = [
         plan_reference(load_teacher(f"digits-classes{guidance}"), [], 8).passes for guidance in ("", "#guidance=2")

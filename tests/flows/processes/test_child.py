@@ -165,6 +165,7 @@ def test_an_interrupted_call_ends_the_child_and_its_children(run, write_module, 
     assert wait_until(lambda: not any(is_running(pid) for pid in pids.read_text().split()))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("by_spare", [False, True])
 def test_a_child_whose_parent_was_killed_ends_with_its_next_report(write_module, tmp_path, by_spare):
     pids = tmp_path / "pids"

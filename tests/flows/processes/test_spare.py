@@ -116,6 +116,7 @@ def test_none_is_set_aside_beside_other_threads(monkeypatch):
         thread.join()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kill", [False, True])
 def test_a_child_that_nobody_needs_ends_with_its_parent(kill):
     code = (
@@ -135,6 +136,7 @@ def test_a_child_that_nobody_needs_ends_with_its_parent(kill):
     assert wait_until(lambda: not is_running(pid))
 
 
+@pytest.mark.thorough
 def test_a_worker_s_process_sets_it_aside_before_anything_has_begun():
     """A library that starts a thread when it is imported would take the spare child away."""
     code = (
@@ -154,6 +156,7 @@ def test_a_worker_s_process_sets_it_aside_before_anything_has_begun():
     assert done.stdout.split() == ["True", "1", "1", "False"]
 
 
+@pytest.mark.thorough
 def test_it_trains_the_student_that_a_new_interpreter_trains(aside, tmp_path):
     # Before this process computes, as in a flow.
     aside()

@@ -24,6 +24,7 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
+@pytest.mark.thorough
 def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path, pictures: Path) -> None:
     whole = list(train(SPEC, tmp_path / "whole", pictures))
     parts = list(islice(train(SPEC, tmp_path / "parts", pictures), 3))
