@@ -153,13 +153,24 @@ def run_fork_server(path: str) -> Order:
     """Runs the server; returns in a child, with its order. Of stale code it makes a new server, by a new interpreter.
 
     Args:
-        path: of the socket, in a folder of this user alone.
+        path: of the socket, in a folder of this user alone, which goes with the server.
     """
     if (end_with_parent := die_with_parent()) is not None:
         end_with_parent()
     # Ctrl-C in a terminal reaches the worker too, which ends its runs in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     name_process(FORK_SERVER_NAME)
+    own = os.getpid()
+
+    def end(*_: object) -> None:
+        # A killed worker has removed nothing. Runs end with this process.
+        if os.getpid() == own:
+            with suppress(OSError):
+                Path(path).unlink(missing_ok=True)
+                Path(path).parent.rmdir()
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
     loaded = loaded_files()
     gc.collect()
     gc.freeze()

@@ -56,14 +56,15 @@ def folder(tmp_path: Path) -> Path:
 @contextlib.contextmanager
 def fork_server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     path = os.pathsep.join([str(folder), str(Path.cwd())])
+    (folder / "own").mkdir()
     server = subprocess.Popen(
-        [sys.executable, "-m", "server", str(folder / "socket")],
+        [sys.executable, "-m", "server", str(folder / "own" / "socket")],
         env={**os.environ, "PYTHONPATH": path, "OF": "the server", "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
         preexec_fn=die_with_parent,
     )
     try:
-        assert wait_until((folder / "socket").exists, 120)
+        assert wait_until((folder / "own" / "socket").exists, 120)
         yield server
     finally:
         server.terminate()
@@ -88,7 +89,7 @@ def ask(folder: Path, module: str, *files: int) -> tuple[dict, socket.socket]:
 
 def _asked(connection: socket.socket, folder: Path, module: str, files: Sequence[int]) -> dict:
     connection.settimeout(60)
-    connection.connect(str(folder / "socket"))
+    connection.connect(str(folder / "own" / "socket"))
     environment = {"PATH": os.environ["PATH"], "OF": "the run", "LATER": "sä\udce9"}
     with Path(os.devnull).open("wb") as nothing:
         send(
@@ -153,6 +154,15 @@ def test_a_killed_server_takes_its_runs_with_it(server, folder):
     assert wait_until(lambda: not is_running(answer["pid"]))
 
 
+def test_a_terminated_server_leaves_neither_runs_nor_its_folder(server, folder):
+    answer, connection = ask(folder, "endless")
+    with connection:
+        server.terminate()
+        assert server.wait(60) == 0
+    assert wait_until(lambda: not is_running(answer["pid"]))
+    assert not (folder / "own").exists()
+
+
 def test_changed_code_is_not_forked_and_the_server_starts_itself_again(server, folder):
     running, kept = ask(folder, "endless")
     (folder / "loaded.py").write_text("import os\nBY = 'changed'\n")
@@ -178,14 +188,14 @@ def test_what_is_no_message_is_let_go_and_a_silent_one_does_not_block_for_ever(s
     for text in (b"", b"\0\0", b"\xff\xff\xff\xff", b"\0\0\0\2[]", b"\0\0\0\4nope", b'\0\0\0\x0e{"module": 1  }'):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(30)
-            connection.connect(str(folder / "socket"))
+            connection.connect(str(folder / "own" / "socket"))
             connection.sendall(text)
             connection.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(10) == b""
     began = time.monotonic()
     with socket.socket(socket.AF_UNIX) as silent:
-        silent.connect(str(folder / "socket"))
+        silent.connect(str(folder / "own" / "socket"))
         _, connection = ask(folder, "killed")
         with connection:
             assert end_of(connection) == -signal.SIGKILL
