@@ -30,6 +30,7 @@ from benchmarks.orchestration_runs import (
 from flows.processes import own_server
 from flows.serving.database import VARIABLE, database_settings
 from flows.serving.serve import CLIENT_ENVIRONMENT
+from flows.serving.worker import declared_environment
 from tests.faulty_proxy import faulty_proxy
 from tests.flows.deployed_home import clean_environment
 from tests.flows.machine import OUR_WORKER, Machine, prefect_machine
@@ -80,7 +81,9 @@ def distillation(folder: Path, scale: Scale) -> dict[str, Any]:
 def _deployed(client: SyncPrefectClient, root: Path, environment: dict[str, str]) -> dict[str, float]:
     """Seconds from asking for a run to its end, those of its way there and of its training, and its CPU seconds."""
     deployment = client.read_deployment_by_name("distill/quick")
-    client.update_deployment(deployment.id, DeploymentUpdate(job_variables={"env": environment}))
+    client.update_deployment(
+        deployment.id, DeploymentUpdate(job_variables={"env": {**declared_environment(), **environment}})
+    )
     # It waits some seconds, which are not the run's.
     worked = _worked_by_machine()
     began = time.perf_counter()

@@ -7,6 +7,7 @@ server did not start with, or if its flow is not one of ours.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,39 +36,51 @@ _LONGEST_PATH = 100
 
 
 class Forks:
-    """The fork server of this worker.
+    """The fork server of this worker, started again where it has gone.
 
     Args:
-        folder: of its socket; nobody else may enter it.
-        environment: what the deployments set for their runs, over this process's own environment.
+        declared: what the deployments set for their runs, over this process's own environment.
     """
 
-    def __init__(self, folder: str, environment: Mapping[str, str]) -> None:
-        self.path = str(Path(folder) / "socket")
-        self._environment = dict(environment)
+    def __init__(self, declared: Mapping[str, str]) -> None:
+        self._declared = dict(declared)
         self._process: subprocess.Popen[bytes] | None = None
+        self.path = ""
 
     def fits(self, environment: Mapping[str, str | None]) -> bool:
-        """Returns whether a run with these variables, over this process's, finds them in the server's modules too."""
-        started = {**os.environ, **self._environment}
-        return all(started.get(name) == value for name, value in environment.items())
+        """Returns whether a run with these variables finds the same values in the server, and none that it lacks."""
+        names = {*environment, *self._declared}
+        return all(environment.get(name, os.environ.get(name)) == self._started(name) for name in names)
 
-    def ensure(self) -> None:
-        """Starts the server if it is not running. It answers when it has imported everything."""
+    def _started(self, name: str) -> str | None:
+        return self._declared.get(name, os.environ.get(name))
+
+    def ensure(self) -> bool:
+        """Starts the server if it is not running; returns False where it cannot run. It answers a while later."""
         if self._process is not None and self._process.poll() is None:
-            return
+            return True
+        if not sys.platform.startswith("linux") or len(tempfile.gettempdir()) > _LONGEST_PATH - len(
+            "/advkd-12345678/s"
+        ):
+            return False
+        self.end()
+        # Nobody else may enter it. It goes with the server.
+        self.path = str(Path(tempfile.mkdtemp(prefix="advkd-")) / "s")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flows.warm", self.path],
             stdin=subprocess.DEVNULL,
             preexec_fn=die_with_parent(),
-            env={**os.environ, **self._environment},
+            env={**os.environ, **self._declared},
         )
+        return True
 
     def end(self) -> None:
         """Ends the server, and with it the runs that are left."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
+            # One that was killed, or had not begun to serve, has left it.
+            shutil.rmtree(Path(self.path).parent, ignore_errors=True)
 
 
 class ForkingConfiguration(ProcessJobConfiguration):
@@ -82,8 +95,7 @@ class ForkingConfiguration(ProcessJobConfiguration):
         """Chooses the command, then does what Prefect does."""
         forks = self.forks
         ours = deployment is not None and (deployment.entrypoint or "").startswith("flows.")
-        if forks is not None and ours and self.command is None and forks.fits(self.env):
-            forks.ensure()
+        if forks is not None and ours and self.command is None and forks.fits(self.env) and forks.ensure():
             self.command = command_to_string([sys.executable, "-m", "flows.engine"])
             self.env[FORK_SERVER] = forks.path
             self.forked.add(flow_run.id)
@@ -120,22 +132,18 @@ def run_worker() -> None:
     from prefect.cli import app
 
     sys.argv = ["prefect", "worker", "start", *sys.argv[1:]]
-    with tempfile.TemporaryDirectory(prefix="advkd-") as folder:
-        if sys.platform.startswith("linux") and len(folder) < _LONGEST_PATH:
-            forks = ForkingConfiguration.forks = Forks(folder, declared_environment())
-            forks.ensure()
-            try:
-                app()
-            finally:
-                forks.end()
-        else:
-            app()
+    forks = ForkingConfiguration.forks = Forks(declared_environment())
+    forks.ensure()
+    try:
+        app()
+    finally:
+        forks.end()
 
 
 def declared_environment() -> dict[str, str]:
     """Returns the variables that the deployments of prefect.yaml set for their runs."""
     found: dict[str, str] = {}
-    for deployment in yaml.safe_load(Path(declaration()).read_text(encoding="utf-8"))["deployments"]:
+    for deployment in yaml.safe_load(Path(declaration()).read_text(encoding="utf-8")).get("deployments") or ():
         pool = deployment.get("work_pool") or {}
         found |= (pool.get("job_variables") or {}).get("env") or {}
     return found

@@ -1,6 +1,9 @@
 """The worker of `make serve`: it forks our runs, leaves others to Prefect, and a forked run can be cancelled."""
 
 import os
+import signal
+import stat
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -63,11 +66,31 @@ def test_a_forked_run_is_cancelled_with_its_training_and_the_worker_loads_no_tor
     assert "libtorch" in Path(f"/proc/{forks.pid}/maps").read_text()
 
 
+def test_a_fork_server_that_was_ended_is_started_again_and_leaves_no_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    forks = Forks({})
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        assert forks.ensure()
+        (folder,) = tmp_path.iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        # While it imports, it has no socket yet.
+        forks._process.send_signal(end)
+        forks._process.wait()
+    assert forks.ensure()
+    assert len(list(tmp_path.iterdir())) == 1
+    forks.end()
+    assert list(tmp_path.iterdir()) == []
+    # The kernel has no room for a longer one.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    assert not forks.ensure()
+
+
 @pytest.fixture
 def configured(monkeypatch, tmp_path):
     """The configuration of a run, by what its deployment says."""
-    forks = Forks(str(tmp_path), declared_environment())
-    monkeypatch.setattr(forks, "ensure", lambda: None)
+    forks = Forks(declared_environment())
+    forks.path = str(tmp_path / "socket")
+    monkeypatch.setattr(forks, "ensure", lambda: True)
     monkeypatch.setattr(ForkingConfiguration, "forks", forks)
 
     def configure(entrypoint="flows.deployed.distill", **given):
@@ -84,18 +107,21 @@ def test_a_run_as_declared_is_forked(configured):
     made = configured(env=declared_environment())
     assert "flows.engine" in made.command
     assert made.env[FORK_SERVER].endswith("socket")
-    assert configured(env={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}).env[FORK_SERVER]
+    # What this process has, a run has.
+    assert configured(env={**declared_environment(), "PATH": os.environ["PATH"]}).env[FORK_SERVER]
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        {"env": {"OMP_NUM_THREADS": "3"}},
-        {"env": {"CUDA_VISIBLE_DEVICES": "1"}},
-        {"env": {"PATH": None}},
-        {"command": "python -m prefect.engine"},
-        {"entrypoint": "mine.py:distill"},
-        {"entrypoint": None},
+        {"env": {}},
+        {"env": {**declared_environment(), "OMP_WAIT_POLICY": "ACTIVE"}},
+        {"env": {**declared_environment(), "OMP_NUM_THREADS": "3"}},
+        {"env": {**declared_environment(), "CUDA_VISIBLE_DEVICES": "1"}},
+        {"env": {**declared_environment(), "PATH": None}},
+        {"env": declared_environment(), "command": "python -m prefect.engine"},
+        {"env": declared_environment(), "entrypoint": "mine.py:distill"},
+        {"env": declared_environment(), "entrypoint": None},
     ],
 )
 def test_a_run_that_needs_its_own_interpreter_is_left_to_prefect(configured, given):
