@@ -27,6 +27,7 @@ from flows.processes.forking import Order, can_fork, leave_parent, name_process
 FORK_SERVER_NAME = "advkd forks"
 """Name of its process; that of a forked run is `prefect.engine`."""
 _SECONDS = 5.0
+_FILES = 2
 Stamp = tuple[int, int]
 
 
@@ -95,6 +96,8 @@ class ForkServer:
             asking.settimeout(_SECONDS)
             said, files = receive(asking)
             order = Order(**said)
+            if len(files) != _FILES:
+                raise ValueError(f"an order must come with stdout and stderr, got {len(files)} files")
             if self._has_changed():
                 send(asking, {"refused": "its code has changed since it was loaded"})
             elif not can_fork():
@@ -118,10 +121,15 @@ class ForkServer:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            if not leave_parent(parent, files[0], files[1]):
-                os._exit(1)
+            _leave(parent, files)
             raise ForkedError(order)
-        ended = os.pidfd_open(pid)
+        try:
+            ended = os.pidfd_open(pid)
+        except OSError:
+            # Nobody would hear of its end, and the command starts the run itself.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
         self._runs[pid] = (ended, asking)
         self._look_at(ended, lambda: self._tell_end(pid))
         # A command says nothing more: to read of it is to see it go.
@@ -147,6 +155,16 @@ class ForkServer:
         with suppress(OSError):
             send(asking, {"code": os.waitstatus_to_exitcode(status)})
         asking.close()
+
+
+def _leave(parent: int, files: list[int]) -> None:
+    """Makes a forked child its own, or ends it: whatever fails, it must not go on as a second server."""
+    left = False
+    try:
+        left = leave_parent(parent, *files)
+    finally:
+        if not left:
+            os._exit(1)
 
 
 def run_fork_server(path: str) -> Order:
@@ -176,6 +194,8 @@ def run_fork_server(path: str) -> Order:
     gc.freeze()
     if not can_fork():
         sys.exit("a fork server must have one thread, but an imported module has started another")
+    # Linux before 5.3 has none.
+    os.close(os.pidfd_open(own))
     Path(path).unlink(missing_ok=True)
     try:
         ForkServer(path, loaded).serve()

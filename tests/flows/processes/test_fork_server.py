@@ -145,6 +145,25 @@ def test_a_command_that_goes_as_its_run_ends_does_not_end_the_server(server, fol
         assert end_of(connection) == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("fails", ["leave_parent", "pidfd_open"])
+def test_a_fork_that_fails_is_no_second_server_and_no_run(folder, fails):
+    breaks = "module.leave_parent = fail" if fails == "leave_parent" else "module.os.pidfd_open = fail_for_others"
+    (folder / "server.py").write_text(
+        "import os\nimport flows.processes.fork_server as module\nopened = os.pidfd_open\n"
+        "def fail(*_, **__): raise OSError('no')\n"
+        "def fail_for_others(pid): return opened(pid) if pid == os.getpid() else fail()\n" + breaks + "\n" + SERVER
+    )
+    with fork_server(folder) as server:
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                _, connection = ask(folder, "says")
+                stack.enter_context(connection)
+                assert fails == "leave_parent"
+                assert end_of(connection) == 1
+            assert wait_until(lambda: not psutil.Process(server.pid).children())
+        assert server.poll() is None
+
+
 def test_a_killed_server_takes_its_runs_with_it(server, folder):
     answer, connection = ask(folder, "endless")
     assert wait_until((folder / "below").exists)
@@ -193,6 +212,12 @@ def test_what_is_no_message_is_let_go_and_a_silent_one_does_not_block_for_ever(s
             connection.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionResetError):
                 assert connection.recv(10) == b""
+    # An order without files.
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(folder / "own" / "socket"))
+        send(connection, {"module": "says", "folder": str(folder), "environment": {}})
+        assert connection.recv(10) == b""
     began = time.monotonic()
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(folder / "own" / "socket"))
