@@ -88,9 +88,13 @@ def open_registry(runs: str) -> "MlflowClient":
 
 
 def sqlite_url(file: Path) -> str:
-    """Returns the URL of a SQLite database, as a `file:` URI, in which a path may hold '?', '#' and '%'."""
+    """Returns the URL of a SQLite database, as a `file:` URI, in which a path may hold '?', '#' and '%'.
+
+    It names the driver: MLflow takes the rest of a URL that begins with `sqlite:///` for a path and makes its folders, so
+    it would make `file:` in the working folder, which may not be writable.
+    """
     database = file.absolute().as_uri().replace("file://", "file:")
-    return URL.create("sqlite", database=database, query={"uri": "true"}).render_as_string()
+    return URL.create("sqlite+pysqlite", database=database, query={"uri": "true"}).render_as_string()
 
 
 def existing_registry(runs: str) -> "MlflowClient":

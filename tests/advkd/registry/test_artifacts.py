@@ -9,7 +9,7 @@ from advkd.registry.artifacts import what_is_wrong
 from advkd.registry.fetching import student_folder
 from advkd.registry.listing import broken_champions, details, overview
 from advkd.registry.tracking import RegisteredModel, RegisterSpec, register
-from advkd.registry.versions import RegistryError, open_registry, quiet, versions_of
+from advkd.registry.versions import DATABASE, RegistryError, open_registry, quiet, versions_of
 from advkd.students import load_student
 from tests.advkd.evaluation.parts import Evaluated
 
@@ -95,3 +95,13 @@ def test_a_deleted_run_or_experiment_stops_nobody(evaluated: Evaluated, tmp_path
     assert submit(evaluated, tmp_path).version == 2
     with quiet():
         assert client.get_experiment(experiment).lifecycle_stage == "active"
+
+
+def test_a_registry_makes_nothing_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow makes the folders of what it takes for a database's path; a worker's folder may not be writable."""
+    here, runs = tmp_path / "here", tmp_path / "runs ?#%"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with quiet():
+        assert overview(open_registry(str(runs)), "m") == []
+    assert ([*here.iterdir()], [path.name for path in runs.iterdir()]) == ([], [DATABASE])
