@@ -13,6 +13,7 @@ from torch import Tensor
 from advkd.diffusion import Start, TimeGrid, start_of
 from advkd.evaluation.errors import EvaluationError
 from advkd.files import content_digest, read_arrays, write_arrays
+from advkd.runtime import keep_heap
 from advkd.teachers import SOLVERS, SolverSpec, Teacher, micro_batch
 from storage.objects import join
 from storage.records import initial_noise
@@ -53,6 +54,7 @@ def teacher_states(
     Raises:
         EvaluationError: a state holds NaN or infinity.
     """
+    keep_heap()
     batches = []
     for batch in start.split(micro_batch(teacher, solver, BATCH).samples):
         states = torch.stack([state.float().cpu() for state in teacher.states(batch, solver, timesteps)])

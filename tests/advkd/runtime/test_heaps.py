@@ -1,10 +1,12 @@
-"""A process with a limit has no more heaps, however many threads allocate."""
+"""A process with a limit has no more heaps, however many threads allocate; one that keeps its heap faults memory in once."""
 
 import platform
 import subprocess
 import sys
 
 import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such heaps")
 
 _HEAPS = """
 import ctypes, sys, threading
@@ -27,10 +29,34 @@ libc.malloc_info(0, out)
 libc.fclose(out)
 """
 
+_AGAIN = """
+import resource, sys, threading
+from advkd.runtime import keep_heap
+if sys.argv[1] == "keep":
+    keep_heap()
+def faults_of_100_mb():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    bytearray(60_000_000), bytearray(40_000_000)
+    counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+counts = []
+for _ in range(2):
+    thread = threading.Thread(target=faults_of_100_mb)
+    thread.start()
+    thread.join()
+print(counts[1])
+"""
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a heap per thread")
+
+def told(program: str, argument: str) -> str:
+    command = [sys.executable, "-c", program, argument]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize(("limit", "heaps"), [(0, 4), (1, 1), (2, 2)])
 def test_threads_share_the_heaps_that_are_allowed(limit: int, heaps: int) -> None:
-    told = subprocess.run([sys.executable, "-c", _HEAPS, str(limit)], capture_output=True, text=True, check=True).stdout
+    assert told(_HEAPS, str(limit)).count("<heap ") == heaps
 
-    assert told.count("<heap ") == heaps
+
+def test_what_was_freed_is_not_faulted_in_again() -> None:
+    assert int(told(_AGAIN, "as it is")) > 10_000
+    assert int(told(_AGAIN, "keep")) < 1_000
