@@ -36,6 +36,7 @@ def distill(
     features: str = "auto",
     weights: str | None = None,
     real: str | None = None,
+    skip_bad: bool = False,
 ) -> DistillResult:
     """Distils a teacher into a one-pass student. A repeated run does only what is missing.
 
@@ -61,6 +62,7 @@ def distill(
         weights: weights of an extractor that looks for some, such as inception: a file, folder or hub id.
         real: real images with which the evaluation compares: a folder or zip of pictures, tars, Parquet, an npz of
             statistics, or "digits"; by default none.
+        skip_bad: leave out real images that cannot be read instead of refusing them all; the report counts them.
     """
     plan = recipe(
         teacher,
@@ -79,6 +81,7 @@ def distill(
         features,
         weights,
         real,
+        skip_bad,
     )
     clock = Stopwatch()
     with clock.stage("precompute"):

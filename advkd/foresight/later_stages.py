@@ -26,6 +26,7 @@ def check_later_stages(
     features: str = "auto",
     weights: str | None = None,
     real: str | None = None,
+    skip_bad: bool = False,
     model: str = "advkd",
     processes: int = 1,
 ) -> None:
@@ -39,6 +40,7 @@ def check_later_stages(
         features: its extractors.
         weights: weights of these.
         real: its real images.
+        skip_bad: whether those that cannot be read are left out.
         model: name of the registered model.
         processes: number of training processes.
 
@@ -59,7 +61,9 @@ def check_later_stages(
             f"a run's batch must fit into its trajectories, got batch_size {train.batch_size} of "
             f"{train.trajectories or precompute.samples}; precompute more samples, or train with a smaller batch"
         )
-    evaluation = EvaluateSpec(student="", out="", samples=samples, features=features, weights=weights, real=real)
+    evaluation = EvaluateSpec(
+        student="", out="", samples=samples, features=features, weights=weights, real=real, skip_bad=skip_bad
+    )
     protocols(evaluation, teacher)
     own = precompute.solver.deterministic
     check_targets(teacher, store.sampler if own else None, store.timesteps, store.solver_steps if own else None)

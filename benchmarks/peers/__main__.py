@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from advkd.evaluation.curve import solver_text
+from advkd.evaluation.curve import passes_per_step, solver_text
 from advkd.evaluation.pictures import labelled_rows
 from advkd.evaluation.reference import Reference, references_for
 from advkd.features import Extractor
@@ -81,12 +81,14 @@ def _compared(
         work = {"params": base[0]["teacher_params"], "macs": solver.steps * base[0]["teacher_macs"]}
         free[training_free.name_of(solver)] = [figures | work]
     samples = options.trajectories or cache_spec(options.teacher, "").samples
+    passes = passes_per_step(teacher, curve.target)
+    guided = f"; under guidance a step of the teacher is {passes} passes" if passes > 1 else ""
     text = section(
         teacher.name,
         f"{samples} trajectories of {problem.facts.solver_steps} steps of {solver_text(problem.facts.sampler)}, "
         f"{options.seconds:g} CPU seconds for each student, in {problem.recipe.computed_precision}; "
         f"{options.evaluation_samples} noises and {options.evaluation_seeds} evaluation seed(s), features of "
-        f"`{extractor.name}`, target of {options.target_steps} steps.",
+        f"`{extractor.name}`, target of {options.target_steps} steps{guided}.",
         runs,
         free,
         bought,

@@ -49,6 +49,7 @@ class Recipe:
         features: extractors of the evaluation.
         weights: weights of its extractors, where they look for some.
         real: real images of the evaluation.
+        skip_bad: whether those that cannot be read are left out.
         model: name of the registered model.
         fan_out: where shards are computed, None for threads.
         processes: number of training processes.
@@ -62,6 +63,7 @@ class Recipe:
     features: str
     weights: str | None
     real: str | None
+    skip_bad: bool
     model: str
     fan_out: str | None = None
     processes: int = 1
@@ -83,6 +85,7 @@ class Recipe:
             features=self.features,
             weights=self.weights,
             real=self.real,
+            skip_bad=self.skip_bad,
             samples=self.samples,
             solver=self.precompute.solver.kind if self.precompute.solver.deterministic else None,
             solver_steps=self.precompute.solver.steps if self.precompute.solver.deterministic else None,
@@ -134,6 +137,7 @@ def recipe(
     features: str = "auto",
     weights: str | None = None,
     real: str | None = None,
+    skip_bad: bool = False,
 ) -> Recipe:
     """Returns the recipe of a preset with the caller's changes, checked with the teacher and by all later stages.
 
@@ -174,6 +178,7 @@ def recipe(
         features=features,
         weights=weights,
         real=real,
+        skip_bad=skip_bad,
         model=f"advkd-{loaded.name}" if model is None else model,
         fan_out=fan_out,
         processes=processes,
@@ -186,6 +191,7 @@ def recipe(
         features=plan.features,
         weights=plan.weights,
         real=plan.real,
+        skip_bad=plan.skip_bad,
         model=plan.model,
         processes=plan.processes,
     )

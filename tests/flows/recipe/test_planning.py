@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from PIL import Image
 
 from advkd.teachers import SolverSpec
 from advkd.trajectories import PrecomputeSpec
-from flows.recipe import recipe
+from flows.recipe import Places, recipe
 
 
 def saved(folder: Path, size: int, **scheduler: object) -> str:
@@ -43,3 +45,15 @@ def test_a_solver_that_does_not_fit_makes_way_in_a_preset(tmp_path: Path, preset
 
 def test_the_fast_solver_is_the_demo_s(tmp_path: Path) -> None:
     assert recipe("mixture", "quick", root=str(tmp_path)).precompute.solver == SolverSpec(kind="unipc", steps=10)
+
+
+def test_bad_pictures_are_left_out_of_a_distillation_on_request(tmp_path: Path) -> None:
+    for index in range(24):
+        image = np.full((16, 16), 10 * index, np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    (tmp_path / "words.png").write_bytes(b"these are words")
+    given = {"teacher": "mixture", "preset": "quick", "root": str(tmp_path / "runs"), "real": str(tmp_path)}
+    with pytest.raises(ValueError, match=r"words.png \(corrupt\); .* --skip-bad"):
+        recipe(**given, features="digits")
+    plan = recipe(**given, features="digits", skip_bad=True)
+    assert plan.evaluation(Places("student", "report", "onnx", "artifact"), "student").skip_bad
