@@ -3,8 +3,9 @@
 SIGKILL hits the worker, the flow's process, the process that forked it, the training process, the server with all of
 its processes, or a worker of the Ray cluster that computes the shards of its run, in turns. Two further targets take
 away what runs stand on: PostgreSQL, in which the server keeps its state, and the S3 server in which a run keeps all
-that it makes. Each kill is a file `runs/soak/kill-*.json`, so that the next call goes on with the next one:
-`--kills` is how many there shall be in all. A kill that finds nobody, since the run has ended, is not counted.
+that it makes. Each kill is a line of `docs/benchmarks/faults.jsonl`, so that the next call goes on with the next one,
+on another day too: `--kills` is how many there shall be in all. A kill that finds nobody, since the run has ended, is
+not counted. After one round of all targets, the teacher changes.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -28,7 +29,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from benchmarks.measure import ROOT, progress
+from benchmarks.measure import DOCS, ROOT, progress
 from benchmarks.soak_page import overdue, write_page
 from benchmarks.soak_services import Services, services
 from flows.processes.fork_server import FORK_SERVER_NAME
@@ -38,7 +39,7 @@ from flows.serving.automations import RETRY_SECONDS, SILENCE_SECONDS
 from flows.serving.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
 from storage import list_stores, verify
 
-KEPT = ROOT / "runs" / "soak"
+KEPT = DOCS / "faults.jsonl"
 TARGETS = ("worker", "training", "server", "flow", "forks", "ray", "postgres", "s3")
 _SERVICES = ("postgres", "s3")
 _START_SECONDS = 60.0
@@ -54,9 +55,7 @@ _PART = {"training": 1 / 4, "ray": 1 / 20}
 _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.2
 _ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED)
-_PARAMETERS = {
-    "teacher": "mixture",
-    "precompute": {"samples": 512, "shard_samples": 128},
+_SMALL = {
     "train": {
         "samples": 6400,
         "student": {"width": 16, "blocks": 1},
@@ -65,44 +64,68 @@ _PARAMETERS = {
     },
     "samples": 64,
 }
-_OVER_RAY = {"fan_out": "ray", "precompute": {"samples": 16384, "shard_samples": 1024}}
+_RUNS: dict[str, dict[str, Any]] = {
+    "mixture": {**_SMALL, "precompute": {"samples": 512, "shard_samples": 128}},
+    # Colour, classes and guidance; its evaluation's curve would take ten times as long as all the rest.
+    "emoji#guidance=2": {**_SMALL, "precompute": {"samples": 128, "shard_samples": 32}, "features": "none"},
+}
+"""What is distilled, by teacher."""
+_OVER_RAY = {
+    "mixture": {"fan_out": "ray", "precompute": {"samples": 16384, "shard_samples": 1024}},
+    "emoji#guidance=2": {"fan_out": "ray", "precompute": {"samples": 512, "shard_samples": 32}},
+}
 """A cluster takes longer to start than the usual run to compute its shards: more of them."""
 
 
 def main() -> None:
     options = _options()
-    KEPT.mkdir(parents=True, exist_ok=True)
     if len(_kills()) < options.kills:
         with (
             tempfile.TemporaryDirectory() as folder,
             services(Path(folder)) as below,
             _served(Path(folder), below) as serve,
         ):
-            usual = _usual_seconds(Path(folder))
+            usual = {teacher: _usual_seconds(Path(folder), teacher) for teacher in _RUNS}
             for attempt in range(3 * options.kills):
                 number = len(_kills())
                 if number >= options.kills:
                     break
                 chosen = random.Random(f"{options.seed} {number} {attempt}")
-                target = options.targets[number % len(options.targets)]
+                teacher, target = _turn(number, options.targets)
                 found = _kill_one(
                     serve,
                     below,
                     f"{below.s3.make_bucket()}/run" if target == "s3" else f"{folder}/run-{number}-{attempt}",
+                    teacher,
                     target,
-                    usual,
+                    usual[teacher],
                     chosen,
                 )
                 progress(f"{number + 1}/{options.kills}: {found}")
                 if found is not None:
-                    (KEPT / f"kill-{number:04d}.json").write_text(json.dumps(found, indent=1))
+                    with KEPT.open("a") as kept:
+                        kept.write(json.dumps(found) + "\n")
     if options.write:
-        write_page([json.loads(path.read_text()) for path in _kills()], options.kills, STATED_SECONDS)
-    sys.exit(any(_faults(json.loads(path.read_text())) for path in _kills()))
+        write_page(_kills(), options.kills, STATED_SECONDS)
+    sys.exit(any(_faults(found) for found in _kills()))
 
 
-def _kills() -> list[Path]:
-    return sorted(KEPT.glob("kill-*.json"))
+def _kills() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in KEPT.read_text().splitlines()] if KEPT.exists() else []
+
+
+def _code() -> str:
+    """The commit of the code, "-dirty" if it was changed; records of kills are no change of it."""
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "advkd", "flows", "storage"], check=False)
+    return commit.stdout.strip() + "-dirty" * bool(changed.returncode)
+
+
+def _turn(number: int, targets: Sequence[str]) -> tuple[str, str]:
+    """The teacher and the target of a kill."""
+    turn = number // len(targets)
+    return list(_RUNS)[turn % len(_RUNS)], targets[number % len(targets)]
 
 
 def _faults(found: dict[str, Any]) -> bool:
@@ -136,24 +159,19 @@ def _served(folder: Path, below: Services) -> Iterator[psutil.Process]:
         serve.wait(_START_SECONDS)
 
 
-def _usual_seconds(folder: Path) -> float:
-    """How long a run lasts that nobody disturbs; found once."""
-    kept = KEPT / "usual.json"
-    if kept.exists():
-        return float(json.loads(kept.read_text()))
+def _usual_seconds(folder: Path, teacher: str) -> float:
+    """How long a run lasts that nobody disturbs."""
     began = time.monotonic()
-    run = _start(str(folder / "undisturbed"), {})
+    run = _start(str(folder / f"undisturbed-{teacher}"), teacher, {})
     ended, _ = _wait(run)
     assert ended == StateType.COMPLETED, ended
-    seconds = time.monotonic() - began
-    kept.write_text(json.dumps(seconds))
-    return seconds
+    return time.monotonic() - began
 
 
-def _start(root: str, more: dict[str, Any]) -> UUID:
+def _start(root: str, teacher: str, more: dict[str, Any]) -> UUID:
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("distill/quick")
-        parameters = {**_PARAMETERS, **more, "root": root}
+        parameters = {**_RUNS[teacher], **more, "teacher": teacher, "root": root}
         return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
 
@@ -186,12 +204,13 @@ def _wait(run: UUID) -> tuple[StateType | None, dict[str, float]]:
 
 
 def _kill_one(
-    serve: psutil.Process, below: Services, root: str, target: str, usual: float, chosen: random.Random
+    serve: psutil.Process, below: Services, root: str, teacher: str, target: str, usual: float, chosen: random.Random
 ) -> dict[str, Any] | None:
     """One run with one kill; None if there was nobody to kill."""
-    run, began = _start(root, _OVER_RAY if target == "ray" else {}), time.monotonic()
+    run, began = _start(root, teacher, _OVER_RAY[teacher] if target == "ray" else {}), time.monotonic()
+    said = {"code": _code(), "teacher": teacher, "target": target}
     if target in _SERVICES:
-        return _take_away(below, root, target, run, began + chosen.uniform(0.0, usual))
+        return _take_away(below, root, target, run, began + chosen.uniform(0.0, usual), said)
     if target in _PART:
         while not _victims(serve, target) and _state(run) not in _ENDS:
             time.sleep(_LOOK_SECONDS)
@@ -207,10 +226,12 @@ def _kill_one(
     for victim in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
-    return _report(target, root, run, before, began)
+    return _report(said, root, run, before, began)
 
 
-def _take_away(below: Services, root: str, target: str, run: UUID, instant: float) -> dict[str, Any] | None:
+def _take_away(
+    below: Services, root: str, target: str, run: UUID, instant: float, said: dict[str, Any]
+) -> dict[str, Any] | None:
     """Takes a service away at an instant; None if the run has ended before."""
     began = time.monotonic()
     while time.monotonic() < instant and _state(run) not in _ENDS:
@@ -218,16 +239,16 @@ def _take_away(below: Services, root: str, target: str, run: UUID, instant: floa
     if (before := _state(run)) in _ENDS:
         return None
     below.take_away(target)
-    return _report(target, root, run, before, began)
+    return _report(said, root, run, before, began)
 
 
-def _report(target: str, root: str, run: UUID, before: StateType | None, began: float) -> dict[str, Any]:
-    """Waits for the end of a run and looks at what it has left."""
+def _report(said: dict[str, Any], root: str, run: UUID, before: StateType | None, began: float) -> dict[str, Any]:
+    """Waits for the end of a run and looks at what it has left, and says it after what is said already."""
     killed = time.monotonic()
     ended, alone = _wait(run)
     stores = [store.uri for store in list_stores(root) if store.state == "sealed"]
     return {
-        "target": target,
+        **said,
         "state": None if before is None else before.value,
         "killed_after": round(killed - began, 1),
         "ended": None if ended is None else ended.value,

@@ -20,6 +20,7 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, stated: Mapping[st
     rows = [
         [
             str(number),
+            found["teacher"].partition("#")[0],
             found["target"],
             f"{found['killed_after']:.0f} s",
             (found["state"] or "server away").capitalize(),
@@ -31,20 +32,23 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, stated: Mapping[st
         ]
         for number, found in enumerate(kills, 1)
     ]
-    header = ["kill", "target", "at", "state then", "ended", "after", "store", "without a process", "states of the run"]
+    header = ["kill", "teacher", "target", "at", "state then", "ended", "after", "store", "without a process"]
+    header += ["states of the run"]
+    commits = ", ".join(dict.fromkeys(found["code"] for found in kills))
     longest = {state: max((found["alone"][state] for found in kills), default=0) for state in stated}
     write(
         "faults",
         "# Killed at random instants\n\n"
         f"`make soak`: {len(kills)} of {planned} kills were run for this page "
         f"({', '.join(f'{target} {count}' for target, count in sorted(counted.items()))}). "
-        "Each run is a tiny `distill/quick` under `make serve` on two shared cores. SIGKILL ends its worker, its flow "
+        "Each run is a tiny `distill/quick` under `make serve` on two shared cores, of `mixture`, or of `emoji` with "
+        "classes, colour and guidance, without an evaluation. SIGKILL ends its worker, its flow "
         "process, the process that forked it (`forks`), all processes of the server, its training process, or (`ray`, "
         "where a Ray cluster computes the shards) a worker of the cluster; `postgres` and `s3` take away for ten "
         "seconds the server's database, or the "
         "S3 server in which the run keeps everything. The instant is random: for `training` and `ray`, uniform over "
         "about their lifetime; for the others, over the time that an undisturbed run takes. Nobody intervenes "
-        "afterwards.\n\n"
+        f"afterwards. Commits: {commits}.\n\n"
         f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; {len(late)} of them stayed "
         f"in a state without a process for longer than the stated limit.**\n\n"
         f"{table(header, rows)}\n\n"

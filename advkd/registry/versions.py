@@ -90,8 +90,8 @@ def open_registry(runs: str) -> "MlflowClient":
 def sqlite_url(file: Path) -> str:
     """Returns the URL of a SQLite database, as a `file:` URI, in which a path may hold '?', '#' and '%'.
 
-    It names the driver: MLflow takes the rest of a URL that begins with `sqlite:///` for a path and makes its folders, so
-    it would make `file:` in the working folder, which may not be writable.
+    It names the driver: MLflow takes the rest of a URL that begins with `sqlite:///` for a path and makes its folders.
+    So it would make `file:` in the working folder, which may not be writable.
     """
     database = file.absolute().as_uri().replace("file://", "file:")
     return URL.create("sqlite+pysqlite", database=database, query={"uri": "true"}).render_as_string()

@@ -1,14 +1,15 @@
 """Which memory glibc keeps: by default a heap per thread, and little of what is freed.
 
-A network's pass frees what the next one needs again. Where that was given back to the system, its pages are faulted in
-anew: a thread's own heap whenever it is empty, the main heap's end, and each block above 32 MiB, which has a mapping of its
-own. That is a tenth to a fifth of the CPU time of a teacher on a CPU. And memory freed in one heap cannot serve another.
+A network's pass frees what the next one needs again. What was given back to the system meanwhile is faulted in anew: a
+thread's own heap whenever it is empty, the end of the main heap, and each block above 32 MiB, which has a mapping of
+its own. That is a tenth to a fifth of the CPU time of a teacher on a CPU. And memory freed in one heap cannot serve
+another.
 """
 
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
-"""Parameters of `mallopt` in glibc's malloc.h: free bytes at the heap's end, blocks with a mapping of their own, heaps."""
+"""Parameters of `mallopt` in glibc's malloc.h: bytes kept at the heap's end, blocks with their own mapping, heaps."""
 
 
 def limit_heaps(count: int) -> None:

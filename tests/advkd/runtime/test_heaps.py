@@ -1,4 +1,4 @@
-"""A process with a limit has no more heaps, however many threads allocate; one that keeps its heap faults memory in once."""
+"""A limit of heaps holds for however many threads; a process that keeps its heap faults memory in once."""
 
 import platform
 import subprocess
