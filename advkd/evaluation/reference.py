@@ -179,17 +179,23 @@ def kept_reference(
 def _compute(solutions: Solutions, curve: Curve, progress: Done | None) -> list[Arrays]:
     """Computes the arrays of one reference per extractor; a solution's features are dropped when it is scored."""
     per_step = passes_per_step(solutions.teacher, curve.target)
-    total = per_step * sum(solutions.missing_passes(solver) for solver in curve.solutions)
+    owed = {solver: per_step * solutions.missing_passes(solver) for solver in curve.solutions}
+    total = sum(owed.values())
     counter = PassCounter(total, progress)
+    finished: list[int] = []
 
-    def told(passes: int) -> None:
-        counter.add(per_step * passes)
+    def sets_of(solver: SolverSpec) -> tuple[FeatureSet, ...]:
+        sets = solutions.sets(solver, lambda passes: counter.add(per_step * passes))
+        finished.append(owed.get(solver, 0))
+        # Other runs may have computed pieces of it.
+        counter.reach(sum(finished))
+        return sets
 
-    targets = solutions.sets(curve.target, told)
+    targets = sets_of(curve.target)
     points: list[list[TeacherPoint]] = [[] for _ in targets]
     errors = [0.0 for _ in targets]
     for solver in curve.points:
-        sets = solutions.sets(solver, told)
+        sets = sets_of(solver)
         for k, (extractor, features, target) in enumerate(zip(solutions.extractors, sets, targets, strict=True)):
             scores = score(features, target, extractor)
             points[k].append(TeacherPoint(solver=solver.kind, passes=per_step * solver.steps, to_target=scores))

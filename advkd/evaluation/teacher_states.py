@@ -13,7 +13,7 @@ from torch import Tensor
 from advkd.diffusion import Start, TimeGrid, start_of
 from advkd.evaluation.errors import EvaluationError
 from advkd.files import content_digest, read_arrays, write_arrays
-from advkd.runtime import keep_heap
+from advkd.runtime import kept_heap
 from advkd.teachers import SOLVERS, SolverSpec, Teacher, micro_batch
 from storage.objects import join
 from storage.records import initial_noise
@@ -40,6 +40,7 @@ def evaluation_part(teacher: Teacher, seed: int, rows: range) -> Start:
     return start_of(noise, teacher.conditions, seed, indices)
 
 
+@kept_heap()
 def teacher_states(
     teacher: Teacher,
     start: Start,
@@ -54,7 +55,6 @@ def teacher_states(
     Raises:
         EvaluationError: a state holds NaN or infinity.
     """
-    keep_heap()
     batches = []
     for batch in start.split(micro_batch(teacher, solver, BATCH).samples):
         states = torch.stack([state.float().cpu() for state in teacher.states(batch, solver, timesteps)])
@@ -163,3 +163,8 @@ class PassCounter:
         self.done += passes
         if self._progress is not None:
             self._progress(self.done, self.total)
+
+    def reach(self, done: int) -> None:
+        """Counts what others have done too: `done` at least."""
+        if done > self.done:
+            self.add(done - self.done)

@@ -3,7 +3,7 @@
 from advkd.runtime.counters import StageCounters
 from advkd.runtime.environment import let_idle_threads_sleep, spare_loopback
 from advkd.runtime.factories import imported, is_factory, missing_members
-from advkd.runtime.heaps import keep_heap, limit_heaps
+from advkd.runtime.heaps import kept_heap, limit_heaps
 from advkd.runtime.masking import masked
 from advkd.runtime.messages import receive, send
 from advkd.runtime.orphans import die_with_parent
@@ -30,7 +30,7 @@ __all__ = [
     "die_with_parent",
     "imported",
     "is_factory",
-    "keep_heap",
+    "kept_heap",
     "let_idle_threads_sleep",
     "limit_heaps",
     "local_count",

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache, partial
 
 from advkd.device import torch_threads
 from advkd.networks import keep_decoder, keep_embeddings
-from advkd.runtime import Report, Tally, keep_heap
+from advkd.runtime import Report, Tally, limit_heaps
 from advkd.teachers import SolverSpec, Teacher, micro_batch
 from advkd.trajectories.identity import cached_teacher, sample_passes, trajectory_spec
 from advkd.trajectories.precompute_spec import PrecomputeSpec
@@ -93,7 +93,8 @@ class Filling:
         Raises:
             ValueError: the solver does not pass through a timestep, or the shard size is impossible.
         """
-        keep_heap()
+        # Shards are computed by threads.
+        limit_heaps(1)
         teacher = cached_teacher(spec.teacher, spec.device, spec.precision)
         return cls(spec, teacher, trajectory_spec(spec, teacher))
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 
 from advkd.diffusion import start_of
+from advkd.runtime import kept_heap
 from advkd.teachers import SolverSpec, Teacher, TeacherChangedError
 from storage import Buffer, CommitRecord, States, TrajectorySpec, Writer
 from storage.records import solver_seeds, start_noise
@@ -75,7 +76,7 @@ def write_shard(
         StoreError: the store cannot be written.
     """
     _require_same_solver(teacher, identity)
-    with slots.computing() if slots else nullcontext():
+    with slots.computing() if slots else nullcontext(), kept_heap():
         began = time.monotonic()
         buffer = writer.begin(index)
         _fill(teacher, identity, buffer, progress, micro_batch or identity.block_samples)
