@@ -10,7 +10,7 @@ from torch import Tensor
 from advkd.diffusion import Conditions, Labels, Prompts, cut
 from advkd.distances import collected, kernel_distance
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.fidelity import LabelFidelity, label_fidelity
+from advkd.evaluation.fidelity import LabelFidelity, Readings
 
 CLASSES = "classes.json"
 MIN_OF_CLASS = 8
@@ -43,7 +43,7 @@ def class_scores(
     conditions: Conditions,
     numbers: Tensor | None,
     errors: Tensor,
-    read: tuple[Tensor, Tensor] | None = None,
+    read: Readings | None = None,
     features: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[ClassScores, ...]:
     """Compares the clean images of every class or prompt that is among the samples, the worst first.
@@ -52,7 +52,7 @@ def class_scores(
         conditions: the teacher's; without class labels and prompts there are no scores.
         numbers: number of the class or prompt of at least N samples, int64 `[M]`; None without conditions.
         errors: mean squared error of each of the first N images to the teacher's own, float64 `[N]`.
-        read: whether each image of student and target is read as its class, bool `[M]` (`images_read`).
+        read: whether each of M images of student and target is read as its class.
         features: of student and target, `[M, D]`.
     """
     if numbers is None or not isinstance(conditions, Labels | Prompts):
@@ -64,7 +64,7 @@ def class_scores(
         mine = errors[labels == label]
         name = names[label] if names else ""
         rmse = torch.sqrt(mine.mean()).item()
-        fidelity = None if read is None else label_fidelity(*_of_class(read, numbers, label))
+        fidelity = None if read is None else read.shares(numbers[: len(read.student)].cpu() == label)
         kd = None if features is None else _kernel_distance(*_of_class(features, numbers, label))
         scores.append(ClassScores(label=label, name=name, samples=len(mine), rmse=rmse, kd=kd, fidelity=fidelity))
     return tuple(sorted(scores, key=lambda of_class: -of_class.rmse))

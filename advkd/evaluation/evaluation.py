@@ -192,9 +192,7 @@ def _classes(
     """Returns the figures of every class or prompt, in the features of the first extractor that reads classes."""
     read, features = None, None
     for extractor, reference, of_student in zip(extractors, references, images.sets, strict=True):
-        ours, theirs = read_as_asked(extractor, of_student, reference, teacher, images.numbers)
-        if len(ours):
-            read = read or (ours, theirs)
+        read = read or read_as_asked(extractor, of_student, reference, teacher, images.numbers)
     if references and images.sets[0].features is not None and references[0].target.features is not None:
         features = (images.sets[0].features, references[0].target.features)
     return class_scores(teacher.conditions, images.numbers, errors, read, features)

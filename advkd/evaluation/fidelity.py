@@ -1,4 +1,9 @@
-"""Label fidelity: the share of a student's images that a classifier reads as the class that they were asked for."""
+"""Label fidelity: the share of a student's images that a classifier reads as the class that they were asked for.
+
+An extractor may read the teacher's classes itself (`advkd.features.Reader`). In the features of any other, a classifier
+is fitted to the teacher's own images and their labels (`advkd.evaluation.fitted_classifier`), which says how well
+the student keeps to the classes as its teacher draws them.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +11,7 @@ import torch
 from torch import Tensor
 
 from advkd.diffusion import Conditions, Labels
+from advkd.evaluation.fitted_classifier import MIN_OF_CLASS, read_by_fitted
 from advkd.features import ReadingExtractor
 
 
@@ -17,17 +23,73 @@ class LabelFidelity:
         student: of the student's images.
         teacher: of the target's, from the same noises and with the same labels.
         samples: number of images of each.
+        fitted: whether the classifier is not the extractor's own, but was fitted to images of the teacher.
     """
 
     student: float
     teacher: float
     samples: int
+    fitted: bool
 
 
-def images_read(extractor: object, features: Tensor, conditions: Conditions, class_labels: Tensor | None) -> Tensor:
-    """Returns, for each image, whether it is read as its class: bool `[N]`.
+@dataclass(frozen=True)
+class Readings:
+    """Whether each image is read as its class.
 
-    Empty if images have no class labels, the extractor reads none, or it reads other classes than the teacher's.
+    Attributes:
+        student: of the student's images, bool `[N]`.
+        teacher: of the target's, from the same noises and with the same labels, bool `[N]`.
+        fitted: see `LabelFidelity`.
+    """
+
+    student: Tensor
+    teacher: Tensor
+    fitted: bool
+
+    def shares(self, chosen: Tensor | None = None) -> LabelFidelity | None:
+        """Returns the shares of all images, or of those that are chosen by bool `[N]`; None if there are none."""
+        ours, theirs = (read if chosen is None else read[chosen] for read in (self.student, self.teacher))
+        if not len(ours):
+            return None
+        return LabelFidelity(
+            student=ours.double().mean().item(),
+            teacher=theirs.double().mean().item(),
+            samples=len(ours),
+            fitted=self.fitted,
+        )
+
+
+def readings(
+    extractor: object, student: Tensor, teacher: Tensor, conditions: Conditions, class_labels: Tensor | None
+) -> Readings | None:
+    """Reads the images of student and teacher.
+
+    None without class labels, or where the extractor does not read them and there are too few of each class to fit a
+    classifier.
+
+    Args:
+        extractor: extractor of the features.
+        student: features of the student's images, `[N, D]`.
+        teacher: features of the target's, from the same noises, `[N, D]`.
+        conditions: of the teacher.
+        class_labels: of at least N images, int64.
+    """
+    if class_labels is None or not isinstance(conditions, Labels):
+        return None
+    labels = class_labels[: len(teacher)].cpu()
+    if len(own := images_read(extractor, teacher, conditions, labels)):
+        return Readings(images_read(extractor, student, conditions, labels), own, fitted=False)
+    classes = len(labels.unique())
+    if classes < 2 or len(labels) < MIN_OF_CLASS * classes:
+        return None
+    ours, theirs = read_by_fitted(teacher, labels, (student, teacher))
+    return Readings(ours, theirs, fitted=True)
+
+
+def images_read(extractor: object, features: Tensor, conditions: Labels, class_labels: Tensor) -> Tensor:
+    """Returns, for each image, whether the extractor reads it as its class: bool `[N]`.
+
+    Empty if the extractor reads no classes, or other ones than the teacher's.
 
     Args:
         extractor: extractor of the features.
@@ -36,20 +98,9 @@ def images_read(extractor: object, features: Tensor, conditions: Conditions, cla
         class_labels: of at least N images, int64.
     """
     reader = extractor.reader if isinstance(extractor, ReadingExtractor) else None
-    if reader is None or class_labels is None or not isinstance(conditions, Labels):
-        return torch.zeros(0, dtype=torch.bool)
-    if sorted(reader.names) != sorted(conditions.names):
+    if reader is None or sorted(reader.names) != sorted(conditions.names):
         return torch.zeros(0, dtype=torch.bool)
     wanted = torch.tensor([reader.names.index(name) for name in conditions.names])
     with torch.no_grad():
         numbers = reader.logits(features.float()).argmax(1)
     return numbers == wanted[class_labels[: len(features)].cpu()]
-
-
-def label_fidelity(student: Tensor, teacher: Tensor) -> LabelFidelity | None:
-    """Returns the shares of `images_read` of student and teacher, None where nothing was read."""
-    if not len(student):
-        return None
-    return LabelFidelity(
-        student=student.double().mean().item(), teacher=teacher.double().mean().item(), samples=len(student)
-    )

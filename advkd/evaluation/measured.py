@@ -9,7 +9,7 @@ from torch import Tensor
 from advkd.distances import FeatureSet, rank_deficient
 from advkd.evaluation.cost import CostReport
 from advkd.evaluation.curve import DDIM, Curve
-from advkd.evaluation.fidelity import images_read, label_fidelity
+from advkd.evaluation.fidelity import Readings, readings
 from advkd.evaluation.prompt_score import prompt_score
 from advkd.evaluation.real import RealFeatures, RealSet
 from advkd.evaluation.reference import Reference
@@ -94,6 +94,7 @@ def measured_distances(
     target = reference.target
     to_teacher = score(features, target, extractor, deviations=True)
     ddim = reference.of(DDIM)
+    read = read_as_asked(extractor, features, reference, teacher, numbers)
     return Distances(
         extractor=extractor.name,
         extractor_sha256=extractor.sha256,
@@ -107,18 +108,19 @@ def measured_distances(
         teacher_to_real=None if real is None else score(target, real.features, extractor),
         curve=reference.points,
         rank_deficient=any(map(rank_deficient, (features, target, *(() if real is None else (real.features,))))),
-        fidelity=label_fidelity(*read_as_asked(extractor, features, reference, teacher, numbers)),
+        fidelity=None if read is None else read.shares(),
         prompt_score=prompt_score(extractor, teacher.conditions, numbers, features.features, target.features),
     )
 
 
 def read_as_asked(
     extractor: Extractor, features: FeatureSet, reference: Reference, teacher: Teacher, numbers: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Returns which images of student and target are read as their class: bool `[N]` each, empty where none is read."""
-    kept = (features.features, reference.target.features)
-    ours, theirs = (images_read(extractor, each, teacher.conditions, numbers) for each in kept if each is not None)
-    return ours, theirs
+) -> Readings | None:
+    """Returns which images of student and target are read as their class, None where none is read (`readings`)."""
+    ours, theirs = features.features, reference.target.features
+    if ours is None or theirs is None:
+        return None
+    return readings(extractor, ours, theirs, teacher.conditions, numbers)
 
 
 def config_digest(path: Path) -> str:

@@ -13,7 +13,7 @@ from advkd.evaluation.scores import Metric, Scores
 from advkd.evaluation.worth import Worth
 from advkd.files import record_from_json
 
-LAYOUT = 5
+LAYOUT = 6
 NO_EXTRACTOR = "no extractor"
 COMPARABLE_SAMPLES = 2000
 """Below so many images figures depend on their number more than on the student."""

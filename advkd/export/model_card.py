@@ -181,7 +181,8 @@ def _worth(report: EvalReport) -> list[str]:
 def _read(report: EvalReport) -> list[str]:
     return [
         f"\nRead as the class they were asked for ({distances.extractor}): {100 * distances.fidelity.student:.1f} % of "
-        f"the student's images, {100 * distances.fidelity.teacher:.1f} % of the teacher's."
+        f"the student's images, {100 * distances.fidelity.teacher:.1f} % of the teacher's"
+        f"{', by a classifier fitted to other images of the teacher' * distances.fidelity.fitted}."
         for distances in report.distances
         if distances.fidelity is not None
     ]

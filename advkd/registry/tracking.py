@@ -317,8 +317,9 @@ def _metrics(report: EvalReport) -> dict[str, float]:
             metrics[f"{distances.extractor}.prompt_score"] = distances.prompt_score.student
             metrics[f"{distances.extractor}.prompt_score_of_teacher"] = distances.prompt_score.teacher
         if distances.fidelity is not None:
-            metrics[f"{distances.extractor}.label_fidelity"] = distances.fidelity.student
-            metrics[f"{distances.extractor}.label_fidelity_of_teacher"] = distances.fidelity.teacher
+            name = "fitted_" * distances.fidelity.fitted + "label_fidelity"
+            metrics[f"{distances.extractor}.{name}"] = distances.fidelity.student
+            metrics[f"{distances.extractor}.{name}_of_teacher"] = distances.fidelity.teacher
         for against, scores in (("teacher", distances.to_teacher), ("real", distances.to_real)):
             for metric in () if scores is None else scores.metrics():
                 metrics[f"{distances.extractor}.{metric.name.split('(')[0].lower()}_to_{against}"] = metric.value

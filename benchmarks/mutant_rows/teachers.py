@@ -62,4 +62,18 @@ TEACHERS = (
         "return numbers == class_labels[: len(features)].cpu()",
         ("tests/advkd/evaluation/test_fidelity.py",),
     ),
+    Mutant(
+        "a fitted classifier reads the images that it has seen",
+        "advkd/evaluation/fitted_classifier.py",
+        "seen, unseen = parity != half, parity == half",
+        "seen, unseen = parity == half, parity == half",
+        ("tests/advkd/evaluation/test_fidelity.py",),
+    ),
+    Mutant(
+        "classes in turns are in one half each",
+        "advkd/evaluation/fitted_classifier.py",
+        "parity[labels.argsort(stable=True)] = torch.arange(len(labels)) % 2",
+        "parity[:] = torch.arange(len(labels)) % 2",
+        ("tests/advkd/evaluation/test_fidelity.py",),
+    ),
 )

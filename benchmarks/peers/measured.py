@@ -82,7 +82,11 @@ def evaluated(student: Any, teacher: Teacher, task: dict[str, Any], root: str) -
                     "worth": found.worth.passes,
                     "clamped": float(found.worth.clamped),
                     **{name: metric.value for name, metric in named.items() if metric is not None},
-                    **({} if found.fidelity is None else {"fidelity": found.fidelity.student}),
+                    **(
+                        {}
+                        if (read := found.fidelity) is None or not read.teacher
+                        else {"labels": read.student / read.teacher}
+                    ),
                 }
             )
             pictures = pictures if len(pictures) else images.pictures[:PICTURES]

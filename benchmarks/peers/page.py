@@ -20,7 +20,9 @@ COLUMNS = (
     "FD",
     "KD",
     "recall",
+    "coverage",
     "precision",
+    "labels",
     "seeds",
 )
 _LARGE = 10
@@ -31,8 +33,9 @@ _HEAD = (
     "of ten steps of the preset's solver. All have the same number of CPU seconds (of one process with one "
     "torch thread, passes of the teacher included), our student's network or one of as many parameters within "
     "5 %, our batch, our average of weights and, unless it says otherwise, our optimizer and its schedule. "
-    "[Worth](../evaluation.md#the-worth), FD, KD, recall and precision are those of the reports, against the "
-    "teacher's fine solution from the same noises. Teacher passes are those of the cache and, after the plus, "
+    "[Worth](../evaluation.md#the-worth), FD, KD, recall, coverage and precision are those of the reports, against the "
+    "teacher's fine solution from the same noises. `labels` is the share of images that are read as the class that was "
+    "asked for, by the share of that solution's. Teacher passes are those of the cache and, after the plus, "
     "of training."
 )
 
@@ -58,7 +61,9 @@ def row(title: str, passes: str, runs: Runs) -> list[str]:
         shown("fd", ".2f"),
         shown("kd", ".0f" if max(run.get("kd", 0.0) for run in runs) >= _LARGE else ".3g"),
         shown("recall", ".3f"),
+        shown("coverage", ".3f"),
         shown("precision", ".3f"),
+        shown("labels", ".3f"),
         str(len(runs)),
     ]
 
