@@ -1,12 +1,15 @@
 """What the package ships of `emoji`: weights that are its recipe's, small, and draw the group that is asked for."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from advkd.evaluation.teacher_states import clean_timesteps, evaluation_start, teacher_states
-from advkd.teachers import EMOJI_FOLDER, SolverSpec, load_teacher
+from advkd.evaluation.reference import references_for
+from advkd.evaluation.teacher_states import evaluation_start
+from advkd.features import chosen_features
+from advkd.teachers import EMOJI_FOLDER, load_teacher
 from advkd.teachers.emoji.data import SHAPE
 from advkd.teachers.emoji.groups import GROUPS
 from advkd.teachers.emoji.recipe import build_unet
@@ -23,14 +26,20 @@ def test_the_embedded_teacher_of_emoji_is_small_and_its_own_recipe() -> None:
     assert named == "v_prediction"
 
 
+def missing(done: int, total: int) -> None:
+    raise AssertionError("the reference must be shipped: run advkd evaluation reference --teacher emoji#guidance=2")
+
+
 @pytest.mark.thorough
-def test_the_embedded_teacher_draws_the_group_that_it_is_asked_for() -> None:
-    """Symbols fill their square with a colour, faces are yellow discs, and flags are wider than high: on white."""
+def test_the_embedded_teacher_draws_the_group_that_it_is_asked_for(tmp_path: Path) -> None:
+    """Symbols fill their square with a colour, faces are yellow discs, and flags are wider than high: on white.
+
+    The images are those of its shipped reference, of which `test_reference.py` computes some anew.
+    """
     teacher = load_teacher("emoji#guidance=2")
-    start = evaluation_start(teacher, 11, 64)
-    solver = SolverSpec(kind="unipc", steps=10)
-    images = teacher_states(teacher, start, solver, clean_timesteps(teacher, solver))[-1]
-    groups = start.condition["class_labels"]
+    (reference,) = references_for(teacher, chosen_features("auto", teacher), root=str(tmp_path), progress=missing)
+    images = reference.pictures
+    groups = evaluation_start(teacher, 0, len(images)).condition["class_labels"]
     red, _, blue = ((images[:, channel] + 1) / 2 for channel in range(3))
     yellow = (red - blue)[:, 12:20, 12:20].mean((1, 2))
     assert yellow[groups == GROUPS.index("faces")].median() > 0.5
