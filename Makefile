@@ -59,7 +59,7 @@ lock: $(VENV)/.pip
 demo: $(RUNTIME)
 	@$(BIN)/python -m flows.distill --preset quick --real digits --root runs/demo
 
-# Four processes on two cores: tests that wait for a server or a worker leave a core to the others. Fast tests wait for nothing.
+# Four processes on two cores: tests that wait for a server or a worker leave a core to the others. Fast tests wait for little.
 PROCESSES = 4
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 25
 
@@ -73,7 +73,7 @@ PAGE := $(if $(shell command -v npm),$(WEB))
 test: $(DEV) $(PAGE)
 	$(PYTEST) -m 'not slow'
 
-test-fast: PROCESSES = 2
+test-fast: PROCESSES = 3
 test-fast: $(DEV)
 	$(PYTEST) -m 'not slow and not thorough'
 

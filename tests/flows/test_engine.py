@@ -15,6 +15,8 @@ from flows.engine import FORK_SERVER
 from tests.flows.processes.test_child import wait_until
 from tests.reaper import die_with_parent
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def listening(tmp_path):

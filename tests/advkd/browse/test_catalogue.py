@@ -16,6 +16,7 @@ from tests.advkd.browse.pictures import rows
 from tests.advkd.browse.specs import image_spec
 
 
+@pytest.mark.thorough
 def test_the_first_rows_are_there_before_the_last_store_is_read(
     tmp_path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

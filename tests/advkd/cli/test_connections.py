@@ -76,6 +76,7 @@ def test_accepted_sockets_send_at_once() -> None:
     assert told == [1]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
 def test_half_open_connections_lock_nobody_out(port: int, log: Path, sent: bytes) -> None:
     with contextlib.ExitStack() as held:

@@ -62,6 +62,7 @@ def test_they_are_those_of_the_network_at_the_stated_blocks_and_levels(unet: Tea
     torch.testing.assert_close(unet.of_states(clean).double(), torch.cat(expected, 1), rtol=0, atol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "make",
     [

@@ -97,6 +97,7 @@ def test_a_deleted_run_or_experiment_stops_nobody(evaluated: Evaluated, tmp_path
         assert client.get_experiment(experiment).lifecycle_stage == "active"
 
 
+@pytest.mark.thorough
 def test_a_registry_makes_nothing_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow makes the folders of what it takes for a database's path; a worker's folder may not be writable."""
     here, runs = tmp_path / "here", tmp_path / "runs ?#%"

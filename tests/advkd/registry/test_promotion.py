@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # MLflow's, against its own dependency; commands run below `quiet`.
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
 Offer = Callable[..., Any]
 _NAMES = count()
 

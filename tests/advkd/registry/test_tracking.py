@@ -23,6 +23,8 @@ from tests.advkd.cli.calls import Cli
 from tests.advkd.evaluation.parts import Evaluated, gaussian_teacher, make_student
 from tests.advkd.registry.candidates import candidate
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -17,6 +17,8 @@ from benchmarks.peers.temporal import temporal_network
 from tests.benchmarks.peers.closed_form import Colours
 from tests.benchmarks.peers.conftest import Make, error, planned
 
+pytestmark = pytest.mark.thorough
+
 REACHED = {
     "ours": (60, 0.4),
     "pairs": (60, 0.4),

@@ -19,6 +19,8 @@ from flows.processes.fork_server import FORK_SERVER_NAME
 from tests.flows.processes.test_child import is_running, wait_until
 from tests.reaper import die_with_parent
 
+pytestmark = pytest.mark.thorough
+
 SERVER = """
 import runpy, sys
 import loaded

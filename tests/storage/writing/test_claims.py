@@ -90,6 +90,7 @@ def test_a_killed_holder_of_this_machine_is_known_at_once(uri: str) -> None:
         mine.release(uri)
 
 
+@pytest.mark.thorough
 def test_a_silent_holder_elsewhere_loses_it_and_a_renewing_one_does_not(uri: str, fast: None) -> None:
     holder, mine = Claims(), Claims()
     assert holder.take(uri) is None
