@@ -28,6 +28,7 @@ from advkd.registry.versions import (
     DIGEST_TAG,
     FIGURES_TAG,
     REASON_TAG,
+    answering,
     artifact_location,
     open_registry,
     quiet,
@@ -129,15 +130,21 @@ def register(spec: RegisterSpec) -> RegisteredModel:
         EvaluationError: there is no report, or it belongs to another student, or to another teacher than the store's.
         ExportError: the ONNX export is of another student.
         OSError: the artifact cannot be written.
-        MlflowException: the registry does not answer; no version is created and no alias moves.
+        RegistryError: the registry does not answer, or has no space; no version is created and no alias moves.
     """
     report = _read_report(spec)
     lineage = lineage_of(spec.student, report, spec.store, spec.teacher)
     name = spec.model or f"advkd-{report.teacher}"
-    with workplace(spec.out) as place, _onnx(spec) as onnx, quiet():
-        artifact = export_artifact(fetched_student(spec.student), place, lineage, report, onnx)
+    with workplace(spec.out) as place, _onnx(spec) as onnx:
+        with quiet():
+            artifact = export_artifact(fetched_student(spec.student), place, lineage, report, onnx)
         publish(artifact, spec.out)
-        digest = artifact_digest(artifact)
+        return _registered(spec, artifact, report, lineage, name)
+
+
+def _registered(spec: RegisterSpec, artifact: Path, report: EvalReport, lineage: Lineage, name: str) -> RegisteredModel:
+    digest = artifact_digest(artifact)
+    with answering(), quiet():
         client = open_registry(spec.runs)
         version = known = _whole(client, versions_of_artifact(client, name, digest))
         if known is not None and REASON_TAG in known.tags:

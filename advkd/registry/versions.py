@@ -29,6 +29,10 @@ FIGURES_TAG = "advkd.figures"
 DESCENT_TAG = "advkd.descent"
 REASON_TAG = "advkd.gate"
 _OTHER_SCHEMA = "out-of-date database schema"
+_FULL = ("database or disk is full", "No space left on device")
+"""What SQLite and PostgreSQL say of a full disk."""
+_PASSING = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")
+"""MLflow's codes of what may be over after a while; a lost connection is an internal error."""
 _DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
 
 
@@ -176,7 +180,8 @@ def answering() -> Iterator[None]:
     """Turns MLflow's errors into ours; enter it outside of `quiet`.
 
     Raises:
-        RegistryError: the registry does not answer, refuses the request, or is of another version of MLflow.
+        RegistryError: the registry refuses the request, has no space, or is of another version of MLflow.
+        RegistryUnreachableError: it does not answer, which may pass.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import DatabaseError, NoSuchModuleError
@@ -195,14 +200,21 @@ def answering() -> Iterator[None]:
             "one for MLFLOW_TRACKING_URI=postgresql+psycopg://USER@HOST/NAME"
         ) from error
     except MlflowException as error:
+        lines = error.message.split("\n")
+        full = next((line for line in lines if any(mark in line for mark in _FULL)), None)
+        if full is not None:
+            raise RegistryError(
+                f"a registry's database must have space, but it said {full}; free some where it lies, and run the same "
+                "command again: what is registered is kept"
+            ) from error
         if _OTHER_SCHEMA in error.message:
             raise RegistryError(
                 f"the registry's database is of another MLflow than this one ({version('mlflow-skinny')}); back it up "
                 "and run `mlflow db upgrade URL`, or use the version of MLflow that made it"
             ) from error
-        raise RegistryError(
-            f"the registry must answer, but it said {error.error_code} ({error.message.partition(chr(10))[0]}); check "
-            "MLFLOW_TRACKING_URI and that the service is up"
+        raise (RegistryUnreachableError if error.error_code in _PASSING else RegistryError)(
+            f"the registry must answer, but it said {error.error_code} ({lines[0]}); check MLFLOW_TRACKING_URI and "
+            "that the service is up"
         ) from error
 
 
