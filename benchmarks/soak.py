@@ -67,12 +67,16 @@ _SMALL = {
 _RUNS: dict[str, dict[str, Any]] = {
     "mixture": {**_SMALL, "precompute": {"samples": 512, "shard_samples": 128}},
     # Colour, classes and guidance; its evaluation's curve would take ten times as long as all the rest.
-    "emoji#guidance=2": {**_SMALL, "precompute": {"samples": 128, "shard_samples": 32}, "features": "none"},
+    "emoji#guidance=2": {
+        **_SMALL,
+        "precompute": {"samples": 128, "shard_samples": 32, "block_samples": 32},
+        "features": "none",
+    },
 }
 """What is distilled, by teacher."""
 _OVER_RAY = {
     "mixture": {"fan_out": "ray", "precompute": {"samples": 16384, "shard_samples": 1024}},
-    "emoji#guidance=2": {"fan_out": "ray", "precompute": {"samples": 512, "shard_samples": 32}},
+    "emoji#guidance=2": {"fan_out": "ray", "precompute": {"samples": 512, "shard_samples": 32, "block_samples": 32}},
 }
 """A cluster takes longer to start than the usual run to compute its shards: more of them."""
 
