@@ -12,6 +12,7 @@ from advkd.distances import frechet_distance
 from advkd.evaluation.classes import CLASSES, ClassScores, check_classes, chosen_classes, class_scores, classes_json
 from advkd.evaluation.cost import cost_solver, measure_cost
 from advkd.evaluation.curve import Curve, curve_of, finer
+from advkd.evaluation.fidelity import Readings, best_reading
 from advkd.evaluation.measured import measured, measured_distances, read_as_asked
 from advkd.evaluation.nearest import nearest_png
 from advkd.evaluation.pair import check_pair
@@ -108,14 +109,18 @@ def evaluate_with_images(spec: EvaluateSpec, progress: Progress | None = None) -
     assert strips is not None
     tell("metrics", 0, 1)
     cost = measure_cost(student, teacher, solver=cost_solver(teacher, curve), device=spec.device, threads=spec.threads)
+    read = [
+        read_as_asked(extractor, features, reference, teacher, images.numbers)
+        for extractor, reference, features in zip(extractors, references, images.sets, strict=True)
+    ]
     distances = tuple(
-        measured_distances(extractor, reference, teacher, features, images.numbers, theirs_real)
-        for extractor, reference, features, theirs_real in zip(
-            extractors, references, images.sets, of_real, strict=True
+        measured_distances(extractor, reference, teacher, features, images.numbers, theirs_real, as_asked)
+        for extractor, reference, features, as_asked, theirs_real in zip(
+            extractors, references, images.sets, read, of_real, strict=True
         )
     )
     report = measured(spec, files, student, teacher, distances, submodules.scores(), solver, curve, cost, real)
-    classes = _classes(teacher, extractors, references, images, submodules.squared_errors)
+    classes = _classes(teacher, references, images, submodules.squared_errors, best_reading(read))
     tell("metrics", 1, 1)
     pictures = render_pictures(report, images.pictures, theirs, strips)
     if of_real and of_real[0] is not None:
@@ -184,15 +189,13 @@ def _references(
 
 def _classes(
     teacher: Teacher,
-    extractors: Sequence[Extractor],
     references: Sequence[Reference],
     images: StudentImages,
     errors: Tensor,
+    read: Readings | None,
 ) -> tuple[ClassScores, ...]:
-    """Returns the figures of every class or prompt, in the features of the first extractor that reads classes."""
-    read, features = None, None
-    for extractor, reference, of_student in zip(extractors, references, images.sets, strict=True):
-        read = read or read_as_asked(extractor, of_student, reference, teacher, images.numbers)
+    """Returns the figures of every class or prompt, distances in the features of the headline."""
+    features = None
     if references and images.sets[0].features is not None and references[0].target.features is not None:
         features = (images.sets[0].features, references[0].target.features)
     return class_scores(teacher.conditions, images.numbers, errors, read, features)

@@ -5,7 +5,9 @@ is fitted to the teacher's own images and their labels (`advkd.evaluation.fitted
 the student keeps to the classes as its teacher draws them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -59,6 +61,14 @@ class Readings:
         )
 
 
+Read = TypeVar("Read", LabelFidelity, Readings)
+
+
+def best_reading(each: Iterable[Read | None]) -> Read | None:
+    """Returns the first by an extractor that reads the classes itself, else the first of all; None if there is none."""
+    return min((read for read in each if read is not None), key=lambda read: read.fitted, default=None)
+
+
 def readings(
     extractor: object, student: Tensor, teacher: Tensor, conditions: Conditions, class_labels: Tensor | None
 ) -> Readings | None:
@@ -79,8 +89,8 @@ def readings(
     labels = class_labels[: len(teacher)].cpu()
     if len(own := images_read(extractor, teacher, conditions, labels)):
         return Readings(images_read(extractor, student, conditions, labels), own, fitted=False)
-    classes = len(labels.unique())
-    if classes < 2 or len(labels) < MIN_OF_CLASS * classes:
+    counts = labels.bincount()
+    if (counts >= MIN_OF_CLASS).sum() < 2 or len(labels) < MIN_OF_CLASS * (counts > 0).sum():
         return None
     ours, theirs = read_by_fitted(teacher, labels, (student, teacher))
     return Readings(ours, theirs, fitted=True)

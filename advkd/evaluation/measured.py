@@ -80,6 +80,7 @@ def measured_distances(
     features: FeatureSet,
     numbers: Tensor | None,
     real: RealFeatures | None,
+    read: Readings | None = None,
 ) -> Distances:
     """Returns the distances in one extractor's features.
 
@@ -90,11 +91,11 @@ def measured_distances(
         features: of the student's images.
         numbers: number of each image's class or prompt, int64 `[N]`; None without conditions.
         real: features of real images, if there are some.
+        read: which images are read as their class (`read_as_asked`).
     """
     target = reference.target
     to_teacher = score(features, target, extractor, deviations=True)
     ddim = reference.of(DDIM)
-    read = read_as_asked(extractor, features, reference, teacher, numbers)
     return Distances(
         extractor=extractor.name,
         extractor_sha256=extractor.sha256,

@@ -182,13 +182,12 @@ def _compute(solutions: Solutions, curve: Curve, progress: Done | None) -> list[
     owed = {solver: per_step * solutions.missing_passes(solver) for solver in curve.solutions}
     total = sum(owed.values())
     counter = PassCounter(total, progress)
-    finished: list[int] = []
 
     def sets_of(solver: SolverSpec) -> tuple[FeatureSet, ...]:
         sets = solutions.sets(solver, lambda passes: counter.add(per_step * passes))
-        finished.append(owed.get(solver, 0))
         # Other runs may have computed pieces of it.
-        counter.reach(sum(finished))
+        owed.pop(solver, None)
+        counter.reach(total - sum(owed.values()))
         return sets
 
     targets = sets_of(curve.target)

@@ -6,7 +6,7 @@ from typing import Any
 
 from advkd.evaluation.cost import CostReport
 from advkd.evaluation.errors import EvaluationError
-from advkd.evaluation.fidelity import LabelFidelity
+from advkd.evaluation.fidelity import LabelFidelity, best_reading
 from advkd.evaluation.prompt_score import PromptScore
 from advkd.evaluation.reference import TeacherPoint
 from advkd.evaluation.scores import Metric, Scores
@@ -159,6 +159,11 @@ class EvalReport:
     def headline(self) -> Distances | None:
         """The distances by which a student is judged; None without extractors."""
         return self.distances[0] if self.distances else None
+
+    @property
+    def fidelity(self) -> LabelFidelity | None:
+        """The label fidelity that stands beside the classes (`best_reading`)."""
+        return best_reading(distances.fidelity for distances in self.distances)
 
     @property
     def not_comparable(self) -> str:

@@ -204,8 +204,8 @@ def answering() -> Iterator[None]:
         full = next((line for line in lines if any(mark in line for mark in _FULL)), None)
         if full is not None:
             raise RegistryError(
-                f"a registry's database must have space, but it said {full}; free some where it lies, and run the same "
-                "command again: what is registered is kept"
+                f"a registry must have space, but it said {full}; free some where its database and artifacts lie, and "
+                "run the same command again: what is registered is kept"
             ) from error
         if _OTHER_SCHEMA in error.message:
             raise RegistryError(

@@ -11,7 +11,7 @@ import torch
 from advkd.device import torch_threads
 from advkd.evaluation.cost import measure_cost
 from advkd.evaluation.curve import Curve, curve_of, fits
-from advkd.evaluation.measured import measured_distances
+from advkd.evaluation.measured import measured_distances, read_as_asked
 from advkd.evaluation.reference import references_for
 from advkd.evaluation.student_images import student_images
 from advkd.features import chosen_features
@@ -75,18 +75,17 @@ def evaluated(student: Any, teacher: Teacher, task: dict[str, Any], root: str) -
             images = student_images(
                 student, teacher, [extractor], seed=seed, samples=samples, device="cpu", progress=lambda *_: None
             )
-            found = measured_distances(extractor, reference, teacher, images.sets[0], images.numbers, None)
+            (features,) = images.sets
+            asked = read_as_asked(extractor, features, reference, teacher, images.numbers)
+            found = measured_distances(extractor, reference, teacher, features, images.numbers, None, asked)
+            read = found.fidelity
             named = {name: getattr(found.to_teacher, name) for name in ("fd", "kd", "precision", "recall", "coverage")}
             runs.append(
                 {
                     "worth": found.worth.passes,
                     "clamped": float(found.worth.clamped),
                     **{name: metric.value for name, metric in named.items() if metric is not None},
-                    **(
-                        {}
-                        if (read := found.fidelity) is None or not read.teacher
-                        else {"labels": read.student / read.teacher}
-                    ),
+                    **({"labels": read.student / read.teacher} if read is not None and read.teacher else {}),
                 }
             )
             pictures = pictures if len(pictures) else images.pictures[:PICTURES]

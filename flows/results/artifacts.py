@@ -89,6 +89,8 @@ def _measured(headline: dict[str, Any]) -> str:
     fd = headline["fd"]
     read = headline["label_fidelity"]
     labels = f", {100 * read['student']:.1f} % read as their label" if read else ""
+    if read and read["fitted"]:
+        labels += f" by a classifier fitted to the teacher's images ({100 * read['teacher']:.1f} % of these)"
     recall = "" if headline["recall"] is None else f", recall {headline['recall']:.3f}"
     return f"- {fd['name']} to {fd['target']}: {fd['student']:.2f}{recall}{labels}"
 

@@ -150,7 +150,8 @@ def _cost(facts: dict[str, Any]) -> Table:
         table.add_row("worth in DDIM passes", f"{facts['worth_ddim']:.1f}", "")
     table.add_row("recall", "-" if facts["recall"] is None else f"{facts['recall']:.3f}", "")
     if read := facts["label_fidelity"]:
-        table.add_row("read as their label", *(f"{100 * read[who]:.1f} %" for who in ("student", "teacher")))
+        reader = "read as their label" + ", fitted" * read["fitted"]
+        table.add_row(reader, *(f"{100 * read[who]:.1f} %" for who in ("student", "teacher")))
     return table
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from advkd.diffusion import UNCONDITIONAL, Labels
-from advkd.evaluation.fidelity import LabelFidelity, Readings, images_read, readings
+from advkd.evaluation.fidelity import LabelFidelity, Readings, best_reading, images_read, readings
 from advkd.evaluation.fitted_classifier import MIN_OF_CLASS
 from advkd.features import FeatureExtractor, Reader, digits_extractor
 from advkd.teachers.digits import digit_images, digit_labels
@@ -45,6 +45,21 @@ def test_nothing_is_read_without_classes_or_a_reader_of_few_images() -> None:
         assert readings(extractor, FEATURES_OF, FEATURES_OF, conditions, labels) is None
     only = torch.zeros(2 * MIN_OF_CLASS, dtype=torch.int64)
     assert readings(SILENT, torch.rand(len(only), 3), torch.rand(len(only), 3), ABC, only) is None
+
+
+def test_a_class_without_company_is_not_read() -> None:
+    """One image of the second class: the half without it would know a single class."""
+    labels = torch.zeros(101, dtype=torch.int64)
+    labels[7] = 1
+    assert readings(SILENT, torch.rand(101, 3), torch.rand(101, 3), ABC, labels) is None
+
+
+def test_classes_stand_beside_the_extractor_s_own_reading() -> None:
+    nothing = torch.zeros(3, dtype=torch.bool)
+    fitted, own = (Readings(nothing, nothing, fitted) for fitted in (True, False))
+    assert best_reading([None, fitted, own]) is own
+    assert best_reading([fitted, None]) is fitted
+    assert best_reading([None]) is None
 
 
 def test_a_reader_of_the_classes_goes_first() -> None:

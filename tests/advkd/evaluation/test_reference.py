@@ -96,6 +96,7 @@ def test_what_another_run_computes_meanwhile_is_counted_too(tmp_path: Path, shor
 
     reference_for(gaussian_teacher(), root=str(tmp_path), samples=64, curve=short, progress=progress)
     assert calls == sorted(calls)
+    assert all(done <= total for done, total in calls)
     assert (64 * (12 + 1 + 2), 64 * PASSES) in calls
     assert calls[-1] == (64 * (PASSES + 12), 64 * (PASSES + 12))
 
