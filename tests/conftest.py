@@ -67,7 +67,7 @@ TOGETHER = (
         "advkd/trajectories/test_sharing",
     ),
     # Files that judge one evaluation, which takes as long as their tests.
-    ("advkd/registry/test_artifacts", "advkd/registry/test_tracking"),
+    ("advkd/registry/test_artifacts", "advkd/registry/test_outages", "advkd/registry/test_tracking"),
     # Files that look at one server with one browser.
     tuple(f"advkd/browse/test_chromium{what}" for what in ("", "_changes", "_honest", "_triage")),
 )
