@@ -182,6 +182,9 @@ bench-evaluation: $(DEV)
 bench-memory: $(DEV)
 	$(BIN)/python -m benchmarks.memory_of_evaluation --write
 
+bench-heaps: $(DEV)
+	$(BIN)/python -m benchmarks.heaps --write
+
 bench-full-size: $(DEV)
 	$(BIN)/python -m benchmarks.full_size --write
 

@@ -2,8 +2,8 @@
 
 A network's pass frees what the next one needs again. What was given back to the system meanwhile is faulted in anew: a
 thread's own heap whenever it is empty, the end of the main heap, and each block above 32 MiB, which has a mapping of
-its own. That is a tenth to a fifth of the CPU time of a teacher on a CPU. And memory freed in one heap cannot serve
-another.
+its own. That is a tenth to a sixth of the CPU time of a teacher's passes; to keep it takes up to a quarter more memory
+(docs/benchmarks/heaps.md). And memory freed in one heap cannot serve another.
 """
 
 import ctypes

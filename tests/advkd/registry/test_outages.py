@@ -80,7 +80,9 @@ def test_a_full_disk_of_the_database_is_named_and_the_next_call_goes_on(
 
     with monkeypatch.context() as outage:
         outage.setattr(MlflowClient, "create_model_version", fail)
-        with pytest.raises(RegistryError, match=r"must have space, but it said \(.*; free some where its database and artifacts lie") as said:
+        with pytest.raises(
+            RegistryError, match=r"must have space, but it said \(.*; free some where its database and artifacts lie"
+        ) as said:
             register(spec)
     assert "[SQL" not in str(said.value)
     assert (register(spec).version, register(spec).created) == (1, False)
