@@ -39,7 +39,7 @@ from flows.serving.automations import RETRY_SECONDS, SILENCE_SECONDS
 from flows.serving.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
 from storage import list_stores, verify
 
-KEPT = DOCS / "faults.jsonl"
+KEPT = DOCS / "benchmarks" / "faults.jsonl"
 TARGETS = ("worker", "training", "server", "flow", "forks", "ray", "postgres", "s3")
 _SERVICES = ("postgres", "s3")
 _START_SECONDS = 60.0
@@ -69,14 +69,14 @@ _RUNS: dict[str, dict[str, Any]] = {
     # Colour, classes and guidance; its evaluation's curve would take ten times as long as all the rest.
     "emoji#guidance=2": {
         **_SMALL,
-        "precompute": {"samples": 128, "shard_samples": 32, "block_samples": 32},
+        "precompute": {"samples": 32, "shard_samples": 8, "block_samples": 8},
         "features": "none",
     },
 }
 """What is distilled, by teacher."""
 _OVER_RAY = {
     "mixture": {"fan_out": "ray", "precompute": {"samples": 16384, "shard_samples": 1024}},
-    "emoji#guidance=2": {"fan_out": "ray", "precompute": {"samples": 512, "shard_samples": 32, "block_samples": 32}},
+    "emoji#guidance=2": {"fan_out": "ray", "precompute": {"samples": 128, "shard_samples": 8, "block_samples": 8}},
 }
 """A cluster takes longer to start than the usual run to compute its shards: more of them."""
 

@@ -1,10 +1,12 @@
 """The decorator of all flows of this project."""
 
+import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import PurePath
 from typing import Any
 
-from prefect import Flow, flow
+from prefect import Flow
 from prefect.runtime import flow_run
 
 from flows.processes.heartbeats import end_without_waiting
@@ -15,6 +17,26 @@ Words = Callable[[Mapping[str, Any]], str]
 _DIGITS = 8
 
 end_without_waiting()
+
+
+class StageFlow(Flow[..., Any]):
+    """A flow that travels to another process as the name of its module.
+
+    Ray's tasks get the context of their flow. Pickled by value, it took all that the function uses along, and failed
+    where that holds a lock.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        module, name = sys.modules.get(self.fn.__module__), self.fn.__name__
+        # `python -m flows.precompute` runs the module as `__main__`, which is another one in another process.
+        spec = getattr(module, "__spec__", None)
+        if spec is None or getattr(module, name, None) is not self:
+            return super().__reduce_ex__(protocol)
+        return _flow_of, (spec.name, name)
+
+
+def _flow_of(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
 
 
 def stage(
@@ -28,15 +50,17 @@ def stage(
         named: what a run is about, by its parameters; its name is that and their digest: `digits · quick · 1a2b3c4d`.
     """
 
+    hooks: dict[str, Any] = {"on_running": [identify_lines, supervise], "on_failure": [crash_if_cut_off]}
+
     def decorate(function: Callable[..., Any]) -> Flow[..., Any]:
-        made: Flow[..., Any] = flow(
+        made = StageFlow(
+            function,
             name=name,
             flow_run_name=lambda: _run_name(made, named),
             persist_result=False,
             timeout_seconds=timeout_seconds,
-            on_running=[identify_lines, supervise],
-            on_failure=[crash_if_cut_off],
-        )(function)
+            **hooks,
+        )
         return made
 
     return decorate

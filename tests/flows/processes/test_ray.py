@@ -15,8 +15,11 @@ from typing import ClassVar
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from advkd.evaluation import EvaluateSpec, missing_pieces
+from advkd.teachers import load_teacher
 from advkd.trajectories import PrecomputeSpec
 from flows.command import main
+from flows.evaluate import evaluate
 from flows.precompute import precompute
 from flows.processes import fan_out
 from flows.processes.fan_out import SHARDS_PER_GPU, check_fan_out, ray_options, shard_runner, shards_per_gpu
@@ -24,6 +27,7 @@ from flows.processes.process_tree import marked_processes
 from flows.watch import _distillable
 from storage import open_store
 from storage.testing.oracles import snapshot
+from tests.advkd.evaluation.parts import make_student
 from tests.flows.processes.test_child import wait_until
 
 SPEC = PrecomputeSpec(teacher="mixture", samples=512, shard_samples=128)
@@ -92,6 +96,26 @@ def test_ray_makes_the_bytes_that_threads_make_and_leaves_nothing_running(api, t
     monkeypatch.setattr("flows.precompute.shard_runner", None)
     again = precompute(replace(SPEC, store=str(tmp_path / "ray")), fan_out="ray")
     assert again.computed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("default")
+def test_a_teacher_s_reference_is_computed_over_ray(api, tmp_path, monkeypatch):
+    pytest.importorskip("prefect_ray")
+    monkeypatch.setattr(fan_out, "ray_options", lambda where: ray_options(where) | {"num_cpus": 2})
+    make_student(load_teacher("mixture")).save_pretrained(tmp_path / "student")
+    found = []
+    for where in (None, "ray"):
+        root = str(tmp_path / str(where))
+        spec = EvaluateSpec(
+            student=str(tmp_path / "student"), teacher="mixture", out=f"{root}/report", references=root, samples=64
+        )
+        found.append(evaluate(spec, fan_out=where))
+        assert missing_pieces(spec) == []
+    threads, cluster = found
+    assert threads.passes == cluster.passes > 16_384
+    assert cluster.report.worth == threads.report.worth
 
 
 def test_a_place_that_is_none_is_refused_before_there_is_a_run(capsys, tmp_path, monkeypatch):

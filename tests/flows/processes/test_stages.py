@@ -1,16 +1,21 @@
 """What runs are called on Prefect's page, and that our commands send it no usage reports."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
 from flows.distill import distill
+from flows.evaluate import evaluate
+from flows.export import export
 from flows.precompute import precompute
 from flows.processes import stages
 from flows.processes.logs import run_digest
+from flows.register import register
 from flows.train import train
 
 
@@ -58,3 +63,26 @@ def test_prefect_is_told_to_send_nothing_before_it_is_imported(tmp_path):
         check=True,
     )
     assert told.stdout == "1\n"
+
+
+@pytest.mark.parametrize("flow", [precompute, train, evaluate, export, register, distill])
+def test_a_flow_travels_by_its_name(flow):
+    carried = cloudpickle.dumps(flow)
+    assert len(carried) < 200
+    assert pickle.loads(carried) is flow
+
+
+def test_a_flow_that_is_run_as_a_command_travels_too():
+    program = (
+        "import cloudpickle, runpy, sys\n"
+        "from flows import command\n"
+        "command.main = lambda flow: sys.stdout.buffer.write(cloudpickle.dumps(flow))\n"
+        "runpy.run_module('flows.evaluate', run_name='__main__', alter_sys=True)\n"
+    )
+    carried = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+    assert pickle.loads(carried) is evaluate
+
+
+def test_another_flow_of_the_same_function_travels_by_value():
+    changed = cloudpickle.loads(cloudpickle.dumps(precompute.with_options(name="mine")))
+    assert (changed.name, precompute.name) == ("mine", "precompute")
