@@ -55,7 +55,7 @@ _PART = {"training": 1 / 4, "ray": 1 / 20}
 _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.2
 _ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED)
-_SMALL = {
+_SMALL: dict[str, Any] = {
     "train": {
         "samples": 6400,
         "student": {"width": 16, "blocks": 1},
@@ -69,7 +69,8 @@ _RUNS: dict[str, dict[str, Any]] = {
     # Colour, classes and guidance; its evaluation's curve would take ten times as long as all the rest.
     "emoji#guidance=2": {
         **_SMALL,
-        "precompute": {"samples": 32, "shard_samples": 8, "block_samples": 8},
+        "train": {**_SMALL["train"], "samples": 3200},
+        "precompute": {"samples": 64, "shard_samples": 16, "block_samples": 16},
         "features": "none",
     },
 }

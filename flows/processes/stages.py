@@ -49,7 +49,6 @@ def stage(
         timeout_seconds: time after which a run fails; None: never.
         named: what a run is about, by its parameters; its name is that and their digest: `digits · quick · 1a2b3c4d`.
     """
-
     hooks: dict[str, Any] = {"on_running": [identify_lines, supervise], "on_failure": [crash_if_cut_off]}
 
     def decorate(function: Callable[..., Any]) -> Flow[..., Any]:

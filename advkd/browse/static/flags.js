@@ -1,10 +1,13 @@
 // Flagged samples: in the link, in the browser and, with --notes, in a file; a tray shows and exports them.
 
-import { Refused, byId, json, make, page, thousands, trouble } from "./page.js";
+import { byId, get, json, make, page, thousands, trouble } from "./page.js";
 
 const KEY = `flags ${page.store}`;
+const UNSENT = `unsent ${page.store}`;
 const MOST = 200;
 const parsed = (text) => (text ?? "").split(",").filter((each) => /^\d+$/.test(each)).map(Number).filter((each) => each < page.samples);
+const unsent = () => JSON.parse(localStorage.getItem(UNSENT) ?? "{}");
+const present = (texts) => Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== null));
 
 export class Flags {
   // `url`: state with "flags"; `onchange` is told of every change.
@@ -16,7 +19,8 @@ export class Flags {
     byId("tray-clear").addEventListener("click", () => this.set([...this.samples], false));
     byId("tray").addEventListener("toggle", () => this.show());
     this.keep();
-    if (page.notes) this.load();
+    // One request after another: an answer never undoes what is changed while it is on its way.
+    this.done = page.notes ? this.send().then(() => this.load()) : null;
   }
 
   has(sample) {
@@ -49,7 +53,7 @@ export class Flags {
 
   async load() {
     try {
-      this.notes = (await json(`/api/stores/${page.store}/notes`)).notes;
+      this.notes = present({ ...(await json(`/api/stores/${page.store}/notes`)).notes, ...unsent() });
       for (const sample of Object.keys(this.notes)) if (this.samples.size < MOST) this.samples.add(Number(sample));
       this.keep();
     } catch (error) {
@@ -57,18 +61,34 @@ export class Flags {
     }
   }
 
-  async write(texts) {
+  write(texts) {
     if (!page.notes || !Object.keys(texts).length) return;
-    this.notes = Object.fromEntries(Object.entries({ ...this.notes, ...texts }).filter(([, text]) => text !== null));
-    const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(texts) };
+    this.notes = present({ ...this.notes, ...texts });
+    localStorage.setItem(UNSENT, JSON.stringify({ ...unsent(), ...texts }));
+    this.done = this.done.then(() => this.send());
+  }
+
+  // Sends what the file does not have yet. The next page sends again what was not taken, unless it is no note at all.
+  async send() {
+    const texts = {};
+    for (const [sample, text] of Object.entries(unsent())) {
+      texts[sample] = text;
+      // The server takes 16 kB at once.
+      if (JSON.stringify(texts).length > 4000) break;
+    }
+    if (!Object.keys(texts).length) return;
+    const headers = { "Content-Type": "application/json" };
+    const sent = { method: "POST", headers, body: JSON.stringify(texts), keepalive: true };
     try {
-      const answer = await fetch(`/api/stores/${page.store}/notes`, sent);
-      const told = await answer.json();
-      if (!answer.ok) throw new Refused(told.error);
+      await (await get(`/api/stores/${page.store}/notes`, sent)).json();
       trouble("notes", null);
     } catch (error) {
       trouble("notes", error);
+      if (error.status !== 400) return;
     }
+    const later = Object.entries(unsent()).filter(([sample, text]) => text !== texts[sample]);
+    localStorage.setItem(UNSENT, JSON.stringify(Object.fromEntries(later)));
+    await this.send();
   }
 
   show() {

@@ -34,17 +34,18 @@ export class Refused extends Error {
   }
 }
 
-// The answer to a GET; `Refused` with the server's own words, or with ours where it does not answer at all.
-export async function get(url, signal) {
+// The answer to a GET, or to what `request` says (see `fetch`); `Refused` with the server's own words, or with ours
+// where it does not answer at all.
+export async function get(url, request) {
   let answer;
   try {
-    answer = await fetch(url, { signal });
+    answer = await fetch(url, request);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused({ kind: "server", title: "advkd browse does not answer", message: "Is it still running?", passing: true });
   }
   if (answer.ok) return answer;
-  let found = { kind: "failed", title: `Error ${answer.status}`, message: answer.statusText, passing: answer.status >= 500 };
+  let found = { kind: "failed", status: answer.status, title: `Error ${answer.status}`, message: answer.statusText, passing: answer.status >= 500 };
   try {
     found = { ...found, ...(await answer.json()).error };
   } catch {

@@ -61,7 +61,7 @@ export class Sheets {
     const control = new AbortController();
     this.running.set(key, control);
     try {
-      const answer = await get(`${this.path()}&samples=${samples}&t=${t}`, control.signal);
+      const answer = await get(`${this.path()}&samples=${samples}&t=${t}`, control);
       const facts = JSON.parse(answer.headers.get("X-Advkd-Sheet"));
       const image = await createImageBitmap(await answer.blob());
       this.keep(key, { ...facts, image });

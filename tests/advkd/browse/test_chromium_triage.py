@@ -3,7 +3,7 @@
 import re
 
 import numpy as np
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from storage import digest
 from storage.testing.oracles import shown_states
@@ -44,6 +44,41 @@ def test_flags_live_in_the_link_the_browser_and_the_file(site: Site, page: Page)
     expect(page.locator("#tray-count")).to_have_text("1 flagged")  # the next viewer's
     page.locator("#tray-clear").click()
     expect(page.locator("#tray")).to_be_hidden()
+
+
+def test_what_is_changed_while_the_notes_are_read_stays_changed(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/sample/40")
+    with page.expect_response(lambda answer: answer.request.method == "POST"):
+        page.keyboard.press("x")
+    late: list[Route] = []
+    page.route("**/notes", lambda route: late.append(route) if route.request.method == "GET" else route.continue_())
+    page.reload()
+    expect(page.locator("#flag")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("x")
+    expect(page.locator("#tray")).to_be_hidden()
+    for route in late:
+        assert route.fetch().json() == {"notes": {"40": ""}}
+    with page.expect_response(lambda answer: answer.request.method == "POST") as written:
+        for route in late:
+            route.continue_()
+    assert written.value.json() == {"notes": {}}
+    expect(page.locator("#tray")).to_be_hidden()
+    expect(page.locator("#flag")).to_have_attribute("aria-pressed", "false")
+
+
+def test_what_the_server_has_not_got_is_sent_by_the_next_page(site: Site, page: Page) -> None:
+    page.goto(f"{site.store}/sample/41")
+    page.route("**/notes", lambda route: route.abort())
+    page.keyboard.press("x")
+    expect(page.locator("#trouble")).to_contain_text("does not answer")
+    page.unroute("**/notes")
+    with page.expect_response(lambda answer: answer.request.method == "POST") as written:
+        page.goto(f"{site.store}/sample/42")
+    assert written.value.json() == {"notes": {"41": ""}}
+    expect(page.locator("#tray-count")).to_have_text("1 flagged")
+    with page.expect_response(lambda answer: answer.request.method == "POST") as written:
+        page.locator("#tray-clear").click()
+    assert written.value.json() == {"notes": {}}
 
 
 def test_a_brush_filters_the_wall_and_classes_are_shown_apart(site: Site, page: Page) -> None:
