@@ -11,14 +11,12 @@ not counted. After one round of all targets, the teacher changes.
 import argparse
 import contextlib
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,14 +25,12 @@ import httpx
 import psutil
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.measure import DOCS, ROOT, progress
 from benchmarks.soak_page import overdue, write_page
-from benchmarks.soak_services import Services, services
+from benchmarks.soak_services import START_SECONDS, Services, served, services
 from flows.processes.fork_server import FORK_SERVER_NAME
 from flows.processes.process_tree import marked_processes
-from flows.processes.server import free_port
 from flows.serving.automations import RETRY_SECONDS, SILENCE_SECONDS
 from flows.serving.upkeep import LOOK_SECONDS, PENDING_SECONDS, SLACK_SECONDS
 from storage import list_stores, verify
@@ -42,12 +38,10 @@ from storage import list_stores, verify
 KEPT = DOCS / "benchmarks" / "faults.jsonl"
 TARGETS = ("worker", "training", "server", "flow", "forks", "ray", "postgres", "s3")
 _SERVICES = ("postgres", "s3")
-_START_SECONDS = 60.0
-"""In which a killed server or worker comes up."""
 STATED_SECONDS = {
-    "Running": SILENCE_SECONDS + SLACK_SECONDS + LOOK_SECONDS + _START_SECONDS,
-    "Pending": PENDING_SECONDS + SLACK_SECONDS + LOOK_SECONDS + _START_SECONDS,
-    "Crashed": RETRY_SECONDS + SLACK_SECONDS + LOOK_SECONDS + _START_SECONDS,
+    "Running": SILENCE_SECONDS + SLACK_SECONDS + LOOK_SECONDS + START_SECONDS,
+    "Pending": PENDING_SECONDS + SLACK_SECONDS + LOOK_SECONDS + START_SECONDS,
+    "Crashed": RETRY_SECONDS + SLACK_SECONDS + LOOK_SECONDS + START_SECONDS,
 }
 """How long a run may be in a state at most while there is no process of it."""
 _PART = {"training": 1 / 4, "ray": 1 / 20}
@@ -88,7 +82,7 @@ def main() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
             services(Path(folder)) as below,
-            _served(Path(folder), below) as serve,
+            served(Path(folder), below) as serve,
         ):
             usual = {teacher: _usual_seconds(Path(folder), teacher) for teacher in _RUNS}
             for attempt in range(3 * options.kills):
@@ -135,33 +129,6 @@ def _turn(number: int, targets: Sequence[str]) -> tuple[str, str]:
 
 def _faults(found: dict[str, Any]) -> bool:
     return found["ended"] != "COMPLETED" or bool(found["damaged"]) or bool(overdue(found["alone"], STATED_SECONDS))
-
-
-@contextlib.contextmanager
-def _served(folder: Path, below: Services) -> Iterator[psutil.Process]:
-    """`make serve` on PostgreSQL with a home of its own, and this process as its client."""
-    port = free_port()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    more = {"PREFECT_HOME": str(folder / "home"), "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
-    said = folder / "said"
-    with said.open("w") as sink:
-        serve = subprocess.Popen(
-            [sys.executable, "-m", "flows.serve", "--port", str(port), *below.options],
-            cwd=ROOT,
-            env={**kept, **more, **below.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-        )
-    try:
-        while "serving" not in said.read_text():
-            assert serve.poll() is None, said.read_text()
-            time.sleep(_LOOK_SECONDS)
-        with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
-            yield psutil.Process(serve.pid)
-    finally:
-        serve.send_signal(signal.SIGINT)
-        serve.wait(_START_SECONDS)
 
 
 def _usual_seconds(folder: Path, teacher: str) -> float:

@@ -1,19 +1,28 @@
-"""What a team's runs stand on and `make soak` also takes away: PostgreSQL and an S3 server, for some seconds."""
+"""What a team's runs stand on: PostgreSQL, an S3 server and `make serve`. `make soak` takes the first two away."""
 
 import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from benchmarks.measure import ROOT
+from flows.processes.server import free_port
 from tests.postgres_server import Postgres, serve_postgres
 from tests.s3_server import S3Server, start_s3
 
 AWAY_SECONDS = 10.0
 """For so long a service is away; clients' own retries last longer."""
+START_SECONDS = 60.0
+"""In which a killed server or worker comes up."""
+_LOOK_SECONDS = 0.2
 
 
 @dataclass
@@ -62,3 +71,30 @@ def services(folder: Path) -> Iterator[Services]:
             os.environ.update(before)
             found.process.kill()
             found.process.wait()
+
+
+@contextlib.contextmanager
+def served(folder: Path, below: Services) -> Iterator[psutil.Process]:
+    """`make serve` on PostgreSQL with a home of its own, and this process as its client."""
+    port = free_port()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    more = {"PREFECT_HOME": str(folder / "home"), "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
+    said = folder / "said"
+    with said.open("w") as sink:
+        serve = subprocess.Popen(
+            [sys.executable, "-m", "flows.serve", "--port", str(port), *below.options],
+            cwd=ROOT,
+            env={**kept, **more, **below.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+        )
+    try:
+        while "serving" not in said.read_text():
+            assert serve.poll() is None, said.read_text()
+            time.sleep(_LOOK_SECONDS)
+        with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            yield psutil.Process(serve.pid)
+    finally:
+        serve.send_signal(signal.SIGINT)
+        serve.wait(START_SECONDS)
