@@ -2,7 +2,8 @@
 
 `make serve` on PostgreSQL, `advkd browse` and a Chromium that shows a gallery are started. Working and idle phases of
 equal length take turns. At work, tiny distillations of `mixture` follow each other a minute apart, and browse is asked
-for a page and for a sheet of random samples five times a second. A run's own processes are not counted: they end with it.
+for a page and for a sheet of random samples five times a second. The processes of runs are not
+counted: they end with them.
 
 Each minute is a line of `docs/benchmarks/operated_memory.jsonl`. A later call adds a
 sitting, with processes of its own.

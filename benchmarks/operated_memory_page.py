@@ -21,11 +21,12 @@ def write_page(lines: Sequence[dict[str, Any]]) -> None:
     write(
         "operated_memory",
         "# Memory of what stays up\n\n"
-        "`make bench-operated`: `make serve` on PostgreSQL, `advkd browse` and a headless Chromium that shows a gallery, on "
-        "two shared cores. Phases of work and of rest take turns. At work, tiny distillations of `mixture` "
-        "(`distill/quick`, evaluated and registered) follow each other a minute apart, and browse is asked for a gallery "
-        "and a sheet of random samples five times a second. Sizes are proportional set sizes in MB, once a minute; a run's own "
-        "processes are not counted.\n\n![Memory by minute](../images/operated-memory.png)\n\n"
+        "`make bench-operated`: `make serve` on PostgreSQL, `advkd browse` and a Chromium that shows a gallery, "
+        "on two shared cores. Phases of work and of rest take turns. At work, tiny distillations of `mixture` "
+        "(`distill/quick`, evaluated and registered) follow each other a minute apart, and browse is asked for a "
+        "gallery and a sheet of random samples five times a second. Sizes are proportional set sizes in MB, once a "
+        "minute; the processes of runs are not counted.\n\n"
+        "![Memory by minute](../images/operated-memory.png)\n\n"
         + "\n\n".join(parts)
         + f"\n\nGrowth is the slope of a line through all minutes from minute {_WARM_MINUTES:.0f} on.",
     )

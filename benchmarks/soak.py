@@ -44,7 +44,7 @@ STATED_SECONDS = {
     "Crashed": RETRY_SECONDS + SLACK_SECONDS + LOOK_SECONDS + START_SECONDS,
 }
 """How long a run may be in a state at most while there is no process of it."""
-_PART = {"training": 1 / 4, "ray": 1 / 20}
+_PART = {"training": 1 / 5, "ray": 1 / 20}
 """Those whose life is a part of the run's are killed at an instant of that: how much of it they live, about."""
 _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.2
@@ -63,7 +63,7 @@ _RUNS: dict[str, dict[str, Any]] = {
     # Colour, classes and guidance; its evaluation's curve would take ten times as long as all the rest.
     "emoji#guidance=2": {
         **_SMALL,
-        "train": {**_SMALL["train"], "samples": 3200},
+        "samples": 16,
         "precompute": {"samples": 64, "shard_samples": 16, "block_samples": 16},
         "features": "none",
     },
