@@ -3,7 +3,8 @@
 A claim is a small object beside the work. Its holder renews it every `RENEW_SECONDS`. A claim is void if it has not
 changed for `SILENCE_SECONDS`, by the reader's clock, or if its process was on this machine and is gone; then another
 run takes it over. Claims only save work, and correctness never depends on them: two holders of one shard write the same
-bytes (law 4). This happens if a server without conditional writes receives two claims at the same moment.
+bytes (law 4). This happens if a server without conditional writes receives two claims at the same moment. A `turn` is
+for work that takes long: a new claim is looked at once more before it begins.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from storage.errors import StoreError, StoreNotFoundError
-from storage.objects import create_bytes, delete, join, read_bytes, write_bytes
+from storage.objects import create_bytes, delete, join, local_folder, read_bytes, write_bytes
 from storage.records import author
 
 logger = logging.getLogger(__name__)
@@ -78,14 +79,21 @@ class Claims:
         self._seen: dict[str, tuple[bytes | None, float]] = {}
         self._renewing: threading.Thread | None = None
 
-    def take(self, uri: str) -> Claim | None:
+    def take(self, uri: str, *, settle: bool = False) -> Claim | None:
         """Takes a claim; returns None if this process holds it now, otherwise the claim of the present holder.
+
+        Args:
+            uri: URI of the claim.
+            settle: in an object store, wait for half a second and look whether another run has written over it.
 
         Raises:
             StoreError: the claim cannot be read or written.
         """
         mine = _own_claim()
-        if not create_bytes(uri, mine.to_bytes()):
+        if create_bytes(uri, mine.to_bytes()):
+            if settle and local_folder(uri) is None and not _stays(uri, mine):
+                return self.holder(uri) or mine
+        else:
             data, other = self._look(uri)
             if other is not None:
                 return other
@@ -122,9 +130,7 @@ class Claims:
             write_bytes(uri, mine.to_bytes())
         finally:
             delete(turn)
-        # Without conditional writes two runs may have created that object: the later claim stays.
-        time.sleep(_SETTLE_SECONDS)
-        return _is_of(uri, mine)
+        return _stays(uri, mine)
 
     def _look(self, uri: str) -> tuple[bytes | None, Claim | None]:
         """Returns the bytes of a claim, None if there is none, and the claim itself unless it is void."""
@@ -165,7 +171,7 @@ class Claims:
             work: describes the work, for people.
         """
         said = -_SAY_SECONDS
-        while (other := self.take(uri)) is not None:
+        while (other := self.take(uri, settle=True)) is not None:
             if time.monotonic() - said >= _SAY_SECONDS:
                 said = time.monotonic()
                 say(
@@ -249,6 +255,12 @@ def _is_of(uri: str, claim: Claim) -> bool:
     except ValueError:
         return False
     return isinstance(facts, dict) and facts.get("token") == claim.token
+
+
+def _stays(uri: str, claim: Claim) -> bool:
+    """Returns whether a claim is still there after a moment: without conditional writes a later one replaces it."""
+    time.sleep(_SETTLE_SECONDS)
+    return _is_of(uri, claim)
 
 
 def _own_claim() -> Claim:

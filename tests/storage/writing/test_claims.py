@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,34 @@ def test_of_many_at_once_exactly_one_creates_an_object_on_disk(tmp_path: Path) -
             assert sum(created) == 1
             assert read_bytes(uri) == b"%d" % created.index(True)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_of_two_turns_that_a_server_without_conditions_gives_at_once_one_begins(
+    s3_root: str, fast: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, both, inside = join(s3_root, "run.claim"), threading.Barrier(2), list[int]()
+
+    def create(uri: str, data: bytes) -> bool:
+        if exists(uri):
+            return False
+        with suppress(threading.BrokenBarrierError):
+            both.wait(5)
+        write_bytes(uri, data)
+        return True
+
+    monkeypatch.setattr(module, "create_bytes", create)
+
+    def work(number: int) -> None:
+        with Claims().turn(uri, str, "it"):
+            inside.append(number)
+            time.sleep(1.0)
+            assert inside[-1] == number
+            both.abort()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    assert sorted(inside) == [0, 1]
+    assert not exists(uri)
 
 
 def test_a_killed_holder_of_this_machine_is_known_at_once(uri: str) -> None:
