@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 import torch
+from prefect.settings import PREFECT_HOME
 
 from advkd.registry import DATABASE, answering, broken_champions, existing_registry, quiet
 from advkd.text import size_text
@@ -22,11 +23,12 @@ from storage.writing import give_back, orphaned_claims
 
 _DAY = 24 * 3600.0
 _FREE_BYTES = 10 * 2**30
-_TEMPORARY_BYTES = 2**29
+_SMALL_BYTES = 2**29
 _ELSEWHERE = {
     "disk": ("choose another --root", ": `advkd cache ls`, `advkd cache gc`, `advkd cache rm`"),
     "cache": ("set ADVKD_CACHE to another folder", ": whatever is in it is fetched again"),
     "temporary files": ("set TMPDIR to another folder", ""),
+    "Prefect's home": ("set PREFECT_HOME to another folder", ": its database and its logs grow there"),
 }
 _PACKAGES = ("prefect", "torch", "diffusers", "mlflow-skinny", "zarr", "webdataset", "fastapi")
 _SHORT_OF = {
@@ -52,7 +54,8 @@ def machine_checks(root: str, stores: str) -> dict[str, Check]:
         "OpenMP": lambda: [_openmp()],
         "disk": lambda: [_disk("disk", Path(root))],
         "cache": lambda: [_disk("cache", Path(default_cache_folder()))],
-        "temporary files": lambda: [_disk("temporary files", Path(tempfile.gettempdir()), _TEMPORARY_BYTES)],
+        "temporary files": lambda: [_disk("temporary files", Path(tempfile.gettempdir()), _SMALL_BYTES)],
+        "Prefect's home": lambda: [_disk("Prefect's home", PREFECT_HOME.value(), _SMALL_BYTES)],
         "registry": lambda: [_registry(root)],
     }
     if stores.startswith("s3://"):

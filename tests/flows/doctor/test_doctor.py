@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from typer.testing import CliRunner
 
 from advkd.trajectories import PrecomputeSpec
@@ -71,6 +71,10 @@ def test_the_machine_s_own_problems(calm, tmp_path, monkeypatch):
     found = diagnose("--root", str(tmp_path), "--no-server")
     assert "export OMP_WAIT_POLICY=PASSIVE" in found["OpenMP"]["remedy"]
     assert "advkd cache" in found["disk"]["remedy"]
+    monkeypatch.setattr(doctor_machine, "_SMALL_BYTES", 2**80)
+    found = diagnose("--root", str(tmp_path), "--no-server")
+    assert str(PREFECT_HOME.value().parent) in found["Prefect's home"]["fact"]
+    assert "set PREFECT_HOME to another folder" in found["Prefect's home"]["remedy"]
 
 
 def test_a_store_that_nobody_fills_any_more(calm, tmp_path):
