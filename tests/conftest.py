@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from storage.objects import s3
+from storage.objects import PATIENCE, s3
 from tests.reaper import watch_this_process
 from tests.s3_server import S3Server, serve_s3
 
@@ -19,6 +19,9 @@ gc.disable()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# A flow that a test runs within its process would have the tests after it wait for servers that are away.
+os.environ.setdefault(PATIENCE, "0")
 
 LIVE = {"s3_server", "moto_endpoint", "machine", "deployed", "browser", "fork", "forked", "ranks", "site", "wheel"}
 """Fixtures that start something, directly or for others."""

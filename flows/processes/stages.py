@@ -1,5 +1,6 @@
 """The decorator of all flows of this project."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -12,7 +13,10 @@ from prefect.runtime import flow_run
 from flows.processes.heartbeats import end_without_waiting
 from flows.processes.logs import defaults, identify_lines, run_digest
 from flows.processes.supervision import crash_if_cut_off, supervise
+from storage.objects import PATIENCE
 
+S3_SECONDS = "60"
+"""How long a run waits for an S3 server that does not answer, unless `ADVKD_S3_PATIENCE` says otherwise."""
 Words = Callable[[Mapping[str, Any]], str]
 _DIGITS = 8
 
@@ -49,7 +53,7 @@ def stage(
         timeout_seconds: time after which a run fails; None: never.
         named: what a run is about, by its parameters; its name is that and their digest: `digits · quick · 1a2b3c4d`.
     """
-    hooks: dict[str, Any] = {"on_running": [identify_lines, supervise], "on_failure": [crash_if_cut_off]}
+    hooks: dict[str, Any] = {"on_running": [wait_for_s3, identify_lines, supervise], "on_failure": [crash_if_cut_off]}
 
     def decorate(function: Callable[..., Any]) -> Flow[..., Any]:
         made = StageFlow(
@@ -63,6 +67,11 @@ def stage(
         return made
 
     return decorate
+
+
+def wait_for_s3(*_: Any) -> None:
+    """Lets this process and those that it starts wait for an S3 server that is restarted; a hook for `on_running`."""
+    os.environ.setdefault(PATIENCE, S3_SECONDS)
 
 
 def last_part(place: str) -> str:

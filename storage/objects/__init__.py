@@ -23,11 +23,12 @@ from storage.objects.access import (
 )
 from storage.objects.local import TEMPORARY_PREFIX, LocalObjects
 from storage.objects.owners import user_name, whose
-from storage.objects.s3 import S3Objects
+from storage.objects.s3 import PATIENCE, S3Objects
 from storage.objects.s3_probe import probe_s3
 from storage.objects.scatter import byte_parts, fill
 
 __all__ = [
+    "PATIENCE",
     "TEMPORARY_PREFIX",
     "Leftover",
     "LocalObjects",

@@ -4,12 +4,14 @@ All settings come from the usual AWS variables and profiles, through s3fs and bo
 retries of s3fs and botocore are off. It gives up at the first failure later than `GIVE_UP_SECONDS`, but not before the
 second attempt. So a request without an answer fails within 45 seconds: two attempts of `CONNECT_TIMEOUT_SECONDS` and
 `READ_TIMEOUT_SECONDS` each, plus the time to send a body at `SLOWEST_UPLOAD`. An answer whose bytes keep coming does
-not time out.
+not time out. A process that may wait longer says so in `PATIENCE`, as flows do.
 
 s3fs and botocore are imported at the first request: they take half a second, and most processes never reach S3.
 """
 
+import itertools
 import logging
+import math
 import os
 import random
 import time
@@ -29,12 +31,32 @@ CONNECT_TIMEOUT_SECONDS = 4
 READ_TIMEOUT_SECONDS = 18
 GIVE_UP_SECONDS = 10.0
 MAX_ATTEMPTS = 6
+PATIENCE = "ADVKD_S3_PATIENCE"
+"""Environment variable: seconds for which a server that does not answer is tried again; 0 if not set."""
 SLOWEST_UPLOAD = 2**17
 """Bytes per second (1 Mbit/s); a slower upload counts as dead."""
 PAGE = 1000
 """Entries per request of a listing; S3 sends no more."""
 _FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE = 32
+"""Times the first one."""
 _SINGLE_PUT_LIMIT = 5 * 2**30
+
+
+def patience() -> float:
+    """Reads `PATIENCE` from the environment: seconds.
+
+    Raises:
+        ValueError: it is no number of seconds.
+    """
+    said = os.environ.get(PATIENCE, "0")
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{PATIENCE} must be a number of seconds, got {said!r}; set it to 60, or unset it")
+    return seconds
 
 
 class S3Objects:
@@ -156,18 +178,21 @@ class S3Objects:
         bucket, key = _split(path)
         fs, endpoint = self._open()
         started = time.monotonic()
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        for attempt in itertools.count(1):
             try:
                 return call(fs)
             except Exception as error:
-                late = attempt > 1 and time.monotonic() - started > GIVE_UP_SECONDS
-                give_up = late or attempt == MAX_ATTEMPTS
-                if not is_temporary(error) or give_up:
+                passed = time.monotonic() - started
+                enough = attempt >= MAX_ATTEMPTS or (attempt > 1 and passed > GIVE_UP_SECONDS)
+                if not is_temporary(error) or (enough and passed >= patience()):
                     raise translated(error, endpoint, bucket, key) from error
-                pause = _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+                if attempt == MAX_ATTEMPTS:
+                    kind, where = type(error).__name__, endpoint or "AWS"
+                    logger.warning("%s does not answer (%s): trying for up to %.0f s", where, kind, patience())
+                pause = _FIRST_PAUSE_SECONDS * min(2 ** (attempt - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
                 logger.debug("s3://%s/%s: %s, again in %.2f s", bucket, key, type(error).__name__, pause)
                 time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("an attempt returns or raises")
 
     def _open(self) -> tuple[Any, str | None]:
         """Returns the file system for this process and the current AWS variables, and its endpoint."""

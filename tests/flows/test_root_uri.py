@@ -1,5 +1,7 @@
 """A root in S3: the whole way, nothing twice, nothing left on this machine; without a registry it is refused early."""
 
+import threading
+import time
 from dataclasses import asdict
 
 import pytest
@@ -13,6 +15,9 @@ from flows.distill import distill
 from flows.recipe import recipe
 from storage import exists, join, list_prefix, read_bytes, read_json
 from storage.care import find_garbage
+from storage.objects import PATIENCE
+from tests.flows.processes.test_child import wait_until
+from tests.s3_server import S3Server, start_s3
 
 PRECOMPUTE = PrecomputeSpec(samples=256, shard_samples=128)
 TRAIN = TrainSpec(student=StudentSpec(width=16, blocks=1), samples=512, rise_samples=64, checkpoint_every=128)
@@ -54,3 +59,42 @@ def test_a_distillation_into_s3(api, s3_root, monkeypatch, tmp_path):
     assert list((tmp_path / "cache" / "scratch").iterdir()) == []
     assert asdict(recipe(**given))["root"] == s3_root
     assert exists(join(s3_root, facts["student"], "diffusion_pytorch_model.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_s3_server_that_is_restarted_ends_no_distillation(api, tmp_path, monkeypatch):
+    """It is away for ten seconds, from about when the registration begins."""
+    (tmp_path / "s3").mkdir()
+    key, secret = "restarted", "restarted-secret-key"
+    process, port = start_s3(tmp_path / "s3", key, secret)
+    server = S3Server(f"http://127.0.0.1:{port}", key, secret, tmp_path / "s3")
+    for name, value in {**server.environment(), PATIENCE: "60"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'registry.db'}")
+    root = server.make_bucket() + "/run"
+    running, over = [process], threading.Event()
+
+    def restart():
+        running[0].kill()
+        running[0].wait()
+        time.sleep(10.0)
+        running[0] = start_s3(tmp_path / "s3", key, secret, port)[0]
+
+    def watch():
+        if wait_until(lambda: list((tmp_path / "s3").rglob("onnx/*/model.onnx")), 400):
+            restart()
+        # The server goes with the thread that has started it.
+        over.wait()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        found = distill(preset="quick", teacher="mixture", root=root, precompute=PRECOMPUTE, train=TRAIN, samples=64)
+        assert found.facts["model"]["version"] == "1"
+        assert find_garbage(root, 0) == []
+    finally:
+        over.set()
+        watching.join()
+        running[0].kill()
+        running[0].wait()

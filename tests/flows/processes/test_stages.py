@@ -17,6 +17,7 @@ from flows.processes import stages
 from flows.processes.logs import run_digest
 from flows.register import register
 from flows.train import train
+from storage.objects import PATIENCE
 
 
 def name_of(flow, parameters, monkeypatch):
@@ -86,3 +87,13 @@ def test_a_flow_that_is_run_as_a_command_travels_too():
 def test_another_flow_of_the_same_function_travels_by_value():
     changed = cloudpickle.loads(cloudpickle.dumps(precompute.with_options(name="mine")))
     assert (changed.name, precompute.name) == ("mine", "precompute")
+
+
+def test_a_run_and_what_it_starts_wait_for_s3_unless_it_is_said_otherwise(monkeypatch):
+    monkeypatch.delenv(PATIENCE)
+    stages.wait_for_s3()
+    assert os.environ[PATIENCE] == "60"
+    monkeypatch.setenv(PATIENCE, "5")
+    stages.wait_for_s3()
+    assert os.environ[PATIENCE] == "5"
+    assert all(stages.wait_for_s3 in flow.on_running_hooks for flow in (precompute, distill, train))

@@ -3,6 +3,7 @@
 import pytest
 
 from storage.errors import StoreError, StoreUnreachableError
+from storage.objects import PATIENCE
 from storage.objects import s3 as s3_objects
 from storage.objects.access import join, list_prefix, read_bytes, read_range
 from tests.storage.objects.scripted_server import Answer, error_answer, scripted_server
@@ -15,6 +16,28 @@ _LISTING = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Contents><Key>p/1</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>
 <Contents><Key>p/2</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><Size>1</Size></Contents>
 </ListBucketResult>"""
+
+
+def test_a_server_that_is_away_is_waited_for_as_long_as_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, times = error_answer(503, "SlowDown"), 2 * s3_objects.MAX_ATTEMPTS
+    monkeypatch.setenv(PATIENCE, "600")
+    with scripted_server([*[busy] * times, Answer(200, b"there")]) as (endpoint, requests):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        assert read_bytes("s3://b/p") == b"there"
+    assert len(requests) == times + 1
+    monkeypatch.setenv(PATIENCE, "0")
+    with scripted_server([busy] * times) as (endpoint, requests):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with pytest.raises(StoreUnreachableError):
+            read_bytes("s3://b/p")
+    assert len(requests) == s3_objects.MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize("said", ["a minute", "-1", "nan", "inf", ""])
+def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv(PATIENCE, said)
+    with pytest.raises(ValueError, match=r"ADVKD_S3_PATIENCE must be a number of seconds, got .*; set it to 60"):
+        s3_objects.patience()
 
 
 @pytest.mark.parametrize("kept", [1, 50, 300, len(_LISTING) - 1])
