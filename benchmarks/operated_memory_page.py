@@ -28,7 +28,8 @@ def write_page(lines: Sequence[dict[str, Any]]) -> None:
         "minute; the processes of runs are not counted.\n\n"
         "![Memory by minute](../images/operated-memory.png)\n\n"
         + "\n\n".join(parts)
-        + f"\n\nGrowth is the slope of a line through all minutes from minute {_WARM_MINUTES:.0f} on.",
+        + f"\n\nGrowth is the slope of a line through all minutes from minute {_WARM_MINUTES:.0f} on. The fork "
+        "server's size falls while a run shares its memory, so its slope says little.",
     )
 
 

@@ -5,7 +5,8 @@ its processes, or a worker of the Ray cluster that computes the shards of its ru
 away what runs stand on: PostgreSQL, in which the server keeps its state, and the S3 server in which a run keeps all
 that it makes. Each kill is a line of `docs/benchmarks/faults.jsonl`, so that the next call goes on with the next one,
 on another day too: `--kills` is how many there shall be in all. A kill that finds nobody, since the run has ended, is
-not counted. After one round of all targets, the teacher changes.
+not counted, nor is one whose fault has been mended: its line gets a `mended` that says how. After one round of all
+targets, the teacher changes.
 """
 
 import argparse
@@ -78,7 +79,7 @@ _OVER_RAY = {
 
 def main() -> None:
     options = _options()
-    if len(_kills()) < options.kills:
+    if _counted() < options.kills:
         with (
             tempfile.TemporaryDirectory() as folder,
             services(Path(folder)) as below,
@@ -86,7 +87,7 @@ def main() -> None:
         ):
             usual = {teacher: _usual_seconds(Path(folder), teacher) for teacher in _RUNS}
             for attempt in range(3 * options.kills):
-                number = len(_kills())
+                number = _counted()
                 if number >= options.kills:
                     break
                 chosen = random.Random(f"{options.seed} {number} {attempt}")
@@ -105,12 +106,16 @@ def main() -> None:
                     with KEPT.open("a") as kept:
                         kept.write(json.dumps(found) + "\n")
     if options.write:
-        write_page(_kills(), options.kills, STATED_SECONDS)
-    sys.exit(any(_faults(found) for found in _kills()))
+        write_page(_kills(), STATED_SECONDS)
+    sys.exit(any(_faults(found) for found in _kills() if "mended" not in found))
 
 
 def _kills() -> list[dict[str, Any]]:
     return [json.loads(line) for line in KEPT.read_text().splitlines()] if KEPT.exists() else []
+
+
+def _counted() -> int:
+    return sum("mended" not in found for found in _kills())
 
 
 def _code() -> str:

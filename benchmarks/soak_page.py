@@ -12,8 +12,8 @@ def overdue(alone: Mapping[str, float], stated: Mapping[str, float]) -> list[str
     return [state for state, seconds in alone.items() if seconds > stated[state]]
 
 
-def write_page(kills: Sequence[dict[str, Any]], planned: int, stated: Mapping[str, float]) -> None:
-    """Writes `docs/benchmarks/faults.md` of the kills that were run, of so many that were planned."""
+def write_page(kills: Sequence[dict[str, Any]], stated: Mapping[str, float]) -> None:
+    """Writes `docs/benchmarks/faults.md` of the kills that were run."""
     counted = Counter(found["target"] for found in kills)
     whole = [found for found in kills if found["ended"] == "COMPLETED" and not found["damaged"]]
     late = [found for found in kills if overdue(found["alone"], stated)]
@@ -34,12 +34,14 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, stated: Mapping[st
     ]
     header = ["kill", "teacher", "target", "at", "state then", "ended", "after", "store", "without a process"]
     header += ["states of the run"]
+    mended = dict.fromkeys(found["mended"] for found in kills if "mended" in found)
+    faults = f" Faults that were found: {'; '.join(mended)}." if mended else ""
     commits = ", ".join(dict.fromkeys(found["code"] for found in kills))
     longest = {state: max((found["alone"][state] for found in kills), default=0) for state in stated}
     write(
         "faults",
         "# Killed at random instants\n\n"
-        f"`make soak`: {len(kills)} of {planned} kills were run for this page "
+        f"`make soak`: {len(kills)} kills so far "
         f"({', '.join(f'{target} {count}' for target, count in sorted(counted.items()))}). "
         "Each run is a tiny `distill/quick` under `make serve` on two shared cores, of `mixture`, or of `emoji` with "
         "classes, colour and guidance, without an evaluation. SIGKILL ends its worker, its flow "
@@ -50,7 +52,7 @@ def write_page(kills: Sequence[dict[str, Any]], planned: int, stated: Mapping[st
         "about their lifetime; for the others, over the time that an undisturbed run takes. Nobody intervenes "
         f"afterwards. Commits: {commits}.\n\n"
         f"**{len(whole)} of {len(kills)} runs ended Completed with a store that verifies; {len(late)} of them stayed "
-        f"in a state without a process for longer than the stated limit.**\n\n"
+        f"in a state without a process for longer than the stated limit.**{faults}\n\n"
         f"{table(header, rows)}\n\n"
         "`after` is the time from the kill to the end of the run, the remaining work included. `without a process` is "
         "the longest time for which the server reported this state while the run had no process. "
