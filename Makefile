@@ -59,8 +59,8 @@ lock: $(VENV)/.pip
 demo: $(RUNTIME)
 	@$(BIN)/python -m flows.distill --preset quick --real digits --root runs/demo
 
-# Five processes on two cores: tests that wait for a server or a worker leave a core to the others. Fast tests wait for little.
-PROCESSES = 5
+# Four processes on two cores: tests that wait for a server or a worker leave a core to the others. Fast tests wait for little.
+PROCESSES = 4
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --durations 25
 
 # ONNX Runtime for browsers, from npm, for tests of the page of an export. They are skipped where there is no npm, but not in CI.

@@ -73,6 +73,7 @@ def test_a_flow_travels_by_its_name(flow):
     assert pickle.loads(carried) is flow
 
 
+@pytest.mark.thorough
 def test_a_flow_that_is_run_as_a_command_travels_too():
     program = (
         "import cloudpickle, runpy, sys\n"
