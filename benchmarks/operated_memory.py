@@ -34,7 +34,7 @@ from prefect.client.schemas.objects import StateType
 from benchmarks.measure import DOCS, ROOT, progress
 from benchmarks.operated_memory_page import write_page
 from benchmarks.peak_memory import tree_memory
-from benchmarks.soak_services import served, services
+from benchmarks.soak_services import SMALL_MIXTURE, served, services, start_run
 from flows.processes.fork_server import FORK_SERVER_NAME
 from flows.processes.server import free_port
 from storage import digest, list_stores
@@ -46,17 +46,6 @@ SECONDS = 60.0
 _PAUSE_SECONDS = 60.0
 _PATIENCE_SECONDS = 600.0
 _ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED)
-_RUN: dict[str, Any] = {
-    "teacher": "mixture",
-    "precompute": {"samples": 512, "shard_samples": 128},
-    "train": {
-        "samples": 6400,
-        "student": {"width": 16, "blocks": 1},
-        "rise_samples": 640,
-        "checkpoint_every": 640,
-    },
-    "samples": 64,
-}
 _COMMANDS = {
     "server": ("prefect", "server", "start"),
     "worker": ("-m", "flows.worker"),
@@ -124,9 +113,8 @@ def _work(folder: Path, runs: list[str], over: threading.Event) -> None:
 
 def _distil(root: str, runs: list[str]) -> None:
     """Runs one distillation to its end."""
+    run = start_run(root, "mixture", SMALL_MIXTURE)
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("distill/quick")
-        run = client.create_flow_run_from_deployment(deployment.id, parameters={**_RUN, "root": root}).id
         limit = time.monotonic() + _PATIENCE_SECONDS
         while (state := client.read_flow_run(run).state) is None or state.type not in _ENDS:
             if time.monotonic() > limit:

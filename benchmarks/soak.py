@@ -29,7 +29,7 @@ from prefect.client.schemas.objects import StateType
 
 from benchmarks.measure import DOCS, ROOT, progress
 from benchmarks.soak_page import overdue, write_page
-from benchmarks.soak_services import START_SECONDS, Services, served, services
+from benchmarks.soak_services import SMALL, SMALL_MIXTURE, START_SECONDS, Services, served, services, start_run
 from flows.processes.fork_server import FORK_SERVER_NAME
 from flows.processes.process_tree import marked_processes
 from flows.serving.automations import RETRY_SECONDS, SILENCE_SECONDS
@@ -50,20 +50,11 @@ _PART = {"training": 1 / 5, "ray": 1 / 20}
 _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.2
 _ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED)
-_SMALL: dict[str, Any] = {
-    "train": {
-        "samples": 6400,
-        "student": {"width": 16, "blocks": 1},
-        "rise_samples": 640,
-        "checkpoint_every": 640,
-    },
-    "samples": 64,
-}
 _RUNS: dict[str, dict[str, Any]] = {
-    "mixture": {**_SMALL, "precompute": {"samples": 512, "shard_samples": 128}},
+    "mixture": SMALL_MIXTURE,
     # Colour, classes and guidance; its evaluation's curve would take ten times as long as all the rest.
     "emoji#guidance=2": {
-        **_SMALL,
+        **SMALL,
         "samples": 16,
         "precompute": {"samples": 64, "shard_samples": 16, "block_samples": 16},
         "features": "none",
@@ -146,10 +137,7 @@ def _usual_seconds(folder: Path, teacher: str) -> float:
 
 
 def _start(root: str, teacher: str, more: dict[str, Any]) -> UUID:
-    with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("distill/quick")
-        parameters = {**_RUNS[teacher], **more, "teacher": teacher, "root": root}
-        return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
+    return start_run(root, teacher, {**_RUNS[teacher], **more})
 
 
 def _state(run: UUID) -> StateType | None:

@@ -9,8 +9,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import psutil
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.measure import ROOT
@@ -22,6 +25,17 @@ AWAY_SECONDS = 10.0
 """For so long a service is away; clients' own retries last longer."""
 START_SECONDS = 60.0
 """In which a killed server or worker comes up."""
+SMALL: dict[str, Any] = {
+    "train": {
+        "samples": 6400,
+        "student": {"width": 16, "blocks": 1},
+        "rise_samples": 640,
+        "checkpoint_every": 640,
+    },
+    "samples": 64,
+}
+"""Parameters of `distill/quick` for a run of seconds."""
+SMALL_MIXTURE: dict[str, Any] = {**SMALL, "precompute": {"samples": 512, "shard_samples": 128}}
 _LOOK_SECONDS = 0.2
 
 
@@ -98,3 +112,11 @@ def served(folder: Path, below: Services) -> Iterator[psutil.Process]:
     finally:
         serve.send_signal(signal.SIGINT)
         serve.wait(START_SECONDS)
+
+
+def start_run(root: str, teacher: str, parameters: dict[str, Any]) -> UUID:
+    """Has the server start `distill/quick`; returns the run's id."""
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("distill/quick")
+        given = {**parameters, "teacher": teacher, "root": root}
+        return client.create_flow_run_from_deployment(deployment.id, parameters=given).id

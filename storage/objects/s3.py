@@ -177,18 +177,18 @@ class S3Objects:
     def _attempt(self, path: str, call: Callable[[Any], T]) -> T:
         bucket, key = _split(path)
         fs, endpoint = self._open()
-        started = time.monotonic()
+        started, patient = time.monotonic(), patience()
         for attempt in itertools.count(1):
             try:
                 return call(fs)
             except Exception as error:
                 passed = time.monotonic() - started
                 enough = attempt >= MAX_ATTEMPTS or (attempt > 1 and passed > GIVE_UP_SECONDS)
-                if not is_temporary(error) or (enough and passed >= patience()):
+                if not is_temporary(error) or (enough and passed >= patient):
                     raise translated(error, endpoint, bucket, key) from error
                 if attempt == MAX_ATTEMPTS:
                     kind, where = type(error).__name__, endpoint or "AWS"
-                    logger.warning("%s does not answer (%s): trying for up to %.0f s", where, kind, patience())
+                    logger.warning("%s does not answer (%s): trying for up to %.0f s", where, kind, patient)
                 pause = _FIRST_PAUSE_SECONDS * min(2 ** (attempt - 1), _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
                 logger.debug("s3://%s/%s: %s, again in %.2f s", bucket, key, type(error).__name__, pause)
                 time.sleep(pause)

@@ -37,7 +37,7 @@ def test_a_server_that_is_away_is_waited_for_as_long_as_is_said(monkeypatch: pyt
 def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setenv(PATIENCE, said)
     with pytest.raises(ValueError, match=r"ADVKD_S3_PATIENCE must be a number of seconds, got .*; set it to 60"):
-        s3_objects.patience()
+        read_bytes("s3://b/p")
 
 
 @pytest.mark.parametrize("kept", [1, 50, 300, len(_LISTING) - 1])
