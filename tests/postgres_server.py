@@ -73,12 +73,16 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def serve_postgres() -> Iterator[Postgres]:
-    """Runs a server until the block ends; skips the test where the package is not installed."""
+def serve_postgres(disk: Path | None = None) -> Iterator[Postgres]:
+    """Runs a server until the block ends; skips the test where the package is not installed.
+
+    Args:
+        disk: folder for its data; default: that of temporary files.
+    """
     if not Path(_program("initdb")).is_absolute():
         pytest.skip("PostgreSQL is not installed; `apt-get install postgresql` (Debian) brings it")
     # Not below the test's folder: root's are closed to other users.
-    folder = Path(tempfile.mkdtemp(prefix="advkd-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="advkd-postgres-", dir=disk))
     try:
         server = Postgres(folder, _free_port(), secrets.token_hex(12))
         secret = folder / "password"

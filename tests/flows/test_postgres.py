@@ -2,7 +2,10 @@
 
 import contextlib
 import signal
+import subprocess
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +21,7 @@ from tests.flows.deployed_home import clean_environment
 from tests.flows.machine import Machine, _worker
 from tests.flows.processes.test_child import wait_until
 from tests.flows.team_server import team_server
-from tests.postgres_server import serve_postgres
+from tests.postgres_server import Postgres, serve_postgres
 
 pytestmark = pytest.mark.slow
 TINY = {
@@ -46,47 +49,107 @@ def process_of(run: UUID) -> list[psutil.Process]:
     return found
 
 
-def count(client: SyncPrefectClient, what: str, asked: dict) -> int:
-    return int(client.request("POST", what, json=asked).json()["total"])
+@contextlib.contextmanager
+def small_disk(place: Path) -> Iterator[Path]:
+    """Mounts an empty file system of 160 MB, or skips the test."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=1777", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk to fill is mounted by root alone")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(file: Path, seconds: float) -> None:
+    """Leaves no room on a disk for so long, also where something is deleted meanwhile."""
+    end = time.monotonic() + seconds
+    with file.open("ab", buffering=0) as sink:
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                sink.write(bytes(4096))
+                continue
+            time.sleep(0.1)
+    file.unlink()
+
+
+@dataclass(frozen=True)
+class Team:
+    """Two workers of one server, and a run that they were given."""
+
+    client: SyncPrefectClient
+    run: UUID
+    folder: Path
+    logs: Sequence[Path]
+
+    def reaches(self, *states: str) -> bool:
+        return wait_until(lambda: state_of(self.client, self.run) in states, _PATIENCE_SECONDS)
+
+    def begun(self) -> bool:
+        """Whether shards have been written."""
+        stores = self.folder / "runs" / "stores"
+        return wait_until(lambda: any(stores.glob("**/commits/*.json")), _PATIENCE_SECONDS)
+
+    def said(self) -> str:
+        return "".join(log.read_text()[-5000:] for log in self.logs)
+
+
+@contextlib.contextmanager
+def team(postgres: Postgres, folder: Path) -> Iterator[Team]:
+    """Starts all of it; a run that has ended must have completed, with a whole store."""
+    name = postgres.make_database()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, postgres.url(name))
+        settings = database_settings(None)
+    server_log = folder / "server" / "server.log"
+    with team_server(folder / "server", settings) as port:
+        url = f"http://127.0.0.1:{port}/api"
+        told = {"PREFECT_API_URL": url, "PREFECT_HOME": str(folder / "home"), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        told |= {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        told["ADVKD_CACHE"] = str(folder / "cache")
+        one, two = (Machine(clean_environment() | told, folder / f"worker-{n}.log") for n in (1, 2))
+        deployed = one.python("-m", "flows.deploy")
+        assert deployed.returncode == 0, deployed.stdout
+        with (
+            temporary_settings(updates={PREFECT_API_URL: url}),
+            get_client(sync_client=True) as client,
+            _worker(one),
+            _worker(two),
+        ):
+            assert _database(client).fact == f"PostgreSQL at 127.0.0.1, database {name}"
+            deployment = client.read_deployment_by_name("distill/quick")
+            asked = {**TINY, "root": str(folder / "runs")}
+            run = client.create_flow_run_from_deployment(deployment.id, parameters=asked).id
+            begun = Team(client, run, folder, (server_log, one.worker_log, two.worker_log))
+            yield begun
+            assert begun.reaches("COMPLETED", "FAILED"), begun.said()
+            assert state_of(client, run) == "COMPLETED", begun.said()
+    (store,) = list_stores(folder / "runs")
+    assert (store.state, verify(store.uri)) == ("sealed", [])
+    assert postgres.password not in server_log.read_text()
 
 
 @pytest.mark.timeout(3600)
-def test_a_run_survives_its_own_death_and_the_database_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serve_postgres() as postgres:
-        name = postgres.make_database()
-        monkeypatch.setenv(VARIABLE, postgres.url(name))
-        settings = database_settings(None)
-        monkeypatch.delenv(VARIABLE)
-        with team_server(tmp_path / "server", settings) as port:
-            url = f"http://127.0.0.1:{port}/api"
-            told = {"PREFECT_API_URL": url, "PREFECT_HOME": str(tmp_path / "home"), "PREFECT_WORKER_QUERY_SECONDS": "1"}
-            told |= {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-            told["ADVKD_CACHE"] = str(tmp_path / "cache")
-            one, two = (Machine(clean_environment() | told, tmp_path / f"worker-{n}.log") for n in (1, 2))
-            deployed = one.python("-m", "flows.deploy")
-            assert deployed.returncode == 0, deployed.stdout
-            with (
-                temporary_settings(updates={PREFECT_API_URL: url}),
-                get_client(sync_client=True) as client,
-                _worker(one),
-                _worker(two),
-            ):
-                assert _database(client).fact == f"PostgreSQL at 127.0.0.1, database {name}"
-                deployment = client.read_deployment_by_name("distill/quick")
-                asked = {**TINY, "root": str(tmp_path / "runs")}
-                run = client.create_flow_run_from_deployment(deployment.id, parameters=asked).id
-                stores = tmp_path / "runs" / "stores"
-                assert wait_until(lambda: any(stores.glob("**/commits/*.json")), _PATIENCE_SECONDS)
-                for process in process_of(run):
-                    process.kill()
-                assert wait_until(lambda: state_of(client, run) in ("CRASHED", "SCHEDULED"), _PATIENCE_SECONDS)
-                assert wait_until(lambda: state_of(client, run) == "RUNNING", _PATIENCE_SECONDS)
-                postgres.stop(signal.SIGQUIT)
-                time.sleep(5)
-                postgres.start()
-                ended = wait_until(lambda: state_of(client, run) in ("COMPLETED", "FAILED"), _PATIENCE_SECONDS)
-                assert ended, (tmp_path / "server" / "server.log").read_text()[-5000:]
-                assert state_of(client, run) == "COMPLETED", one.worker_log.read_text() + two.worker_log.read_text()
-            (store,) = list_stores(tmp_path / "runs")
-            assert (store.state, verify(store.uri)) == ("sealed", [])
-            assert postgres.password not in (tmp_path / "server" / "server.log").read_text()
+def test_a_run_survives_its_own_death_and_the_database_s(tmp_path: Path) -> None:
+    with serve_postgres() as postgres, team(postgres, tmp_path) as running:
+        assert running.begun()
+        for process in process_of(running.run):
+            process.kill()
+        assert running.reaches("CRASHED", "SCHEDULED")
+        assert running.reaches("RUNNING")
+        postgres.stop(signal.SIGQUIT)
+        time.sleep(5)
+        postgres.start()
+
+
+@pytest.mark.timeout(3600)
+def test_a_run_survives_a_full_disk_of_the_database(tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "disk") as disk,
+        serve_postgres(disk) as postgres,
+        team(postgres, tmp_path) as running,
+    ):
+        assert running.begun()
+        fill(disk / "fill", 60)
+        assert "No space left on device" in (postgres.folder / "log").read_text()

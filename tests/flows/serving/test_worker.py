@@ -3,6 +3,8 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -64,6 +66,36 @@ def test_a_forked_run_is_cancelled_with_its_training_and_the_worker_loads_no_tor
     assert "libtorch" not in Path(f"/proc/{worker.pid}/maps").read_text()
     (forks,) = processes_below("advkd forks")
     assert "libtorch" in Path(f"/proc/{forks.pid}/maps").read_text()
+
+
+def test_a_worker_frees_what_runs_have_left_in_cycles_after_a_few():
+    code = """
+import gc, sys, weakref
+import prefect.workers.process
+from flows.serving.worker import collect_sooner
+sys.argv[1:] and collect_sooner()
+
+class Client:
+    pass
+
+left = weakref.WeakSet()
+most = 0
+for run in range(100):
+    client = Client()
+    client.itself = client, [[] for _ in range(1000)]
+    left.add(client)
+    # A run lasts longer than the collector's young generations.
+    gc.collect(1)
+    most = max(most, len(left))
+print(most)
+"""
+
+    def most(*choice):
+        ended = subprocess.run([sys.executable, "-c", code, *choice], capture_output=True, text=True, check=True)
+        return int(ended.stdout)
+
+    assert most("sooner") < most() / 2
+    assert most("sooner") < 25
 
 
 def test_a_fork_server_that_was_ended_is_started_again_and_leaves_no_folder(monkeypatch, tmp_path):
