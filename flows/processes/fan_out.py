@@ -18,6 +18,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import AfterValidator, WithJsonSchema
 
 from flows.processes.process_tree import descendants, end
+from storage.objects import PATIENCE
 
 SHARDS_PER_GPU = "ADVKD_SHARDS_PER_GPU"
 """Environment variable: how many shards a GPU computes at once, on Ray or in the queue `precompute`; default 1."""
@@ -106,6 +107,9 @@ def ray_options(fan_out: str) -> dict[str, Any]:
     if fan_out == "ray":
         # Keep the object store small: tasks take a spec and return a number.
         options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES, "logging_level": "ERROR"}
+    elif PATIENCE in os.environ:
+        # Workers of our own cluster have this process's environment; others are told how long a run waits for S3.
+        options["runtime_env"] = {"env_vars": {PATIENCE: os.environ[PATIENCE]}}
     return options
 
 

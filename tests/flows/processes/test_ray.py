@@ -24,8 +24,10 @@ from flows.precompute import precompute
 from flows.processes import fan_out
 from flows.processes.fan_out import SHARDS_PER_GPU, check_fan_out, ray_options, shard_runner, shards_per_gpu
 from flows.processes.process_tree import marked_processes
+from flows.processes.stages import S3_SECONDS, wait_for_s3
 from flows.watch import _distillable
 from storage import open_store
+from storage.objects import PATIENCE
 from storage.testing.oracles import snapshot
 from tests.advkd.evaluation.parts import make_student
 from tests.flows.processes.test_child import wait_until
@@ -154,8 +156,18 @@ def test_where_ray_is_looked_for():
     assert check_fan_out("ray") == "ray"
     assert ray_options("ray")["address"] == "local"
     assert ray_options("ray")["include_dashboard"] is False
-    assert ray_options("auto") == {"address": "auto", "log_to_driver": False}
+    options = ray_options("auto")
+    assert (options["address"], options["log_to_driver"]) == ("auto", False)
     assert ray_options("ray://head:10001")["address"] == "ray://head:10001"
+
+
+def test_a_cluster_elsewhere_waits_for_s3_as_long_as_the_run(monkeypatch):
+    monkeypatch.delenv(PATIENCE, raising=False)
+    assert "runtime_env" not in ray_options("ray://head:10001")
+    wait_for_s3()
+    assert ray_options("ray://head:10001")["runtime_env"] == {"env_vars": {PATIENCE: S3_SECONDS}}
+    # Its workers are started by this process.
+    assert "runtime_env" not in ray_options("ray")
 
 
 def test_threads_are_the_default():
