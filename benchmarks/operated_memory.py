@@ -2,7 +2,7 @@
 
 `make serve` on PostgreSQL, `advkd browse` and a Chromium that shows a gallery are started. Working and idle phases of
 equal length take turns. At work, tiny distillations of `mixture` follow each other a minute apart, and browse is asked
-for a page and for a sheet of random samples five times a second. The processes of runs are not
+for a page and for a sheet of random samples, again a fifth of a second after each answer. The processes of runs are not
 counted: they end with them.
 
 Each minute is a line of `docs/benchmarks/operated_memory.jsonl`. A later call adds a
@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,20 +68,28 @@ def main() -> None:
 
 
 def _sit(folder: Path, serve: psutil.Process, seconds: float, phase: float) -> None:
-    """One sitting: a line each minute."""
+    """One sitting: a line each minute; what fails ends it."""
     sitting, working, over = datetime.now(UTC).isoformat(timespec="minutes"), threading.Event(), threading.Event()
     runs: list[str] = []
+    answers: list[int] = []
     _distil(str(folder / "runs" / "first"), runs)
-    with _browsed(folder) as (browse, address), _shown(folder, address) as page:
+    with (
+        _browsed(folder) as (browse, address),
+        _shown(folder, address) as page,
+        ThreadPoolExecutor() as pool,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(over.set)
         threads = [
             # A thread of its own does not know which server this context has.
-            threading.Thread(target=contextvars.copy_context().run, args=(_go_on, step, working, over), daemon=True)
-            for step in (lambda: _work(folder, runs, over), lambda: _look(folder, address))
+            pool.submit(contextvars.copy_context().run, _go_on, step, working, over)
+            for step in (lambda: _work(folder, runs, over), lambda: answers.append(_look(folder, address)))
         ]
-        for thread in threads:
-            thread.start()
         began = time.monotonic()
         while (now := time.monotonic() - began) < seconds:
+            for thread in threads:
+                if thread.done():
+                    thread.result()
             at_work = int(now // phase) % 2 == 0
             (working.set if at_work else working.clear)()
             line = {
@@ -88,15 +97,13 @@ def _sit(folder: Path, serve: psutil.Process, seconds: float, phase: float) -> N
                 "minute": round(now / 60.0, 1),
                 "phase": "works" if at_work else "idles",
                 "runs": len(runs),
+                "answers": sum(answers),
                 "megabytes": _megabytes(serve, browse, page),
             }
             with KEPT.open("a") as kept:
                 kept.write(json.dumps(line) + "\n")
             progress(f"{now / 60.0:.0f}/{seconds / 60.0:.0f} min: {line['megabytes']}")
             time.sleep(SECONDS)
-        over.set()
-        for thread in threads:
-            thread.join(_PATIENCE_SECONDS)
     progress(f"{len(runs)} runs: {sorted(set(runs))}")
 
 
@@ -123,12 +130,14 @@ def _distil(root: str, runs: list[str]) -> None:
     runs.append("no end" if state is None else state.type.value)
 
 
-def _look(folder: Path, address: str) -> None:
-    """What a viewer's page asks for, five times a second."""
+def _look(folder: Path, address: str) -> int:
+    """Asks for what a viewer's page asks for, and rests for a fifth of a second; returns the number of answers."""
     name = _first_store(folder)
-    for path in (f"/s/{name}/gallery", f"/api/sheet/{name}?samples={_samples()}&t=0"):
+    paths = (f"/s/{name}/gallery", f"/api/sheet/{name}?samples={_samples()}&t=0")
+    for path in paths:
         httpx.get(address + path, timeout=60).raise_for_status()
     time.sleep(0.2)
+    return len(paths)
 
 
 def _samples() -> str:
@@ -143,8 +152,8 @@ def _first_store(folder: Path) -> str:
 
 @contextlib.contextmanager
 def _browsed(folder: Path) -> Iterator[tuple[psutil.Process, str]]:
-    """`advkd browse` over all runs."""
-    command = [sys.executable, "-m", "advkd", "browse", str(folder / "runs"), "--port", str(free_port())]
+    """`advkd browse` over the first run."""
+    command = [sys.executable, "-m", "advkd", "browse", str(folder / "runs" / "first"), "--port", str(free_port())]
     browse = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     assert browse.stdout is not None
     try:

@@ -24,8 +24,8 @@ def write_page(lines: Sequence[dict[str, Any]]) -> None:
         "`make bench-operated`: `make serve` on PostgreSQL, `advkd browse` and a Chromium that shows a gallery, "
         "on two shared cores. Phases of work and of rest take turns. At work, tiny distillations of `mixture` "
         "(`distill/quick`, evaluated and registered) follow each other a minute apart, and browse is asked for a "
-        "gallery and a sheet of random samples five times a second. Sizes are proportional set sizes in MB, once a "
-        "minute; the processes of runs are not counted.\n\n"
+        "gallery and a sheet of random samples, again a fifth of a second after each answer. Sizes are proportional "
+        "set sizes in MB, once a minute; the processes of runs are not counted.\n\n"
         "![Memory by minute](../images/operated-memory.png)\n\n"
         + "\n\n".join(parts)
         + f"\n\nGrowth is the slope of a line through all minutes from minute {_WARM_MINUTES:.0f} on. The fork "
@@ -44,7 +44,8 @@ def _part(lines: Sequence[dict[str, Any]]) -> str:
         )
     last = lines[-1]
     head = ["process", "first minute, MB", "last minute, MB", "most, MB", "growth, MB/h"]
-    return f"{last['minute'] / 60:.1f} hours, {last['runs']} distillations:\n\n{table(head, rows)}"
+    hours, answers = last["minute"] / 60, f"{last['answers']:,} answers of browse".replace(",", " ")
+    return f"{hours:.1f} hours, {last['runs']} distillations, {answers}:\n\n{table(head, rows)}"
 
 
 def _growth(lines: Sequence[dict[str, Any]], kind: str) -> float:
