@@ -135,5 +135,7 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
         Variant("half-life 2 % of the run", _halflife(0.02)),
         Variant("half-life 10 % of the run", _halflife(0.1)),
     ),
-    "trajectories": tuple(Variant(f"{2**power} trajectories", _plain(trajectories=2**power)) for power in range(9, 13)),
+    "trajectories": tuple(
+        Variant(f"{count} trajectories", _plain(trajectories=count)) for count in (512, 1024, 2048, 2560, 4096)
+    ),
 }  # fmt: skip

@@ -128,11 +128,25 @@ class Peer:
     check: Callable[[Problem], None] = lambda problem: None
 
 
-def cache_spec(teacher: str, store: str, trajectories: int | None = None) -> PrecomputeSpec:
-    """Returns the cache of our preset with every state of its solver, which takes no more passes than a few of them."""
+def cache_spec(teacher: str, store: str, trajectories: int | None = None, steps: int | None = None) -> PrecomputeSpec:
+    """Returns the cache of our preset with every state of its solver, which takes no more passes than a few of them.
+
+    Args:
+        teacher: source of the teacher.
+        store: URI of the root of stores.
+        trajectories: instead of the preset's.
+        steps: of the solver, instead of the preset's.
+    """
     own = preset(PRESET).precompute
+    solver = replace(own.solver, steps=steps or own.solver.steps)
     return replace(
-        own, teacher=teacher, store=store, samples=trajectories or own.samples, captures=own.solver.steps, shrink=1.0
+        own,
+        teacher=teacher,
+        store=store,
+        samples=trajectories or own.samples,
+        solver=solver,
+        captures=solver.steps,
+        shrink=1.0,
     )
 
 

@@ -38,7 +38,7 @@ def prepared(options: argparse.Namespace) -> tuple[Problem, Extractor]:
         )
     with progress() as report:
         store = precompute(
-            cache_spec(options.teacher, str(Path(options.root) / "stores"), options.trajectories),
+            cache_spec(options.teacher, str(Path(options.root) / "stores"), options.trajectories, options.solver_steps),
             lambda done, total: report("trajectories", done, total),
             options.workers,
         )
@@ -102,6 +102,7 @@ def add_options(parser: argparse.ArgumentParser, root: str, page: str, seeds: in
     parser.add_argument("--seconds", type=float, default=54.0, help="CPU seconds of training for each student")
     parser.add_argument("--seeds", type=int, default=seeds, help="training seeds; three where it decides [%(default)s]")
     parser.add_argument("--trajectories", type=int, help="of the cache, instead of the preset's")
+    parser.add_argument("--solver-steps", type=int, help="of the cache's trajectories, instead of the preset's")
     parser.add_argument(
         "--features",
         default="auto",
@@ -135,6 +136,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
         "target_steps",
         "curve_steps",
         "held_out",
+        "solver_steps",
         "workers",
     ):
         if getattr(options, name) is not None and getattr(options, name) < 1:
