@@ -131,6 +131,8 @@ GROUPS: Mapping[str, tuple[Variant, ...]] = {
             _discriminator(width=16)(recipe, store), penalty_weight=0.5
         )),
     ),
+    "mirror": (Variant("mirrored", _plain(mirror=True)),),
+    "mirror emoji": (Variant("mirrored but for symbols and flags", _plain(mirror=(0, 1, 2, 3, 4, 5))),),
     "averages": (
         Variant("half-life 2 % of the run", _halflife(0.02)),
         Variant("half-life 10 % of the run", _halflife(0.1)),

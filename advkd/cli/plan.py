@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from advkd.cli.network_options import BatchSize, Blocks, Patch, Width
+from advkd.cli.network_options import BatchSize, Blocks, Mirror, Patch, Width, mirror_of
 from advkd.foresight import DistillationPlan, plan_distillation
 from advkd.presets import DEFAULT_PRESET, Budget, Changes, Target, Wish, preset
 from advkd.teachers import Teacher
@@ -27,6 +27,7 @@ def plan_command(
     patch: Patch = None,
     batch_size: BatchSize = None,
     captures: Annotated[int | None, typer.Option(help="Submodules, and states kept besides the noise.")] = None,
+    mirror: Mirror = None,
     max_parameters: Annotated[int | None, typer.Option(help="Upper bound of the student's parameters.")] = None,
     max_passes: Annotated[
         float | None, typer.Option(help="Upper bound of its multiply-adds, in passes of its teacher: 0.25.")
@@ -46,7 +47,9 @@ def plan_command(
     that does it.
     """
     with clear_errors():
-        changes = Changes(width=width, blocks=blocks, patch=patch, batch_size=batch_size, captures=captures)
+        changes = Changes(
+            width=width, blocks=blocks, patch=patch, batch_size=batch_size, captures=captures, mirror=mirror_of(mirror)
+        )
         target = Target(max_parameters=max_parameters, max_passes=max_passes)
         wish = Wish(
             preset=preset_name,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from advkd.cli.network_options import BatchSize, Blocks, Patch, Width
+from advkd.cli.network_options import BatchSize, Blocks, Mirror, Patch, Width, mirror_of
 from advkd.cli.result import AsJson, tell
 from advkd.runtime import alike_on_this_machine, progress
 from storage import join, open_store, read_bytes
@@ -35,6 +35,7 @@ def train_command(
     captures: Annotated[
         int | None, typer.Option(help="Submodules: as many of the store's states, evenly spaced.")
     ] = None,
+    mirror: Mirror = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     device: Annotated[str | None, typer.Option(help="torch device: cpu or cuda.")] = None,
     cache: Annotated[str | None, typer.Option(help="Cache for objects read from S3: none, memory or disk.")] = None,
@@ -48,13 +49,15 @@ def train_command(
     from advkd.training import STUDENT_FOLDER, train, train_spec_from_json
 
     with alike_on_this_machine():
-        changes = Changes(width=width, blocks=blocks, patch=patch, batch_size=batch_size, captures=captures)
+        changes = Changes(
+            width=width, blocks=blocks, patch=patch, batch_size=batch_size, captures=captures, mirror=mirror_of(mirror)
+        )
         if spec_file is None:
             base = fitted(preset(preset_name), open_store(store).manifest.spec, changes)
         elif changes != Changes():
             raise ValueError(
-                "--width, --blocks, --patch, --batch-size and --captures change a preset, got them beside --spec; say "
-                "them in the file"
+                "--width, --blocks, --patch, --batch-size, --captures and --mirror change a preset, got them beside "
+                "--spec; say them in the file"
             )
         else:
             base = train_spec_from_json(_read_json(spec_file))

@@ -30,6 +30,7 @@ class Changes:
         patch: side of the pixel block that is one position.
         batch_size: trajectories per step.
         captures: number of submodules, of the states that the store holds.
+        mirror: mirror trajectories left to right, all or those of some classes (`RunSpec.mirror`).
     """
 
     width: int | None = None
@@ -37,6 +38,7 @@ class Changes:
     patch: int | None = None
     batch_size: int | None = None
     captures: int | None = None
+    mirror: bool | tuple[int, ...] | None = None
 
 
 def fitted_states(
@@ -83,6 +85,8 @@ def fitted(preset: Preset, store: TrajectorySpec, changes: Changes = Changes()) 
         train = replace(train, timesteps=spread_captures(store.timesteps, changes.captures, 1.0))
     if changes.batch_size is not None:
         train = replace(train, batch_size=changes.batch_size)
+    if changes.mirror is not None:
+        train = replace(train, mirror=changes.mirror)
     if isinstance(train, TrainSpec):
         train = _fitted_networks(train, preset, store, changes)
     elif changes.blocks is not None or changes.patch is not None:

@@ -29,6 +29,7 @@ from advkd.training.checkpoint import checkpoints, load_checkpoint, run_identity
 from advkd.training.data import to_torch
 from advkd.training.distributed import joined_processes
 from advkd.training.methods import Method, build_method
+from advkd.training.mirroring import mirrored
 from advkd.training.observation import Observation, observations_to_json
 from advkd.training.observer import Observer
 from advkd.training.out_of_memory import memory_hint
@@ -212,6 +213,7 @@ def _steps(
         batch = to_torch(stored, method.store.timesteps, device, rows).conditioned(
             conditions, seed, stored.indices[rows]
         )
+        batch = mirrored(batch, spec, state.samples, rows)
         loaded = time.perf_counter()
         phase, rate = method.phase(), method.learning_rate()
         with memory_hint(spec, rows.stop - rows.start):

@@ -24,6 +24,8 @@ class RunSpec:
         trajectories: number of trajectories of the store to train on, from the first one on; None: all.
         samples: total number of trajectories seen; the clock of every schedule.
         batch_size: trajectories per step, over all processes.
+        mirror: mirror each trajectory left to right with probability 1/2 whenever it is seen, for teachers whose
+            training images were mirrored (`advkd.training.mirroring`); classes, if only some were.
         accumulate: number of equal parts in which a process computes its share of a batch, one after the other, to save
             memory.
         ema_halflife: number of samples after which a weight counts half in the averaged student; 0: no average.
@@ -49,6 +51,7 @@ class RunSpec:
     trajectories: int | None = None
     samples: int = 100_000
     batch_size: int = 64
+    mirror: bool | tuple[int, ...] = False
     accumulate: int = 1
     ema_halflife: float = 5_000.0
     precision: str = "float32"
@@ -76,6 +79,12 @@ class RunSpec:
         if self.samples < self.batch_size:
             raise ValueError(
                 f"{kind}.samples must be at least batch_size ({self.batch_size}), got {self.samples}; see more samples"
+            )
+        if not isinstance(self.mirror, bool) and not (
+            isinstance(self.mirror, tuple) and self.mirror and all(type(label) is int for label in self.mirror)
+        ):
+            raise ValueError(
+                f"{kind}.mirror must be true, false or whole numbers of classes, got {self.mirror!r}; say one of them"
             )
         if self.batch_size % self.accumulate:
             raise ValueError(

@@ -4,6 +4,7 @@ from torch import nn
 
 from advkd.training.data import TrajectoryBatch
 from advkd.training.methods.layerwise import LayerwiseMethod
+from advkd.training.mirroring import mirrored
 from benchmarks.peers.loop import learned
 from benchmarks.peers.protocol import Problem, Trained
 
@@ -16,12 +17,15 @@ class Ours:
     def __init__(self, problem: Problem) -> None:
         self._method = LayerwiseMethod(problem.recipe, problem.facts)
         self.network: nn.Module = self._method.state.student
+        self._steps = 0
         self.timesteps = self._method.store.timesteps
 
     def step(self, batch: TrajectoryBatch, share: float) -> None:
         """See `Learner.step`."""
         self._method.state.samples = int(share * self._method.spec.samples)
-        self._method.step(batch)
+        spec = self._method.spec
+        self._method.step(mirrored(batch, spec, self._steps * spec.batch_size))
+        self._steps += 1
 
     def student(self, averaged: nn.Module) -> nn.Module:
         """Returns the student itself."""

@@ -10,6 +10,7 @@ from advkd.training.methods.layerwise_spec import TrainSpec
 from advkd.training.methods.paper import PaperMethod
 from advkd.training.methods.paper_spec import PaperSpec
 from advkd.training.methods.protocol import Method
+from advkd.training.mirroring import check_mirrored
 from advkd.training.run_spec import RunSpec
 from storage import TrajectorySpec
 from storage.tables import Table
@@ -39,13 +40,14 @@ def build_method(spec: RunSpec, store: TrajectorySpec, processes: Processes = AL
     """The method that a spec describes, at its beginning: the weights depend on the seed alone.
 
     Raises:
-        ValueError: the spec does not fit the store's shape, grid or sampler, or the number of processes.
+        ValueError: the spec does not fit the store's shape, space, grid or sampler, or the number of processes.
     """
     row = METHODS.choose(spec.method, f"{type(spec).__name__}.method")
     if not isinstance(spec, row.spec):
         raise TypeError(
             f"a run of method {spec.method!r} must have a {row.spec.__name__}, got a {type(spec).__name__}; build one"
         )
+    check_mirrored(spec, store)
     rows = processes.share(spec.batch_size)
     if (rows.stop - rows.start) % spec.accumulate:
         raise ValueError(
