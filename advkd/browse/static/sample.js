@@ -20,20 +20,25 @@ let source = everything;
 let here = natural(url) ? page.sample : -1;
 // Each: what it is called, a picture with a tile for each of its timesteps, and for differences their scale and RMSE.
 let rows = [];
+// Number of the newest request: an answer that an older one gets later is left.
+let newest = 0;
 
 async function load() {
+  const number = ++newest;
   const query = new URLSearchParams({ own: url.get("own"), as: url.get("as") });
-  for (const { number } of students) query.append("student", number);
+  for (const student of students) query.append("student", student.number);
   try {
     const found = (await json(`/api/stores/${page.store}/strip/${page.sample}?${query}`)).rows;
     for (const row of found) {
       row.image = await createImageBitmap(new Blob([Uint8Array.from(atob(row.png), (letter) => letter.charCodeAt(0))]));
     }
+    if (number !== newest) return;
     rows = found;
     trouble("sample", null);
     strip();
     choose(player.t);
   } catch (refused) {
+    if (number !== newest) return;
     const table = byId("strip");
     table.removeAttribute("aria-busy");
     table.replaceChildren(make("tbody", {}, make("tr", {}, make("td", { class: "refused" }, refused.message))));
