@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,16 +51,18 @@ def process_of(run: UUID) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def small_disk(place: Path) -> Iterator[Path]:
-    """Mounts an empty file system of 160 MB, or skips the test."""
-    place.mkdir()
+def small_disk() -> Iterator[Path]:
+    """Mounts an empty file system of 160 MB, or skips the test; not below its folder, which is closed to others."""
+    place = Path(tempfile.mkdtemp(prefix="advkd-disk-"))
     mount = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=1777", "tmpfs", str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
+        place.rmdir()
         pytest.skip("a disk to fill is mounted by root alone")
     try:
         yield place
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
+        place.rmdir()
 
 
 def fill(file: Path, seconds: float) -> None:
@@ -146,7 +149,7 @@ def test_a_run_survives_its_own_death_and_the_database_s(tmp_path: Path) -> None
 @pytest.mark.timeout(3600)
 def test_a_run_survives_a_full_disk_of_the_database(tmp_path: Path) -> None:
     with (
-        small_disk(tmp_path / "disk") as disk,
+        small_disk() as disk,
         serve_postgres(disk) as postgres,
         team(postgres, tmp_path) as running,
     ):
