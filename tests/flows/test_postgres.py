@@ -32,6 +32,7 @@ TINY = {
     "samples": 64,
 }
 _PATIENCE_SECONDS = 1200
+_ENDS = ("COMPLETED", "FAILED")
 
 
 def state_of(client: SyncPrefectClient, run: UUID) -> str:
@@ -94,6 +95,9 @@ class Team:
         stores = self.folder / "runs" / "stores"
         return wait_until(lambda: any(stores.glob("**/commits/*.json")), _PATIENCE_SECONDS)
 
+    def ended(self) -> bool:
+        return state_of(self.client, self.run) in _ENDS
+
     def said(self) -> str:
         return "".join(log.read_text()[-5000:] for log in self.logs)
 
@@ -126,7 +130,7 @@ def team(postgres: Postgres, folder: Path) -> Iterator[Team]:
             run = client.create_flow_run_from_deployment(deployment.id, parameters=asked).id
             begun = Team(client, run, folder, (server_log, one.worker_log, two.worker_log))
             yield begun
-            assert begun.reaches("COMPLETED", "FAILED"), begun.said()
+            assert begun.reaches(*_ENDS), begun.said()
             assert state_of(client, run) == "COMPLETED", begun.said()
     (store,) = list_stores(folder / "runs")
     assert (store.state, verify(store.uri)) == ("sealed", [])
@@ -155,4 +159,5 @@ def test_a_run_survives_a_full_disk_of_the_database(tmp_path: Path) -> None:
     ):
         assert running.begun()
         fill(disk / "fill", 60)
+        assert not running.ended()
         assert "No space left on device" in (postgres.folder / "log").read_text()
