@@ -29,10 +29,10 @@ def check_mirrored(spec: RunSpec, store: TrajectorySpec) -> None:
     if spec.mirror is False:
         return
     pixels = Pixels(store.sample_shape).facts
-    space = store.space or pixels
-    if space["kind"] != pixels["kind"]:
+    space = (store.space or pixels)["kind"]
+    if space != pixels["kind"]:
         raise ValueError(
-            f"states are mirrored where they are pixels, got a store of {space['kind']!r}: an autoencoder does not decode "
+            f"states are mirrored where they are pixels, got a store of {space!r}: an autoencoder does not decode "
             "mirrored latents into mirrored images; leave mirror out"
         )
     if spec.mirror is True:
