@@ -13,7 +13,7 @@ from flows.processes.server import own_server, stop
 from tests.flows.deployed_home import CHECKOUT, clean_environment, copy_database, deploy_in
 from tests.reaper import die_with_parent
 
-__all__ = ["CHECKOUT", "OUR_WORKER", "Machine", "prefect_machine", "processes_below"]
+__all__ = ["CHECKOUT", "OUR_WORKER", "Machine", "beside", "prefect_machine", "processes_below"]
 
 OUR_WORKER = ("flows.worker",)
 PREFECTS_WORKER = ("prefect", "worker", "start")
@@ -103,21 +103,25 @@ def processes_below(name: str, pid: int | None = None) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def _worker(machine: Machine, worker: Sequence[str] = PREFECTS_WORKER) -> Iterator[None]:
-    command = [sys.executable, "-m", *worker, "--pool", "cpu", "--type", "process"]
-    with machine.worker_log.open("w") as log:
+def beside(machine: Machine, log: Path, *words: str) -> Iterator[None]:
+    """`python -m words...` until the block ends; what it says goes to a file."""
+    with log.open("w") as sink:
         # Anywhere but in the checkout: the deployment must know where its code is.
-        worker = subprocess.Popen(
-            command,
-            cwd=machine.worker_log.parent,
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words],
+            cwd=log.parent,
             env=machine.environment,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=sink,
+            stderr=sink,
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
     try:
         yield
     finally:
-        stop(worker)
+        stop(process)
+
+
+def _worker(machine: Machine, worker: Sequence[str] = PREFECTS_WORKER) -> contextlib.AbstractContextManager[None]:
+    return beside(machine, machine.worker_log, *worker, "--pool", "cpu", "--type", "process")

@@ -19,7 +19,7 @@ from flows.doctor.prefect import _database
 from flows.serving.database import VARIABLE, database_settings
 from storage import list_stores, verify
 from tests.flows.deployed_home import clean_environment
-from tests.flows.machine import Machine, _worker
+from tests.flows.machine import Machine, _worker, beside
 from tests.flows.processes.test_child import wait_until
 from tests.flows.team_server import team_server
 from tests.postgres_server import Postgres, serve_postgres
@@ -123,6 +123,8 @@ def team(postgres: Postgres, folder: Path) -> Iterator[Team]:
             get_client(sync_client=True) as client,
             _worker(one),
             _worker(two),
+            # As docs/operations.md says: a database that was away has lost what automations waited for.
+            beside(one, folder / "upkeep.log", "flows.upkeep"),
         ):
             assert _database(client).fact == f"PostgreSQL at 127.0.0.1, database {name}"
             deployment = client.read_deployment_by_name("distill/quick")
